@@ -1,0 +1,2 @@
+/** What survives a process: images, stores, and the sleep walk. @module */
+export {};

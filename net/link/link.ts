@@ -1,0 +1,52 @@
+import type { Slab } from "../../base/slab.ts";
+
+/** What a link carries: Ethernet frames without FCS, or bare IP packets. */
+export type Medium = "ethernet" | "ip";
+
+/** Where a link delivers what arrives. Called from the link's own callbacks, never re-entrantly. */
+export interface LinkSink {
+  /** One frame in `[start, end)` of `slab`, valid until this call returns. */
+  receive(slab: Slab, start: number, end: number): void;
+  /** The batch is over: now is the time to answer. */
+  flush(): void;
+  /** The link has ended; `error` says why when it was not asked to. Called once. */
+  closed(error?: Error): void;
+}
+
+/** Counts kept by every link. */
+export interface LinkCounters {
+  framesIn: number;
+  framesOut: number;
+  bytesIn: number;
+  bytesOut: number;
+  /** Frames that were given to `send` and could not leave. */
+  dropsOut: number;
+  /** Frames that arrived and were unusable (too long, cut short). */
+  dropsIn: number;
+}
+
+/**
+ * A place where packets enter and leave.
+ *
+ * A link belongs to one sink for its whole life. `send` never keeps the slab: the frame is written
+ * or copied before it returns.
+ */
+export interface Link {
+  readonly medium: Medium;
+  /** The largest IP packet that fits, in bytes (Ethernet's 14 bytes of header are not counted). */
+  readonly mtu: number;
+  readonly counters: LinkCounters;
+  /** Starts delivery. Nothing is delivered before this call or inside it. */
+  open(sink: LinkSink): void;
+  /** Sends one frame; false when it was dropped (queue full, closed). Loss is normal: TCP repairs it. */
+  send(slab: Slab, start: number, end: number): boolean;
+  /** Ends a batch of sends: a link that gathers frames writes them now. */
+  flush(): void;
+  /** Stops delivery and frees the device. Idempotent. */
+  close(): void;
+}
+
+/** Fresh counters. */
+export function linkCounters(): LinkCounters {
+  return { framesIn: 0, framesOut: 0, bytesIn: 0, bytesOut: 0, dropsOut: 0, dropsIn: 0 };
+}
