@@ -1,1 +1,38 @@
-export {};
+/**
+ * Torpor: a userspace TCP/IP stack whose idle connections sleep in checkpoint images and wake on
+ * traffic. This is the whole public API; everything else is reached by its own path.
+ *
+ * @module
+ */
+
+// A host on a network: listen, connect, serve; with a store, its idle connections sleep.
+export { SleepyHost, type SleepyHostOptions } from "./checkpoint/host.ts";
+export { Host, type HostInterface, type HostOptions } from "./net/socket/host.ts";
+export { type Connection, type Handlers, type HandlerServer } from "./net/socket/handlers.ts";
+export type {
+  ConnectOptions,
+  DatagramConn,
+  ListenOptions,
+  NetAddr,
+  TcpConn,
+  TcpListener,
+} from "./net/socket/types.ts";
+
+// Links: where packets enter and leave.
+export type { Link, LinkCounters, LinkSink, Medium } from "./net/link/link.ts";
+export { pipe } from "./net/link/pipe.ts";
+export { connectUnix, listenUnix } from "./net/link/unix.ts";
+export { openTun } from "./net/link/tun.ts";
+export { impair } from "./net/link/impaired.ts";
+export { PcapngWriter, readPcapng, tap } from "./net/link/pcap.ts";
+
+// Sleep: who sleeps when, and where the images live.
+export { type Analyzer, IdleAnalyzer } from "./checkpoint/analyzer.ts";
+export { Sleeper, type SleeperEvents } from "./checkpoint/suspend.ts";
+export { FileStore, MemoryStore, type Store, StoreError } from "./checkpoint/store/mod.ts";
+export { explainImage, ImageError, readImage, verifyImage, writeImage } from "./checkpoint/image/mod.ts";
+
+// Rules, clocks, entropy.
+export type { FirewallRules, Rule } from "./net/firewall/mod.ts";
+export { type Clock, SystemClock, VirtualClock } from "./base/clock.ts";
+export { type Entropy, Prng, systemEntropy } from "./base/random.ts";

@@ -26,7 +26,11 @@ export class SystemClock implements Clock {
     let timer: ReturnType<typeof setTimeout>;
     const arm = (): void => {
       const delayMs = Math.max(0, Math.ceil(deadlineMs - this.nowMs()));
-      timer = setTimeout(delayMs > TIMEOUT_MS_MAX ? arm : callback, Math.min(delayMs, TIMEOUT_MS_MAX));
+      timer = setTimeout(ring, Math.min(delayMs, TIMEOUT_MS_MAX));
+    };
+    const ring = (): void => {
+      if (this.nowMs() < deadlineMs) arm(); // a step of a long sleep, or setTimeout's habit of coming 1 ms early
+      else callback();
     };
     arm();
     return { cancel: () => clearTimeout(timer) };
@@ -74,6 +78,7 @@ export class VirtualClock implements Clock {
   /** Runs the next event, moving time to it; false when there is none at or before `untilMs`. */
   step(untilMs = Infinity): boolean {
     while (this.#heap.length > 0 && this.#heap[0]!.deadlineMs <= untilMs) {
+      if (this.#heap[0]!.deadlineMs === Infinity) return false; // never comes
       const event = pop(this.#heap);
       if (!event.callback) continue;
       this.#nowMs = Math.max(this.#nowMs, event.deadlineMs);
@@ -88,7 +93,7 @@ export class VirtualClock implements Clock {
     const untilMs = this.#nowMs + ms;
     await settle();
     while (this.step(untilMs)) await settle();
-    this.#nowMs = untilMs;
+    this.#nowMs = Math.max(this.#nowMs, untilMs); // an event may have waited for an advance of its own
   }
 
   /**

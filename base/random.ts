@@ -3,9 +3,16 @@ export interface Entropy {
   fill(bytes: Uint8Array<ArrayBuffer>): void;
 }
 
+/** getRandomValues refuses more at once (Web Cryptography API: QuotaExceededError). */
+const ENTROPY_BYTES_MAX = 65_536;
+
 /** The operating system's entropy. */
 export const systemEntropy: Entropy = {
-  fill: (bytes) => void crypto.getRandomValues(bytes),
+  fill: (bytes) => {
+    for (let at = 0; at < bytes.length; at += ENTROPY_BYTES_MAX) {
+      crypto.getRandomValues(bytes.subarray(at, at + ENTROPY_BYTES_MAX));
+    }
+  },
 };
 
 /**

@@ -1,0 +1,149 @@
+import { assert } from "./assert.ts";
+
+/** Buffers that are not in use, by power-of-two size, so that busy rings do not allocate. */
+const POOL_BYTES_MAX = 32 << 20; // what an idle process keeps; the rest goes to the garbage collector
+const SIZE_MIN = 1024; // below this the ring's own object outweighs its buffer
+const EMPTY = new Uint8Array(0);
+const pool: Uint8Array<ArrayBuffer>[][] = [];
+let pooledBytes = 0;
+
+function take(size: number): Uint8Array<ArrayBuffer> {
+  const buffer = pool[31 - Math.clz32(size)]?.pop();
+  if (buffer === undefined) return new Uint8Array(size);
+  pooledBytes -= size;
+  return buffer;
+}
+
+function give(buffer: Uint8Array<ArrayBuffer>): void {
+  if (buffer.length === 0 || pooledBytes + buffer.length > POOL_BYTES_MAX) return;
+  const size = 31 - Math.clz32(buffer.length);
+  while (pool.length <= size) pool.push([]);
+  pool[size]!.push(buffer);
+  pooledBytes += buffer.length;
+}
+
+/**
+ * A byte queue in one power-of-two buffer that is borrowed from a pool while it holds something.
+ *
+ * Offsets are bytes from the queue's front. Bytes can be placed beyond the end (a TCP receiver
+ * puts out-of-order data where it belongs) and later be taken in by `extend`.
+ *
+ * @example
+ * ```ts
+ * import { ByteRing } from "@torpor/torpor/base/ring.ts";
+ * const ring = new ByteRing();
+ * ring.append(Uint8Array.of(1, 2, 3), 0, 3);
+ * ring.drop(1);
+ * console.log(ring.length, ring.toBytes()); // 2 Uint8Array [ 2, 3 ]
+ * ```
+ */
+export class ByteRing {
+  #buffer: Uint8Array<ArrayBuffer> = EMPTY;
+  #start = 0;
+  #length = 0;
+  #sizeHint = SIZE_MIN; // what it needed last time, so that a refill does not regrow step by step
+
+  /** Bytes queued. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** Bytes of memory held. */
+  get capacity(): number {
+    return this.#buffer.length;
+  }
+
+  /** Adds `source[from, to)` at the end. */
+  append(source: Uint8Array, from: number, to: number): void {
+    this.place(this.#length, source, from, to);
+    this.#length += to - from;
+  }
+
+  /** Writes `source[from, to)` at `offset` without changing the length. */
+  place(offset: number, source: Uint8Array, from: number, to: number): void {
+    const count = to - from;
+    if (count === 0) return;
+    if (offset + count > this.#buffer.length) this.#grow(offset + count);
+    const size = this.#buffer.length;
+    const at = (this.#start + offset) & (size - 1);
+    const first = Math.min(count, size - at);
+    copy(source, from, this.#buffer, at, first);
+    if (first < count) copy(source, from + first, this.#buffer, 0, count - first);
+  }
+
+  /** Takes in `count` bytes that `place` put just behind the end. */
+  extend(count: number): void {
+    assert(this.#length + count <= this.#buffer.length);
+    this.#length += count;
+  }
+
+  /** Copies `count` bytes from `offset` to `target[at...]`. */
+  copyTo(offset: number, count: number, target: Uint8Array, at: number): void {
+    assert(offset + count <= this.#length);
+    if (count === 0) return;
+    const size = this.#buffer.length;
+    const from = (this.#start + offset) & (size - 1);
+    const first = Math.min(count, size - from);
+    copy(this.#buffer, from, target, at, first);
+    if (first < count) copy(this.#buffer, 0, target, at + first, count - first);
+  }
+
+  /** Removes `count` bytes from the front; `keep` holds on to the buffer for bytes placed beyond the end. */
+  drop(count: number, keep = false): void {
+    assert(count <= this.#length);
+    this.#length -= count;
+    if (this.#length === 0 && !keep) return this.clear();
+    this.#start = (this.#start + count) & (this.#buffer.length - 1);
+  }
+
+  /** Forgets everything and gives the buffer back. */
+  clear(): void {
+    give(this.#buffer);
+    this.#buffer = EMPTY;
+    this.#start = 0;
+    this.#length = 0;
+  }
+
+  /** A copy of the queued bytes. */
+  toBytes(): Uint8Array<ArrayBuffer> {
+    const bytes = new Uint8Array(this.#length);
+    this.copyTo(0, this.#length, bytes, 0);
+    return bytes;
+  }
+
+  /** A copy of `[offset, offset + count)`, which may lie beyond the end where `place` wrote. */
+  placed(offset: number, count: number): Uint8Array<ArrayBuffer> {
+    const bytes = new Uint8Array(count);
+    const mask = this.#buffer.length - 1;
+    for (let at = 0; at < count; at++) bytes[at] = this.#buffer[(this.#start + offset + at) & mask]!;
+    return bytes;
+  }
+
+  #grow(needed: number): void {
+    let size = this.#sizeHint;
+    while (size < needed) size *= 2;
+    const buffer = take(size);
+    const old = this.#buffer;
+    if (old.length > 0) {
+      // All of it: placed bytes may lie anywhere behind the queue's end.
+      buffer.set(old.subarray(this.#start), 0);
+      buffer.set(old.subarray(0, this.#start), old.length - this.#start);
+      give(old);
+    }
+    this.#buffer = buffer;
+    this.#start = 0;
+    this.#sizeHint = size;
+  }
+}
+
+const LOOP_MAX = 48; // below this a loop beats the call and the view that `set` needs
+
+function copy(source: Uint8Array, from: number, target: Uint8Array, at: number, count: number): void {
+  if (count <= LOOP_MAX) {
+    for (let index = 0; index < count; index++) target[at + index] = source[from + index]!;
+  } else if (from === 0 && count === source.length) {
+    target.set(source, at);
+  } else {
+    target.set(source.subarray(from, from + count), at);
+  }
+}

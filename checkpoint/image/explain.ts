@@ -1,0 +1,88 @@
+import { type CborValue } from "./cbor.ts";
+import { type Head, readHead } from "./cbor_head.ts";
+import { scanCbor } from "./cbor_scan.ts";
+import { type Frame, readFrame } from "./frame.ts";
+import { ImageError } from "./image_error.ts";
+import { kindInfo, kindName } from "./kinds.ts";
+import { decodeBody } from "./read.ts";
+import { verifyImage } from "./verify.ts";
+
+/** A shown value is cut here, in characters: a queue of 64 KB would bury the rest. */
+const VALUE_CHARACTERS_MAX = 64;
+
+/**
+ * An image in words: its kind, each field of the body with its byte, each part with its verdict. For
+ * people; the text's form may change.
+ */
+export function explainImage(bytes: Uint8Array): string {
+  const lines: string[] = [];
+  try {
+    const frame = readFrame(bytes);
+    lines.push(`${kindName(frame.kind)} image, version ${frame.version}, ${bytes.length} bytes`);
+    lines.push(...bodyLines(bytes, frame));
+  } catch (error) {
+    if (!(error instanceof ImageError)) throw error;
+    lines.push(`damaged image, ${bytes.length} bytes`);
+  }
+  const { ok, parts } = verifyImage(bytes);
+  lines.push(ok ? "every part is whole:" : "parts:");
+  for (const part of parts) {
+    lines.push(
+      `  ${part.ok ? "ok " : "BAD"} ${part.part} [${part.start}, ${part.end}) ${part.detail}`.trimEnd(),
+    );
+  }
+  return lines.join("\n") + "\n";
+}
+
+function bodyLines(bytes: Uint8Array, frame: Frame): string[] {
+  let body: CborValue;
+  try {
+    body = decodeBody(bytes, frame);
+  } catch (error) {
+    if (error instanceof ImageError) return [`  body at byte ${frame.bodyStart} cannot be read`];
+    throw error;
+  }
+  if (!Array.isArray(body)) return [`  body at byte ${frame.bodyStart}: ${shown(body)}`];
+  const names = kindInfo(frame.kind)?.fields ?? [];
+  const offsets = itemOffsets(bytes, frame.bodyStart);
+  return body.map((item: CborValue, index) =>
+    `  byte ${offsets[index]}  ${names[index] ?? `field ${index}`} = ${shown(item)}`
+  );
+}
+
+/** Where each item of the array that starts at `start` starts. The array was decoded before: it is sound. */
+function itemOffsets(bytes: Uint8Array, start: number): number[] {
+  const head: Head = { major: 0, argument: 0, next: 0 };
+  readHead(bytes, start, head);
+  const offsets: number[] = [];
+  let at = head.next;
+  for (let index = 0; index < head.argument; index++) {
+    offsets.push(at);
+    at = scanCbor(bytes, at).end;
+  }
+  return offsets;
+}
+
+/** A value in CBOR's diagnostic notation (RFC 8949 section 8), cut where it gets long. */
+export function shown(value: CborValue): string {
+  const text = diagnostic(value);
+  if (text.length <= VALUE_CHARACTERS_MAX) return text;
+  const size = value instanceof Uint8Array ? ` (${value.length} bytes)` : "";
+  return `${text.slice(0, VALUE_CHARACTERS_MAX)}…${size}`;
+}
+
+function diagnostic(value: CborValue): string {
+  if (value instanceof Uint8Array) {
+    const some = Array.from(
+      value.subarray(0, VALUE_CHARACTERS_MAX),
+      (byte) => byte.toString(16).padStart(2, "0"),
+    );
+    return `h'${some.join("")}'`;
+  }
+  if (typeof value === "string") return JSON.stringify(value);
+  if (Array.isArray(value)) return `[${value.map((item: CborValue) => diagnostic(item)).join(", ")}]`;
+  if (value instanceof Map) {
+    return `{${[...value].map(([key, item]) => `${diagnostic(key)}: ${diagnostic(item)}`).join(", ")}}`;
+  }
+  return String(value);
+}

@@ -1,0 +1,90 @@
+import { type FrozenTcb, frozenTcbFields } from "../../net/tcp/freeze.ts";
+import type { CborValue } from "../image/cbor.ts";
+import { ImageError } from "../image/image_error.ts";
+import { Kind, registerKind } from "../image/kinds.ts";
+import { readImage } from "../image/read.ts";
+import { writeImage } from "../image/write.ts";
+
+/** Version 1: the fields of `FrozenTcb` in their order, then the attachment. */
+const VERSION = 1;
+registerKind(Kind.Socket, VERSION, [...frozenTcbFields, "attachment"]);
+
+/** A connection as its image holds it. */
+export interface FrozenSocket {
+  readonly tcb: FrozenTcb;
+  /** The application's own data; `undefined` when there is none. */
+  readonly attachment: unknown;
+}
+
+/**
+ * The image of a suspended connection.
+ *
+ * @throws {TypeError} When the attachment is something that CBOR cannot hold.
+ */
+export function writeSocketImage(tcb: FrozenTcb, attachment: unknown): Uint8Array<ArrayBuffer> {
+  const last = attachment === undefined ? [] : [attachment as CborValue];
+  return writeImage({ kind: Kind.Socket, version: VERSION, body: [...(tcb as CborValue[]), ...last] });
+}
+
+/**
+ * Reads the image of a suspended connection.
+ *
+ * @throws {ImageError} When the bytes are damaged, or are not a socket's image.
+ */
+export function readSocketImage(bytes: Uint8Array): FrozenSocket {
+  const image = readImage(bytes);
+  if (image.kind !== Kind.Socket) {
+    throw new ImageError(
+      "header",
+      5,
+      `Cannot restore connection: the image is of kind ${image.kind}, need socket`,
+    );
+  }
+  const body = image.body as unknown[];
+  const count = frozenTcbFields.length;
+  if (!Array.isArray(body) || body.length < count || body.length > count + 1) {
+    throw new ImageError(
+      "body",
+      0,
+      `Cannot restore connection: the body has ${body.length} fields, need ${count}`,
+    );
+  }
+  const attachment = body.length > count ? plain(body[count]) : undefined;
+  const tcb = body.slice(0, count) as FrozenTcb;
+  checkShape(tcb);
+  return { tcb, attachment };
+}
+
+const QUEUE_FIELDS = ["sendQueue", "receiveQueue"].map((name) => frozenTcbFields.indexOf(name));
+const AHEAD_FIELD = frozenTcbFields.indexOf("ahead");
+const DEADLINE_FIELDS = frozenTcbFields.flatMap((name, at) => name.endsWith("In") ? [at] : []);
+
+/** A well-formed image can still be nonsense: each field must have its type before a TCB is filled with it. */
+function checkShape(tcb: FrozenTcb): void {
+  tcb.forEach((value, at) => {
+    let right = typeof value === "number" || (value === null && DEADLINE_FIELDS.includes(at));
+    if (QUEUE_FIELDS.includes(at)) right = value instanceof Uint8Array;
+    if (at === AHEAD_FIELD) {
+      right = Array.isArray(value) && value.every((run) => {
+        return Array.isArray(run) && run.length === 2 && typeof run[0] === "number" &&
+          run[1] instanceof Uint8Array;
+      });
+    }
+    if (!right) {
+      throw new ImageError(
+        "body",
+        0,
+        `Cannot restore connection: field "${frozenTcbFields[at]}" has the wrong type`,
+      );
+    }
+  });
+}
+
+/** Maps with text keys as the plain objects that they were. */
+function plain(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(plain);
+  if (!(value instanceof Map)) return value instanceof Uint8Array ? value.slice() : value;
+  const entries = [...value].map(([key, each]) => [key, plain(each)] as const);
+  if (entries.some(([key]) => typeof key !== "string")) return new Map(entries);
+  return Object.fromEntries(entries);
+}

@@ -1,0 +1,171 @@
+/**
+ * The entries of a segment. Each is one CBOR item, so that a segment is a CBOR sequence (RFC 8742):
+ *
+ *     [record, hash]                 a record
+ *     [record, location, hash]       a record that supersedes the one at `location`
+ *     [[location, ...], hash]        a removal
+ *     [offset, hash]                 a mark: everything before byte `offset` was durable
+ *
+ * `hash` is the xxHash64, seeded with the segment's salt, of the entry's bytes before its own eight.
+ * The salt is random and on disk only: nobody who sends us data can plant an entry inside a record
+ * for the search after damage to find. store.cddl is the schema.
+ * @module
+ */
+import { CborError, type Head, headBytes, readHead, writeHead } from "../image/cbor_head.ts";
+import { getHash, hash64, HASH_BYTES, hashText, putHash } from "../image/hash.ts";
+import { type Location, RECORD_BYTES_MAX } from "./store.ts";
+
+/** What an entry is. */
+export const EntryKind = { Put: 1, Remove: 2, Mark: 3 } as const;
+export type EntryKind = (typeof EntryKind)[keyof typeof EntryKind];
+
+/** An entry as read; one record is filled again and again. */
+export interface Entry {
+  kind: EntryKind;
+  /** The byte after the entry; where it should end, when `readEntry` says that it does not. */
+  end: number;
+  recordStart: number;
+  recordEnd: number;
+  /** Locations that die by this entry. */
+  removed: Location[];
+  /** A mark's offset. */
+  mark: number;
+}
+
+/** A fresh `Entry`. */
+export function newEntry(): Entry {
+  return { kind: EntryKind.Mark, end: 0, recordStart: 0, recordEnd: 0, removed: [], mark: 0 };
+}
+
+/** The most locations of one removal: its entry stays below the size of a record's. */
+export const REMOVED_MAX = 2 ** 20;
+
+/** Bytes of a record's entry. */
+export function putBytes(recordBytes: number, superseded: Location | undefined): number {
+  const extra = superseded === undefined ? 0 : headBytes(superseded);
+  return 1 + headBytes(recordBytes) + recordBytes + extra + 1 + HASH_BYTES;
+}
+
+/** Bytes of a removal's entry. */
+export function removeBytes(locations: readonly Location[]): number {
+  let length = 1 + headBytes(locations.length) + 1 + HASH_BYTES;
+  for (const location of locations) length += headBytes(location);
+  return length;
+}
+
+/** Writes a record's entry at `at`; returns the byte after it. */
+export function writePut(
+  into: Uint8Array,
+  at: number,
+  record: Uint8Array,
+  superseded: Location | undefined,
+  salt: bigint,
+): number {
+  into[at] = superseded === undefined ? 0x82 : 0x83;
+  let next = writeHead(into, at + 1, 0x40, record.length);
+  into.set(record, next);
+  next += record.length;
+  if (superseded !== undefined) next = writeHead(into, next, 0, superseded);
+  return seal(into, at, next, salt);
+}
+
+/** Writes a removal's entry at `at`; returns the byte after it. */
+export function writeRemove(
+  into: Uint8Array,
+  at: number,
+  locations: readonly Location[],
+  salt: bigint,
+): number {
+  into[at] = 0x82;
+  let next = writeHead(into, at + 1, 0x80, locations.length);
+  for (const location of locations) next = writeHead(into, next, 0, location);
+  return seal(into, at, next, salt);
+}
+
+/** Writes a mark at `at`; returns the byte after it. */
+export function writeMark(into: Uint8Array, at: number, offset: number, salt: bigint): number {
+  into[at] = 0x82;
+  return seal(into, at, writeHead(into, at + 1, 0, offset), salt);
+}
+
+/** The largest mark, in bytes. */
+export const MARK_BYTES_MAX = 1 + 9 + 1 + HASH_BYTES;
+
+function seal(into: Uint8Array, start: number, at: number, salt: bigint): number {
+  into[at] = 0x40 | HASH_BYTES;
+  putHash(into, at + 1, hash64(into.subarray(start, at + 1), salt));
+  return at + 1 + HASH_BYTES;
+}
+
+const head: Head = { major: 0, argument: 0, next: 0 };
+
+/**
+ * Reads and verifies the entry at `at`.
+ *
+ * @returns Why there is no sound entry, or `undefined`. `into.end` is then where it would end if its
+ * heads are right (beyond `limit` when it is cut short), or `at` when not even that is known.
+ */
+export function readEntry(
+  bytes: Uint8Array,
+  at: number,
+  limit: number,
+  salt: bigint,
+  into: Entry,
+): string | undefined {
+  into.end = at;
+  const initial = at < limit ? bytes[at] : 0;
+  if (initial !== 0x82 && initial !== 0x83) return "is no entry";
+  let next: number;
+  try {
+    readHead(bytes, at + 1, head, limit);
+    next = head.next;
+    into.removed.length = 0;
+    if (head.major === 2) {
+      if (head.argument > RECORD_BYTES_MAX) return "is no entry";
+      into.kind = EntryKind.Put;
+      into.recordStart = next;
+      into.recordEnd = next += head.argument;
+      if (initial === 0x83) {
+        if (next >= limit) return cutShort(into, next + 9 + 1 + HASH_BYTES);
+        readHead(bytes, next, head, limit);
+        if ((head.major as number) !== 0) return "is no entry";
+        into.removed.push(head.argument);
+        next = head.next;
+      }
+    } else if (initial === 0x83) {
+      return "is no entry";
+    } else if (head.major === 4) {
+      if (head.argument > REMOVED_MAX) return "is no entry";
+      into.kind = EntryKind.Remove;
+      const count = head.argument;
+      if (next + count + 1 + HASH_BYTES > limit) return cutShort(into, next + 9 * count + 1 + HASH_BYTES);
+      for (let index = 0; index < count; index++) {
+        if (next >= limit) return cutShort(into, next + 9 * (count - index) + 1 + HASH_BYTES);
+        readHead(bytes, next, head, limit);
+        if ((head.major as number) !== 0) return "is no entry";
+        into.removed.push(head.argument);
+        next = head.next;
+      }
+    } else if (head.major === 0) {
+      into.kind = EntryKind.Mark;
+      into.mark = head.argument;
+    } else {
+      return "is no entry";
+    }
+  } catch (error) {
+    if (!(error instanceof CborError)) throw error;
+    return limit - error.offset < 9 ? cutShort(into, error.offset + 9 + 1 + HASH_BYTES) : "is no entry";
+  }
+  if (next + 1 + HASH_BYTES > limit) return cutShort(into, next + 1 + HASH_BYTES);
+  into.end = next + 1 + HASH_BYTES;
+  if (bytes[next] !== (0x40 | HASH_BYTES)) return "is no entry";
+  const found = hash64(bytes.subarray(at, next + 1), salt);
+  const need = getHash(bytes, next + 1);
+  return found === need ? undefined : `hashes to ${hashText(found)}, need ${hashText(need)}`;
+}
+
+/** `end` may be beyond the true end: it says how much to read before trying again. */
+function cutShort(into: Entry, end: number): string {
+  into.end = end;
+  return "is cut short";
+}

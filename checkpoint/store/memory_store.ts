@@ -1,0 +1,148 @@
+import { type AppendOptions, type Commit, type LiveRecord, type Location } from "./store.ts";
+import { RECORD_BYTES_MAX, type Store, StoreError, type StoreStats } from "./store.ts";
+
+/** Options of `MemoryStore`. */
+export interface MemoryStoreOptions {
+  /** Stands for the disk's sync: `durable` waits for what this returns. Resolves at once by default. */
+  sync?: () => Promise<void>;
+}
+
+/**
+ * A store in memory: for tests, for stacks that need no persistence, and as the slow obvious twin
+ * that `FileStore` must agree with.
+ *
+ * @example
+ * ```ts
+ * import { MemoryStore } from "@torpor/torpor/checkpoint/store/memory_store.ts";
+ * await using store = new MemoryStore();
+ * const { locations } = store.append([Uint8Array.of(1, 2, 3)]);
+ * console.log(store.read(locations[0]!)); // Uint8Array(3) [ 1, 2, 3 ]
+ * ```
+ */
+export class MemoryStore implements Store {
+  readonly failed: StoreError | undefined = undefined;
+  readonly stats: StoreStats = {
+    recordsLive: 0,
+    bytesLive: 0,
+    bytesTotal: 0,
+    segments: 1,
+    syncs: 0,
+    damaged: 0,
+  };
+  #records = new Map<Location, Uint8Array>(); // in order of appending, which is that of locations
+  #next: Location = 0;
+  #closed = false;
+  #sync: () => Promise<void>;
+  #running: Promise<void> | undefined;
+  #waiting: Promise<void> | undefined;
+
+  constructor(options: MemoryStoreOptions = {}) {
+    this.#sync = options.sync ?? (() => Promise.resolve());
+  }
+
+  append(records: readonly Uint8Array[], options: AppendOptions = {}): Commit {
+    this.#open("append");
+    const supersedes = options.supersedes ?? [];
+    checkRecords(records, supersedes);
+    this.#checkLive(supersedes);
+    const locations = new Float64Array(records.length);
+    for (const [index, record] of records.entries()) {
+      const location = this.#next++;
+      locations[index] = location;
+      this.#records.set(location, record.slice());
+      this.stats.recordsLive++;
+      this.stats.bytesLive += record.length;
+      const replaced = supersedes[index];
+      if (replaced !== undefined) this.#drop(replaced);
+    }
+    return { locations, durable: this.#commit() };
+  }
+
+  remove(locations: readonly Location[]): Commit {
+    this.#open("remove from");
+    this.#checkLive(locations);
+    for (const location of locations) this.#drop(location);
+    return { locations: new Float64Array(0), durable: this.#commit() };
+  }
+
+  read(location: Location): Uint8Array {
+    this.#open("read");
+    const record = this.#records.get(location);
+    if (!record) throw new StoreError(`Cannot read location ${location}: no live record is there`);
+    return record.slice();
+  }
+
+  *live(): IterableIterator<LiveRecord> {
+    this.#open("list");
+    const last = this.#next;
+    for (const [location, bytes] of this.#records) {
+      if (location >= last) return;
+      yield { location, bytes };
+    }
+  }
+
+  sync(): Promise<void> {
+    return this.#commit();
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    await this.#commit();
+    this.#closed = true;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** One sync runs at a time; all that is written while it runs shares the next. */
+  #commit(): Promise<void> {
+    this.#waiting ??= (async () => {
+      await this.#running?.catch(() => {});
+      this.#running = this.#waiting;
+      this.#waiting = undefined;
+      this.stats.syncs++;
+      await this.#sync();
+    })();
+    this.#waiting.catch(() => {});
+    return this.#waiting;
+  }
+
+  #drop(location: Location): void {
+    this.stats.recordsLive--;
+    this.stats.bytesLive -= this.#records.get(location)!.length;
+    this.#records.delete(location);
+  }
+
+  #checkLive(locations: readonly (Location | undefined)[]): void {
+    const seen = new Set<Location>();
+    for (const location of locations) {
+      if (location === undefined) continue;
+      if (!this.#records.has(location) || seen.has(location)) {
+        throw new StoreError(`Cannot remove location ${location}: no live record is there`);
+      }
+      seen.add(location);
+    }
+  }
+
+  #open(attempt: string): void {
+    if (this.#closed) throw new StoreError(`Cannot ${attempt} the store: it is closed`);
+  }
+}
+
+/** Refuses a batch that no store can take. */
+export function checkRecords(
+  records: readonly Uint8Array[],
+  supersedes: readonly (Location | undefined)[],
+): void {
+  if (supersedes.length > records.length) {
+    throw new StoreError(`Cannot supersede ${supersedes.length} records by ${records.length}`);
+  }
+  for (const record of records) {
+    if (record.length > RECORD_BYTES_MAX) {
+      throw new StoreError(
+        `Cannot append ${record.length} bytes: a record holds ${RECORD_BYTES_MAX} at most`,
+      );
+    }
+  }
+}

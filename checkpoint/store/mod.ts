@@ -1,0 +1,13 @@
+/** Where images live: an append-only store in a folder, and one in memory. @module */
+export { FileStore, type FileStoreOptions } from "./file_store.ts";
+export { MemoryStore, type MemoryStoreOptions } from "./memory_store.ts";
+export {
+  type AppendOptions,
+  type Commit,
+  type LiveRecord,
+  type Location,
+  RECORD_BYTES_MAX,
+  type Store,
+  StoreError,
+  type StoreStats,
+} from "./store.ts";

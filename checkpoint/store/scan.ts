@@ -1,0 +1,160 @@
+import { type DiskFile } from "./disk.ts";
+import { type Entry, EntryKind, newEntry, readEntry } from "./entry.ts";
+import { StoreError } from "./store.ts";
+import { HEADER_BYTES_MAX, readHeader, Segment, segmentName } from "./segment.ts";
+
+/** A stretch of a segment that holds no sound entry. */
+export interface Damage {
+  readonly file: string;
+  readonly offset: number;
+  readonly bytes: number;
+  /** Why, in words. */
+  readonly reason: string;
+}
+
+/** What scanning a segment's file gave. */
+export interface Scanned {
+  readonly segment: Segment;
+  readonly damage: Damage[];
+  /** How many removals the entries before each damage made. */
+  readonly removedBefore: number[];
+  /** Everything before this byte was durable when the segment was last written to, as far as it says. */
+  durable: number;
+  /** The header is exactly as written. */
+  readonly sound: boolean;
+}
+
+/** Bytes read at a time. */
+const WINDOW_BYTES = 1024 * 1024;
+
+/** Hashing to find the next sound entry stops at this many times the segment's size. */
+const SEARCH_FACTOR = 16;
+
+/** A moving view of a file, read in large pieces. */
+export class Window {
+  bytes: Uint8Array<ArrayBuffer> = new Uint8Array(WINDOW_BYTES);
+  /** The file's byte that `bytes` starts with. */
+  base = 0;
+  length = 0;
+  readonly #file: DiskFile;
+  readonly #size: number;
+
+  constructor(file: DiskFile, size: number) {
+    this.#file = file;
+    this.#size = size;
+  }
+
+  /** Makes `[offset, offset + length)` of the file visible, as far as the file goes; its index in `bytes`. */
+  show(offset: number, length: number): number {
+    const wanted = Math.min(length, this.#size - offset);
+    if (offset < this.base || offset + wanted > this.base + this.length) {
+      if (wanted > this.bytes.length) this.bytes = new Uint8Array(wanted);
+      this.base = offset;
+      this.length = readFully(this.#file, this.bytes, offset, this.#size);
+    }
+    return offset - this.base;
+  }
+}
+
+/** Fills `into` from `offset` as far as the file's `size` goes; returns how many bytes came. */
+export function readFully(file: DiskFile, into: Uint8Array, offset: number, size = Infinity): number {
+  const wanted = Math.min(into.length, Math.max(0, size - offset));
+  let have = 0;
+  while (have < wanted) {
+    const got = file.read(into.subarray(have, wanted), offset + have);
+    if (got === 0) break;
+    have += got;
+  }
+  return have;
+}
+
+/**
+ * Reads a whole segment file. Damage costs itself only: reading goes on at the next entry whose
+ * salted hash is right.
+ *
+ * @returns `undefined` when the file is shorter than a header: its making was cut off by a crash.
+ */
+export function scanSegment(file: DiskFile, number: number): Scanned | undefined {
+  const size = file.size();
+  const start = new Uint8Array(Math.min(size, HEADER_BYTES_MAX));
+  if (readFully(file, start, 0) < start.length) throw new StoreError("Cannot read segment: it shrank");
+  const { salts, length, sound } = readHeader(start, number);
+  if (salts.length === 0) return undefined;
+  let best: Scanned | undefined;
+  for (const salt of salts) {
+    const scanned = scanEntries(file, size, number, salt, length, sound);
+    if (!best || scanned.segment.count - scanned.damage.length > best.segment.count - best.damage.length) {
+      best = scanned;
+    }
+  }
+  if (!sound) {
+    best!.damage.unshift({
+      file: segmentName(number),
+      offset: 0,
+      bytes: length,
+      reason: "header is damaged",
+    });
+    best!.removedBefore.unshift(0);
+  }
+  return best;
+}
+
+function scanEntries(
+  file: DiskFile,
+  size: number,
+  number: number,
+  salt: bigint,
+  from: number,
+  sound: boolean,
+): Scanned {
+  const segment = new Segment(number, salt, size);
+  const found: Scanned = { segment, damage: [], removedBefore: [], durable: from, sound };
+  const window = new Window(file, size);
+  const entry = newEntry();
+  let budget = SEARCH_FACTOR * size;
+  let at = from;
+  while (at < size) {
+    const reason = entryAt(window, at, size, salt, entry);
+    if (reason === undefined) {
+      segment.add(at, entry.kind === EntryKind.Put);
+      for (const location of entry.removed) segment.addRemoved(location);
+      if (entry.kind === EntryKind.Mark) found.durable = Math.max(found.durable, Math.min(entry.mark, at));
+      at = entry.end;
+      continue;
+    }
+    const bad = at;
+    found.removedBefore.push(segment.removed.length);
+    const implied = entry.end; // where it would end, if only its content is damaged
+    if (implied > bad && implied < size && entryAt(window, implied, size, salt, entry) === undefined) {
+      at = implied;
+    } else {
+      for (at = bad + 1; at < size && budget > 0; at++) {
+        if (entryAt(window, at, size, salt, entry) === undefined) break;
+        budget -= 1 + Math.max(0, Math.min(entry.end, size) - at);
+      }
+      if (budget <= 0) at = size;
+    }
+    segment.add(bad, false);
+    found.damage.push({
+      file: segment.name,
+      offset: bad,
+      bytes: at - bad,
+      reason: `entry at byte ${bad} ${reason}`,
+    });
+  }
+  return found;
+}
+
+/** As `readEntry`, for the file's byte `at`; `into`'s offsets but `end` are then indices of the window. */
+function entryAt(window: Window, at: number, size: number, salt: bigint, into: Entry): string | undefined {
+  let length = 4096;
+  for (;;) {
+    const index = window.show(at, length);
+    const limit = window.length;
+    const reason = readEntry(window.bytes, index, limit, salt, into);
+    into.end += window.base;
+    const more = window.base + limit < size;
+    if (reason !== "is cut short" || !more) return reason;
+    length = Math.max(into.end - at, 2 * length);
+  }
+}

@@ -1,0 +1,186 @@
+import { type DiskFile } from "./disk.ts";
+import { getHash, hash64, HASH_BYTES, putHash } from "../image/hash.ts";
+import { writeHead } from "../image/cbor_head.ts";
+
+/**
+ * What is known in memory of one segment file: where each entry starts and whether it is a live
+ * record. Four bytes and a bit or two per entry, in typed arrays; records are found by binary search.
+ */
+export class Segment {
+  readonly number: number;
+  /** Seed of the hashes of its entries. */
+  readonly salt: bigint;
+  /** Bytes of the file that are in use. */
+  size: number;
+  file: DiskFile | undefined;
+  recordsLive = 0;
+  /** Bytes of the entries of live records. */
+  bytesLive = 0;
+  count = 0;
+  #offsets = new Uint32Array(16);
+  #puts = new Uint8Array(2);
+  #live = new Uint8Array(2);
+  #removed = new Float64Array(4);
+  #removedCount = 0;
+
+  constructor(number: number, salt: bigint, size: number) {
+    this.number = number;
+    this.salt = salt;
+    this.size = size;
+  }
+
+  get name(): string {
+    return segmentName(this.number);
+  }
+
+  /** The targets of its removals and supersedings, kept until `slim`. */
+  get removed(): Float64Array {
+    return this.#removed.subarray(0, this.#removedCount);
+  }
+
+  /** Starts of all entries, and of each damaged stretch: what starts last before it must end there. */
+  get offsets(): Uint32Array {
+    return this.#offsets.subarray(0, this.count);
+  }
+
+  /** A bit per entry, lowest first: whether it is a record. */
+  get puts(): Uint8Array {
+    return this.#puts.subarray(0, (this.count + 7) >> 3);
+  }
+
+  /** Adds an entry that starts at `offset`, behind all others. A record begins dead: see `revive`. */
+  add(offset: number, isPut: boolean): void {
+    if (this.count === this.#offsets.length) {
+      this.#offsets = grown(this.#offsets, 2 * this.count);
+      this.#puts = grown(this.#puts, this.count >> 2);
+      this.#live = grown(this.#live, this.count >> 2);
+    }
+    this.#offsets[this.count] = offset;
+    if (isPut) this.#puts[this.count >> 3]! |= 1 << (this.count & 7);
+    this.count++;
+  }
+
+  addRemoved(location: number): void {
+    if (this.#removedCount === this.#removed.length) {
+      this.#removed = grown(this.#removed, 2 * this.#removedCount);
+    }
+    this.#removed[this.#removedCount++] = location;
+  }
+
+  /** Forgets entries that start at `offset` or later, and all removals but the first `removed`. */
+  cut(offset: number, removed: number): void {
+    this.#removedCount = removed;
+    while (this.count > 0 && this.#offsets[this.count - 1]! >= offset) {
+      this.count--;
+      this.#puts[this.count >> 3]! &= ~(1 << (this.count & 7));
+    }
+    this.size = offset;
+  }
+
+  /** The index of the entry that starts at `offset`, or -1. */
+  find(offset: number): number {
+    let low = 0;
+    let high = this.count - 1;
+    while (low <= high) {
+      const middle = (low + high) >> 1;
+      const found = this.#offsets[middle]!;
+      if (found === offset) return middle;
+      if (found < offset) low = middle + 1;
+      else high = middle - 1;
+    }
+    return -1;
+  }
+
+  start(index: number): number {
+    return this.#offsets[index]!;
+  }
+
+  end(index: number): number {
+    return index + 1 < this.count ? this.#offsets[index + 1]! : this.size;
+  }
+
+  isPut(index: number): boolean {
+    return (this.#puts[index >> 3]! & (1 << (index & 7))) !== 0;
+  }
+
+  isLive(index: number): boolean {
+    return (this.#live[index >> 3]! & (1 << (index & 7))) !== 0;
+  }
+
+  revive(index: number): void {
+    this.#live[index >> 3]! |= 1 << (index & 7);
+    this.recordsLive++;
+    this.bytesLive += this.end(index) - this.start(index);
+  }
+
+  kill(index: number): void {
+    this.#live[index >> 3]! &= ~(1 << (index & 7));
+    this.recordsLive--;
+    this.bytesLive -= this.end(index) - this.start(index);
+  }
+
+  /** Keeps only what reading and removing need: nothing is appended any more. */
+  slim(): void {
+    this.#offsets = this.#offsets.slice(0, this.count);
+    this.#live = this.#live.slice(0, (this.count + 7) >> 3);
+    this.#puts = new Uint8Array(0);
+    this.#removed = new Float64Array(0);
+    this.#removedCount = 0;
+  }
+}
+
+function grown<T extends Uint8Array | Uint32Array | Float64Array>(old: T, length: number): T {
+  const made = new (old.constructor as new (length: number) => T)(Math.max(4, length));
+  made.set(old);
+  return made;
+}
+
+/** `00000007.seg` */
+export function segmentName(number: number): string {
+  return `${String(number).padStart(8, "0")}.seg`;
+}
+
+/** The number of a segment file, or -1 for any other name. */
+export function segmentNumber(name: string): number {
+  return /^\d{8}\.seg$/.test(name) ? Number(name.slice(0, 8)) : -1;
+}
+
+const TITLE = new TextEncoder().encode("torpor store");
+
+/** How much of a file holds any header. */
+export const HEADER_BYTES_MAX = 4 + 1 + TITLE.length + 1 + 5 + 3 * (1 + HASH_BYTES);
+
+/**
+ * A segment's first item: `55799(["torpor store", 1, number, salt, salt, hash])`. The salt is there
+ * twice, since without it no entry can be verified; the hash is not seeded.
+ */
+export function segmentHeader(number: number, salt: bigint): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(HEADER_BYTES_MAX);
+  bytes.set([0xd9, 0xd9, 0xf7, 0x86, 0x60 | TITLE.length]);
+  bytes.set(TITLE, 5);
+  let at = 5 + TITLE.length;
+  bytes[at++] = 1;
+  at = writeHead(bytes, at, 0, number);
+  for (let copy = 0; copy < 2; copy++) {
+    bytes[at] = 0x40 | HASH_BYTES;
+    putHash(bytes, at + 1, salt);
+    at += 1 + HASH_BYTES;
+  }
+  bytes[at++] = 0x40 | HASH_BYTES;
+  putHash(bytes, at, hash64(bytes.subarray(0, at)));
+  return bytes.subarray(0, at + HASH_BYTES);
+}
+
+/** The salts a header may mean, the likeliest first, and whether it is exactly as written. */
+export function readHeader(
+  bytes: Uint8Array,
+  number: number,
+): { salts: bigint[]; length: number; sound: boolean } {
+  const { length } = segmentHeader(number, 0n);
+  if (bytes.length < length) return { salts: [], length, sound: false };
+  const first = getHash(bytes, length - 2 * (1 + HASH_BYTES) - HASH_BYTES);
+  const second = getHash(bytes, length - (1 + HASH_BYTES) - HASH_BYTES);
+  const written = segmentHeader(number, first);
+  const sound = written.every((byte, at) => byte === bytes[at]);
+  return { salts: sound || first === second ? [first] : [first, second], length, sound };
+}

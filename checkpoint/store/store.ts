@@ -1,0 +1,116 @@
+/**
+ * Where a record lives: `segment * 2^32 + offset`, a safe integer. Whoever appended keeps it (the
+ * connection map does, in its slot); the store keeps no object per record.
+ */
+export type Location = number;
+
+/** Segments are numbered below 2^21, so that every location is a safe integer. */
+export const SEGMENT_MAX = 2 ** 21 - 1;
+
+/** The largest record, in bytes: a read holds it in memory at once. Larger things are cut in pieces. */
+export const RECORD_BYTES_MAX = 16 * 1024 * 1024;
+
+/** The location of byte `offset` of segment `segment`. */
+export function locationOf(segment: number, offset: number): Location {
+  return segment * 0x1_0000_0000 + offset;
+}
+
+/** The number of the segment that holds `location`. */
+export function segmentOf(location: Location): number {
+  return Math.floor(location / 0x1_0000_0000);
+}
+
+/** The byte of its segment at which the entry of `location` starts. */
+export function offsetOf(location: Location): number {
+  return location % 0x1_0000_0000;
+}
+
+/** What a change of the store gives back, at once. */
+export interface Commit {
+  /** One location per appended record, in their order; empty for a removal. */
+  readonly locations: Float64Array<ArrayBuffer>;
+  /**
+   * Resolves when the change survives a power failure, rejects with a `StoreError` when that can no
+   * longer be promised. It may be ignored: a rejection that nobody reads ends no program.
+   */
+  readonly durable: Promise<void>;
+}
+
+/** Options of `Store.append`. */
+export interface AppendOptions {
+  /**
+   * `supersedes[i]` is the live record that `records[i]` replaces, or `undefined`. Each pair is one
+   * entry: after a crash exactly one of the two is live.
+   */
+  readonly supersedes?: readonly (Location | undefined)[];
+}
+
+/** A live record during `Store.live`; the object and its bytes are valid until the next step only. */
+export interface LiveRecord {
+  location: Location;
+  bytes: Uint8Array;
+}
+
+/** Counts of a store. */
+export interface StoreStats {
+  recordsLive: number;
+  /** Bytes of live records, with the store's own framing. */
+  bytesLive: number;
+  /** Bytes of all files. */
+  bytesTotal: number;
+  segments: number;
+  syncs: number;
+  /** Damaged places found by opening, reading or listing. */
+  damaged: number;
+}
+
+/**
+ * Keeps records until they are removed.
+ *
+ * Contract: after a crash at any instant the store opens as the state after *some prefix* of the
+ * calls to `append` and `remove` (of a batch, some prefix of its records), and that prefix contains
+ * every call whose `durable` had resolved. When only the process dies (`kill -9`), it contains every
+ * call that had returned.
+ */
+export interface Store extends AsyncDisposable {
+  /**
+   * Appends records; they are written (they survive `kill -9`) when this returns.
+   *
+   * @throws {StoreError} When the disk refuses: nothing was appended and the store stays usable,
+   * unless `failed` is set. Also for a record over `RECORD_BYTES_MAX` or a `supersedes` that is not live.
+   */
+  append(records: readonly Uint8Array[], options?: AppendOptions): Commit;
+  /**
+   * Removes records, all or none.
+   *
+   * @throws {StoreError} As `append`; also when a location holds no live record, or is named twice.
+   */
+  remove(locations: readonly Location[]): Commit;
+  /**
+   * A live record's bytes, read synchronously and verified. They belong to the caller.
+   *
+   * @throws {StoreError} When no live record is there, or it is damaged: file, byte and hashes are named.
+   */
+  read(location: Location): Uint8Array;
+  /** Every live record, oldest first, in bounded memory. Damaged ones are reported and left out. */
+  live(): IterableIterator<LiveRecord>;
+  /** Why this store refuses changes until it is opened anew; `undefined` while all is well. */
+  readonly failed: StoreError | undefined;
+  readonly stats: Readonly<StoreStats>;
+  /** Resolves when all that was written so far is durable. */
+  sync(): Promise<void>;
+  /** Makes all durable and lets go of the files. Idempotent. */
+  close(): Promise<void>;
+}
+
+/** The disk, or the caller, broke the store's contract. `file` and `offset` say where, when known. */
+export class StoreError extends Error {
+  override name = "StoreError";
+  readonly file: string | undefined;
+  readonly offset: number | undefined;
+  constructor(message: string, at: { file?: string; offset?: number } = {}, options?: ErrorOptions) {
+    super(message, options);
+    this.file = at.file;
+    this.offset = at.offset;
+  }
+}

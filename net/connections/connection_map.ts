@@ -1,0 +1,334 @@
+import { assert } from "../../base/assert.ts";
+import { TupleHash } from "../../base/xxhash64.ts";
+
+/**
+ * The words of a record. The map understands the first three and the low two bits of `meta`; whoever
+ * owns the connection in its present state writes the rest.
+ */
+export const Field = {
+  localAddress: 0,
+  remoteAddress: 1,
+  /** Local port << 16 | remote port. */
+  ports: 2,
+  /** Bits 0-1: {@linkcode RecordState}. The other 30 belong to the caller. */
+  meta: 3,
+  /** Awake: the slot of its TCB. Asleep: the low word of where its image lies. */
+  slot: 4,
+  /** Asleep: the high word of where its image lies. */
+  locationHigh: 5,
+  sndNxt: 6,
+  rcvNxt: 7,
+  windows: 8,
+  tsRecent: 9,
+  tsOffset: 10,
+  extra: 11,
+} as const;
+/** One of the words of a record. */
+export type Field = (typeof Field)[keyof typeof Field];
+
+/** What has become of a record's connection: `waking` is asleep, with its restore under way. */
+export const RecordState = { free: 0, awake: 1, asleep: 2, waking: 3 } as const;
+/** One of the states of a record. */
+export type RecordState = (typeof RecordState)[keyof typeof RecordState];
+
+/** How a map is made. */
+export interface ConnectionMapOptions {
+  /** Halves of the hash's seed, from entropy: who knows them can choose tuples that collide. */
+  seedHi: number;
+  seedLo: number;
+  /** Connections to hold at most; `insert` refuses more. By default 2^24, which fill 1.1 GB. */
+  recordsMax?: number;
+  /** Instead of the seeded hash, for tests of bad luck. */
+  hash?: { words3(a: number, b: number, c: number): number };
+}
+
+const RECORD_WORDS = 12;
+const CHUNK_BITS = 16;
+const CHUNK_RECORDS = 1 << CHUNK_BITS;
+const RECORDS_MAX = 2 ** 24;
+
+const INDEX_ENTRIES_MIN = 1024;
+/** At 0.8 a hit reads 3 entries on average and a miss 13, of which 8 share a cache line. */
+const LOAD_MAX = 0.8;
+/**
+ * Old entries that each insert and each removal moves while the index grows. The new index has room for
+ * as many inserts again as the old one held (0.8 n), so 2 would do; 8 is over sooner, and costs
+ * less than a microsecond.
+ */
+const MOVES = 8;
+/** In the old index: this entry has moved or was removed; what lies behind it is still to be found. */
+const MOVED = -1;
+const RECORDS_LIMIT = 2 ** 26;
+
+/**
+ * THE connection map: from an IPv4 connection's addresses and ports to its record, awake or asleep.
+ *
+ * A record is a small whole number that stays the connection's while it lives, and 12 words under it (see
+ * {@linkcode Field}). Records lie in chunks that never move. The index over them is one open-addressing
+ * table with linear probing, 8 bytes per entry (hash, record + 1); removal shifts entries
+ * back instead of leaving tombstones. When it must grow, a second table is allocated and every insert and removal
+ * moves a few entries, so no call takes time in proportion to the number of connections.
+ *
+ * At 10 million connections this is 62 bytes each, everything counted. Memory is kept for the next
+ * connections, not given back.
+ *
+ * Addresses and words are int32 (`x | 0`; unsigned ones are accepted), ports 0-65535.
+ *
+ * @example
+ * ```ts
+ * import { ConnectionMap, Field, RecordState } from "@torpor/torpor/net/connections/connection_map.ts";
+ * import assert from "node:assert/strict";
+ * const map = new ConnectionMap({ seedHi: 1, seedLo: 2 });
+ * const record = map.insert(0x0a070001, 0x0a090004, 80, 51312);
+ * map.set(record, Field.slot, 7);
+ * map.setState(record, RecordState.asleep);
+ * assert.equal(map.find(0x0a070001, 0x0a090004, 80, 51312), record);
+ * assert.equal(map.asleep, 1);
+ * ```
+ */
+export class ConnectionMap {
+  readonly recordsMax: number;
+  readonly #hash: { words3(a: number, b: number, c: number): number };
+
+  readonly #chunks: Int32Array[] = [];
+  #recordsEnd = 0; // records from here on have never been used
+  #freeRecord = -1; // the last freed one; its word 0 leads to the one freed before
+  readonly #counts: Int32Array = new Int32Array(4); // records by state; [free] is not kept
+
+  #index: Int32Array = new Int32Array(2 * INDEX_ENTRIES_MIN); // pairs: hash, record + 1 (0: empty)
+  #mask = INDEX_ENTRIES_MIN - 1;
+  #growAt = Math.floor(INDEX_ENTRIES_MIN * LOAD_MAX);
+  #old: Int32Array | undefined; // while growing: what has not moved yet
+  #oldMask = 0;
+  #oldNext = 0; // its next entry to move
+
+  constructor(options: ConnectionMapOptions) {
+    this.recordsMax = options.recordsMax ?? RECORDS_MAX;
+    assert(
+      Number.isInteger(this.recordsMax) && this.recordsMax >= 1 && this.recordsMax <= RECORDS_LIMIT,
+      "A map holds 1 to 2^26 records",
+    );
+    this.#hash = options.hash ?? new TupleHash(options.seedHi, options.seedLo);
+  }
+
+  /** Connections in the map, in any state. */
+  get size(): number {
+    return this.awake + this.asleep + this.waking;
+  }
+
+  /** Records in state `awake`. */
+  get awake(): number {
+    return this.#counts[RecordState.awake]!;
+  }
+
+  /** Records in state `asleep`. */
+  get asleep(): number {
+    return this.#counts[RecordState.asleep]!;
+  }
+
+  /** Records in state `waking`. */
+  get waking(): number {
+    return this.#counts[RecordState.waking]!;
+  }
+
+  /** Bytes of memory held: records in use or not, the index, and the old index while it grows. */
+  get byteLength(): number {
+    let bytes = this.#index.byteLength + (this.#old?.byteLength ?? 0) + this.#counts.byteLength;
+    for (const chunk of this.#chunks) bytes += chunk.byteLength;
+    return bytes;
+  }
+
+  /** The connection's record, or -1. */
+  find(localAddress: number, remoteAddress: number, localPort: number, remotePort: number): number {
+    const ports = (localPort << 16) | remotePort;
+    const hash = this.#hash.words3(localAddress, remoteAddress, ports);
+    return this.#find(hash, localAddress | 0, remoteAddress | 0, ports);
+  }
+
+  /**
+   * Adds a connection that is not in the map, as an `awake` record whose other words are 0.
+   *
+   * @returns The record, or -1 when the map is full.
+   * @throws {AssertionError} When the connection is in the map.
+   */
+  insert(localAddress: number, remoteAddress: number, localPort: number, remotePort: number): number {
+    assert(localPort >>> 16 === 0 && remotePort >>> 16 === 0, "A port is 0 to 65535");
+    const ports = (localPort << 16) | remotePort;
+    const hash = this.#hash.words3(localAddress, remoteAddress, ports);
+    assert(this.#find(hash, localAddress | 0, remoteAddress | 0, ports) < 0, "A connection is inserted once");
+    const size = this.size;
+    if (size >= this.recordsMax) return -1;
+    if (this.#old) this.#move(MOVES);
+    else if (size >= this.#growAt) this.#grow();
+    const record = this.#takeRecord();
+    const chunk = this.#chunks[record >>> CHUNK_BITS]!;
+    const at = (record & (CHUNK_RECORDS - 1)) * RECORD_WORDS;
+    chunk[at + Field.localAddress] = localAddress;
+    chunk[at + Field.remoteAddress] = remoteAddress;
+    chunk[at + Field.ports] = ports;
+    chunk[at + Field.meta] = RecordState.awake;
+    chunk.fill(0, at + Field.slot, at + RECORD_WORDS);
+    this.#counts[RecordState.awake]!++;
+    this.#place(hash, record + 1);
+    return record;
+  }
+
+  /** Forgets a connection. Its record may be the next one that `insert` gives. */
+  remove(record: number): void {
+    const state = this.state(record);
+    assert(state !== RecordState.free, "A record is removed once");
+    const chunk = this.#chunks[record >>> CHUNK_BITS]!;
+    const at = (record & (CHUNK_RECORDS - 1)) * RECORD_WORDS;
+    this.#unplace(this.#hash.words3(chunk[at]!, chunk[at + 1]!, chunk[at + 2]!), record + 1);
+    this.#counts[state]!--;
+    chunk[at] = this.#freeRecord;
+    chunk[at + Field.meta] = RecordState.free;
+    this.#freeRecord = record;
+    if (this.#old) this.#move(MOVES);
+  }
+
+  /** A word of a record, as int32. */
+  get(record: number, field: Field): number {
+    return this.#chunks[record >>> CHUNK_BITS]![(record & (CHUNK_RECORDS - 1)) * RECORD_WORDS + field]!;
+  }
+
+  /** Writes a word of a record. The key cannot change; the state in `meta` must be a living one. */
+  set(record: number, field: Field, value: number): void {
+    if (field <= Field.meta) {
+      assert(field === Field.meta, "A record's key does not change");
+      this.setState(record, (value & 3) as RecordState);
+    }
+    this.#chunks[record >>> CHUNK_BITS]![(record & (CHUNK_RECORDS - 1)) * RECORD_WORDS + field] = value;
+  }
+
+  /** The state of a record; `free` for any number that is not one. */
+  state(record: number): RecordState {
+    if (record < 0 || record >= this.#recordsEnd) return RecordState.free;
+    return (this.get(record, Field.meta) & 3) as RecordState;
+  }
+
+  /** Changes the state of a record, and nothing else in `meta`. Records are freed by `remove` only. */
+  setState(record: number, state: RecordState): void {
+    const before = this.state(record);
+    assert(before !== RecordState.free && state !== RecordState.free, "A record is in the map");
+    this.#counts[before]!--;
+    this.#counts[state]!++;
+    const at = (record & (CHUNK_RECORDS - 1)) * RECORD_WORDS + Field.meta;
+    this.#chunks[record >>> CHUNK_BITS]![at]! ^= before ^ state;
+  }
+
+  /**
+   * Visits every record in the order of their numbers. `visit` may remove any record; one that it inserts
+   * may be visited or not.
+   */
+  forEach(visit: (record: number) => void): void {
+    for (let record = 0; record < this.#recordsEnd; record++) {
+      if (this.state(record) !== RecordState.free) visit(record);
+    }
+  }
+
+  // The shape of a key is known to find, insert, remove and #matches alone. IPv6 connections (36 bytes of
+  // key) fit beside IPv4 ones when their record's words 0-2 lead to the key in an array of its own.
+  #matches(record: number, localAddress: number, remoteAddress: number, ports: number): boolean {
+    const chunk = this.#chunks[record >>> CHUNK_BITS]!;
+    const at = (record & (CHUNK_RECORDS - 1)) * RECORD_WORDS;
+    return chunk[at + Field.remoteAddress] === remoteAddress && chunk[at + Field.ports] === ports &&
+      chunk[at + Field.localAddress] === localAddress;
+  }
+
+  #find(hash: number, localAddress: number, remoteAddress: number, ports: number): number {
+    const index = this.#index, mask = this.#mask;
+    for (let at = hash & mask;; at = (at + 1) & mask) {
+      const entry = index[2 * at + 1]!;
+      if (entry === 0) break;
+      if (index[2 * at] === hash && this.#matches(entry - 1, localAddress, remoteAddress, ports)) {
+        return entry - 1;
+      }
+    }
+    const old = this.#old, oldMask = this.#oldMask;
+    if (!old) return -1;
+    for (let at = hash & oldMask;; at = (at + 1) & oldMask) {
+      const entry = old[2 * at + 1]!;
+      if (entry === 0) return -1;
+      if (
+        old[2 * at] === hash && entry !== MOVED &&
+        this.#matches(entry - 1, localAddress, remoteAddress, ports)
+      ) return entry - 1;
+    }
+  }
+
+  #takeRecord(): number {
+    const freed = this.#freeRecord;
+    if (freed >= 0) {
+      this.#freeRecord = this.get(freed, Field.localAddress);
+      return freed;
+    }
+    const record = this.#recordsEnd++;
+    if (record >>> CHUNK_BITS === this.#chunks.length) {
+      const records = Math.min(CHUNK_RECORDS, this.recordsMax - record);
+      this.#chunks.push(new Int32Array(records * RECORD_WORDS));
+    }
+    return record;
+  }
+
+  #place(hash: number, entry: number): void {
+    const index = this.#index, mask = this.#mask;
+    let at = hash & mask;
+    while (index[2 * at + 1] !== 0) at = (at + 1) & mask;
+    index[2 * at] = hash;
+    index[2 * at + 1] = entry;
+  }
+
+  #unplace(hash: number, entry: number): void {
+    const index = this.#index, mask = this.#mask;
+    let at = hash & mask;
+    while (index[2 * at + 1] !== entry) {
+      if (index[2 * at + 1] === 0) return this.#unplaceOld(hash, entry);
+      at = (at + 1) & mask;
+    }
+    // Shift back each entry behind the hole that would not be found across it: whose home is not between them
+    for (let next = (at + 1) & mask; index[2 * next + 1] !== 0; next = (next + 1) & mask) {
+      const home = index[2 * next]! & mask;
+      if (((next - home) & mask) < ((next - at) & mask)) continue;
+      index[2 * at] = index[2 * next]!;
+      index[2 * at + 1] = index[2 * next + 1]!;
+      at = next;
+    }
+    index[2 * at + 1] = 0;
+  }
+
+  #unplaceOld(hash: number, entry: number): void {
+    const old = this.#old, mask = this.#oldMask;
+    assert(old, "Every record is in the index");
+    let at = hash & mask;
+    while (old[2 * at + 1] !== entry) {
+      assert(old[2 * at + 1] !== 0, "Every record is in the index");
+      at = (at + 1) & mask;
+    }
+    old[2 * at + 1] = MOVED;
+  }
+
+  #grow(): void {
+    const entries = 2 * (this.#mask + 1);
+    this.#old = this.#index;
+    this.#oldMask = this.#mask;
+    this.#oldNext = 0;
+    this.#index = new Int32Array(2 * entries);
+    this.#mask = entries - 1;
+    this.#growAt = Math.floor(entries * LOAD_MAX);
+    this.#move(MOVES);
+  }
+
+  #move(entries: number): void {
+    const old = this.#old!;
+    const end = Math.min(this.#oldNext + entries, this.#oldMask + 1);
+    for (let at = this.#oldNext; at < end; at++) {
+      const entry = old[2 * at + 1]!;
+      if (entry === 0 || entry === MOVED) continue;
+      this.#place(old[2 * at]!, entry);
+      old[2 * at + 1] = MOVED;
+    }
+    this.#oldNext = end;
+    if (end > this.#oldMask) this.#old = undefined;
+  }
+}

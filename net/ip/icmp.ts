@@ -1,0 +1,89 @@
+import type { Slab } from "../../base/slab.ts";
+import { seqLess, seqLessEqual } from "../../base/sequence.ts";
+import { Field, RecordState } from "../connections/connection_map.ts";
+import type { Stack } from "../stack.ts";
+import { updateMss } from "../tcp/handshake.ts";
+import { type Tcb, TcpError, TcpState } from "../tcp/tcb.ts";
+import { isBroadcast, isMulticast, isUnspecified } from "../wire/address.ts";
+import { Drop } from "../wire/drop.ts";
+import {
+  type IcmpRecord,
+  IcmpType,
+  IcmpUnreachable,
+  isIcmpError,
+  writeIcmpEchoReply,
+  writeIcmpError,
+} from "../wire/icmp.ts";
+import { type Ipv4Record, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../wire/ipv4.ts";
+
+/** An ICMP message for us: echo is answered, errors reach the connection that they quote (RFC 1122 section 3.2.2). */
+export function icmpInput(stack: Stack, ip: Ipv4Record, icmp: IcmpRecord, slab: Slab, nowMs: number): Drop {
+  if (icmp.type === IcmpType.Echo) {
+    if (isMulticast(ip.destination) || isBroadcast(ip.destination)) return Drop.IcmpType;
+    const { slab: out, transportStart } = stack.output;
+    const end = writeIcmpEchoReply(icmp, slab, out, transportStart);
+    stack.output.sendTransport(PROTOCOL_ICMP, ip.destination, ip.source, end, 0, 64, nowMs);
+    return Drop.None;
+  }
+  if (!icmp.hasQuote || icmp.type === IcmpType.SourceQuench || icmp.type === IcmpType.Redirect) {
+    return Drop.IcmpType; // source quench is ignored by RFC 6633, redirects by prudence
+  }
+  const quote = icmp.quote;
+  if (quote.protocol === PROTOCOL_UDP) {
+    const socket = stack.udp.find(quote.source, icmp.quoteSourcePort);
+    if (socket === undefined) return Drop.IcmpType;
+    stack.udp.failed(socket, (icmp.type << 8) | icmp.code);
+    return Drop.None;
+  }
+  if (quote.protocol !== PROTOCOL_TCP) return Drop.IcmpType;
+  const map = stack.connections;
+  const record = map.find(quote.source, quote.destination, icmp.quoteSourcePort, icmp.quoteDestinationPort);
+  // A sleeping connection has nothing in flight that an honest error could be about (RFC 5927 section 4.1).
+  if (record < 0 || map.state(record) !== RecordState.awake) return Drop.IcmpType;
+  return tcpError(stack, stack.tcp.tcbAt(map.get(record, Field.slot)), icmp);
+}
+
+/** RFC 9293 section 3.9.2.2, RFC 5927: soft errors are noted, hard ones end only a handshake. */
+function tcpError(stack: Stack, tcb: Tcb, icmp: IcmpRecord): Drop {
+  const sequence = icmp.quoteSequence;
+  if (seqLess(sequence, tcb.sndUna) || seqLessEqual(tcb.sndMax, sequence)) return Drop.IcmpType;
+  const unreachable = icmp.type === IcmpType.Unreachable;
+  if (unreachable && icmp.code === IcmpUnreachable.FragmentationNeeded) {
+    if (stack.output.lowerMtu(tcb.remoteAddress, icmp.rest & 0xffff)) {
+      updateMss(stack.tcp, tcb);
+      tcb.sndNxt = tcb.sndUna; // what was too big goes again, in smaller pieces (RFC 1191 section 6.4)
+      stack.tcp.queueOutput(tcb);
+    }
+    return Drop.None;
+  }
+  tcb.softError = (icmp.type << 8) | icmp.code;
+  const hard = unreachable && (icmp.code === IcmpUnreachable.Protocol || icmp.code === IcmpUnreachable.Port);
+  if (hard && tcb.state === TcpState.synSent) stack.tcp.destroy(tcb, TcpError.refused);
+  return Drop.None;
+}
+
+/**
+ * Tells the sender of `ip` that its packet went nowhere, unless RFC 1122 section 3.2.2 forbids it or
+ * the rate limit does. The packet lies whole in `slab`.
+ */
+export function sendIcmpError(
+  stack: Stack,
+  type: number,
+  code: number,
+  ip: Ipv4Record,
+  slab: Slab,
+  nowMs: number,
+): Drop {
+  const { source, destination } = ip;
+  if (isMulticast(destination) || isBroadcast(destination) || !stack.isOurs(destination)) {
+    return Drop.IcmpType;
+  }
+  if (isUnspecified(source) || isMulticast(source) || isBroadcast(source)) return Drop.IcmpType;
+  if (ip.fragmentOffset !== 0) return Drop.IcmpType;
+  if (ip.protocol === PROTOCOL_ICMP && isIcmpError(slab.bytes[ip.dataStart]!)) return Drop.IcmpType;
+  if (!stack.icmpErrors.allow(nowMs)) return Drop.IcmpRate;
+  const { slab: out, transportStart } = stack.output;
+  const end = writeIcmpError(type, code, 0, slab, ip.headerStart, ip.dataEnd, out, transportStart);
+  stack.output.sendTransport(PROTOCOL_ICMP, destination, source, end, 0, 64, nowMs);
+  return Drop.None;
+}

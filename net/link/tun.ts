@@ -1,0 +1,285 @@
+import process from "node:process";
+import { assert } from "../../base/assert.ts";
+import { Slab } from "../../base/slab.ts";
+import { checkMtu, frameBytesMax } from "./frame_limit.ts";
+import { LinkError } from "./link_error.ts";
+import { type Link, type LinkCounters, linkCounters, type LinkSink, type Medium } from "./link.ts";
+import { Errno, type Libc, loadLibc } from "./tun_ffi.ts";
+import { type Readiness, type TunWait, watch, waysToWait } from "./tun_wait.ts";
+
+/** Which interface to open. */
+export interface OpenTunOptions {
+  /** The interface's name, 1 to 15 bytes. It is made when it is not there; `%d` becomes a free number. */
+  name: string;
+  /** The interface's MTU. Set it with `ip link`; this only tells the stack. */
+  mtu?: number;
+  /** `tun` carries IP packets, `tap` Ethernet frames. */
+  mode?: "tun" | "tap";
+  /**
+   * A descriptor that is attached to the interface already (IFF_NO_PI, no vnet header), handed over by a
+   * process that may do so. The link owns it from here on.
+   */
+  fd?: number;
+  /** How to learn of packets; by default the best way that this runtime has. */
+  wait?: TunWait;
+}
+
+/** A link to the kernel through a TUN or TAP interface. */
+export interface TunLink extends Link {
+  /** The interface's name as the kernel gave it. */
+  readonly name: string;
+  /** The way that is used to learn of packets. */
+  readonly wait: TunWait;
+}
+
+const O_RDWR = 2;
+const O_NONBLOCK = 0o4000;
+const O_CLOEXEC = 0o2000000;
+const F_GETFL = 3;
+const F_SETFL = 4;
+const TUNSETIFF = 0x400454ca;
+const IFF_TUN = 1;
+const IFF_TAP = 2;
+const IFF_NO_PI = 0x1000;
+/** `struct ifreq`: the name in 16 bytes with its terminator, then the flags. */
+const IFREQ = { bytes: 40, flags: 16 } as const;
+const NAME_BYTES_MAX = 15;
+
+/** A packet longer than the buffer of a read is cut without a word, so the buffer takes the longest. */
+const READ_BYTES = 65_536 + 64;
+
+/** Packets read in one turn: enough to spread the cost of a wake-up, few enough to let timers run. */
+const BATCH_MAX = 64;
+
+/**
+ * Opens a TUN interface (IP packets) or TAP interface (Ethernet frames) of this process's network
+ * namespace; start the program with `ip netns exec NAME` for another one. Linux only.
+ *
+ * Addresses, routes and "up" are set from outside, with `ip`. `closed` is told when the interface is
+ * deleted.
+ *
+ * @throws {LinkError} `missing` (no /dev/net/tun), `denied` (no right to it), `busy` (another process
+ * holds the name), `unsupported` (not Linux, or no FFI) or `io`.
+ * @throws {RangeError} When the name or MTU cannot be one.
+ * @example
+ * ```ts
+ * import { openTun } from "@torpor/torpor/net/link/tun.ts";
+ * const link = await openTun({ name: "torpor0" });
+ * link.open({ receive: (_slab, start, end) => console.log(end - start), flush: () => {}, closed: () => {} });
+ * ```
+ */
+export async function openTun(options: OpenTunOptions): Promise<TunLink> {
+  const { name, mode = "tun" } = options;
+  const mtu = checkMtu(options.mtu ?? 1500);
+  const nameBytes = new TextEncoder().encode(name);
+  if (nameBytes.length === 0 || nameBytes.length > NAME_BYTES_MAX || /[\s/:\0]/.test(name)) {
+    throw new RangeError(
+      `Cannot open interface ${JSON.stringify(name)}: need a name of 1 to ${NAME_BYTES_MAX} bytes ` +
+        `without white space, "/" and ":"`,
+    );
+  }
+  if (process.platform !== "linux") {
+    throw new LinkError(
+      "unsupported",
+      `Cannot open interface "${name}": TUN links need Linux, not ${process.platform}`,
+    );
+  }
+  const libc = await loadLibc();
+  const { fd, name: given } = options.fd === undefined
+    ? attach(libc, name, nameBytes, mode)
+    : { fd: unblocked(libc, options.fd, name), name };
+  const slab = Slab.of(READ_BYTES);
+  for (const way of options.wait === undefined ? waysToWait() : [options.wait]) {
+    const readiness = watch(way, libc, fd, slab.bytes);
+    if (readiness !== undefined) return new Tun(libc, fd, readiness, slab, given, way, mode, mtu);
+  }
+  libc.close(fd);
+  throw new LinkError(
+    "unsupported",
+    `Cannot open interface "${name}": no way to wait for it on this runtime`,
+  );
+}
+
+function attach(
+  libc: Libc,
+  name: string,
+  nameBytes: Uint8Array,
+  mode: "tun" | "tap",
+): { fd: number; name: string } {
+  const fd = libc.open(new TextEncoder().encode("/dev/net/tun\0"), O_RDWR | O_NONBLOCK | O_CLOEXEC);
+  if (fd < 0) throw openError(name, libc.errno());
+  const ifreq = Slab.of(IFREQ.bytes);
+  ifreq.bytes.set(nameBytes);
+  // Seam for offloads: IFF_VNET_HDR here, then TUNSETVNETHDRSZ and TUNSETOFFLOAD, and a header per frame.
+  ifreq.view.setUint16(IFREQ.flags, (mode === "tun" ? IFF_TUN : IFF_TAP) | IFF_NO_PI, true);
+  if (libc.ioctl(fd, TUNSETIFF, ifreq.bytes) < 0) {
+    const errno = libc.errno();
+    libc.close(fd);
+    throw attachError(name, mode, errno);
+  }
+  return { fd, name: new TextDecoder().decode(ifreq.bytes.subarray(0, ifreq.bytes.indexOf(0))) };
+}
+
+/** Reads until EAGAIN must not block, whatever the process that made the descriptor chose. */
+function unblocked(libc: Libc, fd: number, name: string): number {
+  const flags = libc.fcntl(fd, F_GETFL, 0);
+  if (flags < 0 || libc.fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) {
+    throw new LinkError("io", `Cannot use descriptor ${fd} for interface "${name}": errno ${libc.errno()}`);
+  }
+  return fd;
+}
+
+function openError(name: string, errno: number): LinkError {
+  const what = `Cannot open interface "${name}"`;
+  if (errno === Errno.ENOENT || errno === Errno.ENXIO || errno === Errno.ENODEV) {
+    return new LinkError(
+      "missing",
+      `${what}: there is no /dev/net/tun; run "modprobe tun", or give the container "--device /dev/net/tun"`,
+    );
+  }
+  if (errno === Errno.EACCES || errno === Errno.EPERM) {
+    return new LinkError(
+      "denied",
+      `${what}: this user may not open /dev/net/tun; run as root, or change its mode`,
+    );
+  }
+  return new LinkError("io", `${what}: opening /dev/net/tun failed with errno ${errno}`);
+}
+
+function attachError(name: string, mode: string, errno: number): LinkError {
+  const what = `Cannot open interface "${name}"`;
+  if (errno === Errno.EPERM) {
+    return new LinkError(
+      "denied",
+      `${what}: it needs CAP_NET_ADMIN in this network namespace; run as root, or let root prepare it with ` +
+        `"ip tuntap add dev ${name} mode ${mode} user USER"`,
+    );
+  }
+  if (errno === Errno.EBUSY) {
+    return new LinkError("busy", `${what}: another process holds it; end that one or take another name`);
+  }
+  if (errno === Errno.EINVAL) {
+    return new LinkError(
+      "busy",
+      `${what}: an interface of another kind has this name; take another one, or delete it with "ip link del ${name}"`,
+    );
+  }
+  return new LinkError("io", `${what}: TUNSETIFF failed with errno ${errno}`);
+}
+
+class Tun implements TunLink {
+  readonly medium: Medium;
+  readonly mtu: number;
+  readonly name: string;
+  readonly wait: TunWait;
+  readonly counters: LinkCounters = linkCounters();
+  readonly #libc: Libc;
+  readonly #fd: number;
+  readonly #readiness: Readiness;
+  readonly #slab: Slab;
+  readonly #frameBytesMax: number;
+  #sink: LinkSink | undefined;
+  #closed = false;
+  #error: LinkError | undefined;
+  /** The view that the last send wrote from: a stack sends from one slab, at one offset. */
+  #sendSlab: Slab | undefined;
+  #sendStart = 0;
+  #sendView: Uint8Array = new Uint8Array(0);
+
+  constructor(
+    libc: Libc,
+    fd: number,
+    readiness: Readiness,
+    slab: Slab,
+    name: string,
+    wait: TunWait,
+    mode: "tun" | "tap",
+    mtu: number,
+  ) {
+    this.medium = mode === "tun" ? "ip" : "ethernet";
+    this.mtu = mtu;
+    this.name = name;
+    this.wait = wait;
+    this.#libc = libc;
+    this.#fd = fd;
+    this.#readiness = readiness;
+    this.#slab = slab;
+    this.#frameBytesMax = frameBytesMax(this.medium, mtu);
+  }
+
+  open(sink: LinkSink): void {
+    assert(this.#sink === undefined, "A link belongs to one sink for its whole life");
+    this.#sink = sink;
+    if (this.#closed) setTimeout(() => sink.closed(), 0);
+    else this.#readiness.start((length) => this.#ready(length));
+  }
+
+  send(slab: Slab, start: number, end: number): boolean {
+    const length = end - start;
+    assert(length > 0 && start >= 0 && end <= slab.bytes.length, "A frame lies inside its slab");
+    if (this.#closed || length > this.#frameBytesMax) {
+      this.counters.dropsOut++;
+      return false;
+    }
+    if (slab !== this.#sendSlab || start !== this.#sendStart) {
+      this.#sendSlab = slab;
+      this.#sendStart = start;
+      this.#sendView = start === 0 ? slab.bytes : slab.bytes.subarray(start);
+    }
+    // -1 is a full queue, an interface that is down, or a packet the kernel does not take: lost, as on a wire.
+    if (this.#libc.write(this.#fd, this.#sendView, length) !== length) {
+      this.counters.dropsOut++;
+      return false;
+    }
+    this.counters.framesOut++;
+    this.counters.bytesOut += length;
+    return true;
+  }
+
+  flush(): void {} // every frame was a write of its own
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#readiness.close(() => this.#sink?.closed(this.#error));
+  }
+
+  /** Packets are there; `length` bytes of the first are read already. */
+  #ready(length: number): void {
+    if (this.#closed) return;
+    if (length < 0) return this.#end(-length);
+    const libc = this.#libc;
+    const { bytes } = this.#slab;
+    if (length > 0) this.#deliver(length);
+    for (let packets = length > 0 ? 1 : 0; packets < BATCH_MAX && !this.#closed; packets++) {
+      length = libc.read(this.#fd, bytes, READ_BYTES);
+      if (length < 0) {
+        const errno = libc.errno();
+        if (errno !== Errno.EAGAIN && errno !== Errno.EINTR) return this.#end(errno);
+        break;
+      }
+      this.#deliver(length);
+    }
+    if (this.#closed) return;
+    this.#sink!.flush();
+    if (!this.#closed) this.#readiness.rearm();
+  }
+
+  #deliver(length: number): void {
+    if (length === 0 || length > this.#frameBytesMax) {
+      this.counters.dropsIn++;
+      return;
+    }
+    this.counters.framesIn++;
+    this.counters.bytesIn += length;
+    this.#sink!.receive(this.#slab, 0, length);
+  }
+
+  #end(errno: number): void {
+    this.#error = new LinkError(
+      "io",
+      `Interface "${this.name}" has ended: errno ${errno} (77 when it was deleted)`,
+    );
+    this.close();
+  }
+}

@@ -1,0 +1,191 @@
+/**
+ * How the event loop learns that a TUN device has packets, without spinning and without a timer.
+ */
+import process from "node:process";
+import { runtime } from "../../base/runtime.ts";
+import { Errno, type Libc } from "./tun_ffi.ts";
+
+/**
+ * - `pipe`: the runtime's own epoll loop, through the handle that its pipes use (Node, Deno).
+ * - `poll`: poll(2) on a thread of the FFI's pool, a round trip per batch (Node, Deno).
+ * - `worker`: poll(2) in a worker that wakes this thread (Bun).
+ */
+export type TunWait = "pipe" | "poll" | "worker";
+
+/** Watches one descriptor, which it owns. */
+export interface Readiness {
+  /**
+   * Starts watching. `onReady` runs in a later turn when packets may be there: `length` bytes of the
+   * first are already in the buffer, or 0 when none was read; negative is an errno.
+   */
+  start(onReady: (length: number) => void): void;
+  /** What `onReady` announced was read, or at least a batch of it. */
+  rearm(): void;
+  /** Stops, closes the descriptor and then calls back, in a later turn. */
+  close(onClosed: () => void): void;
+}
+
+/** The ways to wait on this runtime, best first. */
+export function waysToWait(): TunWait[] {
+  return runtime === "bun" ? ["worker"] : ["pipe", "poll"];
+}
+
+/** Watches `fd` the given way; undefined when this runtime cannot. */
+export function watch(way: TunWait, libc: Libc, fd: number, buffer: Uint8Array): Readiness | undefined {
+  if (way === "pipe") return watchPipe(fd, buffer);
+  if (way === "poll") return libc.pollAsync === undefined ? undefined : new PollReadiness(libc, fd);
+  return runtime === "bun" ? new WorkerReadiness(libc, fd) : undefined;
+}
+
+/** What we use of the handle behind `net.Socket` and of how it tells the length it read. */
+type PipeHandle = {
+  open(fd: number): number;
+  useUserBuffer(buffer: Uint8Array): void;
+  readStart(): number;
+  close(onClosed: () => void): void;
+  onread: () => void;
+};
+type PipeBinding = { Pipe: new (type: number) => PipeHandle };
+type StreamBinding = { streamBaseState: Int32Array; kReadBytesOrError: number };
+
+/** `process.binding` is not documented, so every step may be missing: then there is another way. */
+function watchPipe(fd: number, buffer: Uint8Array): Readiness | undefined {
+  try {
+    const { binding } = process as unknown as { binding(name: string): unknown };
+    const { Pipe } = binding.call(process, "pipe_wrap") as PipeBinding;
+    const { streamBaseState, kReadBytesOrError } = binding.call(process, "stream_wrap") as StreamBinding;
+    if (streamBaseState === undefined || kReadBytesOrError === undefined) return undefined;
+    const handle = new Pipe(0);
+    if (typeof handle.useUserBuffer !== "function" || handle.open(fd) !== 0) return undefined;
+    handle.useUserBuffer(buffer);
+    return {
+      start(onReady) {
+        handle.onread = () => onReady(streamBaseState[kReadBytesOrError]!);
+        handle.readStart();
+      },
+      rearm() {}, // epoll reports as long as packets are there
+      close: (onClosed) => handle.close(onClosed),
+    };
+  } catch {
+    return undefined;
+  }
+}
+
+const POLLIN = 1;
+/** EFD_CLOEXEC | EFD_NONBLOCK */
+const EVENTFD_FLAGS = 0o2004000;
+
+/** Two `struct pollfd`: the device, and an eventfd by which close() ends the wait. */
+function pollFds(fd: number, endFd: number): Uint8Array {
+  const fds = new DataView(new ArrayBuffer(16));
+  for (const [index, each] of [fd, endFd].entries()) {
+    fds.setInt32(index * 8, each, true);
+    fds.setInt16(index * 8 + 4, POLLIN, true);
+  }
+  return new Uint8Array(fds.buffer);
+}
+
+class PollReadiness implements Readiness {
+  readonly #libc: Libc;
+  readonly #fd: number;
+  readonly #endFd: number;
+  readonly #fds: Uint8Array;
+  #onReady: ((length: number) => void) | undefined;
+  #waiting = false;
+  #onClosed: (() => void) | undefined;
+
+  constructor(libc: Libc, fd: number) {
+    this.#libc = libc;
+    this.#fd = fd;
+    this.#endFd = libc.eventfd(0, EVENTFD_FLAGS);
+    this.#fds = pollFds(fd, this.#endFd);
+  }
+
+  start(onReady: (length: number) => void): void {
+    this.#onReady = onReady;
+    this.rearm();
+  }
+
+  rearm(): void {
+    if (this.#waiting || this.#onClosed !== undefined) return;
+    this.#waiting = true;
+    void this.#libc.pollAsync!(this.#fds, 2, -1).then((count) => {
+      this.#waiting = false;
+      if (this.#onClosed !== undefined) this.#free();
+      else if (count < 0) this.rearm(); // interrupted by a signal
+      else this.#onReady!(0);
+    });
+  }
+
+  close(onClosed: () => void): void {
+    this.#onClosed = onClosed;
+    if (this.#waiting) this.#libc.write(this.#endFd, new Uint8Array(new BigUint64Array([1n]).buffer), 8);
+    else setTimeout(() => this.#free(), 0);
+  }
+
+  #free(): void {
+    this.#libc.close(this.#fd);
+    this.#libc.close(this.#endFd);
+    this.#onClosed!();
+  }
+}
+
+/** What this thread and the poll worker share: `state[0]` is 1 while the worker shall wait, -1 to end. */
+export interface PollWorkerStart {
+  fds: Uint8Array;
+  state: Int32Array<SharedArrayBuffer>;
+}
+
+class WorkerReadiness implements Readiness {
+  readonly #libc: Libc;
+  readonly #fd: number;
+  readonly #endFd: number;
+  readonly #state = new Int32Array(new SharedArrayBuffer(4));
+  #worker: Worker | undefined;
+  #closing = false;
+
+  constructor(libc: Libc, fd: number) {
+    this.#libc = libc;
+    this.#fd = fd;
+    this.#endFd = libc.eventfd(0, EVENTFD_FLAGS);
+  }
+
+  start(onReady: (length: number) => void): void {
+    this.#worker = new Worker(new URL("./tun_poll_worker.ts", import.meta.url), { type: "module" });
+    this.#worker.onmessage = () => {
+      if (!this.#closing) onReady(0);
+    };
+    this.#worker.onerror = (event) => {
+      if (!this.#closing) onReady(-Errno.ENXIO);
+      event.preventDefault();
+    };
+    const begin: PollWorkerStart = { fds: pollFds(this.#fd, this.#endFd), state: this.#state };
+    Atomics.store(this.#state, 0, 1);
+    this.#worker.postMessage(begin);
+  }
+
+  rearm(): void {
+    if (this.#closing) return;
+    Atomics.store(this.#state, 0, 1);
+    Atomics.notify(this.#state, 0);
+  }
+
+  close(onClosed: () => void): void {
+    this.#closing = true;
+    const worker = this.#worker;
+    const free = (): void => {
+      this.#libc.close(this.#fd);
+      this.#libc.close(this.#endFd);
+      onClosed();
+    };
+    if (worker === undefined) {
+      setTimeout(free, 0);
+      return;
+    }
+    // Only a worker that is out of poll(2) may lose the descriptors: their numbers are used again.
+    worker.addEventListener("close", free);
+    Atomics.store(this.#state, 0, -1);
+    Atomics.notify(this.#state, 0);
+    this.#libc.write(this.#endFd, new Uint8Array(new BigUint64Array([1n]).buffer), 8);
+  }
+}

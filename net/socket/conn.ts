@@ -1,0 +1,97 @@
+import type { Endpoint } from "./endpoint.ts";
+import type { NetAddr, TcpConn } from "./types.ts";
+
+/** Bytes asked for at a time by the readable stream when its reader brings no buffer. */
+const CHUNK_BYTES = 64 * 1024;
+
+/** `Deno.TcpConn` over an endpoint. */
+export class TcpConnection implements TcpConn {
+  readonly endpoint: Endpoint;
+  #readable: ReadableStream<Uint8Array<ArrayBuffer>> | undefined;
+  #writable: WritableStream<Uint8Array<ArrayBufferLike>> | undefined;
+
+  constructor(endpoint: Endpoint) {
+    this.endpoint = endpoint;
+  }
+
+  get localAddr(): NetAddr {
+    return this.endpoint.localAddr;
+  }
+  get remoteAddr(): NetAddr {
+    return this.endpoint.remoteAddr;
+  }
+
+  /** The connection's stable name, through sleep and restart. */
+  get id(): string {
+    const { localAddr: local, remoteAddr: remote } = this.endpoint;
+    return `${local.hostname}:${local.port}-${remote.hostname}:${remote.port}`;
+  }
+
+  /** Data kept with the connection and its image. */
+  get attachment(): unknown {
+    return this.endpoint.attachment;
+  }
+  set attachment(value: unknown) {
+    this.endpoint.attachment = value;
+  }
+
+  read(p: Uint8Array): Promise<number | null> {
+    return this.endpoint.read(p);
+  }
+  write(p: Uint8Array): Promise<number> {
+    return this.endpoint.write(p);
+  }
+  closeWrite(): Promise<void> {
+    return this.endpoint.closeWrite();
+  }
+  close(): void {
+    this.endpoint.close();
+  }
+  [Symbol.dispose](): void {
+    if (!this.endpoint.closed) this.endpoint.close();
+  }
+
+  setNoDelay(noDelay?: boolean): void {
+    this.endpoint.setNoDelay(noDelay);
+  }
+  setKeepAlive(keepAlive?: boolean): void {
+    this.endpoint.setKeepAlive(keepAlive);
+  }
+
+  /** A connection never keeps the process alive by itself: its host's links do. */
+  ref(): void {}
+  unref(): void {}
+
+  get readable(): ReadableStream<Uint8Array<ArrayBuffer>> {
+    const endpoint = this.endpoint;
+    return this.#readable ??= new ReadableStream({
+      type: "bytes",
+      autoAllocateChunkSize: CHUNK_BYTES,
+      async pull(controller: ReadableByteStreamController) {
+        const request = controller.byobRequest!;
+        const view = request.view as Uint8Array;
+        const count = await endpoint.read(view);
+        if (count !== null) return request.respond(count);
+        controller.close();
+        request.respond(0);
+        if (!endpoint.closed) endpoint.close(); // as Deno does at the end of the stream
+      },
+      cancel() {
+        if (!endpoint.closed) endpoint.close();
+      },
+    }) as ReadableStream<Uint8Array<ArrayBuffer>>;
+  }
+
+  get writable(): WritableStream<Uint8Array<ArrayBufferLike>> {
+    const endpoint = this.endpoint;
+    return this.#writable ??= new WritableStream<Uint8Array<ArrayBufferLike>>({
+      write: (chunk) => endpoint.writeAll(chunk),
+      close() {
+        if (!endpoint.closed) endpoint.close();
+      },
+      abort() {
+        endpoint.abort();
+      },
+    });
+  }
+}

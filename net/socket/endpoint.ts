@@ -1,0 +1,281 @@
+import {
+  tcpAbort,
+  tcpClose,
+  tcpReceive,
+  tcpSend,
+  tcpSetKeepAlive,
+  tcpSetNoDelay,
+  tcpShutdown,
+} from "../tcp/user.ts";
+import { canWrite } from "../tcp/user.ts";
+import { type Tcb, TcpError, TcpEvent } from "../tcp/tcb.ts";
+import { formatIpv4 } from "../wire/address.ts";
+import { BadResource, BrokenPipe, connectionError, Interrupted } from "./errors.ts";
+import type { Host } from "./host.ts";
+import type { Owner } from "./owner.ts";
+import type { NetAddr } from "./types.ts";
+
+type Waiter = { resolve: () => void; reject: (error: Error) => void };
+
+/**
+ * One connection as the application holds it, whatever API it likes: reads and writes that wait, the
+ * connection's sleep hidden behind them. While it sleeps this object is all that is left of it.
+ */
+export class Endpoint implements Owner {
+  readonly localAddr: NetAddr;
+  readonly remoteAddr: NetAddr;
+  readonly #host: Host;
+  #tcb: Tcb | undefined;
+  #record: number;
+  #closed = false; // by the application
+  #error: TcpError | undefined; // why the connection ended, once it has
+  #leftover: Uint8Array | undefined; // unread when the connection ended in peace
+  #readers: Waiter[] = [];
+  #writers: Waiter[] = [];
+  #drainers: Waiter[] = [];
+  #sleepers: Waiter[] = [];
+  #opened: ((error: TcpError | undefined) => void) | undefined;
+  /** Called when there may be something to read: data, the end, or an error. */
+  onReadable: (() => void) | undefined;
+  /** Called when the connection has ended. */
+  onClosed: ((error: Error | undefined) => void) | undefined;
+
+  constructor(host: Host, tcb: Tcb) {
+    this.#host = host;
+    this.#tcb = tcb;
+    this.#record = tcb.record;
+    this.localAddr = { transport: "tcp", hostname: formatIpv4(tcb.localAddress), port: tcb.localPort };
+    this.remoteAddr = { transport: "tcp", hostname: formatIpv4(tcb.remoteAddress), port: tcb.remotePort };
+  }
+
+  /** Whether it has no TCB at present. */
+  get asleep(): boolean {
+    return this.#tcb === undefined && this.#error === undefined && !this.#closed;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** Data kept with the connection and its image, anything that CBOR can hold. Only while awake. */
+  get attachment(): unknown {
+    return this.#tcb?.attachment;
+  }
+  set attachment(value: unknown) {
+    if (this.#tcb === undefined) {
+      throw new BadResource("An attachment can only be set while the connection is awake");
+    }
+    this.#tcb.attachment = value;
+  }
+
+  /** Calls back once: when the handshake has ended well (`undefined`) or badly. */
+  onOpen(callback: (error: TcpError | undefined) => void): void {
+    this.#opened = callback;
+  }
+
+  async read(p: Uint8Array): Promise<number | null> {
+    for (;;) {
+      this.#checkOpen();
+      if (p.byteLength === 0) return 0;
+      const count = this.tryRead(p);
+      if (count !== undefined) return count;
+      await this.#wait(this.#tcb === undefined ? this.#sleepers : this.#readers);
+    }
+  }
+
+  /** Reads without waiting: the count, `null` at the end, `undefined` when there is nothing yet. */
+  tryRead(p: Uint8Array): number | null | undefined {
+    const tcb = this.#tcb;
+    if (tcb === undefined) {
+      if (this.#leftover !== undefined) return this.#readLeftover(p);
+      if (this.#error === TcpError.none) return null;
+      if (this.#error !== undefined) throw connectionError(this.#error, "Cannot read");
+      return undefined; // asleep: there was nothing to read, or it could not have gone to sleep
+    }
+    if (tcb.saving && tcb.receiveQueue.length > 0) {
+      this.#wake();
+      return undefined;
+    }
+    const count = tcpReceive(this.#host.stack.tcp, tcb, p, 0, p.byteLength);
+    if (count > 0) {
+      this.#host.kick();
+      return count;
+    }
+    return tcb.finReceived ? null : undefined;
+  }
+
+  async write(p: Uint8Array): Promise<number> {
+    for (;;) {
+      this.#checkOpen();
+      const tcb = await this.#awake();
+      if (tcb === undefined || !canWrite(tcb)) throw this.#writeError();
+      if (p.byteLength === 0) return 0;
+      const count = tcpSend(this.#host.stack.tcp, tcb, p, 0, p.byteLength);
+      this.#host.kick();
+      if (count > 0) return count;
+      await this.#wait(this.#writers);
+    }
+  }
+
+  /** Writes all of `p`. */
+  async writeAll(p: Uint8Array): Promise<void> {
+    for (let at = 0; at < p.byteLength;) at += await this.write(at === 0 ? p : p.subarray(at));
+  }
+
+  /** Sends FIN behind what was written. */
+  async closeWrite(): Promise<void> {
+    this.#checkOpen();
+    const tcb = await this.#awake();
+    if (tcb === undefined) return;
+    tcpShutdown(this.#host.stack.tcp, tcb);
+    this.#host.kick();
+  }
+
+  /** Resolves when the peer has acknowledged all that was written. */
+  async drained(): Promise<void> {
+    while (this.#tcb !== undefined && this.#tcb.sendQueue.length > 0) {
+      this.#tcb.wantsDrained = true;
+      await this.#wait(this.#drainers);
+    }
+  }
+
+  /** Lets go: FIN behind what was written, or RST when unread data is thrown away. */
+  close(): void {
+    this.#checkOpen();
+    this.#letGo((tcb) => tcpClose(this.#host.stack.tcp, tcb, this.#host.clock.nowMs()));
+  }
+
+  /** Ends the connection with RST. Idempotent. */
+  abort(): void {
+    if (this.#closed) return;
+    this.#letGo((tcb) => tcpAbort(this.#host.stack.tcp, tcb, this.#host.clock.nowMs()));
+  }
+
+  setNoDelay(noDelay = true): void {
+    this.#option((tcb) => tcpSetNoDelay(this.#host.stack.tcp, tcb, noDelay));
+  }
+
+  /** Times in milliseconds; by default two hours idle, then nine probes 75 s apart. */
+  setKeepAlive(on = true, idleMs?: number, intervalMs?: number, probes?: number): void {
+    this.#option((tcb) => {
+      tcpSetKeepAlive(this.#host.stack.tcp, tcb, on, this.#host.clock.nowMs(), idleMs, intervalMs, probes);
+    });
+  }
+
+  // Owner
+
+  tcpEvents(tcb: Tcb, events: number): void {
+    if ((events & TcpEvent.closed) !== 0) return this.#ended(tcb);
+    if ((events & TcpEvent.established) !== 0 && this.#opened !== undefined) {
+      this.#opened(undefined);
+      this.#opened = undefined;
+    }
+    if ((events & TcpEvent.readable) !== 0) {
+      release(this.#readers);
+      this.onReadable?.();
+    }
+    if ((events & TcpEvent.writable) !== 0) release(this.#writers);
+    if ((events & TcpEvent.drained) !== 0) release(this.#drainers);
+  }
+
+  suspended(_tcb: Tcb, record: number): boolean {
+    this.#tcb = undefined;
+    this.#record = record;
+    this.#sleepers.push(...this.#readers.splice(0)); // they wait for the same news
+    return true;
+  }
+
+  restored(tcb: Tcb): void {
+    this.#tcb = tcb;
+    release(this.#sleepers);
+    this.onReadable?.();
+  }
+
+  #ended(tcb: Tcb): void {
+    this.#tcb = undefined;
+    this.#error = tcb.error;
+    if (tcb.error === TcpError.none && tcb.receiveQueue.length > 0) {
+      this.#leftover = tcb.receiveQueue.toBytes();
+    }
+    if (this.#opened !== undefined) {
+      this.#opened(tcb.error);
+      this.#opened = undefined;
+    }
+    for (const waiters of [this.#readers, this.#writers, this.#drainers, this.#sleepers]) release(waiters);
+    this.onReadable?.();
+    this.onClosed?.(tcb.error === TcpError.none ? undefined : connectionError(tcb.error, "Connection lost"));
+  }
+
+  #readLeftover(p: Uint8Array): number | null {
+    const bytes = this.#leftover!;
+    if (bytes.length === 0) return null;
+    const count = Math.min(bytes.length, p.byteLength);
+    p.set(bytes.subarray(0, count));
+    this.#leftover = bytes.subarray(count);
+    return count;
+  }
+
+  /** The TCB once nothing of its sleep is left, or `undefined` when the connection has ended. */
+  async #awake(): Promise<Tcb | undefined> {
+    while (this.#error === undefined && (this.#tcb === undefined || this.#tcb.saving)) {
+      this.#wake();
+      if (this.#tcb !== undefined) { // cancelling a save takes a turn
+        await undefined;
+        this.#host.turn();
+        if (!this.#tcb?.saving) break;
+      }
+      await this.#wait(this.#sleepers);
+    }
+    return this.#tcb;
+  }
+
+  #wake(): void {
+    this.#host.stack.wake(this.#record, this.#host.clock.nowMs());
+    this.#host.kick();
+  }
+
+  #option(apply: (tcb: Tcb) => void): void {
+    this.#checkOpen();
+    if (this.#tcb !== undefined && !this.#tcb.saving) apply(this.#tcb);
+    else void this.#awake().then((tcb) => tcb && apply(tcb));
+    this.#host.kick();
+  }
+
+  #letGo(end: (tcb: Tcb) => void): void {
+    this.#closed = true;
+    const interrupted = new Interrupted("operation canceled");
+    for (const waiters of [this.#readers, this.#writers, this.#drainers]) {
+      for (const waiter of waiters.splice(0)) waiter.reject(interrupted);
+    }
+    const sleepers = this.#sleepers.splice(0);
+    for (const waiter of sleepers) waiter.reject(interrupted);
+    const finish = (tcb: Tcb | undefined): void => {
+      if (tcb === undefined) return;
+      end(tcb);
+      if (tcb.record >= 0) this.#host.setOwner(tcb, undefined);
+      this.#tcb = undefined;
+      this.#host.kick();
+    };
+    if (this.#tcb !== undefined && !this.#tcb.saving) finish(this.#tcb);
+    else void this.#awake().then(finish);
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw new BadResource("Bad resource ID");
+  }
+
+  #writeError(): Error {
+    if (this.#error === undefined || this.#error === TcpError.none) {
+      return new BrokenPipe("Broken pipe (os error 32)");
+    }
+    return connectionError(this.#error, "Cannot write");
+  }
+
+  #wait(waiters: Waiter[]): Promise<void> {
+    return new Promise((resolve, reject) => void waiters.push({ resolve, reject }));
+  }
+}
+
+function release(waiters: Waiter[]): void {
+  for (const waiter of waiters.splice(0)) waiter.resolve();
+}

@@ -1,0 +1,44 @@
+import { TcpError } from "../tcp/tcb.ts";
+
+/**
+ * The error classes of `Deno.errors` that networking throws. On Deno they are those very classes, so
+ * that `instanceof` works in code written for Deno; elsewhere they are classes of the same names.
+ */
+type ErrorClass = new (message: string) => Error;
+
+const native = (globalThis as { Deno?: { errors?: Record<string, ErrorClass> } }).Deno?.errors;
+
+function errorClass(name: string): ErrorClass {
+  const own = class extends Error {
+    override name = name;
+  };
+  Object.defineProperty(own, "name", { value: name });
+  return native?.[name] ?? own;
+}
+
+export const AddrInUse: ErrorClass = errorClass("AddrInUse");
+export const AddrNotAvailable: ErrorClass = errorClass("AddrNotAvailable");
+export const BadResource: ErrorClass = errorClass("BadResource");
+export const BrokenPipe: ErrorClass = errorClass("BrokenPipe");
+export const ConnectionAborted: ErrorClass = errorClass("ConnectionAborted");
+export const ConnectionRefused: ErrorClass = errorClass("ConnectionRefused");
+export const ConnectionReset: ErrorClass = errorClass("ConnectionReset");
+export const Interrupted: ErrorClass = errorClass("Interrupted");
+export const TimedOut: ErrorClass = errorClass("TimedOut");
+export const HostUnreachable: ErrorClass = native?.["HostUnreachable"] ?? errorClass("HostUnreachable");
+
+/** What an application is told about a connection that ended with `error`. */
+export function connectionError(error: TcpError, what: string): Error {
+  switch (error) {
+    case TcpError.refused:
+      return new ConnectionRefused(`${what}: connection refused`);
+    case TcpError.timedOut:
+      return new TimedOut(`${what}: the peer has not answered for too long`);
+    case TcpError.unreachable:
+      return new HostUnreachable(`${what}: no route to the peer`);
+    case TcpError.aborted:
+      return new ConnectionAborted(`${what}: aborted`);
+    default:
+      return new ConnectionReset(`${what}: connection reset by the peer`);
+  }
+}

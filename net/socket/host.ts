@@ -1,0 +1,379 @@
+import { assert } from "../../base/assert.ts";
+import { type Alarm, type Clock, SystemClock } from "../../base/clock.ts";
+import { type Entropy, systemEntropy } from "../../base/random.ts";
+import type { Slab } from "../../base/slab.ts";
+import { Field, RecordState } from "../connections/connection_map.ts";
+import { parseTuple } from "../connections/tuple.ts";
+import { Firewall } from "../firewall/firewall.ts";
+import type { FirewallRules } from "../firewall/rule.ts";
+import type { RouteConfig } from "../ip/routes.ts";
+import type { Link } from "../link/link.ts";
+import { Stack } from "../stack.ts";
+import type { TcpConfig } from "../tcp/config.ts";
+import type { TcpListener as ListenEntry } from "../tcp/listeners.ts";
+import { type Tcb, TcpEvent } from "../tcp/tcb.ts";
+import { tcpConnect } from "../tcp/user.ts";
+import type { UdpSocket } from "../udp/udp.ts";
+import { formatIpv4, parseIpv4 } from "../wire/address.ts";
+import { formatMac, parseMac } from "../wire/mac.ts";
+import { TcpConnection } from "./conn.ts";
+import { Datagrams } from "./datagram.ts";
+import { Endpoint } from "./endpoint.ts";
+import { AddrInUse, AddrNotAvailable, connectionError, HostUnreachable } from "./errors.ts";
+import { type Handlers, HandlerServer } from "./handlers.ts";
+import { ConnListener } from "./listener.ts";
+import type { Acceptor, Owner } from "./owner.ts";
+import type { ConnectOptions, DatagramConn, ListenOptions, TcpConn, TcpListener } from "./types.ts";
+
+/** A link and what it is called. */
+export interface HostInterface {
+  link: Link;
+  /** Default "net0", "net1", ... */
+  name?: string;
+  /** Station address for Ethernet, "52:54:00:12:34:56"; by default a random locally administered one. */
+  mac?: string;
+}
+
+export interface HostOptions extends RouteConfig {
+  interfaces: HostInterface[];
+  firewall?: FirewallRules;
+  tcp?: Partial<TcpConfig>;
+  /** Connections, awake and asleep, at most. Default 2^24. */
+  connectionsMax?: number;
+  clock?: Clock;
+  entropy?: Entropy;
+}
+
+/** RFC 6335: the dynamic ports. */
+const EPHEMERAL_PORT_FIRST = 49152;
+const EPHEMERAL_PORTS = 65536 - EPHEMERAL_PORT_FIRST;
+/** Deno's default. */
+const BACKLOG_DEFAULT = 511;
+
+/**
+ * A host on a userspace network: a stack, its links and a clock, with Deno's networking calls.
+ *
+ * All work is done in turns: a batch of frames, a timer or a call of the application starts one, and
+ * at its end everything that is due leaves.
+ */
+export class Host {
+  readonly stack: Stack;
+  readonly clock: Clock;
+  readonly #links: Link[] = [];
+  readonly #acceptors = new Map<number, Acceptor>();
+  readonly #owners: (Owner | undefined)[] = []; // by TCB slot
+  readonly #sleeping = new Map<number, Owner>(); // by record: those who wait for their connection
+  readonly #datagrams = new Map<UdpSocket, Datagrams>();
+  #alarm: Alarm | undefined;
+  #alarmAtMs = Infinity;
+  #turnQueued = false;
+  #inTurn = false;
+  #batchMs = 0;
+  #closed = false;
+
+  /**
+   * @throws {RouteError} {FirewallError} {TypeError} When an option is wrong; nothing is opened then.
+   */
+  constructor(options: HostOptions) {
+    this.clock = options.clock ?? new SystemClock();
+    const entropy = options.entropy ?? systemEntropy;
+    this.stack = new Stack({
+      nowMs: this.clock.nowMs(),
+      entropy,
+      ...(options.tcp === undefined ? {} : { tcp: options.tcp }),
+      ...(options.connectionsMax === undefined ? {} : { connectionsMax: options.connectionsMax }),
+    });
+    const names = options.interfaces.map(({ name }, index) => name ?? `net${index}`);
+    options.interfaces.forEach(({ link, mac }, index) => {
+      this.stack.addInterface({ name: names[index]!, link, mac: stationAddress(mac, entropy) });
+    });
+    const { addresses, subnets, routes } = options;
+    this.stack.setRoutes({
+      ...(addresses === undefined ? {} : { addresses }),
+      ...(subnets === undefined ? {} : { subnets }),
+      ...(routes === undefined ? {} : { routes }),
+    });
+    if (options.firewall !== undefined) this.stack.firewall = new Firewall(options.firewall, names);
+    this.stack.upcalls = {
+      tcpEvents: (tcb, events) => this.#tcpEvents(tcb, events),
+      tcpSuspended: (tcb, record) => this.#tcpSuspended(tcb, record),
+      tcpRestored: (tcb, record) => this.#tcpRestored(tcb, record),
+      udpReadable: (socket) => this.#datagrams.get(socket)?.readable(),
+    };
+    options.interfaces.forEach(({ link }, index) => this.#openLink(link, index));
+  }
+
+  /** The station address of an interface, for its peers' configuration. */
+  macOf(interfaceIndex: number): string {
+    const { macHi, macLo } = this.stack.output.interfaces[interfaceIndex]!;
+    return formatMac(macHi, macLo);
+  }
+
+  /**
+   * Listens like `Deno.listen`.
+   * @throws {AddrInUse} {AddrNotAvailable} {TypeError}
+   */
+  listen(options: ListenOptions & { transport?: "tcp" } = {}): TcpListener {
+    const entry = this.addListener(options);
+    const listener = new ConnListener(this, entry);
+    this.#acceptors.set(entry.id, listener);
+    return listener;
+  }
+
+  /**
+   * Serves connections by handlers: while such a connection sleeps, nothing of it is left in memory
+   * but its map slot.
+   * @throws {AddrInUse} {AddrNotAvailable} {TypeError}
+   */
+  serve(handlers: Handlers & ListenOptions): HandlerServer {
+    const entry = this.addListener(handlers);
+    const server = new HandlerServer(this, entry, handlers);
+    this.#acceptors.set(entry.id, server);
+    return server;
+  }
+
+  /**
+   * Connects like `Deno.connect`.
+   * @throws {ConnectionRefused} {TimedOut} {HostUnreachable} {AddrNotAvailable} {TypeError}, or the signal's reason.
+   */
+  async connect(options: ConnectOptions): Promise<TcpConn> {
+    return new TcpConnection(await this.open(options));
+  }
+
+  /** As `connect`, but gives the bare endpoint that adapters build on. */
+  open(options: ConnectOptions): Promise<Endpoint> {
+    const { signal, port } = options;
+    const remote = addressOf(options.hostname ?? "127.0.0.1");
+    checkPort(port, 1);
+    return new Promise((resolve, reject) => {
+      signal?.throwIfAborted();
+      const nowMs = this.clock.nowMs();
+      const local = this.stack.output.sourceTowards(remote);
+      const what = `Cannot connect to ${formatIpv4(remote)}:${port}`;
+      if (local === undefined || local === 0) throw new HostUnreachable(`${what}: no route`);
+      const tcb = this.#connectFromFreePort(local, remote, port, nowMs);
+      if (tcb === undefined) throw new AddrNotAvailable(`${what}: no free port or no room for a connection`);
+      const endpoint = new Endpoint(this, tcb);
+      const aborted = (): void => endpoint.abort();
+      signal?.addEventListener("abort", aborted, { once: true });
+      endpoint.onOpen((error) => {
+        signal?.removeEventListener("abort", aborted);
+        if (error === undefined) resolve(endpoint);
+        else reject(signal?.aborted ? signal.reason : connectionError(error, what));
+      });
+      this.setOwner(tcb, endpoint);
+      this.kick();
+    });
+  }
+
+  /**
+   * Binds a UDP port like `Deno.listenDatagram`.
+   * @throws {AddrInUse} {AddrNotAvailable} {TypeError}
+   */
+  listenDatagram(options: { port?: number; hostname?: string; transport?: "udp" } = {}): DatagramConn {
+    const { address, port } = this.#localAddress(options);
+    const bind = (candidate: number): UdpSocket | undefined => this.stack.udp.bind(address, candidate);
+    const socket = port === 0 ? this.#firstFree(bind) : bind(port);
+    if (socket === undefined) throw new AddrInUse(`Cannot bind UDP port ${port}: address already in use`);
+    const datagrams = new Datagrams(this, socket, () => {
+      this.stack.udp.unbind(socket);
+      this.#datagrams.delete(socket);
+    });
+    this.#datagrams.set(socket, datagrams);
+    return datagrams;
+  }
+
+  /** Ids of all connections, awake and asleep, or of those on one local port. */
+  *connections(localPort?: number): IterableIterator<string> {
+    const map = this.stack.connections;
+    const records: number[] = [];
+    map.forEach((record) => void records.push(record));
+    for (const record of records) {
+      if (map.state(record) === RecordState.free) continue; // it ended while we went through the list
+      const ports = map.get(record, Field.ports);
+      if (localPort !== undefined && ports >>> 16 !== localPort) continue;
+      yield this.stack.idOf(record);
+    }
+  }
+
+  /** The record of a connection by its id, or -1. */
+  recordOf(id: string): number {
+    const tuple = parseTuple(id);
+    return this.stack.connections.find(
+      tuple.localAddress,
+      tuple.remoteAddress,
+      tuple.localPort,
+      tuple.remotePort,
+    );
+  }
+
+  /** Stops everything at once: connections are aborted unless they sleep, links are closed. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#alarm?.cancel();
+    for (const link of this.#links) link.close();
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  // For the socket layer.
+
+  /** Asks for a turn soon. Everything that the application did until then goes out together. */
+  kick(): void {
+    if (this.#turnQueued || this.#inTurn || this.#closed) return;
+    this.#turnQueued = true;
+    queueMicrotask(() => {
+      if (this.#turnQueued) this.turn();
+    });
+  }
+
+  /** Does a turn now. */
+  turn(): void {
+    if (this.#closed || this.#inTurn) return;
+    this.#turnQueued = false;
+    this.#batchMs = 0;
+    this.#inTurn = true;
+    let deadlineMs: number;
+    try {
+      deadlineMs = this.stack.poll(this.clock.nowMs());
+    } finally {
+      this.#inTurn = false;
+    }
+    // An alarm that rings too early costs one empty turn; moving it at every turn costs more.
+    if (deadlineMs >= this.#alarmAtMs) return;
+    this.#alarm?.cancel();
+    this.#alarmAtMs = deadlineMs;
+    this.#alarm = this.clock.at(deadlineMs, () => {
+      this.#alarmAtMs = Infinity;
+      this.turn();
+    });
+  }
+
+  setOwner(tcb: Tcb, owner: Owner | undefined): void {
+    this.#owners[tcb.slot] = owner;
+  }
+
+  /** A sleeping connection's owner lets go of it. */
+  disown(record: number): void {
+    this.#sleeping.delete(record);
+  }
+
+  /** Enters a listener. */
+  addListener(options: ListenOptions): ListenEntry {
+    const { address, port } = this.#localAddress(options);
+    const backlog = options.tcpBacklog ?? BACKLOG_DEFAULT;
+    const add = (candidate: number): ListenEntry | undefined =>
+      this.stack.tcp.listeners.add(address, candidate, backlog);
+    const entry = port === 0 ? this.#firstFree(add) : add(port);
+    if (entry === undefined) throw new AddrInUse(`Cannot listen on port ${port}: address already in use`);
+    return entry;
+  }
+
+  removeListener(entry: ListenEntry): void {
+    this.stack.tcp.listeners.remove(entry);
+    this.#acceptors.delete(entry.id);
+  }
+
+  #localAddress(options: { port?: number; hostname?: string }): { address: number; port: number } {
+    const { port = 0, hostname = "0.0.0.0" } = options;
+    const address = addressOf(hostname);
+    checkPort(port, 0);
+    if (address !== 0 && !this.stack.isOurs(address)) {
+      throw new AddrNotAvailable(`Cannot bind ${hostname}: not an address of this host`);
+    }
+    return { address, port };
+  }
+
+  #firstFree<T>(take: (port: number) => T | undefined): T | undefined {
+    for (let port = EPHEMERAL_PORT_FIRST; port < 65536; port++) {
+      const taken = take(port);
+      if (taken !== undefined) return taken;
+    }
+    return undefined;
+  }
+
+  #connectFromFreePort(local: number, remote: number, port: number, nowMs: number): Tcb | undefined {
+    const start = this.stack.tcp.secrets.portOffset(local, remote, port);
+    for (let step = 0; step < EPHEMERAL_PORTS; step++) {
+      const candidate = EPHEMERAL_PORT_FIRST + ((start + step) % EPHEMERAL_PORTS);
+      if (this.stack.tcp.listeners.find(local, candidate) !== undefined) continue;
+      const tcb = tcpConnect(this.stack.tcp, local, candidate, remote, port, nowMs);
+      if (tcb !== undefined) return tcb;
+    }
+    return undefined;
+  }
+
+  #openLink(link: Link, index: number): void {
+    this.#links.push(link);
+    link.open({
+      receive: (slab: Slab, start: number, end: number): void => {
+        if (this.#batchMs === 0) this.#batchMs = this.clock.nowMs(); // one look at the clock per batch
+        this.stack.receive(index, slab, start, end, this.#batchMs);
+      },
+      flush: () => this.turn(),
+      closed: () => {},
+    });
+  }
+
+  #tcpEvents(tcb: Tcb, events: number): void {
+    const owner = this.#owners[tcb.slot];
+    if (owner !== undefined) owner.tcpEvents(tcb, events);
+    else if ((events & TcpEvent.established) !== 0 && tcb.listener >= 0 && !tcb.orphan) {
+      const acceptor = this.#acceptors.get(tcb.listener);
+      if (acceptor !== undefined) {
+        acceptor.accepted(tcb);
+        const more = events & ~TcpEvent.established;
+        if (more !== 0) this.#owners[tcb.slot]?.tcpEvents(tcb, more);
+      }
+    }
+    if ((events & TcpEvent.closed) !== 0) this.#owners[tcb.slot] = undefined;
+  }
+
+  #tcpSuspended(tcb: Tcb, record: number): void {
+    const owner = this.#owners[tcb.slot];
+    this.#owners[tcb.slot] = undefined;
+    if (owner?.suspended(tcb, record)) this.#sleeping.set(record, owner);
+  }
+
+  #tcpRestored(tcb: Tcb, record: number): void {
+    const owner = this.#sleeping.get(record);
+    this.#sleeping.delete(record);
+    assert(this.#owners[tcb.slot] === undefined);
+    if (owner !== undefined) {
+      this.#owners[tcb.slot] = owner;
+      owner.restored(tcb);
+    } else if (!tcb.orphan) {
+      this.#acceptors.get(tcb.listener)?.restored(tcb);
+    }
+  }
+}
+
+function addressOf(hostname: string): number {
+  const address = parseIpv4(hostname);
+  if (address !== undefined) return address;
+  throw new TypeError(`"${hostname}" is not an IPv4 address; names are not resolved yet`);
+}
+
+function checkPort(port: number, least: number): void {
+  if (Number.isInteger(port) && port >= least && port <= 65535) return;
+  throw new TypeError(`Port ${port} is not a whole number from ${least} to 65535`);
+}
+
+function stationAddress(text: string | undefined, entropy: Entropy): { hi: number; lo: number } {
+  if (text !== undefined) {
+    const mac = parseMac(text);
+    if (mac === undefined) throw new TypeError(`"${text}" is not a station address like "52:54:00:12:34:56"`);
+    return mac;
+  }
+  const bytes = new Uint8Array(6);
+  entropy.fill(bytes);
+  const view = new DataView(bytes.buffer);
+  return { hi: (view.getUint16(0) & 0xfcff) | 0x0200, lo: view.getInt32(2) }; // locally administered, unicast
+}

@@ -1,0 +1,89 @@
+import type { TcpListener as ListenEntry } from "../tcp/listeners.ts";
+import type { Tcb } from "../tcp/tcb.ts";
+import { formatIpv4 } from "../wire/address.ts";
+import { TcpConnection } from "./conn.ts";
+import { Endpoint } from "./endpoint.ts";
+import { BadResource } from "./errors.ts";
+import type { Host } from "./host.ts";
+import type { Acceptor } from "./owner.ts";
+import type { NetAddr, TcpListener } from "./types.ts";
+
+type Accept = { resolve: (endpoint: Endpoint) => void; reject: (error: Error) => void };
+
+/**
+ * `Deno.TcpListener` over the stack. Connections that an earlier process suspended come out of
+ * `accept` too, when they wake.
+ */
+export class ConnListener implements TcpListener, Acceptor {
+  readonly addr: NetAddr;
+  readonly #host: Host;
+  readonly #entry: ListenEntry;
+  readonly #ready: Endpoint[] = [];
+  readonly #waiting: Accept[] = [];
+  #closed = false;
+
+  constructor(host: Host, entry: ListenEntry) {
+    this.#host = host;
+    this.#entry = entry;
+    this.addr = { transport: "tcp", hostname: formatIpv4(entry.address), port: entry.port };
+  }
+
+  async accept(): Promise<TcpConnection> {
+    return new TcpConnection(await this.acceptEndpoint());
+  }
+
+  /** As `accept`, but gives the bare endpoint that adapters build on. */
+  acceptEndpoint(): Promise<Endpoint> {
+    if (this.#closed) return Promise.reject(new BadResource("Listener has been closed"));
+    const ready = this.#ready.shift();
+    if (ready !== undefined) {
+      this.#entry.waiting--;
+      return Promise.resolve(ready);
+    }
+    return new Promise((resolve, reject) => void this.#waiting.push({ resolve, reject }));
+  }
+
+  close(): void {
+    if (this.#closed) throw new BadResource("Bad resource ID");
+    this.#closed = true;
+    this.#host.removeListener(this.#entry);
+    for (const { reject } of this.#waiting.splice(0)) reject(new BadResource("Listener has been closed"));
+    for (const endpoint of this.#ready.splice(0)) endpoint.abort(); // nobody will ever take them
+  }
+
+  [Symbol.dispose](): void {
+    if (!this.#closed) this.close();
+  }
+
+  async *[Symbol.asyncIterator](): AsyncIterableIterator<TcpConnection> {
+    while (!this.#closed) {
+      let conn: TcpConnection;
+      try {
+        conn = await this.accept();
+      } catch (error) {
+        if (this.#closed) return;
+        throw error;
+      }
+      yield conn;
+    }
+  }
+
+  /** A listener never keeps the process alive by itself: its host's links do. */
+  ref(): void {}
+  unref(): void {}
+
+  // Acceptor
+
+  accepted(tcb: Tcb): void {
+    const endpoint = new Endpoint(this.#host, tcb);
+    this.#host.setOwner(tcb, endpoint);
+    const accept = this.#waiting.shift();
+    if (accept !== undefined) return accept.resolve(endpoint);
+    this.#entry.waiting++;
+    this.#ready.push(endpoint);
+  }
+
+  restored(tcb: Tcb): void {
+    this.accepted(tcb);
+  }
+}

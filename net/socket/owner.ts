@@ -1,0 +1,22 @@
+import type { Tcb } from "../tcp/tcb.ts";
+
+/** Whoever an awake connection belongs to. */
+export interface Owner {
+  /** `events` is a set of `TcpEvent` bits. */
+  tcpEvents(tcb: Tcb, events: number): void;
+  /**
+   * The TCB is about to be freed.
+   * @returns Whether this owner wants to be the owner again after the restore, at the price of staying in memory.
+   */
+  suspended(tcb: Tcb, record: number): boolean;
+  /** Awake again, with a new TCB. */
+  restored(tcb: Tcb): void;
+}
+
+/** Whoever listens: makes owners for connections that have none. */
+export interface Acceptor {
+  /** A handshake is over. */
+  accepted(tcb: Tcb): void;
+  /** A connection of an earlier process, or of an owner that let go, is awake. */
+  restored(tcb: Tcb): void;
+}

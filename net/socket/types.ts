@@ -1,0 +1,67 @@
+/**
+ * The shapes of Deno's networking API, so that code written against `Deno.listen` and `Deno.connect`
+ * takes ours. A type test compares them with Deno's own declarations.
+ */
+
+export interface NetAddr {
+  transport: "tcp" | "udp";
+  hostname: string;
+  port: number;
+}
+
+/** `Deno.TcpConn`. */
+export interface TcpConn extends Disposable {
+  /**
+   * Reads up to `p.byteLength` bytes.
+   * @returns How many, or `null` at the end of the stream.
+   */
+  read(p: Uint8Array): Promise<number | null>;
+  /** Writes from the start of `p`; resolves to how many bytes were taken, which may be fewer than all. */
+  write(p: Uint8Array): Promise<number>;
+  close(): void;
+  closeWrite(): Promise<void>;
+  readonly localAddr: NetAddr;
+  readonly remoteAddr: NetAddr;
+  ref(): void;
+  unref(): void;
+  readonly readable: ReadableStream<Uint8Array<ArrayBuffer>>;
+  readonly writable: WritableStream<Uint8Array<ArrayBufferLike>>;
+  setNoDelay(noDelay?: boolean): void;
+  setKeepAlive(keepAlive?: boolean): void;
+}
+
+/** `Deno.TcpListener`. */
+export interface TcpListener extends AsyncIterable<TcpConn>, Disposable {
+  accept(): Promise<TcpConn>;
+  close(): void;
+  readonly addr: NetAddr;
+  ref(): void;
+  unref(): void;
+  [Symbol.asyncIterator](): AsyncIterableIterator<TcpConn>;
+}
+
+/** The part of `Deno.DatagramConn` that needs no multicast. */
+export interface DatagramConn extends AsyncIterable<[Uint8Array<ArrayBuffer>, NetAddr]> {
+  receive(p?: Uint8Array): Promise<[Uint8Array<ArrayBuffer>, NetAddr]>;
+  send(p: Uint8Array, addr: NetAddr): Promise<number>;
+  close(): void;
+  readonly addr: NetAddr;
+  [Symbol.asyncIterator](): AsyncIterableIterator<[Uint8Array<ArrayBuffer>, NetAddr]>;
+}
+
+export interface ListenOptions {
+  /** 0 or absent: any free port. */
+  port?: number;
+  /** One of the stack's addresses; "0.0.0.0" or absent: all of them. */
+  hostname?: string;
+  /** Connections that may wait to be accepted. */
+  tcpBacklog?: number;
+}
+
+export interface ConnectOptions {
+  port: number;
+  /** An IPv4 address. */
+  hostname?: string;
+  transport?: "tcp";
+  signal?: AbortSignal;
+}

@@ -1,0 +1,531 @@
+import { assert } from "../base/assert.ts";
+import type { Entropy } from "../base/random.ts";
+import { Slab } from "../base/slab.ts";
+import { ConnectionMap, Field, RecordState } from "./connections/connection_map.ts";
+import { formatTuple } from "./connections/tuple.ts";
+import type { Firewall } from "./firewall/firewall.ts";
+import { ConnState, Direction, FirewallPacket, Verdict } from "./firewall/packet.ts";
+import { icmpInput, sendIcmpError } from "./ip/icmp.ts";
+import { Limiter } from "./ip/limiter.ts";
+import { type Interface, IpOutput, type LinkOutput } from "./ip/output.ts";
+import { Evidence } from "./ip/neighbors.ts";
+import { AddressKind, type RouteConfig, RouteTable } from "./ip/routes.ts";
+import { DEFAULT_TCP_CONFIG, type TcpConfig } from "./tcp/config.ts";
+import { type FrozenTcb, thawTcb } from "./tcp/freeze.ts";
+import { listenInput } from "./tcp/handshake.ts";
+import { tcpInput } from "./tcp/input.ts";
+import { sendStrayReset, tcpOutput } from "./tcp/output.ts";
+import { Tcb, TcpEvent } from "./tcp/tcb.ts";
+import { earliestDeadlineMs, Tcp, type TcpUpcalls } from "./tcp/tcp.ts";
+import { tcpTimers } from "./tcp/timers.ts";
+import { Udp, type UdpSocket } from "./udp/udp.ts";
+import { answerAsleep, judgeAsleep, WakeVerdict } from "./wake/filter.ts";
+import { HeldPackets } from "./wake/held.ts";
+import type { SleepOwner } from "./wake/sleep_owner.ts";
+import { sleepRecord, wakeRecord } from "./wake/slot.ts";
+import { isUnspecified } from "./wire/address.ts";
+import { ArpOperation, ArpRecord, readArp } from "./wire/arp.ts";
+import { Drop, DropCounters } from "./wire/drop.ts";
+import { ETHER_ARP, ETHER_IPV4, EthernetRecord, readEthernet } from "./wire/ethernet.ts";
+import { IcmpRecord, IcmpType, IcmpUnreachable, readIcmp } from "./wire/icmp.ts";
+import { Ipv4Record, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP, readIpv4 } from "./wire/ipv4.ts";
+import { isBroadcastMac, isGroupMac } from "./wire/mac.ts";
+import { readTcp, tcpChecksumOk, TcpFlag, TcpRecord } from "./wire/tcp.ts";
+import { readUdp, udpChecksumOk, UdpRecord } from "./wire/udp.ts";
+
+/** How a stack is made. The core takes its clock and its entropy as arguments. */
+export interface StackOptions {
+  readonly nowMs: number;
+  readonly entropy: Entropy;
+  readonly tcp?: Partial<TcpConfig>;
+  /** Connections, awake and asleep, that the map may hold. */
+  readonly connectionsMax?: number;
+}
+
+/** An interface of a stack. */
+export interface InterfaceOptions {
+  readonly name: string;
+  readonly link: LinkOutput;
+  /** Station address as two numbers, for Ethernet. */
+  readonly mac?: { readonly hi: number; readonly lo: number };
+}
+
+/** What the layer above is told, at the end of a turn. */
+export interface StackUpcalls extends TcpUpcalls {
+  udpReadable(socket: UdpSocket): void;
+  /** The TCB is about to be freed; the connection lives on in `record`. */
+  tcpSuspended(tcb: Tcb, record: number): void;
+  /** The connection has a TCB again. Packets that woke it follow. */
+  tcpRestored(tcb: Tcb, record: number): void;
+}
+
+/** Answers per second to packets that went nowhere, and how many may come at once (Linux: 1,000 and 50). */
+const ICMP_ERRORS_PER_SECOND = 1000;
+const ICMP_ERRORS_BURST = 50;
+
+/**
+ * THE PACKET WALK. A stack takes frames in with `receive` and sends what is due in `poll`, which
+ * returns the next deadline; polled before it, with nothing received or asked for, it sends nothing.
+ */
+export class Stack {
+  readonly connections: ConnectionMap;
+  readonly drops: DropCounters = new DropCounters();
+  readonly output: IpOutput;
+  readonly tcp: Tcp;
+  readonly udp: Udp;
+  readonly held: HeldPackets = new HeldPackets();
+  readonly icmpErrors: Limiter = new Limiter(ICMP_ERRORS_PER_SECOND, ICMP_ERRORS_BURST);
+  /** Told about news; set by the socket layer. */
+  upcalls: StackUpcalls | undefined;
+  /** Keeps the sleepers; without one nothing sleeps. */
+  sleepOwner: SleepOwner | undefined;
+  #firewall: Firewall | undefined;
+  #nowMs: number;
+  readonly #ethernet = new EthernetRecord();
+  readonly #arp = new ArpRecord();
+  readonly #ip = new Ipv4Record();
+  readonly #tcp = new TcpRecord();
+  readonly #udp = new UdpRecord();
+  readonly #icmp = new IcmpRecord();
+  readonly #judged = new FirewallPacket();
+
+  constructor(options: StackOptions) {
+    const seeds = new Uint32Array(2);
+    options.entropy.fill(new Uint8Array(seeds.buffer));
+    this.connections = new ConnectionMap({
+      seedHi: seeds[0]!,
+      seedLo: seeds[1]!,
+      ...(options.connectionsMax === undefined ? {} : { recordsMax: options.connectionsMax }),
+    });
+    this.#nowMs = options.nowMs;
+    this.output = new IpOutput(this.drops);
+    this.output.setNow(options.nowMs);
+    const config = { ...DEFAULT_TCP_CONFIG, ...options.tcp };
+    this.tcp = new Tcp(config, this.connections, this.output, this.drops, options.entropy, options.nowMs);
+    this.udp = new Udp(this.output);
+  }
+
+  /** The rules that packets must pass; `undefined` lets everything pass. */
+  get firewall(): Firewall | undefined {
+    return this.#firewall;
+  }
+  set firewall(firewall: Firewall | undefined) {
+    this.#firewall = this.output.firewall = firewall;
+  }
+
+  /** Adds an interface; its number goes to `receive` and to the routes. */
+  addInterface(options: InterfaceOptions): number {
+    const ethernet = options.link.medium === "ethernet";
+    assert(!ethernet || options.mac !== undefined, "An Ethernet interface needs a station address");
+    return this.output.addInterface(options.name, options.link, options.mac?.hi ?? 0, options.mac?.lo ?? 0)
+      .index;
+  }
+
+  /**
+   * Takes other addresses and routes, all at once. Connections of addresses that are gone stay in the map.
+   * @throws {RouteError} At the first mistake; the old ones stay in force.
+   */
+  setRoutes(config: RouteConfig): void {
+    this.output.routes = new RouteTable(config, this.output.interfaces.length);
+  }
+
+  /** The TCB of an awake record. */
+  awakeTcb(record: number): Tcb {
+    return this.tcp.tcbAt(this.connections.get(record, Field.slot));
+  }
+
+  /** The public name of a connection, the same through sleep and restart. */
+  idOf(record: number): string {
+    const map = this.connections;
+    const ports = map.get(record, Field.ports);
+    const local = map.get(record, Field.localAddress);
+    return formatTuple(local, ports >>> 16, map.get(record, Field.remoteAddress), ports & 0xffff);
+  }
+
+  isOurs(address: number): boolean {
+    return this.output.routes.isOurs(address);
+  }
+
+  /** A frame arrives on an interface. The answer, if any, leaves at the next `poll`. */
+  receive(interfaceIndex: number, slab: Slab, start: number, end: number, nowMs: number): Drop {
+    this.#nowMs = nowMs;
+    const from = this.output.interfaces[interfaceIndex]!;
+    const reason = from.neighbors === undefined
+      ? this.#ipInput(from, slab, start, end, nowMs)
+      : this.#ethernetInput(from, slab, start, end, nowMs);
+    this.drops.count(reason);
+    return reason;
+  }
+
+  #ethernetInput(from: Interface, slab: Slab, start: number, end: number, nowMs: number): Drop {
+    const ethernet = this.#ethernet;
+    const reason = readEthernet(slab, start, end, ethernet);
+    if (reason !== Drop.None) return reason;
+    const { destinationHi: hi, destinationLo: lo } = ethernet;
+    if ((hi !== from.macHi || lo !== from.macLo) && !isBroadcastMac(hi, lo) && !isGroupMac(hi)) {
+      return Drop.FrameNotOurs;
+    }
+    if (ethernet.etherType === ETHER_IPV4) {
+      return this.#ipInput(from, slab, ethernet.dataStart, ethernet.dataEnd, nowMs);
+    }
+    if (ethernet.etherType === ETHER_ARP) {
+      return this.#arpInput(from, slab, ethernet.dataStart, ethernet.dataEnd, nowMs);
+    }
+    return Drop.FrameEtherType;
+  }
+
+  #arpInput(from: Interface, slab: Slab, start: number, end: number, nowMs: number): Drop {
+    const arp = this.#arp;
+    const reason = readArp(slab, start, end, arp);
+    if (reason !== Drop.None) return reason;
+    const { senderIp, senderHi, senderLo, targetIp } = arp;
+    const forUs = this.isOurs(targetIp);
+    if (!isUnspecified(senderIp) && !this.isOurs(senderIp)) {
+      const toAll = isGroupMac(this.#ethernet.destinationHi);
+      const evidence = !forUs || (toAll && arp.operation === ArpOperation.Reply)
+        ? Evidence.Announcement
+        : arp.operation === ArpOperation.Request
+        ? Evidence.Request
+        : Evidence.Reply;
+      from.neighbors!.learn(senderIp, senderHi, senderLo, evidence, nowMs, from.neighborSink);
+    }
+    if (forUs && arp.operation === ArpOperation.Request) {
+      this.output.sendArp(from, ArpOperation.Reply, targetIp, senderIp, senderHi, senderLo);
+    }
+    return Drop.None;
+  }
+
+  #ipInput(from: Interface, slab: Slab, start: number, end: number, nowMs: number): Drop {
+    const ip = this.#ip;
+    const reason = readIpv4(slab, start, end, ip);
+    if (reason !== Drop.None) return reason;
+    // RFC 1122 section 3.2.1.3: nobody honest speaks from a group, from loopback, or as us.
+    if (this.output.routes.classify(ip.source) !== AddressKind.Other) return Drop.Ipv4Source;
+    return this.#ipDeliver(from.index, slab, nowMs);
+  }
+
+  /** What `#ip` describes is whole and has an honest source: is it ours, and whose? */
+  #ipDeliver(interfaceIndex: number, slab: Slab, nowMs: number): Drop {
+    const ip = this.#ip;
+    const kind = this.output.routes.classify(ip.destination);
+    const group = kind === AddressKind.Broadcast || kind === AddressKind.Multicast;
+    if (!group && kind !== AddressKind.Ours) return Drop.Ipv4NotOurs;
+    if (ip.moreFragments || ip.fragmentOffset !== 0) return Drop.Ipv4Fragment; // reassembly comes with RFC 791's issue
+    if (ip.protocol === PROTOCOL_TCP) {
+      return group ? Drop.TcpAddress : this.#tcpInput(interfaceIndex, slab, nowMs);
+    }
+    if (ip.protocol === PROTOCOL_UDP) return this.#udpInput(interfaceIndex, slab, nowMs);
+    if (ip.protocol === PROTOCOL_ICMP) return this.#icmpInput(interfaceIndex, slab, nowMs);
+    sendIcmpError(this, IcmpType.Unreachable, IcmpUnreachable.Protocol, ip, slab, nowMs);
+    return Drop.Ipv4Protocol;
+  }
+
+  #tcpInput(interfaceIndex: number, slab: Slab, nowMs: number): Drop {
+    const ip = this.#ip;
+    const segment = this.#tcp;
+    const reason = readTcp(slab, ip.dataStart, ip.dataEnd, segment);
+    if (reason !== Drop.None) return reason;
+    if (!tcpChecksumOk(slab, ip.dataStart, ip.dataEnd, ip.source, ip.destination)) return Drop.TcpChecksum;
+    const map = this.connections;
+    const record = map.find(ip.destination, ip.source, segment.destinationPort, segment.sourcePort);
+    if (record >= 0) {
+      const state = map.state(record);
+      const tcb = state === RecordState.awake ? this.awakeTcb(record) : undefined;
+      const verdict = this.#firewallFor(tcb, interfaceIndex, segment);
+      if (verdict !== Verdict.Accept) return Drop.Firewall;
+      if (tcb === undefined) return this.#asleepInput(record, segment, slab, nowMs);
+      if (tcb.saving) {
+        this.wake(record, nowMs);
+        return this.#hold(record, slab);
+      }
+      const result = tcpInput(this.tcp, tcb, segment, slab, nowMs);
+      if (result !== Drop.TcpClosed || (segment.flags & TcpFlag.SYN) === 0) return result;
+      // A SYN that ends TIME-WAIT goes on to the listener (RFC 6191).
+    } else {
+      const verdict = this.#firewallFor(undefined, interfaceIndex, segment);
+      if (verdict === Verdict.Reject) sendStrayReset(this.tcp, ip.destination, ip.source, segment, nowMs);
+      if (verdict !== Verdict.Accept) return verdict === Verdict.Reject ? Drop.FirewallReject : Drop.Firewall;
+    }
+    const listener = this.tcp.listeners.find(ip.destination, segment.destinationPort);
+    if (listener !== undefined) return listenInput(this.tcp, listener, ip, segment, nowMs);
+    sendStrayReset(this.tcp, ip.destination, ip.source, segment, nowMs);
+    return Drop.TcpNoListener;
+  }
+
+  /** A segment for a connection without a TCB: answered, ignored, or held while it is restored. */
+  #asleepInput(record: number, segment: TcpRecord, slab: Slab, nowMs: number): Drop {
+    if (this.connections.state(record) === RecordState.asleep) {
+      const verdict = judgeAsleep(this.connections, record, segment, nowMs);
+      if (verdict === WakeVerdict.ignore) return Drop.AsleepIgnored;
+      if (verdict !== WakeVerdict.hold) {
+        const sent = answerAsleep(this.tcp, record, verdict === WakeVerdict.challenge, nowMs);
+        return sent ? Drop.AsleepAnswered : Drop.AsleepIgnored;
+      }
+      this.wake(record, nowMs);
+    }
+    return this.#hold(record, slab);
+  }
+
+  #hold(record: number, slab: Slab): Drop {
+    return this.held.hold(record, slab, this.#ip.headerStart, this.#ip.dataEnd) ? Drop.None : Drop.HeldFull;
+  }
+
+  #udpInput(interfaceIndex: number, slab: Slab, nowMs: number): Drop {
+    const ip = this.#ip;
+    const record = this.#udp;
+    const reason = readUdp(slab, ip.dataStart, ip.dataEnd, record);
+    if (reason !== Drop.None) return reason;
+    if (!udpChecksumOk(slab, ip.dataStart, record.dataEnd, ip.source, ip.destination)) {
+      return Drop.UdpChecksum;
+    }
+    if (this.#firewall !== undefined) {
+      const verdict = this.#judge(
+        interfaceIndex,
+        record.sourcePort,
+        record.destinationPort,
+        0,
+        ConnState.New,
+      );
+      if (verdict !== Verdict.Accept) return this.#refuseDatagram(verdict, slab, nowMs);
+    }
+    const result = this.udp.input(ip, record, slab);
+    if (result === Drop.UdpNoSocket) {
+      sendIcmpError(this, IcmpType.Unreachable, IcmpUnreachable.Port, ip, slab, nowMs);
+    }
+    return result;
+  }
+
+  #icmpInput(interfaceIndex: number, slab: Slab, nowMs: number): Drop {
+    const ip = this.#ip;
+    const record = this.#icmp;
+    const reason = readIcmp(slab, ip.dataStart, ip.dataEnd, record);
+    if (reason !== Drop.None) return reason;
+    if (this.#firewall !== undefined) {
+      const state = !record.hasQuote
+        ? ConnState.New
+        : this.#quotesOurs(record)
+        ? ConnState.Related
+        : ConnState.Invalid;
+      const verdict = this.#judge(interfaceIndex, 0, 0, 0, state, record.type);
+      if (verdict !== Verdict.Accept) return this.#refuseDatagram(verdict, slab, nowMs);
+    }
+    return icmpInput(this, ip, record, slab, nowMs);
+  }
+
+  /** Whether an ICMP error is about a connection or socket of ours. */
+  #quotesOurs(icmp: IcmpRecord): boolean {
+    const { source, destination, protocol } = icmp.quote;
+    if (protocol === PROTOCOL_UDP) return this.udp.find(source, icmp.quoteSourcePort) !== undefined;
+    if (protocol !== PROTOCOL_TCP) return false;
+    return this.connections.find(source, destination, icmp.quoteSourcePort, icmp.quoteDestinationPort) >= 0;
+  }
+
+  /** The verdict on a segment; for an awake connection the remembered one, while the rules stay. */
+  #firewallFor(tcb: Tcb | undefined, interfaceIndex: number, segment: TcpRecord): Verdict {
+    const firewall = this.#firewall;
+    if (firewall === undefined) return Verdict.Accept;
+    if (
+      tcb !== undefined && tcb.firewallGeneration === firewall.generation &&
+      tcb.firewallInterface === interfaceIndex
+    ) {
+      firewall.charge(tcb.firewallRule, Direction.Input, this.#ip.dataEnd - this.#ip.headerStart);
+      return Verdict.Accept;
+    }
+    const map = this.connections;
+    const ip = this.#ip;
+    const known = tcb !== undefined ||
+      map.find(ip.destination, ip.source, segment.destinationPort, segment.sourcePort) >= 0;
+    const opens = (segment.flags & (TcpFlag.SYN | TcpFlag.ACK | TcpFlag.RST)) === TcpFlag.SYN;
+    const state = known ? ConnState.Established : opens ? ConnState.New : ConnState.Invalid;
+    const verdict = this.#judge(
+      interfaceIndex,
+      segment.sourcePort,
+      segment.destinationPort,
+      segment.flags,
+      state,
+    );
+    if (tcb !== undefined && verdict === Verdict.Accept) {
+      tcb.firewallGeneration = firewall.generation;
+      tcb.firewallRule = firewall.lastRule;
+      tcb.firewallInterface = interfaceIndex;
+    }
+    return verdict;
+  }
+
+  #judge(
+    interfaceIndex: number,
+    sourcePort: number,
+    destinationPort: number,
+    tcpFlags: number,
+    state: ConnState,
+    icmpType = 0,
+  ): Verdict {
+    const judged = this.#judged;
+    const ip = this.#ip;
+    judged.direction = Direction.Input;
+    judged.interfaceIndex = interfaceIndex;
+    judged.protocol = ip.protocol;
+    judged.source = ip.source;
+    judged.destination = ip.destination;
+    judged.sourcePort = sourcePort;
+    judged.destinationPort = destinationPort;
+    judged.icmpType = icmpType;
+    judged.tcpFlags = tcpFlags;
+    judged.state = state;
+    judged.length = ip.dataEnd - ip.headerStart;
+    return this.#firewall!.decide(judged);
+  }
+
+  #refuseDatagram(verdict: Verdict, slab: Slab, nowMs: number): Drop {
+    if (verdict !== Verdict.Reject) return Drop.Firewall;
+    sendIcmpError(this, IcmpType.Unreachable, IcmpUnreachable.Port, this.#ip, slab, nowMs);
+    return Drop.FirewallReject;
+  }
+
+  /**
+   * Ends a turn: timers that are due, then everything that wants to be sent, then news for the owners,
+   * until nobody has anything to say.
+   * @returns When to poll again at the latest, epoch milliseconds; `Infinity` for never.
+   */
+  poll(nowMs: number): number {
+    this.#nowMs = nowMs;
+    this.output.setNow(nowMs);
+    this.tcp.advance(nowMs, this.#timers);
+    for (const each of this.output.interfaces) {
+      each.neighbors?.advance(nowMs, each.neighborSink);
+    }
+    do {
+      this.tcp.drainOutput(this.#send);
+      this.#deliverLoopback(nowMs);
+      this.sleepOwner?.turn(nowMs);
+      if (this.upcalls !== undefined) {
+        const upcalls = this.upcalls;
+        this.tcp.drainEvents(this.#tell);
+        this.udp.drainEvents((socket) => upcalls.udpReadable(socket));
+      }
+    } while (
+      this.tcp.hasOutput || this.tcp.hasEvents && this.upcalls !== undefined ||
+      this.output.loopback.length > 0
+    );
+    this.output.flush();
+    let deadlineMs = Math.min(this.tcp.nextDeadlineMs(), this.sleepOwner?.nextDeadlineMs() ?? Infinity);
+    for (const each of this.output.interfaces) {
+      if (each.neighbors !== undefined) deadlineMs = Math.min(deadlineMs, each.neighbors.nextDeadlineMs());
+    }
+    return deadlineMs;
+  }
+
+  readonly #timers = (tcb: Tcb): void => {
+    if (tcb.saving) this.wake(tcb.record, this.#nowMs);
+    else tcpTimers(this.tcp, tcb, this.#nowMs);
+  };
+
+  readonly #send = (tcb: Tcb): void => {
+    if (tcb.saving) this.wake(tcb.record, this.#nowMs);
+    else tcpOutput(this.tcp, tcb, this.#nowMs);
+  };
+
+  readonly #tell: TcpUpcalls = {
+    tcpEvents: (tcb, events) => {
+      if ((events & TcpEvent.established) !== 0) this.sleepOwner?.watch(tcb, this.#nowMs);
+      this.upcalls!.tcpEvents(tcb, events);
+    },
+  };
+
+  #deliverLoopback(nowMs: number): void {
+    // What these packets cause is delivered in the next round: a stack that talks to itself still ends its turn.
+    for (const packet of this.output.loopback.splice(0)) {
+      if (readIpv4(packet, 0, packet.bytes.length, this.#ip) === Drop.None) {
+        this.drops.count(this.#ipDeliver(-1, packet, nowMs));
+      }
+    }
+  }
+
+  // Sleep: what checkpoint/suspend.ts builds on.
+
+  /** Asks for a connection to be awake: it sleeps, or its image is being written. Idempotent. */
+  wake(record: number, nowMs: number): void {
+    const state = this.connections.state(record);
+    if (state === RecordState.waking) return;
+    assert(this.sleepOwner !== undefined, "Nobody keeps the sleepers");
+    this.connections.setState(record, RecordState.waking);
+    this.sleepOwner.wake(record, nowMs);
+  }
+
+  /** From here on whatever touches the connection goes through `wake` first. */
+  beginSave(tcb: Tcb): void {
+    assert(tcb.events === 0 && !tcb.outputQueued && !tcb.saving, "A connection with news cannot go to sleep");
+    tcb.saving = true;
+  }
+
+  /**
+   * The image is durable: frees the TCB, the record becomes a location.
+   * @returns When one of the connection's timers wants it awake; `Infinity` for never.
+   */
+  sleep(tcb: Tcb, location: number): number {
+    assert(tcb.saving, "Save first, then sleep");
+    const record = tcb.record;
+    assert(this.connections.state(record) === RecordState.awake, "Somebody wants it awake");
+    this.upcalls?.tcpSuspended(tcb, record);
+    sleepRecord(this.connections, record, tcb, location);
+    const deadlineMs = earliestDeadlineMs(tcb);
+    this.tcp.detach(tcb);
+    return deadlineMs;
+  }
+
+  /** The sleep was called off before the TCB was freed; held packets follow. */
+  unsave(tcb: Tcb, nowMs: number): void {
+    const record = tcb.record;
+    tcb.saving = false;
+    this.connections.setState(record, RecordState.awake);
+    this.tcp.queueOutput(tcb);
+    this.#release(record, nowMs);
+  }
+
+  /**
+   * Enters a connection that sleeps in a store since before this process started.
+   * @returns Its record, -1 when it is there already or the map is full, and the first of its deadlines.
+   */
+  adopt(frozen: FrozenTcb, location: number, nowMs: number): { record: number; deadlineMs: number } {
+    const scratch = new Tcb(-1);
+    thawTcb(frozen, scratch, this.tcp.config, nowMs);
+    const deadlineMs = earliestDeadlineMs(scratch);
+    const { localAddress, remoteAddress, localPort, remotePort } = scratch;
+    const known = this.connections.find(localAddress, remoteAddress, localPort, remotePort) >= 0;
+    const record = known ? -1 : this.connections.insert(localAddress, remoteAddress, localPort, remotePort);
+    if (record >= 0) sleepRecord(this.connections, record, scratch, location);
+    scratch.sendQueue.clear();
+    scratch.receiveQueue.clear();
+    return { record, deadlineMs };
+  }
+
+  /** Restores a waking connection and delivers what was held for it, in order. */
+  resume(record: number, frozen: FrozenTcb, attachment: unknown, nowMs: number): Tcb {
+    assert(this.connections.state(record) === RecordState.waking, "Only what wakes can be restored");
+    const tcb = this.tcp.attach(record);
+    thawTcb(frozen, tcb, this.tcp.config, nowMs);
+    wakeRecord(this.connections, record, tcb, nowMs);
+    tcb.attachment = attachment;
+    tcb.listener = this.tcp.listeners.find(tcb.localAddress, tcb.localPort)?.id ?? -1;
+    this.upcalls?.tcpRestored(tcb, record);
+    this.tcp.queueOutput(tcb);
+    this.tcp.arm(tcb);
+    this.#release(record, nowMs);
+    return tcb;
+  }
+
+  /** The image of a waking connection is lost: the peer gets a reset for what it sent. */
+  forget(record: number, nowMs: number): void {
+    assert(this.connections.state(record) === RecordState.waking, "Only what wakes can be found to be lost");
+    this.connections.remove(record);
+    this.#release(record, nowMs);
+  }
+
+  #release(record: number, nowMs: number): void {
+    for (const packet of this.held.take(record)) {
+      if (readIpv4(packet, 0, packet.bytes.length, this.#ip) === Drop.None) {
+        this.drops.count(this.#tcpInput(-1, packet, nowMs));
+      }
+    }
+  }
+}

@@ -1,0 +1,141 @@
+import { seqLess, seqLessEqual } from "../../base/sequence.ts";
+import type { TcpRecord } from "../wire/tcp.ts";
+import { retransmitFirst } from "./output.ts";
+import { rtoBackedOffMs, rttSample } from "./rtt.ts";
+import { finSent, flightSize, Recovery, sendEnd, type Tcb, TcpError, TcpEvent, TcpState } from "./tcb.ts";
+import { type Tcp, timestampNow } from "./tcp.ts";
+
+/** A round trip longer than this is an echo of something else. */
+const RTT_MS_MAX = 600_000;
+
+/**
+ * Takes in an acceptable ACK: frees what it acknowledges, learns the round-trip time, moves the
+ * congestion window, the send window, and the states that wait for our FIN to be acknowledged.
+ * `length` is the segment's length in sequence space.
+ */
+export function acknowledge(tcp: Tcp, tcb: Tcb, segment: TcpRecord, length: number, nowMs: number): void {
+  const ack = segment.acknowledgment;
+  const windowBytes = segment.window << tcb.sndShift;
+  tcb.probesUnanswered = 0;
+  if (seqLess(tcb.sndUna, ack)) {
+    advance(tcp, tcb, segment, nowMs);
+  } else if (ack === tcb.sndUna && length === 0 && windowBytes === tcb.sndWnd && flightSize(tcb) > 0) {
+    duplicateAck(tcp, tcb, nowMs);
+  }
+  updateSendWindow(tcp, tcb, segment, windowBytes);
+  if ((tcb.state as TcpState) !== TcpState.closed) tcp.queueOutput(tcb);
+}
+
+function advance(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs: number): void {
+  const ack = segment.acknowledgment;
+  const acked = (ack - tcb.sndUna) >>> 0;
+  const finAcked = finSent(tcb) && seqLess(sendEnd(tcb), ack);
+  const ackedBytes = acked - (finAcked ? 1 : 0);
+  const wasFull = tcb.sendQueue.length >= tcb.sendBufferBytes;
+
+  if (tcb.timestamps && segment.hasTimestamp && segment.tsEcr !== 0) {
+    const rttMs = (timestampNow(tcb, nowMs) - segment.tsEcr) | 0;
+    if (rttMs >= 0 && rttMs < RTT_MS_MAX) rttSample(tcb, rttMs, tcp.config);
+  } else if (tcb.rttTiming && seqLessEqual(tcb.rttSeq, ack)) {
+    rttSample(tcb, nowMs - tcb.rttStartMs, tcp.config);
+  }
+  if (tcb.rttTiming && seqLessEqual(tcb.rttSeq, ack)) tcb.rttTiming = false;
+
+  const flightBefore = flightSize(tcb);
+  tcb.sendQueue.drop(Math.min(ackedBytes, tcb.sendQueue.length));
+  tcb.sndUna = ack;
+  if (seqLess(tcb.sndNxt, ack)) tcb.sndNxt = ack;
+  tcb.retransmits = 0;
+  tcb.stuckSinceMs = 0;
+  leaveOrStayInRecovery(tcp, tcb, ack, ackedBytes, flightBefore, nowMs);
+  tcb.dupAcks = 0;
+  // RFC 6298 sections 5.2 and 5.3.
+  tcb.retransmitAtMs = flightSize(tcb) === 0 ? Infinity : nowMs + rtoBackedOffMs(tcb, tcp.config);
+
+  if (tcb.wantsWritable && (wasFull || tcb.sendQueue.length < tcb.sendBufferBytes)) {
+    tcb.wantsWritable = false;
+    tcp.notify(tcb, TcpEvent.writable);
+  }
+  if (tcb.wantsDrained && tcb.sendQueue.length === 0) {
+    tcb.wantsDrained = false;
+    tcp.notify(tcb, TcpEvent.drained);
+  }
+  if (finAcked) ourFinAcknowledged(tcp, tcb, nowMs);
+}
+
+/** RFC 6582 section 3.2, and slow start after a timeout. */
+function leaveOrStayInRecovery(
+  tcp: Tcp,
+  tcb: Tcb,
+  ack: number,
+  ackedBytes: number,
+  flightBefore: number,
+  nowMs: number,
+): void {
+  if (tcb.recovery === Recovery.fast) {
+    if (seqLessEqual(tcb.recover, ack)) {
+      const flight = flightSize(tcb);
+      tcb.cwnd = Math.min(tcb.ssthresh, Math.max(flight, tcb.sndMss) + tcb.sndMss);
+      tcb.recovery = Recovery.open;
+      return;
+    }
+    retransmitFirst(tcp, tcb, nowMs); // a partial ACK: the next hole is lost too
+    tcb.cwnd = Math.max(tcb.sndMss, tcb.cwnd - ackedBytes);
+    if (ackedBytes >= tcb.sndMss) tcb.cwnd += tcb.sndMss;
+    return;
+  }
+  // RFC 7661's concern in its simplest form: a window that is not used does not grow.
+  if (flightBefore + tcb.sndMss >= tcb.cwnd || tcb.recovery === Recovery.loss) {
+    tcp.congestion.acked(tcb, ackedBytes, nowMs);
+  }
+  if (tcb.recovery === Recovery.loss && seqLessEqual(tcb.recover, ack)) tcb.recovery = Recovery.open;
+}
+
+/** RFC 5681 section 3.2, RFC 6582. */
+function duplicateAck(tcp: Tcp, tcb: Tcb, nowMs: number): void {
+  tcb.dupAcks++;
+  if (tcb.recovery === Recovery.fast) {
+    tcb.cwnd += tcb.sndMss; // another segment has left the network
+  } else if (tcb.dupAcks === 3 && tcb.recovery === Recovery.open && seqLessEqual(tcb.recover, tcb.sndUna)) {
+    tcb.ssthresh = tcp.congestion.thresholdAfterLoss(tcb, flightSize(tcb), nowMs);
+    tcb.recover = tcb.sndMax;
+    tcb.recovery = Recovery.fast;
+    retransmitFirst(tcp, tcb, nowMs);
+    tcb.cwnd = tcb.ssthresh + 3 * tcb.sndMss;
+    tcb.retransmitAtMs = nowMs + rtoBackedOffMs(tcb, tcp.config);
+  }
+}
+
+/** RFC 9293 section 3.10.7.4, fifth step: only news moves the window. */
+function updateSendWindow(tcp: Tcp, tcb: Tcb, segment: TcpRecord, windowBytes: number): void {
+  const ack = segment.acknowledgment;
+  if (seqLess(ack, tcb.sndUna)) return;
+  if (
+    seqLess(tcb.sndWl1, segment.sequence) ||
+    (tcb.sndWl1 === segment.sequence && seqLessEqual(tcb.sndWl2, ack))
+  ) {
+    if (windowBytes > tcb.sndWnd) tcp.queueOutput(tcb);
+    tcb.sndWnd = windowBytes;
+    tcb.sndWl1 = segment.sequence;
+    tcb.sndWl2 = ack;
+    if (windowBytes > tcb.sndWndMax) tcb.sndWndMax = windowBytes;
+  }
+}
+
+function ourFinAcknowledged(tcp: Tcp, tcb: Tcb, nowMs: number): void {
+  if (tcb.state === TcpState.finWait1) {
+    tcb.state = TcpState.finWait2;
+    if (tcb.orphan) tcb.expireAtMs = nowMs + tcp.config.finWait2Ms;
+  } else if (tcb.state === TcpState.closing) {
+    enterTimeWait(tcp, tcb, nowMs);
+  } else if (tcb.state === TcpState.lastAck) {
+    tcp.destroy(tcb, TcpError.none);
+  }
+}
+
+/** RFC 9293 section 3.6: the end that closed first remembers the connection for a while. */
+export function enterTimeWait(tcp: Tcp, tcb: Tcb, nowMs: number): void {
+  tcb.state = TcpState.timeWait;
+  tcb.retransmitAtMs = tcb.persistAtMs = tcb.keepAliveAtMs = Infinity;
+  tcb.expireAtMs = nowMs + tcp.config.timeWaitMs;
+}

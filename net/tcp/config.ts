@@ -1,0 +1,58 @@
+/** Every constant of the TCP in one record, so that a profile can set them. Defaults are Linux's. */
+export interface TcpConfig {
+  /** Bytes that a connection may hold unread; also the largest window offered. */
+  receiveBufferBytes: number;
+  /** Bytes that a connection may hold unacknowledged. */
+  sendBufferBytes: number;
+  /** RFC 7323 shift offered; 2^shift * 65,535 must reach `receiveBufferBytes`. */
+  receiveWindowScale: number;
+  timestamps: boolean;
+  /** RFC 6928. */
+  initialWindowSegments: number;
+  rtoInitialMs: number;
+  rtoMinMs: number;
+  rtoMaxMs: number;
+  /** RFC 9293 MUST-40: below 500. */
+  delayedAckMs: number;
+  /** ACKs sent at once after the handshake, while the peer's window is small. */
+  quickAcks: number;
+  /** R2 as a count of retransmissions of data; 15 takes about 924 s (SHLD-11: at least 100 s). */
+  retransmitsMax: number;
+  /** R2 for SYN and SYN-ACK; 7 takes 255 s (MUST-23: at least 180 s). */
+  synRetransmitsMax: number;
+  /** Default for connections that switch keep-alive on (MUST-28: at least 2 h). */
+  keepAliveIdleMs: number;
+  keepAliveIntervalMs: number;
+  keepAliveProbes: number;
+  timeWaitMs: number;
+  /** How long an orphan (closed by the application) waits for the peer's FIN. */
+  finWait2Ms: number;
+  persistMaxMs: number;
+  /** Separate runs of out-of-order data kept; more than that is dropped and sent again. */
+  outOfOrderRangesMax: number;
+  /** RFC 5961: at most one challenge ACK per connection in this time. */
+  challengeAckMs: number;
+}
+
+export const DEFAULT_TCP_CONFIG: Readonly<TcpConfig> = {
+  receiveBufferBytes: 1 << 20,
+  sendBufferBytes: 1 << 20,
+  receiveWindowScale: 7,
+  timestamps: true,
+  initialWindowSegments: 10,
+  rtoInitialMs: 1_000,
+  rtoMinMs: 200,
+  rtoMaxMs: 120_000,
+  delayedAckMs: 40,
+  quickAcks: 16,
+  retransmitsMax: 15,
+  synRetransmitsMax: 7,
+  keepAliveIdleMs: 7_200_000,
+  keepAliveIntervalMs: 75_000,
+  keepAliveProbes: 9,
+  timeWaitMs: 60_000,
+  finWait2Ms: 60_000,
+  persistMaxMs: 60_000,
+  outOfOrderRangesMax: 64,
+  challengeAckMs: 500,
+};

@@ -1,0 +1,152 @@
+import { seqLess, seqLessEqual } from "../../base/sequence.ts";
+import type { Slab } from "../../base/slab.ts";
+import { Drop } from "../wire/drop.ts";
+import { TcpFlag, type TcpRecord } from "../wire/tcp.ts";
+import { acknowledge } from "./acknowledge.ts";
+import { becomeEstablished, startKeepAlive, synSentInput } from "./handshake.ts";
+import { sendAck, sendChallengeAck, sendReset, sendStrayReset, sendSyn } from "./output.ts";
+import { receiveData, takeFin } from "./receive.ts";
+import { type Tcb, TcpError, TcpState } from "./tcb.ts";
+import type { Tcp } from "./tcp.ts";
+
+/** After this much silence a timestamp proves nothing any more (RFC 7323 section 5.5). */
+const PAWS_MS_MAX = 24 * 86_400_000;
+
+/**
+ * A segment arrives for an awake connection (RFC 9293 sections 3.10.7.3 and 3.10.7.4, in its order).
+ *
+ * What must be answered at once is sent from here; everything else waits for the end of the turn, so
+ * that one ACK serves all that arrived in a batch (MUST-58, MUST-59).
+ */
+export function tcpInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, nowMs: number): Drop {
+  if (tcb.state === TcpState.synSent) return synSentInput(tcp, tcb, segment, nowMs);
+  const flags = segment.flags;
+  const synchronize = (flags & TcpFlag.SYN) !== 0;
+
+  if (synchronize && tcb.state === TcpState.timeWait && mayReopen(tcb, segment)) {
+    tcp.destroy(tcb, TcpError.none);
+    return Drop.TcpClosed; // the caller offers the segment to a listener
+  }
+
+  // First: timestamps, then the sequence number.
+  if (tcb.timestamps && (flags & TcpFlag.RST) === 0) {
+    if (!segment.hasTimestamp) return Drop.TcpPaws; // RFC 7323 section 3.2
+    if (seqLess(segment.tsVal, tcb.tsRecent) && nowMs - tcb.tsRecentAtMs < PAWS_MS_MAX) {
+      answerUnacceptable(tcp, tcb, segment, nowMs);
+      return Drop.TcpPaws;
+    }
+  }
+  const dataLength = segment.dataEnd - segment.dataStart;
+  const length = dataLength + (synchronize ? 1 : 0) + (flags & TcpFlag.FIN ? 1 : 0);
+  if (!isAcceptable(tcb, segment.sequence, length)) {
+    if ((flags & TcpFlag.RST) !== 0) return Drop.TcpUnacceptable;
+    if (tcb.state === TcpState.synReceived && flags === TcpFlag.SYN && segment.sequence === tcb.irs) {
+      sendSyn(tcp, tcb, nowMs); // the peer missed our SYN-ACK
+      return Drop.None;
+    }
+    answerUnacceptable(tcp, tcb, segment, nowMs);
+    // RFC 9293 section 3.10.7.4: with a closed window valid ACKs still count.
+    const closedWindow = segment.sequence === tcb.rcvNxt && tcb.state >= TcpState.established;
+    if (closedWindow && !synchronize && believableAck(tcb, segment)) {
+      acknowledge(tcp, tcb, segment, length, nowMs);
+    }
+    return Drop.TcpUnacceptable;
+  }
+
+  // Second: RST (RFC 5961 section 3).
+  if ((flags & TcpFlag.RST) !== 0) {
+    if (segment.sequence !== tcb.rcvNxt) {
+      sendChallengeAck(tcp, tcb, nowMs);
+      return Drop.TcpUnacceptable;
+    }
+    const passive = tcb.state === TcpState.synReceived && tcb.listener >= 0;
+    const refused = tcb.state === TcpState.synReceived && !passive;
+    const over = tcb.state >= TcpState.closing; // both FINs are out: nobody is left to tell
+    tcp.destroy(tcb, over ? TcpError.none : refused ? TcpError.refused : TcpError.reset);
+    return Drop.None;
+  }
+
+  // Fourth: SYN (RFC 5961 section 4).
+  if (synchronize) {
+    sendChallengeAck(tcp, tcb, nowMs);
+    return Drop.TcpUnacceptable;
+  }
+
+  // Fifth: ACK.
+  if ((flags & TcpFlag.ACK) === 0) return Drop.TcpUnacceptable;
+  if (tcb.state === TcpState.synReceived) {
+    const ack = segment.acknowledgment;
+    if (seqLessEqual(ack, tcb.sndUna) || seqLess(tcb.sndMax, ack)) {
+      sendStrayReset(tcp, tcb.localAddress, tcb.remoteAddress, segment, nowMs);
+      return Drop.TcpBadAck;
+    }
+    tcb.sndUna = (tcb.iss + 1) | 0;
+    tcb.sndWnd = tcb.sndWndMax = segment.window << tcb.sndShift;
+    tcb.sndWl1 = segment.sequence;
+    tcb.sndWl2 = ack;
+    becomeEstablished(tcp, tcb, segment, nowMs);
+    if (tcb.finQueued) tcp.queueOutput(tcb);
+  } else if (!believableAck(tcb, segment)) {
+    sendChallengeAck(tcp, tcb, nowMs);
+    return Drop.TcpBadAck;
+  }
+  if (
+    tcb.timestamps && segment.hasTimestamp && seqLessEqual(segment.sequence, tcb.lastAckSent) &&
+    seqLessEqual(tcb.tsRecent, segment.tsVal)
+  ) {
+    tcb.tsRecent = segment.tsVal;
+    tcb.tsRecentAtMs = nowMs;
+  }
+  startKeepAlive(tcb, nowMs);
+  acknowledge(tcp, tcb, segment, length, nowMs);
+  if ((tcb.state as TcpState) === TcpState.closed) return Drop.None; // LAST-ACK is over
+
+  // Seventh and eighth: data and FIN.
+  if (dataLength > 0) {
+    if (tcb.orphan && seqLess(tcb.rcvNxt, (segment.sequence + dataLength) | 0)) {
+      // Nobody will ever read this: say so (SHLD-3, RFC 2525 section 2.17).
+      sendReset(tcp, tcb, nowMs);
+      tcp.destroy(tcb, TcpError.aborted);
+      return Drop.TcpClosed;
+    }
+    receiveData(tcp, tcb, segment, slab, nowMs);
+  }
+  if ((flags & TcpFlag.FIN) !== 0) takeFin(tcp, tcb, (segment.sequence + dataLength) | 0, nowMs);
+  tcp.queueOutput(tcb);
+  return Drop.None;
+}
+
+/** RFC 9293 section 3.4, table 5, with the right edge that the peer was told. */
+function isAcceptable(tcb: Tcb, sequence: number, length: number): boolean {
+  const window = (tcb.rcvAdv - tcb.rcvNxt) | 0;
+  const first = (sequence - tcb.rcvNxt) | 0;
+  if (length === 0) return first === 0 || (first > 0 && first < window);
+  if (window <= 0) return false;
+  const last = (first + length - 1) | 0;
+  return (first >= 0 && first < window) || (last >= 0 && last < window);
+}
+
+/** RFC 5961 section 5.2: SND.UNA - MAX.SND.WND <= SEG.ACK <= SND.NXT. */
+function believableAck(tcb: Tcb, segment: TcpRecord): boolean {
+  return (segment.flags & TcpFlag.ACK) !== 0 && seqLessEqual(segment.acknowledgment, tcb.sndMax) &&
+    seqLessEqual((tcb.sndUna - tcb.sndWndMax) | 0, segment.acknowledgment);
+}
+
+/** Tells the peer where we stand. What carries data is always answered, the rest at a limited rate. */
+function answerUnacceptable(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs: number): void {
+  if (tcb.state === TcpState.timeWait && (segment.flags & TcpFlag.FIN) !== 0) {
+    tcb.expireAtMs = nowMs + tcp.config.timeWaitMs; // the peer has not seen our ACK: wait anew
+  }
+  if (segment.dataEnd > segment.dataStart || (segment.flags & TcpFlag.FIN) !== 0) sendAck(tcp, tcb, nowMs);
+  else sendChallengeAck(tcp, tcb, nowMs);
+  tcp.arm(tcb);
+}
+
+/** RFC 6191: a newer timestamp, or without timestamps a later sequence number, opens anew. */
+function mayReopen(tcb: Tcb, segment: TcpRecord): boolean {
+  if ((segment.flags & (TcpFlag.ACK | TcpFlag.RST)) !== 0) return false;
+  if (tcb.timestamps && segment.hasTimestamp && segment.tsVal !== tcb.tsRecent) {
+    return seqLess(tcb.tsRecent, segment.tsVal);
+  }
+  return seqLess(tcb.rcvNxt, segment.sequence);
+}

@@ -1,0 +1,55 @@
+/** Somebody who accepts connections. Plain data: the socket layer knows the rest by `id`. */
+export interface TcpListener {
+  readonly id: number;
+  /** Local address (int32), or 0 for every address of the stack. */
+  readonly address: number;
+  readonly port: number;
+  /** Connections in SYN-RECEIVED. */
+  pending: number;
+  /** Established ones that the application has not taken yet: the socket layer counts them. */
+  waiting: number;
+  readonly backlog: number;
+}
+
+/** Port and address -> listener. A specific address is preferred to the wildcard. */
+export class TcpListeners {
+  readonly #byPort = new Map<number, TcpListener[]>();
+  readonly #byId = new Map<number, TcpListener>();
+  #nextId = 0;
+
+  get size(): number {
+    return this.#byId.size;
+  }
+
+  /** @returns The new listener, or `undefined` when address and port are taken. */
+  add(address: number, port: number, backlog: number): TcpListener | undefined {
+    const others = this.#byPort.get(port);
+    if (others?.some((other) => other.address === address)) return undefined;
+    const listener: TcpListener = { id: this.#nextId++, address, port, pending: 0, waiting: 0, backlog };
+    if (others === undefined) this.#byPort.set(port, [listener]);
+    else if (address === 0) others.push(listener);
+    else others.unshift(listener); // wildcards stay last
+    this.#byId.set(listener.id, listener);
+    return listener;
+  }
+
+  remove(listener: TcpListener): void {
+    const others = this.#byPort.get(listener.port)?.filter((other) => other !== listener) ?? [];
+    if (others.length === 0) this.#byPort.delete(listener.port);
+    else this.#byPort.set(listener.port, others);
+    this.#byId.delete(listener.id);
+  }
+
+  find(address: number, port: number): TcpListener | undefined {
+    const candidates = this.#byPort.get(port);
+    if (candidates === undefined) return undefined;
+    for (const listener of candidates) {
+      if (listener.address === address || listener.address === 0) return listener;
+    }
+    return undefined;
+  }
+
+  byId(id: number): TcpListener | undefined {
+    return this.#byId.get(id);
+  }
+}

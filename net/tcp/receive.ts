@@ -1,0 +1,114 @@
+import { seqLess } from "../../base/sequence.ts";
+import type { Slab } from "../../base/slab.ts";
+import type { TcpRecord } from "../wire/tcp.ts";
+import { enterTimeWait } from "./acknowledge.ts";
+import { sendAck } from "./output.ts";
+import { type Tcb, TcpEvent, TcpState } from "./tcb.ts";
+import type { Tcp } from "./tcp.ts";
+
+/** Takes in the data of an acceptable segment: to the queue, or to its place ahead of a hole. */
+export function receiveData(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, nowMs: number): void {
+  if (tcb.finReceived) return; // what lies behind a FIN was never sent
+  let from = segment.dataStart;
+  let to = segment.dataEnd;
+  let offset = (segment.sequence - tcb.rcvNxt) | 0;
+  if (offset < 0) { // its front has been received before
+    from -= offset;
+    offset = 0;
+  }
+  const window = (tcb.rcvAdv - tcb.rcvNxt) | 0;
+  if (offset + (to - from) > window) to = from + window - offset; // its tail is more than was offered
+  if (to <= from) {
+    tcb.ackNow = true; // an old duplicate: our ACK was lost
+    return;
+  }
+  if (offset > 0) {
+    keepAhead(tcp, tcb, slab, from, to, offset);
+    sendAck(tcp, tcb, nowMs); // each counts as a duplicate for fast retransmit (RFC 5681 section 4.2)
+    return;
+  }
+  tcb.receiveQueue.append(slab.bytes, from, to);
+  let count = to - from;
+  const filledHole = tcb.ahead.length > 0;
+  if (filledHole) {
+    const more = joinAhead(tcb, count);
+    tcb.receiveQueue.extend(more);
+    count += more;
+  }
+  tcb.rcvNxt = (tcb.rcvNxt + count) | 0;
+  tcb.bytesIn += count;
+  tcb.lastActivityMs = nowMs;
+  if (tcb.finPending && tcb.finAhead === tcb.rcvNxt) acceptFin(tcp, tcb, nowMs);
+  tcp.notify(tcb, TcpEvent.readable);
+  scheduleAck(tcp, tcb, count, filledHole, nowMs);
+}
+
+/** ACK at once: every second full segment, what fills a hole, and the start of a connection. */
+function scheduleAck(tcp: Tcp, tcb: Tcb, count: number, filledHole: boolean, nowMs: number): void {
+  tcb.segmentsUnacked += count >= tcb.peerMss >>> 1 ? Math.max(1, Math.round(count / tcb.peerMss)) : 0;
+  if (filledHole || tcb.quickAcks > 0 || tcb.segmentsUnacked >= 2) {
+    tcb.ackNow = true;
+  } else if (tcb.delayedAckAtMs === Infinity) {
+    tcb.delayedAckAtMs = nowMs + tcp.config.delayedAckMs;
+  }
+}
+
+/** Places bytes ahead of a hole and merges their run into the sorted list. */
+function keepAhead(tcp: Tcp, tcb: Tcb, slab: Slab, from: number, to: number, offset: number): void {
+  const ahead = tcb.ahead;
+  let start = offset;
+  let end = offset + to - from;
+  let at = 0;
+  while (at < ahead.length && ahead[at + 1]! < start) at += 2;
+  let merged = at;
+  while (merged < ahead.length && ahead[merged]! <= end) {
+    start = Math.min(start, ahead[merged]!);
+    end = Math.max(end, ahead[merged + 1]!);
+    merged += 2;
+  }
+  // Nothing to merge with and no room for another run: the peer will send it again.
+  if (merged === at && ahead.length >= 2 * tcp.config.outOfOrderRangesMax) return;
+  tcb.receiveQueue.place(tcb.receiveQueue.length + offset, slab.bytes, from, to);
+  ahead.splice(at, merged - at, start, end);
+}
+
+/** How many bytes beyond `count` have become in-order; the runs move down to the new RCV.NXT. */
+function joinAhead(tcb: Tcb, count: number): number {
+  const ahead = tcb.ahead;
+  let reach = count;
+  let used = 0;
+  while (used < ahead.length && ahead[used]! <= reach) {
+    reach = Math.max(reach, ahead[used + 1]!);
+    used += 2;
+  }
+  ahead.splice(0, used);
+  for (let at = 0; at < ahead.length; at++) ahead[at]! -= reach;
+  return reach - count;
+}
+
+/** The peer's FIN stands at `sequence`; it counts once everything before it is here. */
+export function takeFin(tcp: Tcp, tcb: Tcb, sequence: number, nowMs: number): void {
+  if (tcb.finReceived) return;
+  if (seqLess(tcb.rcvNxt, sequence)) {
+    tcb.finPending = true;
+    tcb.finAhead = sequence;
+    sendAck(tcp, tcb, nowMs);
+    return;
+  }
+  if (sequence === tcb.rcvNxt) acceptFin(tcp, tcb, nowMs);
+}
+
+/** RFC 9293 section 3.10.7.4, eighth step. */
+function acceptFin(tcp: Tcp, tcb: Tcb, nowMs: number): void {
+  tcb.finPending = false;
+  tcb.finReceived = true;
+  tcb.rcvNxt = (tcb.rcvNxt + 1) | 0;
+  if (seqLess(tcb.rcvAdv, tcb.rcvNxt)) tcb.rcvAdv = tcb.rcvNxt;
+  tcb.ahead.length = 0;
+  tcb.ackNow = true;
+  tcb.lastActivityMs = nowMs;
+  tcp.notify(tcb, TcpEvent.readable);
+  if (tcb.state === TcpState.established) tcb.state = TcpState.closeWait;
+  else if (tcb.state === TcpState.finWait1) tcb.state = TcpState.closing;
+  else if (tcb.state === TcpState.finWait2) enterTimeWait(tcp, tcb, nowMs);
+}

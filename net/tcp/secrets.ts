@@ -1,0 +1,35 @@
+import type { Entropy } from "../../base/random.ts";
+import { SipHash } from "../../base/siphash.ts";
+
+/** What an off-path attacker must not guess: initial sequence numbers, timestamp offsets, ports. */
+export class TcpSecrets {
+  readonly #sequence: SipHash;
+  readonly #timestamp: SipHash;
+  readonly #port: SipHash;
+
+  constructor(entropy: Entropy) {
+    const key = (): SipHash => {
+      const bytes = new Uint8Array(16);
+      entropy.fill(bytes);
+      return new SipHash(new Int32Array(bytes.buffer));
+    };
+    this.#sequence = key();
+    this.#timestamp = key();
+    this.#port = key();
+  }
+
+  /** RFC 6528: a clock of 4 microseconds plus a keyed hash of the connection. */
+  initialSequence(local: number, remote: number, ports: number, nowMs: number): number {
+    return (Math.floor(nowMs * 250) + this.#sequence.words3(local, remote, ports)) | 0;
+  }
+
+  /** RFC 7323 section 5.4: timestamps start elsewhere for every pair of hosts. */
+  timestampOffset(local: number, remote: number): number {
+    return this.#timestamp.words3(local, remote, 0);
+  }
+
+  /** RFC 6056 algorithm 3: where the search for a free port starts, as an unsigned number. */
+  portOffset(local: number, remote: number, remotePort: number): number {
+    return this.#port.words3(local, remote, remotePort) >>> 0;
+  }
+}

@@ -1,0 +1,246 @@
+import { assert } from "../../base/assert.ts";
+import type { Entropy } from "../../base/random.ts";
+import type { Slab } from "../../base/slab.ts";
+import { TimerWheel } from "../../base/timer_wheel.ts";
+import { type ConnectionMap, Field, RecordState } from "../connections/connection_map.ts";
+import type { DropCounters } from "../wire/drop.ts";
+import { TcpRecord } from "../wire/tcp.ts";
+import type { CongestionControl } from "./congestion/congestion.ts";
+import { newReno } from "./congestion/new_reno.ts";
+import type { TcpConfig } from "./config.ts";
+import { TcpListeners } from "./listeners.ts";
+import { TcpSecrets } from "./secrets.ts";
+import { flightSize, Tcb, TcpError, TcpEvent, TcpState } from "./tcb.ts";
+
+/** What TCP needs of the layer below: a place to write a segment, and somebody who sends it. */
+export interface TransportOutput {
+  /** Where the transport header is written: `slab` from `transportStart` on. */
+  readonly slab: Slab;
+  readonly transportStart: number;
+  /** Sends `slab[transportStart, end)`; false when it was dropped on the way, which TCP repairs. */
+  sendTransport(
+    protocol: number,
+    source: number,
+    destination: number,
+    end: number,
+    typeOfService: number,
+    timeToLive: number,
+    nowMs: number,
+  ): boolean;
+  /** Largest IP packet towards `destination`, in bytes. */
+  mtuTowards(destination: number): number;
+}
+
+/** What the owner of the connections is told, at the end of a turn, never inside one. */
+export interface TcpUpcalls {
+  /** `events` is a set of `TcpEvent` bits. */
+  tcpEvents(tcb: Tcb, events: number): void;
+}
+
+/**
+ * The TCP of one stack: its TCBs, their timers, and the two queues of a turn (who must send, who has
+ * news). The protocol itself stands beside it: input.ts, output.ts, timers.ts, user.ts.
+ */
+export class Tcp {
+  readonly config: Readonly<TcpConfig>;
+  readonly connections: ConnectionMap;
+  readonly listeners: TcpListeners = new TcpListeners();
+  readonly secrets: TcpSecrets;
+  readonly congestion: CongestionControl = newReno;
+  readonly output: TransportOutput;
+  readonly drops: DropCounters;
+  /** Every outgoing segment is composed in this one record. */
+  readonly segment: TcpRecord = new TcpRecord();
+  readonly #tcbs: (Tcb | undefined)[] = [];
+  readonly #freeSlots: number[] = [];
+  readonly #wheel: TimerWheel;
+  #outputQueue: Tcb[] = [];
+  #eventQueue: Tcb[] = [];
+  #spareQueue: Tcb[] = [];
+
+  constructor(
+    config: Readonly<TcpConfig>,
+    connections: ConnectionMap,
+    output: TransportOutput,
+    drops: DropCounters,
+    entropy: Entropy,
+    nowMs: number,
+  ) {
+    this.config = config;
+    this.connections = connections;
+    this.output = output;
+    this.drops = drops;
+    this.secrets = new TcpSecrets(entropy);
+    this.#wheel = new TimerWheel(nowMs);
+  }
+
+  /** Awake connections. */
+  get awake(): number {
+    return this.#tcbs.length - this.#freeSlots.length;
+  }
+
+  tcbAt(slot: number): Tcb {
+    const tcb = this.#tcbs[slot];
+    assert(tcb !== undefined, "No connection in this slot");
+    return tcb;
+  }
+
+  /** As `tcbAt`, for a slot that may have become free. */
+  tcbIn(slot: number): Tcb | undefined {
+    return this.#tcbs[slot];
+  }
+
+  /** Every awake connection. */
+  *tcbs(): IterableIterator<Tcb> {
+    for (const tcb of this.#tcbs) if (tcb !== undefined) yield tcb;
+  }
+
+  /**
+   * A fresh TCB in state CLOSED, entered in the map.
+   * @returns `undefined` when the map is full.
+   */
+  create(local: number, remote: number, localPort: number, remotePort: number): Tcb | undefined {
+    const record = this.connections.insert(local, remote, localPort, remotePort);
+    return record < 0 ? undefined : this.attach(record);
+  }
+
+  /** A TCB for a record that is in the map already: a new one, or one that wakes. */
+  attach(record: number): Tcb {
+    const slot = this.#freeSlots.pop() ?? this.#tcbs.length;
+    const tcb = new Tcb(slot);
+    this.#tcbs[slot] = tcb;
+    const ports = this.connections.get(record, Field.ports);
+    tcb.record = record;
+    tcb.localAddress = this.connections.get(record, Field.localAddress);
+    tcb.remoteAddress = this.connections.get(record, Field.remoteAddress);
+    tcb.localPort = ports >>> 16;
+    tcb.remotePort = ports & 0xffff;
+    tcb.sendBufferBytes = this.config.sendBufferBytes;
+    tcb.receiveBufferBytes = this.config.receiveBufferBytes;
+    tcb.keepAliveIdleMs = this.config.keepAliveIdleMs;
+    tcb.keepAliveIntervalMs = this.config.keepAliveIntervalMs;
+    tcb.keepAliveProbes = this.config.keepAliveProbes;
+    this.connections.set(record, Field.slot, slot);
+    this.connections.setState(record, RecordState.awake);
+    return tcb;
+  }
+
+  /** Frees the TCB and keeps the record: the connection sleeps. */
+  detach(tcb: Tcb): void {
+    this.#wheel.cancel(tcb.slot);
+    tcb.sendQueue.clear();
+    tcb.receiveQueue.clear();
+    this.#tcbs[tcb.slot] = undefined;
+    this.#freeSlots.push(tcb.slot);
+    tcb.record = -1;
+  }
+
+  /** Ends a connection: the record goes now, the TCB when its owner has been told. */
+  destroy(tcb: Tcb, error: TcpError): void {
+    if (tcb.state === TcpState.closed) return;
+    this.leaveHandshake(tcb);
+    tcb.state = TcpState.closed;
+    if (tcb.error === TcpError.none) tcb.error = error;
+    tcb.sendQueue.clear();
+    this.#wheel.cancel(tcb.slot);
+    this.connections.remove(tcb.record);
+    tcb.record = -1;
+    this.notify(tcb, TcpEvent.closed);
+  }
+
+  /** Called while a connection leaves SYN-RECEIVED for good: its listener has room again. */
+  leaveHandshake(tcb: Tcb): void {
+    if (tcb.state !== TcpState.synReceived) return;
+    const listener = this.listeners.byId(tcb.listener);
+    if (listener !== undefined) listener.pending--;
+  }
+
+  /** Remembers that `tcb` may have something to send at the end of the turn. */
+  queueOutput(tcb: Tcb): void {
+    if (tcb.outputQueued) return;
+    tcb.outputQueued = true;
+    this.#outputQueue.push(tcb);
+  }
+
+  /** Remembers news for the owner. */
+  notify(tcb: Tcb, events: number): void {
+    if (tcb.events === 0) this.#eventQueue.push(tcb);
+    tcb.events |= events;
+  }
+
+  /** Sees to it that the wheel rings no later than the earliest of the TCB's deadlines. */
+  arm(tcb: Tcb): void {
+    const deadlineMs = earliestDeadlineMs(tcb);
+    // A deadline that moved later is found out when the earlier one rings: most never do.
+    if (deadlineMs < this.#wheel.deadlineOf(tcb.slot)) this.#wheel.schedule(tcb.slot, deadlineMs);
+  }
+
+  /** Rings every deadline up to `nowMs`. */
+  advance(nowMs: number, expired: (tcb: Tcb) => void): void {
+    this.#wheel.advance(nowMs, (slot) => {
+      const tcb = this.#tcbs[slot];
+      if (tcb !== undefined && tcb.state !== TcpState.closed) expired(tcb);
+    });
+  }
+
+  nextDeadlineMs(): number {
+    return this.#wheel.nextDeadlineMs();
+  }
+
+  get hasOutput(): boolean {
+    return this.#outputQueue.length > 0;
+  }
+
+  get hasEvents(): boolean {
+    return this.#eventQueue.length > 0;
+  }
+
+  /** Calls `send` for everybody who asked to send since the last time. */
+  drainOutput(send: (tcb: Tcb) => void): void {
+    while (this.#outputQueue.length > 0) {
+      const queue = this.#outputQueue;
+      this.#outputQueue = this.#spareQueue;
+      for (const tcb of queue) {
+        tcb.outputQueued = false;
+        if (tcb.state !== TcpState.closed && tcb.record >= 0) send(tcb);
+      }
+      queue.length = 0;
+      this.#spareQueue = queue;
+    }
+  }
+
+  /** Tells the owners what happened. They may call anything, which may bring new events. */
+  drainEvents(upcalls: TcpUpcalls): void {
+    while (this.#eventQueue.length > 0) {
+      const queue = this.#eventQueue;
+      this.#eventQueue = [];
+      for (const tcb of queue) {
+        const events = tcb.events;
+        tcb.events = 0;
+        if (events === 0) continue;
+        upcalls.tcpEvents(tcb, events);
+        if ((events & TcpEvent.closed) !== 0) {
+          tcb.receiveQueue.clear();
+          this.#tcbs[tcb.slot] = undefined;
+          this.#freeSlots.push(tcb.slot);
+        }
+      }
+    }
+  }
+}
+
+/** When the first of the connection's timers rings; `Infinity` when none is set. */
+export function earliestDeadlineMs(tcb: Tcb): number {
+  return Math.min(tcb.retransmitAtMs, tcb.persistAtMs, tcb.delayedAckAtMs, tcb.keepAliveAtMs, tcb.expireAtMs);
+}
+
+/** Timestamp clock of a connection: milliseconds plus its own offset (RFC 7323 section 5.4). */
+export function timestampNow(tcb: Tcb, nowMs: number): number {
+  return (Math.floor(nowMs) + tcb.tsOffset) | 0;
+}
+
+/** Whether nothing is under way that a timer of ours would have to repair. */
+export function isQuiet(tcb: Tcb): boolean {
+  return flightSize(tcb) === 0 && tcb.sendQueue.length === 0 && !tcb.ackNow &&
+    tcb.delayedAckAtMs === Infinity && tcb.ahead.length === 0;
+}

@@ -1,0 +1,82 @@
+import { enterTimeWait } from "./acknowledge.ts";
+import { sendAck, sendProbe, sendReset, sendSyn, tcpOutput } from "./output.ts";
+import { rtoBackedOffMs } from "./rtt.ts";
+import { flightSize, Recovery, type Tcb, TcpError, TcpState } from "./tcb.ts";
+import type { Tcp } from "./tcp.ts";
+
+/** Acts on every deadline of `tcb` that has come (RFC 9293 section 3.10.8, RFC 6298 section 5). */
+export function tcpTimers(tcp: Tcp, tcb: Tcb, nowMs: number): void {
+  if (tcb.expireAtMs <= nowMs) return tcp.destroy(tcb, TcpError.none);
+  if (tcb.delayedAckAtMs <= nowMs) sendAck(tcp, tcb, nowMs);
+  if (tcb.retransmitAtMs <= nowMs) retransmissionTimeout(tcp, tcb, nowMs);
+  if (tcb.state !== TcpState.closed && tcb.persistAtMs <= nowMs) persistTimeout(tcp, tcb, nowMs);
+  if (tcb.state !== TcpState.closed && tcb.keepAliveAtMs <= nowMs) keepAliveTimeout(tcp, tcb, nowMs);
+  if (tcb.state !== TcpState.closed) tcp.arm(tcb);
+}
+
+function retransmissionTimeout(tcp: Tcp, tcb: Tcb, nowMs: number): void {
+  const handshake = tcb.state === TcpState.synSent || tcb.state === TcpState.synReceived;
+  if (tcb.retransmits === 0) tcb.stuckSinceMs = nowMs;
+  tcb.retransmits++;
+  const limit = handshake ? tcp.config.synRetransmitsMax : tcp.config.retransmitsMax;
+  const stuckMs = nowMs - tcb.stuckSinceMs + rtoBackedOffMs(tcb, tcp.config);
+  // A peer that answers every probe with a closed window is alive (MUST-37, SHLD-17).
+  const alive = tcb.sndWnd === 0 && tcb.probesUnanswered === 0;
+  if (!alive && (tcb.retransmits > limit || (tcb.userTimeoutMs > 0 && stuckMs >= tcb.userTimeoutMs))) {
+    return tcp.destroy(tcb, tcb.softError !== 0 && handshake ? TcpError.unreachable : TcpError.timedOut);
+  }
+  tcb.backoff++;
+  tcb.rttTiming = false; // Karn
+  if (handshake) {
+    sendSyn(tcp, tcb, nowMs);
+  } else {
+    if (tcb.retransmits === 1) {
+      tcb.ssthresh = tcp.congestion.thresholdAfterLoss(tcb, flightSize(tcb), nowMs);
+    }
+    tcb.cwnd = tcb.sndMss;
+    tcb.cwndBytesAcked = 0;
+    tcb.dupAcks = 0;
+    tcb.recovery = Recovery.loss;
+    tcb.recover = tcb.sndMax;
+    tcb.sndNxt = tcb.sndUna;
+    tcb.retransmittedSegments++;
+    if (tcb.sndWnd === 0) tcb.probesUnanswered++;
+    tcb.retransmitAtMs = Infinity;
+    tcpOutput(tcp, tcb, nowMs, true);
+  }
+  tcb.retransmitAtMs = nowMs + rtoBackedOffMs(tcb, tcp.config);
+}
+
+/** The window is closed, or too small to be worth a segment: ask, or send what fits (MUST-36). */
+function persistTimeout(tcp: Tcp, tcb: Tcb, nowMs: number): void {
+  tcb.persistAtMs = Infinity;
+  if (tcb.probesUnanswered >= tcp.config.retransmitsMax) return tcp.destroy(tcb, TcpError.timedOut);
+  if (tcb.sndWnd === 0) {
+    tcb.probesUnanswered++;
+    sendProbe(tcp, tcb, nowMs);
+  }
+  tcb.persists++;
+  tcpOutput(tcp, tcb, nowMs, tcb.sndWnd > 0); // sets the next deadline
+}
+
+/** RFC 9293 section 3.8.4. */
+function keepAliveTimeout(tcp: Tcp, tcb: Tcb, nowMs: number): void {
+  const idle = tcb.state === TcpState.established || tcb.state === TcpState.closeWait;
+  if (!idle || flightSize(tcb) > 0 || tcb.sendQueue.length > 0) {
+    tcb.keepAliveAtMs = nowMs + tcb.keepAliveIdleMs; // MUST-26
+    return;
+  }
+  if (tcb.keepAlives >= tcb.keepAliveProbes) {
+    sendReset(tcp, tcb, nowMs);
+    return tcp.destroy(tcb, TcpError.timedOut);
+  }
+  tcb.keepAlives++;
+  sendProbe(tcp, tcb, nowMs);
+  tcb.keepAliveAtMs = nowMs + tcb.keepAliveIntervalMs;
+}
+
+/** Ends waiting for the peer's FIN once nobody waits for its data. */
+export function orphanDeadline(tcp: Tcp, tcb: Tcb, nowMs: number): void {
+  if (tcb.state === TcpState.finWait2) tcb.expireAtMs = nowMs + tcp.config.finWait2Ms;
+  else if (tcb.state === TcpState.timeWait) enterTimeWait(tcp, tcb, nowMs);
+}

@@ -1,0 +1,123 @@
+import { assert } from "../../base/assert.ts";
+import { openActive, startKeepAlive } from "./handshake.ts";
+import { sendReset, windowGrowth } from "./output.ts";
+import { type Tcb, TcpError, TcpState } from "./tcb.ts";
+import type { Tcp } from "./tcp.ts";
+import { orphanDeadline } from "./timers.ts";
+
+/** The user calls of RFC 9293 section 3.10: nothing here waits; segments leave at the end of the turn. */
+
+/**
+ * OPEN, active. The SYN leaves at once.
+ * @returns `undefined` when the connection exists already or the map is full.
+ */
+export function tcpConnect(
+  tcp: Tcp,
+  local: number,
+  localPort: number,
+  remote: number,
+  remotePort: number,
+  nowMs: number,
+): Tcb | undefined {
+  if (tcp.connections.find(local, remote, localPort, remotePort) >= 0) return undefined;
+  const tcb = tcp.create(local, remote, localPort, remotePort);
+  if (tcb !== undefined) openActive(tcp, tcb, nowMs);
+  return tcb;
+}
+
+/** Whether the application may still write. */
+export function canWrite(tcb: Tcb): boolean {
+  return !tcb.finQueued && (tcb.state === TcpState.established || tcb.state === TcpState.closeWait);
+}
+
+/**
+ * SEND: queues as much of `bytes[from, to)` as the send buffer takes.
+ * @returns The count taken; when less than asked, a `writable` event follows.
+ */
+export function tcpSend(tcp: Tcp, tcb: Tcb, bytes: Uint8Array, from: number, to: number): number {
+  assert(canWrite(tcb), "Write on a connection that cannot send");
+  const count = Math.max(0, Math.min(to - from, tcb.sendBufferBytes - tcb.sendQueue.length));
+  if (count > 0) {
+    tcb.sendQueue.append(bytes, from, from + count);
+    tcp.queueOutput(tcb);
+  }
+  if (count < to - from) tcb.wantsWritable = true;
+  return count;
+}
+
+/**
+ * RECEIVE: copies unread bytes to `target[at, at + limit)`.
+ * @returns The count; 0 with `tcb.finReceived` is the end of the stream.
+ */
+export function tcpReceive(tcp: Tcp, tcb: Tcb, target: Uint8Array, at: number, limit: number): number {
+  const count = Math.min(limit, tcb.receiveQueue.length);
+  if (count === 0) return 0;
+  tcb.receiveQueue.copyTo(0, count, target, at);
+  tcb.receiveQueue.drop(count, tcb.ahead.length > 0);
+  if (tcb.state !== TcpState.closed && !tcb.finReceived) announceWindow(tcp, tcb);
+  return count;
+}
+
+/** Sends a window update when it is worth one: the peer may be waiting for it (MUST-39). */
+function announceWindow(tcp: Tcp, tcb: Tcb): void {
+  const growth = windowGrowth(tcb);
+  const offered = (tcb.rcvAdv - tcb.rcvNxt) | 0;
+  const half = tcb.receiveBufferBytes >>> 1;
+  const starved = offered < 2 * tcb.peerMss && growth >= Math.min(tcb.peerMss, half);
+  if (starved || growth >= half) {
+    tcb.ackNow = true;
+    tcp.queueOutput(tcb);
+  }
+}
+
+/** CLOSE of the sending half: a FIN follows what is queued. Idempotent. */
+export function tcpShutdown(tcp: Tcp, tcb: Tcb): void {
+  if (tcb.finQueued || tcb.state === TcpState.closed) return;
+  if (tcb.state === TcpState.synSent) return tcp.destroy(tcb, TcpError.aborted);
+  tcb.finQueued = true;
+  tcp.queueOutput(tcb);
+}
+
+/**
+ * CLOSE by an application that will not read any more. With unread data the peer gets RST, so that it
+ * knows that they were lost (SHLD-3); otherwise FIN, and data arriving later gets RST.
+ */
+export function tcpClose(tcp: Tcp, tcb: Tcb, nowMs: number): void {
+  if (tcb.state === TcpState.closed) return;
+  if (tcb.receiveQueue.length > 0 || tcb.ahead.length > 0) return tcpAbort(tcp, tcb, nowMs);
+  tcb.orphan = true;
+  tcpShutdown(tcp, tcb);
+  orphanDeadline(tcp, tcb, nowMs);
+  if (tcb.record >= 0) tcp.arm(tcb);
+}
+
+/** ABORT: RST now, everything queued is forgotten. */
+export function tcpAbort(tcp: Tcp, tcb: Tcb, nowMs: number): void {
+  if (tcb.state === TcpState.closed) return;
+  if (tcb.state !== TcpState.synSent && tcb.state !== TcpState.timeWait) sendReset(tcp, tcb, nowMs);
+  tcp.destroy(tcb, TcpError.aborted);
+}
+
+/** Nagle's algorithm off (MUST-17). */
+export function tcpSetNoDelay(tcp: Tcp, tcb: Tcb, noDelay: boolean): void {
+  tcb.noDelay = noDelay;
+  if (noDelay) tcp.queueOutput(tcb);
+}
+
+/** Keep-alive on or off, per connection, off by default (MUST-24, MUST-25). Times in milliseconds. */
+export function tcpSetKeepAlive(
+  tcp: Tcp,
+  tcb: Tcb,
+  on: boolean,
+  nowMs: number,
+  idleMs: number = tcb.keepAliveIdleMs,
+  intervalMs: number = tcb.keepAliveIntervalMs,
+  probes: number = tcb.keepAliveProbes,
+): void {
+  tcb.keepAlive = on;
+  tcb.keepAliveIdleMs = idleMs;
+  tcb.keepAliveIntervalMs = intervalMs;
+  tcb.keepAliveProbes = probes;
+  if (tcb.state >= TcpState.established) startKeepAlive(tcb, nowMs);
+  if (tcb.record >= 0) tcp.arm(tcb);
+}

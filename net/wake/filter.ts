@@ -1,0 +1,116 @@
+import { seqLess, seqLessEqual } from "../../base/sequence.ts";
+import { type ConnectionMap, Field } from "../connections/connection_map.ts";
+import { PROTOCOL_TCP } from "../wire/ipv4.ts";
+import { finishTcpChecksum, TcpFlag, type TcpRecord, writeTcp } from "../wire/tcp.ts";
+import type { Tcp } from "../tcp/tcp.ts";
+import { Asleep, receiveWindowOf, sendWindowMaxOf, timestampAgeDays } from "./slot.ts";
+
+/** What the filter thinks of a segment for a sleeping connection. */
+export const WakeVerdict = {
+  /** Nothing to do and nothing to say. */
+  ignore: 0,
+  /** An ACK, as the awake connection would send. */
+  answer: 1,
+  /** The same, at the limited rate of challenge ACKs. */
+  challenge: 2,
+  /** News: it is held until the connection is awake. */
+  hold: 3,
+} as const;
+export type WakeVerdict = (typeof WakeVerdict)[keyof typeof WakeVerdict];
+
+/** Timestamps prove nothing after 24 days (RFC 7323 section 5.5): the TCB, which knows more, decides. */
+const TIMESTAMP_DAYS_MAX = 23;
+
+/**
+ * Does for a sleeping connection what tcp/input.ts does for an awake one, in the same order, as far as
+ * the answer is "nothing new". It must never say less than `hold` to a segment that would change the
+ * connection, except for the peer's window and TS.Recent, which it writes into the record.
+ */
+export function judgeAsleep(
+  map: ConnectionMap,
+  record: number,
+  segment: TcpRecord,
+  nowMs: number,
+): WakeVerdict {
+  const meta = map.get(record, Field.meta);
+  const rcvNxt = map.get(record, Field.rcvNxt);
+  const tsRecent = map.get(record, Field.tsRecent);
+  const flags = segment.flags;
+  const dataLength = segment.dataEnd - segment.dataStart;
+  const talks = dataLength > 0 || (flags & TcpFlag.FIN) !== 0;
+  const timestamps = (meta & Asleep.timestamps) !== 0;
+
+  if (timestamps && (flags & TcpFlag.RST) === 0) {
+    if (!segment.hasTimestamp) return WakeVerdict.ignore;
+    if (seqLess(segment.tsVal, tsRecent)) {
+      if (timestampAgeDays(map, record, nowMs) > TIMESTAMP_DAYS_MAX) return WakeVerdict.hold;
+      return talks ? WakeVerdict.answer : WakeVerdict.challenge;
+    }
+  }
+
+  const window = receiveWindowOf(map, record);
+  const first = (segment.sequence - rcvNxt) | 0;
+  const length = dataLength + (flags & TcpFlag.SYN ? 1 : 0) + (flags & TcpFlag.FIN ? 1 : 0);
+  const last = (first + length - 1) | 0;
+  const acceptable = length === 0
+    ? first === 0 || (first > 0 && first < window)
+    : window > 0 && ((first >= 0 && first < window) || (last >= 0 && last < window));
+  if (!acceptable) {
+    if ((flags & TcpFlag.RST) !== 0) return WakeVerdict.ignore;
+    if (first === 0) return WakeVerdict.hold; // our window is closed: its ACK still counts
+    return talks ? WakeVerdict.answer : WakeVerdict.challenge;
+  }
+
+  if ((flags & TcpFlag.RST) !== 0) return first === 0 ? WakeVerdict.hold : WakeVerdict.challenge;
+  if ((flags & TcpFlag.SYN) !== 0) return WakeVerdict.challenge;
+  if ((flags & TcpFlag.ACK) === 0) return WakeVerdict.ignore;
+  const sndNxt = map.get(record, Field.sndNxt);
+  const ack = segment.acknowledgment;
+  if (seqLess(sndNxt, ack) || seqLess(ack, (sndNxt - sendWindowMaxOf(map, record)) | 0)) {
+    return WakeVerdict.challenge;
+  }
+  if (talks || (meta & Asleep.wakeOnAny) !== 0) return WakeVerdict.hold;
+
+  // A pure ACK of nothing new. It may still move the window and the timestamp to echo.
+  if (timestamps && seqLessEqual(segment.sequence, rcvNxt)) map.set(record, Field.tsRecent, segment.tsVal);
+  const windows = map.get(record, Field.windows);
+  if (ack === sndNxt && first === 0 && windows >>> 16 !== segment.window) {
+    map.set(record, Field.windows, (segment.window << 16) | (windows & 0xffff));
+    map.set(record, Field.meta, meta | Asleep.windowUpdated);
+  }
+  return WakeVerdict.ignore;
+}
+
+/** Sends the ACK of a sleeping connection from its record alone; false when the rate limit forbids it. */
+export function answerAsleep(tcp: Tcp, record: number, challenge: boolean, nowMs: number): boolean {
+  const map = tcp.connections;
+  if (challenge) {
+    const lastMs = map.get(record, Field.extra);
+    if (lastMs !== 0 && ((nowMs | 0) - lastMs) >>> 0 < tcp.config.challengeAckMs) return false;
+    map.set(record, Field.extra, nowMs | 0);
+  }
+  const meta = map.get(record, Field.meta);
+  const local = map.get(record, Field.localAddress);
+  const remote = map.get(record, Field.remoteAddress);
+  const ports = map.get(record, Field.ports);
+  const segment = tcp.segment;
+  segment.clear();
+  segment.sourcePort = ports >>> 16;
+  segment.destinationPort = ports & 0xffff;
+  segment.sequence = map.get(record, Field.sndNxt);
+  segment.acknowledgment = map.get(record, Field.rcvNxt);
+  segment.flags = TcpFlag.ACK;
+  segment.window = map.get(record, Field.windows) & 0xffff;
+  segment.urgentPointer = 0;
+  if ((meta & Asleep.timestamps) !== 0) {
+    segment.hasTimestamp = true;
+    segment.tsVal = (Math.floor(nowMs) + map.get(record, Field.tsOffset)) | 0;
+    segment.tsEcr = map.get(record, Field.tsRecent);
+  }
+  map.set(record, Field.meta, meta | Asleep.answered);
+  const { slab, transportStart } = tcp.output;
+  const end = writeTcp(segment, slab, transportStart);
+  finishTcpChecksum(slab, transportStart, end, local, remote);
+  tcp.output.sendTransport(PROTOCOL_TCP, local, remote, end, 0, 64, nowMs);
+  return true;
+}

@@ -1,0 +1,18 @@
+import type { Tcb } from "../tcp/tcb.ts";
+
+/**
+ * Who keeps the sleeping connections (checkpoint/suspend.ts). The stack asks, the owner restores.
+ *
+ * While a record is in state `waking`, the stack holds its packets. The owner ends that by calling
+ * `Stack.resume` (restored), `Stack.unsave` (the sleep was cancelled) or `Stack.forget` (the image is lost).
+ */
+export interface SleepOwner {
+  /** A connection is established: from now on it may be looked at. */
+  watch(tcb: Tcb, nowMs: number): void;
+  /** This connection is wanted awake. Called once until it is; the answer may come within `turn`. */
+  wake(record: number, nowMs: number): void;
+  /** The end of a turn: the time to serve the wakes that were gathered, all at once. */
+  turn(nowMs: number): void;
+  /** When the owner wants the next turn at the latest; `Infinity` when nothing is due. */
+  nextDeadlineMs(): number;
+}

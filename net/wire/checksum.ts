@@ -1,0 +1,52 @@
+import type { Slab } from "../../base/slab.ts";
+
+/**
+ * The Internet checksum (RFC 1071): a one's complement sum of 16-bit words in network order.
+ *
+ * A partial sum is kept unfolded in a double: four terabytes of 0xff still add up below 2^53. Parts
+ * may be added in any order, as long as each but the last has an even length.
+ */
+
+/**
+ * `sum` plus the bytes `[start, end)` as 16-bit words counted from `start`; an odd last byte is
+ * padded with zero.
+ */
+export function sumWords(slab: Slab, start: number, end: number, sum: number): number {
+  const view = slab.view;
+  let at = start;
+  let other = 0; // two chains of additions that do not wait for each other
+  // 2^32 = 1 modulo 0xffff, so 32-bit words add up to the same checksum as 16-bit ones.
+  for (const last = end - 16; at <= last; at += 16) {
+    sum += view.getUint32(at) + view.getUint32(at + 4);
+    other += view.getUint32(at + 8) + view.getUint32(at + 12);
+  }
+  for (const last = end - 4; at <= last; at += 4) sum += view.getUint32(at);
+  if (at + 2 <= end) {
+    other += view.getUint16(at);
+    at += 2;
+  }
+  if (at < end) other += slab.bytes[at]! << 8;
+  return sum + other;
+}
+
+/** A partial sum as 16 bits, not inverted. Zero only when every byte was zero. */
+export function foldSum(sum: number): number {
+  const low = sum >>> 0;
+  const high = Math.floor(sum / 0x1_0000_0000); // at most 2^21
+  let folded = (low & 0xffff) + (low >>> 16) + (high & 0xffff) + (high >>> 16); // at most 18 bits
+  folded = (folded & 0xffff) + (folded >>> 16);
+  return (folded & 0xffff) + (folded >>> 16);
+}
+
+/**
+ * The checksum field that makes `[start, end)` verify, the field itself being zero; or zero, when
+ * the field is already filled and right.
+ */
+export function checksumOf(slab: Slab, start: number, end: number): number {
+  return ~foldSum(sumWords(slab, start, end, 0)) & 0xffff;
+}
+
+/** The partial sum of the pseudo-header before TCP and UDP over IPv4; `length` is header and data. */
+export function pseudoSum(source: number, destination: number, protocol: number, length: number): number {
+  return (source >>> 0) + (destination >>> 0) + protocol + length;
+}

@@ -1,0 +1,161 @@
+import type { Slab } from "../../base/slab.ts";
+import { foldSum, pseudoSum, sumWords } from "./checksum.ts";
+import { Drop } from "./drop.ts";
+import { PROTOCOL_TCP } from "./ipv4.ts";
+import { readTcpOptions, tcpOptionsLength, writeTcpOptions } from "./tcp_options.ts";
+
+/** Bits of {@linkcode TcpRecord.flags} (RFC 9293 section 3.1). */
+export const TcpFlag = {
+  FIN: 1,
+  SYN: 2,
+  RST: 4,
+  PSH: 8,
+  ACK: 16,
+  URG: 32,
+  ECE: 64,
+  CWR: 128,
+} as const;
+export type TcpFlag = (typeof TcpFlag)[keyof typeof TcpFlag];
+
+/** Bytes in a header without options. */
+export const TCP_HEADER_LENGTH = 20;
+
+const AT = {
+  sourcePort: 0,
+  destinationPort: 2,
+  sequence: 4,
+  acknowledgment: 8,
+  offset: 12,
+  flags: 13,
+  window: 14,
+  checksum: 16,
+  urgentPointer: 18,
+} as const;
+
+/**
+ * A segment's header and options as the layers above see them. Sequence numbers and timestamps are
+ * signed 32-bit integers.
+ */
+export class TcpRecord {
+  sourcePort = 0;
+  destinationPort = 0;
+  sequence = 0;
+  acknowledgment = 0;
+  /** `TcpFlag` bits. */
+  flags = 0;
+  /** As in the header: not yet scaled. */
+  window = 0;
+  urgentPointer = 0;
+  /** Offsets of the data into the slab. */
+  dataStart = 0;
+  dataEnd = 0;
+  /** Maximum segment size; 0 when absent. Only on SYN. */
+  mss = 0;
+  /** Shift count, 0 to 14; -1 when absent. Only on SYN. */
+  windowScale = -1;
+  /** Only on SYN. */
+  sackPermitted = false;
+  hasTimestamp = false;
+  tsVal = 0;
+  tsEcr = 0;
+  /** Blocks in `sackEdges`, 0 to 4. */
+  sackCount = 0;
+  /** Left edge, right edge, left edge, ... */
+  readonly sackEdges: Int32Array<ArrayBuffer> = new Int32Array(8);
+
+  /** Forgets every option. Fields of the fixed header keep their values. */
+  clear(): void {
+    this.mss = 0;
+    this.windowScale = -1;
+    this.sackPermitted = false;
+    this.hasTimestamp = false;
+    this.tsVal = 0;
+    this.tsEcr = 0;
+    this.sackCount = 0;
+  }
+}
+
+/**
+ * Fills `into` from the segment in `[start, end)`, `end` being where the IP datagram ends.
+ *
+ * Judges data offset and ports. Malformed options end the reading of options, not of the segment
+ * (RFC 9293 MUST-7). The checksum is `tcpChecksumOk`'s business: a device may have verified it.
+ *
+ * @returns `Drop.None`, or the reason, and then `into` is untouched.
+ */
+export function readTcp(slab: Slab, start: number, end: number, into: TcpRecord): Drop {
+  const view = slab.view;
+  if (end - start < TCP_HEADER_LENGTH) return Drop.TcpShort;
+  const dataStart = start + (view.getUint8(start + AT.offset) >>> 4 << 2);
+  if (dataStart < start + TCP_HEADER_LENGTH || dataStart > end) return Drop.TcpOffset;
+  const sourcePort = view.getUint16(start + AT.sourcePort);
+  const destinationPort = view.getUint16(start + AT.destinationPort);
+  if (sourcePort === 0 || destinationPort === 0) return Drop.TcpPort;
+  const flags = view.getUint8(start + AT.flags);
+  into.sourcePort = sourcePort;
+  into.destinationPort = destinationPort;
+  into.sequence = view.getInt32(start + AT.sequence);
+  into.acknowledgment = view.getInt32(start + AT.acknowledgment);
+  into.flags = flags;
+  into.window = view.getUint16(start + AT.window);
+  into.urgentPointer = view.getUint16(start + AT.urgentPointer);
+  into.dataStart = dataStart;
+  into.dataEnd = end;
+  into.clear();
+  readTcpOptions(slab, start + TCP_HEADER_LENGTH, dataStart, (flags & TcpFlag.SYN) !== 0, into);
+  return Drop.None;
+}
+
+/** Whether the checksum over pseudo-header, header and data is right. */
+export function tcpChecksumOk(
+  slab: Slab,
+  start: number,
+  end: number,
+  source: number,
+  destination: number,
+): boolean {
+  return foldSum(sumWords(slab, start, end, pseudoSum(source, destination, PROTOCOL_TCP, end - start))) ===
+    0xffff;
+}
+
+/** Bytes that `writeTcp` writes for `record`: the fixed header and its padded options. */
+export function tcpHeaderLength(record: TcpRecord): number {
+  return TCP_HEADER_LENGTH + tcpOptionsLength(record, (record.flags & TcpFlag.SYN) !== 0);
+}
+
+/**
+ * Writes header and options at `at`, the checksum left zero for `finishTcpChecksum` or a device.
+ *
+ * Options come in Linux's order; MSS, window scale and SACK-permitted only on SYN. As many SACK
+ * blocks are written as fit: three beside a timestamp, four without.
+ *
+ * @returns Where the data starts.
+ */
+export function writeTcp(record: TcpRecord, slab: Slab, at: number): number {
+  const view = slab.view;
+  const syn = (record.flags & TcpFlag.SYN) !== 0;
+  const dataStart = writeTcpOptions(record, slab, at + TCP_HEADER_LENGTH, syn);
+  view.setUint16(at + AT.sourcePort, record.sourcePort);
+  view.setUint16(at + AT.destinationPort, record.destinationPort);
+  view.setInt32(at + AT.sequence, record.sequence);
+  view.setInt32(at + AT.acknowledgment, record.acknowledgment);
+  view.setUint8(at + AT.offset, (dataStart - at) << 2);
+  view.setUint8(at + AT.flags, record.flags);
+  view.setUint16(at + AT.window, record.window);
+  view.setUint16(at + AT.checksum, 0);
+  view.setUint16(at + AT.urgentPointer, record.urgentPointer);
+  return dataStart;
+}
+
+/** Fills the checksum of the segment in `[start, end)`, header and data. */
+export function finishTcpChecksum(
+  slab: Slab,
+  start: number,
+  end: number,
+  source: number,
+  destination: number,
+): void {
+  slab.view.setUint16(start + AT.checksum, 0);
+  const sum = sumWords(slab, start, end, pseudoSum(source, destination, PROTOCOL_TCP, end - start));
+  slab.view.setUint16(start + AT.checksum, ~foldSum(sum) & 0xffff);
+}

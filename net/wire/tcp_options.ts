@@ -1,0 +1,149 @@
+import type { Slab } from "../../base/slab.ts";
+import type { TcpRecord } from "./tcp.ts";
+
+/** Option kinds (RFC 9293 section 3.1, RFC 2018, RFC 7323). */
+export const TcpOption = {
+  End: 0,
+  Nop: 1,
+  Mss: 2,
+  WindowScale: 3,
+  SackPermitted: 4,
+  Sack: 5,
+  Timestamp: 8,
+} as const;
+export type TcpOption = (typeof TcpOption)[keyof typeof TcpOption];
+
+/** RFC 7323 section 2.3: a larger shift count is used as 14. */
+export const WINDOW_SCALE_MAX = 14;
+
+/** The room for options: the data offset counts at most 15 words, five of them fixed. */
+const OPTIONS_LENGTH_MAX = 40;
+
+// Option headers in words as Linux lays them out: kind and length after what pads them to a word.
+const MSS_4 = 0x0204_0000;
+const NOP_NOP_TIMESTAMP_10 = 0x0101_080a;
+const SACK_PERMITTED_2_TIMESTAMP_10 = 0x0402_080a;
+const NOP_NOP_SACK_PERMITTED_2 = 0x0101_0402;
+const NOP_WINDOW_SCALE_3 = 0x0103_0300;
+const NOP_NOP_SACK = 0x0101_0500;
+
+/**
+ * Reads the options in `[start, end)` into the optional fields of `into`, which are clear.
+ *
+ * Unknown kinds are skipped by their length. A length that cannot be (0, 1, or beyond `end`) ends the
+ * reading and keeps what was found; a known kind of the wrong length is skipped. `syn` admits the
+ * options that only a SYN may carry.
+ */
+export function readTcpOptions(slab: Slab, start: number, end: number, syn: boolean, into: TcpRecord): void {
+  const view = slab.view;
+  // What nearly every segment of an established connection carries.
+  if (end - start === 12 && view.getInt32(start) === NOP_NOP_TIMESTAMP_10) {
+    into.hasTimestamp = true;
+    into.tsVal = view.getInt32(start + 4);
+    into.tsEcr = view.getInt32(start + 8);
+    return;
+  }
+  let at = start;
+  while (at < end) {
+    const kind = view.getUint8(at);
+    if (kind === TcpOption.End) return;
+    if (kind === TcpOption.Nop) {
+      at++;
+      continue;
+    }
+    if (at + 2 > end) return;
+    const length = view.getUint8(at + 1);
+    if (length < 2 || at + length > end) return;
+    readOption(view, at, kind, length, syn, into);
+    at += length;
+  }
+}
+
+function readOption(
+  view: DataView,
+  at: number,
+  kind: number,
+  length: number,
+  syn: boolean,
+  into: TcpRecord,
+): void {
+  switch (kind) {
+    case TcpOption.Mss:
+      if (syn && length === 4) into.mss = view.getUint16(at + 2);
+      break;
+    case TcpOption.WindowScale:
+      if (syn && length === 3) into.windowScale = Math.min(view.getUint8(at + 2), WINDOW_SCALE_MAX);
+      break;
+    case TcpOption.SackPermitted:
+      if (syn && length === 2) into.sackPermitted = true;
+      break;
+    case TcpOption.Sack:
+      if (length > 2 && (length - 2) % 8 === 0) { // at most four blocks fit 40 bytes
+        into.sackCount = (length - 2) >>> 3;
+        for (let edge = 0; edge < 2 * into.sackCount; edge++) {
+          into.sackEdges[edge] = view.getInt32(at + 2 + 4 * edge);
+        }
+      }
+      break;
+    case TcpOption.Timestamp:
+      if (length === 10) {
+        into.hasTimestamp = true;
+        into.tsVal = view.getInt32(at + 2);
+        into.tsEcr = view.getInt32(at + 6);
+      }
+      break;
+  }
+}
+
+/** SACK blocks of `record` that fit behind `used` bytes of other options. */
+function sackBlocksThatFit(record: TcpRecord, used: number): number {
+  return Math.min(record.sackCount, (OPTIONS_LENGTH_MAX - used - 4) >>> 3);
+}
+
+/** Bytes that `writeTcpOptions` writes, a multiple of four up to 40. */
+export function tcpOptionsLength(record: TcpRecord, syn: boolean): number {
+  let length = record.hasTimestamp ? 12 : 0;
+  if (syn) {
+    if (record.mss > 0) length += 4;
+    if (record.sackPermitted && !record.hasTimestamp) length += 4;
+    if (record.windowScale >= 0) length += 4;
+  }
+  const blocks = record.sackCount > 0 ? sackBlocksThatFit(record, length) : 0;
+  return blocks > 0 ? length + 4 + 8 * blocks : length;
+}
+
+/**
+ * Writes the options of `record` at `at` in Linux's order, which tests of TCP stacks compare exactly.
+ * MSS, window scale and SACK-permitted are written only when `syn`.
+ *
+ * @returns Where the data starts.
+ */
+export function writeTcpOptions(record: TcpRecord, slab: Slab, at: number, syn: boolean): number {
+  const view = slab.view;
+  const start = at;
+  if (syn && record.mss > 0) {
+    view.setInt32(at, MSS_4 | record.mss);
+    at += 4;
+  }
+  const sackPermitted = syn && record.sackPermitted;
+  if (record.hasTimestamp) {
+    view.setInt32(at, sackPermitted ? SACK_PERMITTED_2_TIMESTAMP_10 : NOP_NOP_TIMESTAMP_10);
+    view.setInt32(at + 4, record.tsVal);
+    view.setInt32(at + 8, record.tsEcr);
+    at += 12;
+  } else if (sackPermitted) {
+    view.setInt32(at, NOP_NOP_SACK_PERMITTED_2);
+    at += 4;
+  }
+  if (syn && record.windowScale >= 0) {
+    view.setInt32(at, NOP_WINDOW_SCALE_3 | record.windowScale);
+    at += 4;
+  }
+  const blocks = record.sackCount > 0 ? sackBlocksThatFit(record, at - start) : 0;
+  if (blocks > 0) {
+    view.setInt32(at, NOP_NOP_SACK | (2 + 8 * blocks));
+    at += 4;
+    for (let edge = 0; edge < 2 * blocks; edge++, at += 4) view.setInt32(at, record.sackEdges[edge]!);
+  }
+  return at;
+}

@@ -1,0 +1,41 @@
+import { Prng } from "../../../base/random.ts";
+import { type ImageContent, Kind } from "../../../checkpoint/image/mod.ts";
+
+/** Contents that the tests make images of. Golden images are some of them: never change one, add. */
+export function samples(): Record<string, ImageContent> {
+  const random = (length: number, seed: number): Uint8Array => {
+    const bytes = new Uint8Array(length);
+    new Prng(seed).fill(bytes);
+    return bytes;
+  };
+  return {
+    small: { kind: Kind.Socket, body: [1, "two", Uint8Array.of(3)] },
+    socket: {
+      kind: Kind.Socket,
+      body: [
+        ...Array.from({ length: 40 }, (_, index) => index * 1_000_003),
+        1_700_000_000_000.125,
+        -1,
+        null,
+        true,
+        18446744073709551615n,
+        random(30, 1),
+      ],
+    },
+    map: {
+      kind: Kind.Firewall,
+      body: { rules: [{ port: 80, name: "wëb" }], 水: false, half: 1.5, "": -(2 ** 40) },
+    },
+    empty: { kind: Kind.Node, body: null },
+    chunked: {
+      kind: Kind.Guest,
+      body: ["memory", 3],
+      chunks: [random(5, 2), random(60, 3), new Uint8Array(0)],
+    },
+    large: {
+      kind: Kind.Layer,
+      body: [random(3000, 4), "files"],
+      chunks: [random(40_000, 5), random(70_000, 6), random(300, 7)],
+    },
+  };
+}

@@ -1,0 +1,87 @@
+import { expect, test } from "vitest";
+import { FaultyDisk } from "../../support/faulty_disk.ts";
+import { StoreWorld } from "./world.ts";
+
+const STEPS = 24;
+
+/** Runs `STEPS` changes; false when the disk's fault was never reached. */
+async function run(world: StoreWorld): Promise<boolean> {
+  try {
+    await world.open(world.durable);
+    for (let step = 0; step < STEPS && !world.disk.off && !world.store!.failed; step++) await world.step();
+    await world.store!.close();
+  } catch (error) {
+    if (!world.disk.off && world.disk.operations < world.disk.failAt) throw error;
+    if (error instanceof Error && error.name === "AssertionError") throw error;
+  }
+  return world.disk.operations >= world.disk.failAt;
+}
+
+for (const sticky of [false, true]) {
+  test(`FileStore keeps its contract when operation N fails (${sticky ? "from then on" : "once"})`, async () => {
+    for (let seed = 1; seed <= 3; seed++) {
+      let reached = true;
+      for (let failAt = 1; reached; failAt++) {
+        const disk = new FaultyDisk(seed, { failAt, sticky, shortWrites: seed === 2 });
+        const world = new StoreWorld(disk, seed);
+        reached = await run(world);
+        const told = `seed ${seed}, operation ${failAt}`;
+        disk.restart(); // a new process: all that had returned is there
+        await world.open(world.written).catch((error) => {
+          throw new Error(`${told}: restart: ${error}`, { cause: error });
+        });
+        disk.reboot(failAt); // and then, with no further sync, a power failure: so it is still
+        await world.open(world.written).catch((error) => {
+          throw new Error(`${told}: reboot: ${error}`, { cause: error });
+        });
+      }
+    }
+  });
+}
+
+test("FileStore opens in an allowed state after a power failure at every operation", async () => {
+  for (let seed = 1; seed <= 4; seed++) {
+    let reached = true;
+    for (let failAt = 1; reached; failAt++) {
+      const disk = new FaultyDisk(seed, { failAt, mode: "power", shortWrites: seed === 2 });
+      const world = new StoreWorld(disk, seed);
+      reached = await run(world);
+      const told = `seed ${seed}, operation ${failAt}`;
+      // Power fails again while the store opens, at each of its operations.
+      for (let again = 1;; again++) {
+        disk.reboot(1000 * failAt + again, { failAt: again });
+        try {
+          await world.open(world.durable);
+        } catch (error) {
+          if (disk.off) continue;
+          throw new Error(`${told}, again at ${again}: ${error}`, { cause: error });
+        }
+        break;
+      }
+      disk.failAt = Infinity;
+      for (let step = 0; step < 6; step++) await world.step();
+      await world.store!.sync();
+      disk.reboot(failAt);
+      await world.open(world.durable).catch((error) => {
+        throw new Error(`${told}: second failure: ${error}`, { cause: error });
+      });
+    }
+    expect(reached).toBe(false);
+  }
+});
+
+test("FileStore keeps its contract over long lives with many power failures", async () => {
+  for (let seed = 1; seed <= 40; seed++) {
+    const disk = new FaultyDisk(seed, { mode: "power", shortWrites: seed % 2 === 0 });
+    const world = new StoreWorld(disk, seed);
+    for (let life = 0; life < 8; life++) {
+      disk.failAt = disk.operations + world.prng.between(1, 60);
+      await run(world).catch((error) => {
+        throw new Error(`seed ${seed}, life ${life}: ${error}`, { cause: error });
+      });
+      if (world.prng.chance(0.5)) disk.reboot(seed + life);
+      else if (!disk.off) disk.restart();
+      else disk.reboot(life);
+    }
+  }
+});

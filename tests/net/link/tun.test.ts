@@ -1,0 +1,122 @@
+import type { ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { createInterface, type Interface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+import { openTun } from "../../../net/link/tun.ts";
+import { judge } from "../../support/judge.ts";
+import { NetworkNamespace } from "../../support/netns.ts";
+import { RUN_ON } from "../../support/runtimes.ts";
+
+const RESPONDER = fileURLToPath(new URL("tun_responder.ts", import.meta.url));
+
+class Responder {
+  readonly child: ChildProcess;
+  readonly #lines: AsyncIterator<string>;
+
+  constructor(netns: NetworkNamespace, runtime: keyof typeof RUN_ON, args: string[], wrap: string[] = []) {
+    const [program, ...rest] = [...wrap, ...RUN_ON[runtime], RESPONDER, ...args];
+    this.child = netns.start(program!, rest);
+    const lines: Interface = createInterface({ input: this.child.stdout! });
+    this.#lines = lines[Symbol.asyncIterator]();
+  }
+
+  async line(): Promise<Record<string, unknown>> {
+    const { value, done } = await this.#lines.next();
+    if (done) throw new Error("The responder ended without a word");
+    return JSON.parse(value) as Record<string, unknown>;
+  }
+
+  /** Asks it to close its link and waits until the process has ended by itself. */
+  async end(): Promise<Record<string, unknown>> {
+    const exited = once(this.child, "exit");
+    this.child.stdin!.write("x");
+    const last = await this.line();
+    expect((await exited)[0]).toBe(0);
+    return last;
+  }
+}
+
+const CASES = [
+  ["node", "tun", "auto", "pipe"],
+  ["deno", "tun", "auto", "pipe"],
+  ["bun", "tun", "auto", "worker"],
+  ["node", "tun", "poll", "poll"],
+  ["deno", "tun", "poll", "poll"],
+  ["node", "tap", "auto", "pipe"],
+  ["deno", "tap", "auto", "pipe"],
+  ["bun", "tap", "auto", "worker"],
+] as const;
+
+for (const [runtime, mode, asked, wait] of CASES) {
+  judge(`${runtime} answers ping -f through ${mode.toUpperCase()} by ${wait}, and its process ends`, [
+    "root",
+    "tun",
+    "ip",
+    "ping",
+  ], async () => {
+    using netns = new NetworkNamespace();
+    const responder = new Responder(netns, runtime, ["tor%d", mode, asked]);
+    expect(await responder.line()).toEqual({ name: "tor0", wait });
+    netns.configure("tor0", "10.77.0.1/24");
+    const ping = (...args: string[]): string => netns.run("ping", "-q", ...args, "10.77.0.2");
+    expect(ping("-c", "3", "-i", "0.05", "-s", "1472", "-M", "do")).toContain(" 0% packet loss");
+    const count = asked === "auto" && mode === "tun" ? 10_000 : 1_000;
+    expect(ping("-f", "-c", `${count}`)).toContain(`${count} received, 0% packet loss`);
+    // Bursts that are longer than one turn's batch:
+    expect(ping("-f", "-l", "300", "-c", "900")).toContain("900 received, 0% packet loss");
+    const last = await responder.end();
+    expect(last["error"]).toBeUndefined();
+    const counters = last["counters"] as Record<string, number>;
+    expect(counters["framesOut"]).toBeGreaterThanOrEqual(count + 903);
+    expect(counters).toMatchObject({ dropsIn: 0, dropsOut: 0 });
+    expect(netns.run("ip", "-o", "link")).not.toContain("tor0"); // the descriptor is closed: it is gone
+  });
+}
+
+for (const runtime of ["node", "deno", "bun"] as const) {
+  judge(`${runtime} is told when the interface is deleted`, ["root", "tun", "ip"], async () => {
+    using netns = new NetworkNamespace();
+    const responder = new Responder(netns, runtime, ["tor0"]);
+    await responder.line();
+    netns.configure("tor0", "10.77.0.1/24");
+    const exited = once(responder.child, "exit");
+    netns.run("ip", "link", "del", "tor0");
+    expect(await responder.line()).toMatchObject({
+      closed: true,
+      error: expect.stringContaining(`"tor0" has ended`),
+    });
+    expect((await exited)[0]).toBe(0);
+  });
+
+  judge(`${runtime} says why it cannot have an interface`, ["root", "tun", "ip", "setpriv"], async () => {
+    using netns = new NetworkNamespace();
+    const holder = new Responder(netns, runtime, ["tor0"]);
+    await holder.line();
+    const attempt = async (name: string, wrap: string[] = []): Promise<unknown> =>
+      (await new Responder(netns, runtime, [name], wrap).line())["error"];
+    expect(await attempt("tor0")).toEqual({
+      name: "LinkError",
+      code: "busy",
+      message: 'Cannot open interface "tor0": another process holds it; end that one or take another name',
+    });
+    expect(await attempt("lo")).toMatchObject({
+      code: "busy",
+      message: expect.stringContaining("of another kind"),
+    });
+    const powerless = ["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin"];
+    expect(await attempt("tor1", powerless)).toMatchObject({
+      code: "denied",
+      message: expect.stringContaining("ip tuntap add dev tor1 mode tun"),
+    });
+    await holder.end();
+  });
+}
+
+test("openTun() refuses names and MTUs that cannot be", async () => {
+  for (const name of ["", "sixteen-bytes-is", "a b", "a/b", "a:b"]) {
+    await expect(openTun({ name }), JSON.stringify(name)).rejects.toBeInstanceOf(RangeError);
+  }
+  await expect(openTun({ name: "tor0", mtu: 67 })).rejects.toBeInstanceOf(RangeError);
+  await expect(openTun({ name: "tor0", mtu: 65_536 })).rejects.toBeInstanceOf(RangeError);
+});
