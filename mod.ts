@@ -9,14 +9,12 @@
 export { SleepyHost, type SleepyHostOptions } from "./checkpoint/host.ts";
 export { Host, type HostInterface, type HostOptions } from "./net/socket/host.ts";
 export { type Connection, type Handlers, type HandlerServer } from "./net/socket/handlers.ts";
-export type {
-  ConnectOptions,
-  DatagramConn,
-  ListenOptions,
-  NetAddr,
-  TcpConn,
-  TcpListener,
-} from "./net/socket/types.ts";
+export type { ConnectOptions, DatagramConn, ListenOptions, NetAddr } from "./net/socket/types.ts";
+export type { TcpConn, TcpListener } from "./net/socket/types.ts";
+export * as errors from "./net/socket/errors.ts";
+
+// node:net's shape, for node:http, TLS, WebSockets and database clients.
+export { connectNode, nodeServer, StackSocket } from "./net/socket/node.ts";
 
 // Links: where packets enter and leave.
 export type { Link, LinkCounters, LinkSink, Medium } from "./net/link/link.ts";

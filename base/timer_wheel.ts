@@ -107,8 +107,8 @@ export class TimerWheel {
    * When to call `advance` next: whole milliseconds, or Infinity when nothing waits.
    *
    * Never later than the next timer (its deadline rounded up; time that has passed counts as now). It
-   * is exact for the next 32 ms or less; for timers farther away it may be early, at most 8 times for each: then
-   * `advance` brings the timer closer, fires nothing, and the answer has grown.
+   * is exact for timers in the same block of 32 ms as now; for those farther away it may be early, at most 8 times
+   * for each: then `advance` brings them closer, fires nothing, and the answer has grown.
    */
   nextDeadlineMs(): number {
     if (this.#next[FIRING] !== FIRING || this.#next[DUE] !== DUE) return this.#originMs + this.#nowTick;

@@ -33,6 +33,8 @@ export interface SleepyHostOptions extends HostOptions {
  */
 export class SleepyHost extends Host {
   readonly sleeper: Sleeper;
+  /** What the store held when it was opened: connections that sleep now, and images that could not be used. */
+  readonly recovered: { readonly connections: number; readonly damaged: number };
   readonly #store: Store;
 
   constructor(options: SleepyHostOptions) {
@@ -41,7 +43,7 @@ export class SleepyHost extends Host {
     const analyzer = options.analyzer ??
       new IdleAnalyzer(options.idleMs === undefined ? {} : { idleMs: options.idleMs });
     this.sleeper = new Sleeper(this, options.store, { analyzer });
-    this.sleeper.recover();
+    this.recovered = this.sleeper.recover();
   }
 
   /** Connections now, by what holds them. */
@@ -52,7 +54,7 @@ export class SleepyHost extends Host {
 
   /** Puts every connection to sleep, then closes links and store: a later process goes on with all of them. */
   async shutdown(): Promise<void> {
-    await this.sleeper.suspendAll();
+    await this.sleeper.shutdown();
     this.close();
     await this.#store.close();
   }

@@ -10,8 +10,9 @@ import type { SleepOwner } from "../net/wake/sleep_owner.ts";
 import { SleepTimers } from "../net/wake/sleep_timers.ts";
 import { locationOfRecord } from "../net/wake/slot.ts";
 import { type Analyzer, IdleAnalyzer } from "./analyzer.ts";
+import { type CborValue, encodeCbor } from "./image/cbor.ts";
 import { type FrozenSocket, readSocketImage, writeSocketImage } from "./sockets/socket_image.ts";
-import type { Store } from "./store/store.ts";
+import { type Commit, RECORD_BYTES_MAX, type Store, StoreError } from "./store/store.ts";
 
 /** What a sleeper tells about. */
 export interface SleeperEvents {
@@ -28,22 +29,32 @@ export interface SleeperEvents {
 export interface SleeperOptions {
   /** Default: sixty seconds without data. */
   readonly analyzer?: Analyzer;
-  /** Connections suspended in one turn, so that no turn takes long. */
+  /** Connections suspended, or restored, in one turn, so that no turn takes long. */
   readonly batchMax?: number;
 }
 
 /** Connections frozen per turn: about two milliseconds of work. */
 const BATCH_MAX = 256;
-/** How soon a connection that is not quiet yet is looked at again. */
+/** Image bytes per turn: one connection may hold 16 MiB unsent, and all images of a batch lie in memory. */
+const BATCH_BYTES_MAX = 64 << 20;
+/** How soon a connection that is not quiet yet is looked at again, and how late at the latest. */
 const DRAINING_MS = 50;
+const DRAINING_MS_MAX = 10_000;
 /** How long to leave a store alone that has refused something. */
 const RETRY_MS = 1_000;
+/** Reads that a disk may refuse before the image counts as lost. */
+const READS_MAX = 5;
+/** Turns in which `suspendAll` may get nowhere: one is usual, when an owner has to hear news first. */
+const IDLE_ROUNDS_MAX = 16;
 
 /** A connection whose image is written and not yet durable. */
 interface Saving {
   readonly tcb: Tcb;
   readonly location: number;
   readonly imageBytes: number;
+  /** What the application may change without a call of ours: then the image is out of date. */
+  readonly attachment: unknown;
+  readonly attached: Uint8Array | undefined;
 }
 
 /**
@@ -63,9 +74,13 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
   readonly #watch: TimerWheel; // by TCB slot: when to ask the analyzer
   readonly #timers: SleepTimers;
   readonly #saving = new Map<number, Saving>(); // by record
-  #wanted: number[] = []; // records to wake in this turn
-  #ready: Tcb[] = []; // connections to suspend in this turn
-  #retryAtMs = -Infinity;
+  readonly #commits = new Set<Promise<void>>(); // settle when their batch is asleep, or awake again
+  readonly #ready = new Map<Tcb, "idle" | "forced">(); // connections to suspend
+  readonly #refused = new Map<number, number>(); // by record: reads that the disk refused
+  #wanted: number[] = []; // records to wake, all of them in state `waking`
+  #saveAgainAtMs = -Infinity;
+  #wakeAgainAtMs = -Infinity;
+  #closing = false;
   #suspends = 0;
   #restores = 0;
 
@@ -93,21 +108,29 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
    */
   recover(): { connections: number; damaged: number } {
     const nowMs = this.#host.clock.nowMs();
+    const stale: number[] = [];
     let connections = 0;
     let damaged = 0;
     for (const { location, bytes } of this.store.live()) {
       try {
         const { tcb } = readSocketImage(bytes);
-        const { record, deadlineMs } = this.#stack.adopt(tcb, location, nowMs);
+        const { record, deadlineMs, staleLocation } = this.#stack.adopt(tcb, location, nowMs);
         if (record < 0) {
-          throw new Error(`Cannot adopt the connection at ${location}: known already, or no room`);
+          throw new Error(`Cannot adopt the connection at ${location}: it is awake, or there is no room`);
         }
+        if (staleLocation >= 0) stale.push(staleLocation);
+        else connections++;
         if (deadlineMs < Infinity) this.#timers.set(record, deadlineMs);
-        connections++;
+        else this.#timers.clear(record);
       } catch (error) {
         damaged++;
         this.#report(error);
       }
+    }
+    try {
+      if (stale.length > 0) this.store.remove(stale);
+    } catch (error) {
+      this.#report(error); // they are older than what is in force: the next recovery finds them again
     }
     this.#host.kick();
     return { connections, damaged };
@@ -115,38 +138,56 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
 
   /**
    * Suspends a connection now, whatever it is doing; data in flight goes into the image.
-   * @returns False when there is no such connection, or it sleeps already.
+   * @returns False when there is no such connection, its handshake is not over, or it sleeps already.
    */
   suspend(id: string): boolean {
     const record = this.#host.recordOf(id);
     if (record < 0 || this.#stack.connections.state(record) !== RecordState.awake) return false;
     const tcb = this.#stack.awakeTcb(record);
-    if (tcb.saving) return false;
-    this.#ready.push(tcb);
+    if (tcb.saving || tcb.state < TcpState.established) return false;
+    this.#ready.set(tcb, "forced");
     this.#host.kick();
     return true;
   }
 
   /**
-   * Suspends every connection that is established, whatever it is doing.
+   * Suspends every connection that is established, whatever it is doing. One that is spoken to meanwhile
+   * stays awake.
    * @returns How many; resolves when all of them are durable.
    */
   async suspendAll(): Promise<number> {
     const before = this.#suspends;
+    this.#host.turn(); // news first
     for (const tcb of this.#stack.tcp.tcbs()) {
-      if (!tcb.saving && tcb.state >= TcpState.established) this.#ready.push(tcb);
+      if (!tcb.saving && tcb.state >= TcpState.established) this.#ready.set(tcb, "forced");
     }
-    this.#host.turn();
-    await this.store.sync();
-    await undefined; // the commits' own callbacks come first
+    this.#saveAgainAtMs = -Infinity;
+    let idleRounds = 0;
+    while (this.#ready.size + this.#commits.size > 0 && idleRounds < IDLE_ROUNDS_MAX) {
+      const left = this.#ready.size;
+      this.#host.turn();
+      idleRounds = this.#commits.size > 0 || this.#ready.size < left ? 0 : idleRounds + 1;
+      await Promise.all(this.#commits);
+      if (this.#saveAgainAtMs > -Infinity) break; // the store has refused, and said so by an event
+    }
     return this.#suspends - before;
+  }
+
+  /**
+   * As `suspendAll`, at the end of a process: from now on nothing wakes here any more. What arrives is
+   * for the process that opens the store next; peers send it again.
+   */
+  shutdown(): Promise<number> {
+    this.#host.turn(); // what is wanted awake already may still be
+    this.#closing = true;
+    return this.suspendAll();
   }
 
   // SleepOwner
 
   watch(tcb: Tcb, nowMs: number): void {
-    const delayMs = this.analyzer.stayAwakeMs(tcb, nowMs);
-    if (delayMs < Infinity) this.#watch.schedule(tcb.slot, nowMs + delayMs);
+    if (tcb.state === TcpState.closed) return;
+    this.#watchFor(tcb.slot, this.analyzer.stayAwakeMs(tcb, nowMs), nowMs);
   }
 
   wake(record: number): void {
@@ -155,149 +196,235 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
 
   turn(nowMs: number): void {
     this.#timers.advance(nowMs, (record) => this.#stack.wake(record, nowMs));
-    if (nowMs < this.#retryAtMs) return;
-    if (this.#wanted.length > 0) this.#wakeAll(nowMs);
+    if (this.#wanted.length > 0 && nowMs >= this.#wakeAgainAtMs && !this.#closing) this.#wakeSome(nowMs);
     this.#watch.advance(nowMs, (slot) => this.#consider(slot, nowMs));
-    if (this.#ready.length > 0) this.#suspendAll(nowMs);
+    if (this.#ready.size > 0 && nowMs >= this.#saveAgainAtMs) this.#suspendSome(nowMs);
   }
 
   nextDeadlineMs(): number {
-    const work = this.#wanted.length > 0 || this.#ready.length > 0 ? -Infinity : this.#watch.nextDeadlineMs();
-    return Math.min(Math.max(work, this.#retryAtMs), this.#timers.nextDeadlineMs());
+    const wakeMs = this.#wanted.length > 0 && !this.#closing ? this.#wakeAgainAtMs : Infinity;
+    const saveMs = this.#ready.size > 0 ? this.#saveAgainAtMs : Infinity;
+    return Math.min(wakeMs, saveMs, this.#watch.nextDeadlineMs(), this.#timers.nextDeadlineMs());
+  }
+
+  #watchFor(slot: number, delayMs: number, nowMs: number): void {
+    if (delayMs < Infinity) this.#watch.schedule(slot, nowMs + delayMs);
+    else this.#watch.cancel(slot); // the slot's last connection may have left something
   }
 
   #consider(slot: number, nowMs: number): void {
     const tcb = this.#stack.tcp.tcbIn(slot);
-    if (tcb === undefined || tcb.saving) return;
+    if (tcb === undefined || tcb.saving || tcb.state === TcpState.closed) return;
     const delayMs = this.analyzer.stayAwakeMs(tcb, nowMs);
     if (delayMs > 0) {
-      if (delayMs < Infinity) this.#watch.schedule(slot, nowMs + delayMs);
-    } else if (maySleep(tcb) && this.#ready.length < this.#batchMax) {
-      this.#ready.push(tcb);
+      this.#watchFor(slot, delayMs, nowMs);
+    } else if (nowMs < this.#saveAgainAtMs) {
+      this.#watch.schedule(slot, this.#saveAgainAtMs);
+    } else if (!maySleep(tcb)) {
+      // Some never get quiet: a peer that does not read, a half-closed connection.
+      const idleMs = nowMs - tcb.lastActivityMs;
+      this.#watch.schedule(slot, nowMs + Math.min(Math.max(DRAINING_MS, idleMs / 4), DRAINING_MS_MAX));
+    } else if (this.#ready.size < this.#batchMax) {
+      this.#ready.set(tcb, "idle");
     } else {
       this.#watch.schedule(slot, nowMs + DRAINING_MS);
     }
   }
 
   /** idle -> saving: freeze, append, and wait until that is durable. */
-  #suspendAll(nowMs: number): void {
-    const saved: { tcb: Tcb; bytes: Uint8Array }[] = [];
-    for (const tcb of this.#ready.splice(0)) {
-      if (tcb.record < 0 || tcb.saving || tcb.state < TcpState.established) continue;
-      if (tcb.events !== 0 || tcb.outputQueued) {
-        this.#watch.schedule(tcb.slot, nowMs); // it has news for its owner: after that
+  #suspendSome(nowMs: number): void {
+    const batch: { tcb: Tcb; why: "idle" | "forced"; bytes: Uint8Array; attached: Uint8Array | undefined }[] = [];
+    let batchBytes = 0;
+    for (const [tcb, why] of this.#ready) {
+      if (batch.length >= this.#batchMax || batchBytes >= BATCH_BYTES_MAX) break; // the next turn's
+      const gone = tcb.record < 0 || tcb.saving || tcb.state < TcpState.established;
+      if (!gone && (tcb.events !== 0 || tcb.outputQueued)) continue; // it has news for its owner: after that
+      this.#ready.delete(tcb);
+      if (gone) continue;
+      if (why === "idle" && !maySleep(tcb)) {
+        this.#watch.schedule(tcb.slot, nowMs + DRAINING_MS);
         continue;
       }
       try {
-        saved.push({ tcb, bytes: writeSocketImage(freezeTcb(tcb, nowMs), tcb.attachment) });
+        const bytes = writeSocketImage(freezeTcb(tcb, nowMs), tcb.attachment);
+        if (bytes.length > RECORD_BYTES_MAX) {
+          throw new RangeError(
+            `Cannot suspend connection: its image has ${bytes.length} bytes, ${RECORD_BYTES_MAX} are the limit`,
+          );
+        }
+        batch.push({ tcb, why, bytes, attached: encodedIfObject(tcb.attachment) });
+        batchBytes += bytes.length;
       } catch (error) {
         this.#report(error); // an attachment that CBOR cannot hold: this connection stays awake
       }
     }
-    if (saved.length === 0) return;
+    if (batch.length === 0) return;
+    let commit: Commit;
     try {
-      const commit = this.store.append(saved.map(({ bytes }) => bytes));
-      const batch = saved.map(({ tcb, bytes }, index): Saving => {
-        this.#stack.beginSave(tcb);
-        const saving = { tcb, location: commit.locations[index]!, imageBytes: bytes.length };
-        this.#saving.set(tcb.record, saving);
-        return saving;
-      });
-      commit.durable.then(() => this.#saved(batch), (error) => this.#notSaved(batch, error));
+      commit = this.store.append(batch.map(({ bytes }) => bytes));
     } catch (error) {
       this.#report(error);
-      this.#retryAtMs = nowMs + RETRY_MS;
-      for (const { tcb } of saved) this.#watch.schedule(tcb.slot, nowMs + RETRY_MS);
+      this.#saveAgainAtMs = nowMs + RETRY_MS;
+      for (const { tcb, why } of batch) {
+        if (why === "forced") this.#ready.set(tcb, why);
+        else this.#watch.schedule(tcb.slot, this.#saveAgainAtMs);
+      }
+      return;
     }
+    const saved = batch.map(({ tcb, bytes, attached }, index): Saving => {
+      this.#stack.beginSave(tcb);
+      const location = commit.locations[index]!;
+      const saving = { tcb, location, imageBytes: bytes.length, attachment: tcb.attachment, attached };
+      this.#saving.set(tcb.record, saving);
+      return saving;
+    });
+    const settled: Promise<void> = commit.durable
+      .then(() => this.#saved(saved), (error) => this.#notSaved(saved, error))
+      .finally(() => this.#commits.delete(settled));
+    this.#commits.add(settled);
   }
 
   /** saving -> asleep, for all that nobody has wanted meanwhile. */
   #saved(batch: readonly Saving[]): void {
     if (this.#host.closed) return;
+    const nowMs = this.#host.clock.nowMs();
+    const events: { id: string; imageBytes: number }[] = [];
     for (const saving of batch) {
       const { tcb, location, imageBytes } = saving;
       const record = tcb.record;
       if (record < 0 || this.#saving.get(record) !== saving) continue;
-      if (this.#stack.connections.state(record) !== RecordState.awake) continue; // a wake is on its way
-      this.#saving.delete(record);
-      const deadlineMs = this.#stack.sleep(tcb, location);
-      if (deadlineMs < Infinity) this.#timers.set(record, deadlineMs);
-      this.#suspends++;
-      if (this.listenerCount("suspended") > 0) {
-        this.emit("suspended", { id: this.#stack.idOf(record), imageBytes });
+      const wanted = this.#stack.connections.state(record) !== RecordState.awake;
+      if (!wanted && hasChanged(saving)) {
+        this.#stack.wake(record, nowMs);
+        continue;
       }
+      if (wanted && !this.#closing) continue; // a wake is on its way
+      this.#saving.delete(record);
+      if (!wanted) {
+        const deadlineMs = this.#stack.sleep(tcb, location);
+        if (deadlineMs < Infinity) this.#timers.set(record, deadlineMs);
+      }
+      this.#suspends++;
+      if (this.listenerCount("suspended") > 0) events.push({ id: this.#stack.idOf(record), imageBytes });
     }
     this.#host.kick();
+    for (const event of events) this.emit("suspended", event);
   }
 
   /** The disk would not promise it: they stay awake, once the images are revoked. */
   #notSaved(batch: readonly Saving[], error: unknown): void {
-    this.#report(error);
     const nowMs = this.#host.clock.nowMs();
+    this.#saveAgainAtMs = nowMs + RETRY_MS;
     for (const saving of batch) {
       const record = saving.tcb.record;
       if (record >= 0 && this.#saving.get(record) === saving) this.#stack.wake(record, nowMs);
     }
     this.#host.kick();
+    this.#report(error);
   }
 
   /** asleep -> waking -> awake: read, revoke, and only then let them act. */
-  #wakeAll(nowMs: number): void {
-    const wanted = this.#wanted;
-    this.#wanted = [];
-    const locations = wanted.map((record) =>
-      this.#saving.get(record)?.location ?? locationOfRecord(this.#stack.connections, record)
-    );
-    const images = wanted.map((record, index) => {
-      return this.#saving.has(record) ? undefined : this.#read(locations[index]!);
-    });
+  #wakeSome(nowMs: number): void {
+    const wanted = this.#wanted.splice(0, this.#batchMax);
+    const wakes: { record: number; location: number; image: FrozenSocket | undefined }[] = [];
+    const lost: { record: number; location: number; error: Error }[] = [];
+    for (const record of wanted) {
+      const saving = this.#saving.get(record);
+      const location = saving?.location ?? locationOfRecord(this.#stack.connections, record);
+      try {
+        const image = saving === undefined ? readSocketImage(this.store.read(location)) : undefined;
+        wakes.push({ record, location, image });
+      } catch (cause) {
+        const error = toError(cause);
+        if (this.#mayBeRead(record, error)) this.#postpone([record], error, nowMs);
+        else lost.push({ record, location, error });
+      }
+    }
     try {
-      this.store.remove(locations.filter((_, index) => !(images[index] instanceof Error)));
+      this.store.remove(wakes.map(({ location }) => location));
     } catch (error) {
       // What cannot be revoked must not act. Its peer sends again, and we try again.
-      this.#report(error);
-      this.#wanted.push(...wanted);
-      this.#retryAtMs = nowMs + RETRY_MS;
+      this.#postpone([...wakes, ...lost].map(({ record }) => record), error, nowMs);
       return;
     }
-    wanted.forEach((record, index) => {
-      const saving = this.#saving.get(record);
-      const image = images[index];
+    const thrown: unknown[] = [];
+    const attempt = (record: number, act: () => void): void => {
       this.#timers.clear(record);
-      if (saving !== undefined) {
-        this.#saving.delete(record);
-        this.#stack.unsave(saving.tcb, nowMs);
-        this.watch(saving.tcb, nowMs);
-      } else if (image instanceof Error) {
-        this.emit("lost", { id: this.#stack.idOf(record), error: image });
-        this.#stack.forget(record, nowMs);
-      } else {
-        const { tcb, attachment } = image!;
-        const id = this.#stack.idOf(record); // what it does first may be to end
-        const awake = this.#stack.resume(record, tcb, attachment, nowMs);
-        this.watch(awake, nowMs);
-        this.#restores++;
-        if (this.listenerCount("restored") > 0) this.emit("restored", { id });
+      this.#refused.delete(record);
+      try {
+        act();
+      } catch (error) {
+        thrown.push(error); // the owner's mistake: the others' images are revoked, so they must go on
       }
-    });
+    };
+    for (const { record, image } of wakes) attempt(record, () => this.#restore(record, image, nowMs));
+    for (const { record, location, error } of lost) {
+      attempt(record, () => this.#lose(record, location, error, nowMs));
+    }
+    if (thrown.length > 0) throw thrown[0];
   }
 
-  /** The image at `location`, or why it cannot be used; then it is removed if the store lets it. */
-  #read(location: number): FrozenSocket | Error {
-    try {
-      return readSocketImage(this.store.read(location));
-    } catch (error) {
-      try {
-        this.store.remove([location]);
-      } catch {
-        // A place that the store knows to be damaged can be gone already.
-      }
-      return error as Error;
+  #restore(record: number, image: FrozenSocket | undefined, nowMs: number): void {
+    if (image === undefined) {
+      const { tcb } = this.#saving.get(record)!;
+      this.#saving.delete(record);
+      this.watch(tcb, nowMs);
+      return this.#stack.unsave(tcb, nowMs);
     }
+    const id = this.#stack.idOf(record); // what it does first may be to end
+    this.#restores++;
+    this.watch(this.#stack.resume(record, image.tcb, image.attachment, nowMs), nowMs);
+    this.emit("restored", { id });
+  }
+
+  #lose(record: number, location: number, error: Error, nowMs: number): void {
+    const id = this.#stack.idOf(record);
+    try {
+      this.store.remove([location]);
+    } catch (refusal) {
+      if (this.store.failed !== undefined) this.#report(refusal); // else the store knows it to be gone
+    }
+    this.#stack.forget(record, nowMs);
+    this.emit("lost", { id, error });
+  }
+
+  /** Whether the disk refused to read, which it may not do the next time; damage stays. */
+  #mayBeRead(record: number, error: Error): boolean {
+    const reads = (this.#refused.get(record) ?? 0) + 1;
+    if (!(error instanceof StoreError) || error.cause === undefined || reads >= READS_MAX) return false;
+    this.#refused.set(record, reads);
+    return true;
+  }
+
+  #postpone(records: readonly number[], error: unknown, nowMs: number): void {
+    for (const record of records) this.#wanted.push(record);
+    this.#wakeAgainAtMs = nowMs + RETRY_MS;
+    this.#report(error);
   }
 
   #report(error: unknown): void {
-    this.emit("error", error instanceof Error ? error : new Error(String(error)));
+    this.emit("error", toError(error));
+  }
+}
+
+function toError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
+}
+
+/** The bytes of an attachment that can be changed in place. */
+function encodedIfObject(attachment: unknown): Uint8Array | undefined {
+  return typeof attachment === "object" && attachment !== null ? encodeCbor(attachment as CborValue) : undefined;
+}
+
+/** Whether something happened to the connection that its image does not know. */
+function hasChanged({ tcb, attachment, attached }: Saving): boolean {
+  if (tcb.outputQueued || tcb.events !== 0 || tcb.attachment !== attachment) return true;
+  if (attached === undefined) return false;
+  try {
+    const now = encodeCbor(attachment as CborValue);
+    return now.length !== attached.length || now.some((byte, at) => byte !== attached[at]);
+  } catch {
+    return true;
   }
 }
 

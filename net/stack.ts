@@ -15,14 +15,14 @@ import { type FrozenTcb, thawTcb } from "./tcp/freeze.ts";
 import { listenInput } from "./tcp/handshake.ts";
 import { tcpInput } from "./tcp/input.ts";
 import { sendStrayReset, tcpOutput } from "./tcp/output.ts";
-import { Tcb, TcpEvent } from "./tcp/tcb.ts";
+import { Tcb, TcpError, TcpEvent } from "./tcp/tcb.ts";
 import { earliestDeadlineMs, Tcp, type TcpUpcalls } from "./tcp/tcp.ts";
 import { tcpTimers } from "./tcp/timers.ts";
 import { Udp, type UdpSocket } from "./udp/udp.ts";
 import { answerAsleep, judgeAsleep, WakeVerdict } from "./wake/filter.ts";
 import { HeldPackets } from "./wake/held.ts";
 import type { SleepOwner } from "./wake/sleep_owner.ts";
-import { sleepRecord, wakeRecord } from "./wake/slot.ts";
+import { locationOfRecord, loseRecord, sleepRecord, wakeRecord } from "./wake/slot.ts";
 import { isUnspecified } from "./wire/address.ts";
 import { ArpOperation, ArpRecord, readArp } from "./wire/arp.ts";
 import { Drop, DropCounters } from "./wire/drop.ts";
@@ -149,6 +149,7 @@ export class Stack {
   /** A frame arrives on an interface. The answer, if any, leaves at the next `poll`. */
   receive(interfaceIndex: number, slab: Slab, start: number, end: number, nowMs: number): Drop {
     this.#nowMs = nowMs;
+    this.output.setNow(nowMs);
     const from = this.output.interfaces[interfaceIndex]!;
     const reason = from.neighbors === undefined
       ? this.#ipInput(from, slab, start, end, nowMs)
@@ -228,32 +229,40 @@ export class Stack {
     if (!tcpChecksumOk(slab, ip.dataStart, ip.dataEnd, ip.source, ip.destination)) return Drop.TcpChecksum;
     const map = this.connections;
     const record = map.find(ip.destination, ip.source, segment.destinationPort, segment.sourcePort);
+    let predecessor: Tcb | undefined;
     if (record >= 0) {
       const state = map.state(record);
       const tcb = state === RecordState.awake ? this.awakeTcb(record) : undefined;
       const verdict = this.#firewallFor(tcb, interfaceIndex, segment);
       if (verdict !== Verdict.Accept) return Drop.Firewall;
-      if (tcb === undefined) return this.#asleepInput(record, segment, slab, nowMs);
+      if (tcb === undefined) return this.#asleepInput(record, interfaceIndex, segment, slab, nowMs);
       if (tcb.saving) {
         this.wake(record, nowMs);
-        return this.#hold(record, slab);
+        return this.#hold(record, interfaceIndex, slab);
       }
       const result = tcpInput(this.tcp, tcb, segment, slab, nowMs);
       if (result !== Drop.TcpClosed || (segment.flags & TcpFlag.SYN) === 0) return result;
-      // A SYN that ends TIME-WAIT goes on to the listener (RFC 6191).
-    } else {
+      predecessor = tcb; // a SYN that ends TIME-WAIT is a new connection's (RFC 6191)
+    }
+    if (record < 0 || predecessor !== undefined) {
       const verdict = this.#firewallFor(undefined, interfaceIndex, segment);
       if (verdict === Verdict.Reject) sendStrayReset(this.tcp, ip.destination, ip.source, segment, nowMs);
       if (verdict !== Verdict.Accept) return verdict === Verdict.Reject ? Drop.FirewallReject : Drop.Firewall;
     }
     const listener = this.tcp.listeners.find(ip.destination, segment.destinationPort);
-    if (listener !== undefined) return listenInput(this.tcp, listener, ip, segment, nowMs);
+    if (listener !== undefined) return listenInput(this.tcp, listener, ip, segment, nowMs, predecessor);
     sendStrayReset(this.tcp, ip.destination, ip.source, segment, nowMs);
     return Drop.TcpNoListener;
   }
 
   /** A segment for a connection without a TCB: answered, ignored, or held while it is restored. */
-  #asleepInput(record: number, segment: TcpRecord, slab: Slab, nowMs: number): Drop {
+  #asleepInput(
+    record: number,
+    interfaceIndex: number,
+    segment: TcpRecord,
+    slab: Slab,
+    nowMs: number,
+  ): Drop {
     if (this.connections.state(record) === RecordState.asleep) {
       const verdict = judgeAsleep(this.connections, record, segment, nowMs);
       if (verdict === WakeVerdict.ignore) return Drop.AsleepIgnored;
@@ -263,11 +272,12 @@ export class Stack {
       }
       this.wake(record, nowMs);
     }
-    return this.#hold(record, slab);
+    return this.#hold(record, interfaceIndex, slab);
   }
 
-  #hold(record: number, slab: Slab): Drop {
-    return this.held.hold(record, slab, this.#ip.headerStart, this.#ip.dataEnd) ? Drop.None : Drop.HeldFull;
+  #hold(record: number, interfaceIndex: number, slab: Slab): Drop {
+    const { headerStart, dataEnd } = this.#ip;
+    return this.held.hold(record, interfaceIndex, slab, headerStart, dataEnd) ? Drop.None : Drop.HeldFull;
   }
 
   #udpInput(interfaceIndex: number, slab: Slab, nowMs: number): Drop {
@@ -447,6 +457,8 @@ export class Stack {
   wake(record: number, nowMs: number): void {
     const state = this.connections.state(record);
     if (state === RecordState.waking) return;
+    if (state === RecordState.awake && !this.awakeTcb(record).saving) return;
+    assert(state !== RecordState.free, "A connection that has ended cannot wake");
     assert(this.sleepOwner !== undefined, "Nobody keeps the sleepers");
     this.connections.setState(record, RecordState.waking);
     this.sleepOwner.wake(record, nowMs);
@@ -483,20 +495,35 @@ export class Stack {
   }
 
   /**
-   * Enters a connection that sleeps in a store since before this process started.
-   * @returns Its record, -1 when it is there already or the map is full, and the first of its deadlines.
+   * Enters a connection that sleeps in a store since before this process started. Of two images of one
+   * connection the later one counts.
+   * @returns Its record, or -1 when the map is full or the connection is awake; the first of its
+   * deadlines; and the location of the image that counts no more, or -1.
    */
-  adopt(frozen: FrozenTcb, location: number, nowMs: number): { record: number; deadlineMs: number } {
+  adopt(
+    frozen: FrozenTcb,
+    location: number,
+    nowMs: number,
+  ): { record: number; deadlineMs: number; staleLocation: number } {
+    const map = this.connections;
     const scratch = new Tcb(-1);
     thawTcb(frozen, scratch, this.tcp.config, nowMs);
     const deadlineMs = earliestDeadlineMs(scratch);
     const { localAddress, remoteAddress, localPort, remotePort } = scratch;
-    const known = this.connections.find(localAddress, remoteAddress, localPort, remotePort) >= 0;
-    const record = known ? -1 : this.connections.insert(localAddress, remoteAddress, localPort, remotePort);
-    if (record >= 0) sleepRecord(this.connections, record, scratch, location);
+    let record = map.find(localAddress, remoteAddress, localPort, remotePort);
+    let staleLocation = -1;
+    if (record < 0) {
+      record = map.insert(localAddress, remoteAddress, localPort, remotePort);
+    } else if (map.state(record) === RecordState.asleep) {
+      const known = locationOfRecord(map, record);
+      if (known !== location) staleLocation = known;
+    } else {
+      record = -1;
+    }
+    if (record >= 0) sleepRecord(map, record, scratch, location);
     scratch.sendQueue.clear();
     scratch.receiveQueue.clear();
-    return { record, deadlineMs };
+    return { record, deadlineMs, staleLocation };
   }
 
   /** Restores a waking connection and delivers what was held for it, in order. */
@@ -506,25 +533,38 @@ export class Stack {
     thawTcb(frozen, tcb, this.tcp.config, nowMs);
     wakeRecord(this.connections, record, tcb, nowMs);
     tcb.attachment = attachment;
-    tcb.listener = this.tcp.listeners.find(tcb.localAddress, tcb.localPort)?.id ?? -1;
-    this.upcalls?.tcpRestored(tcb, record);
     this.tcp.queueOutput(tcb);
     this.tcp.arm(tcb);
-    this.#release(record, nowMs);
+    try {
+      this.#tellRestored(tcb, record);
+    } finally { // or they would be left to the record's next connection
+      this.#release(record, nowMs);
+    }
     return tcb;
   }
 
-  /** The image of a waking connection is lost: the peer gets a reset for what it sent. */
+  /** The image of a waking connection is lost: its owner is told, the peer gets a reset for what it sent. */
   forget(record: number, nowMs: number): void {
     assert(this.connections.state(record) === RecordState.waking, "Only what wakes can be found to be lost");
-    this.connections.remove(record);
-    this.#release(record, nowMs);
+    const tcb = this.tcp.attach(record);
+    loseRecord(this.connections, record, tcb);
+    try {
+      this.#tellRestored(tcb, record);
+    } finally {
+      this.tcp.destroy(tcb, TcpError.reset);
+      this.#release(record, nowMs);
+    }
+  }
+
+  #tellRestored(tcb: Tcb, record: number): void {
+    tcb.listener = this.tcp.listeners.find(tcb.localAddress, tcb.localPort)?.id ?? -1;
+    this.upcalls?.tcpRestored(tcb, record);
   }
 
   #release(record: number, nowMs: number): void {
-    for (const packet of this.held.take(record)) {
-      if (readIpv4(packet, 0, packet.bytes.length, this.#ip) === Drop.None) {
-        this.drops.count(this.#tcpInput(-1, packet, nowMs));
+    for (const { slab, interfaceIndex } of this.held.take(record)) {
+      if (readIpv4(slab, 0, slab.bytes.length, this.#ip) === Drop.None) {
+        this.drops.count(this.#tcpInput(interfaceIndex, slab, nowMs));
       }
     }
   }

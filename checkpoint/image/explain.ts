@@ -1,4 +1,4 @@
-import { type CborValue } from "./cbor.ts";
+import type { CborValue } from "./cbor.ts";
 import { type Head, readHead } from "./cbor_head.ts";
 import { scanCbor } from "./cbor_scan.ts";
 import { type Frame, readFrame } from "./frame.ts";

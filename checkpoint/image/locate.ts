@@ -1,9 +1,12 @@
-import { type Frame, readFrame, trailerHash } from "./frame.ts";
+import { CborError, type Head, readHead } from "./cbor_head.ts";
+import { type Frame, MAGIC, readFrame, trailerHash } from "./frame.ts";
 import { getHash, HASH_BYTES, hashText } from "./hash.ts";
 import { ImageError, type Part } from "./image_error.ts";
 
 /** How many bytes may be hashed to find one flipped bit; about 10 ms of work, on the way to an error. */
 const SEARCH_BYTES_MAX = 16 * 1024 * 1024;
+/** A frame that cannot be read costs an exception: as much time as hashing this many bytes. */
+const FAILURE_BYTES = 32 * 1024;
 
 /**
  * `error`, or a better one. A trailer says that some bit is wrong, not which; but when flipping one
@@ -11,6 +14,16 @@ const SEARCH_BYTES_MAX = 16 * 1024 * 1024;
  * collide in 64 bits). Tried for the header, then the chunks' frame, then the body, while it is cheap.
  */
 export function located(bytes: Uint8Array, error: ImageError): ImageError {
+  const limit = Error.stackTraceLimit; // most of the search's time would go into stacks that nobody reads
+  Error.stackTraceLimit = 0;
+  try {
+    return search(bytes, error);
+  } finally {
+    Error.stackTraceLimit = limit;
+  }
+}
+
+function search(bytes: Uint8Array, error: ImageError): ImageError {
   const copy = bytes.slice();
   const shape = frameOf(copy);
   if (shape) {
@@ -27,12 +40,12 @@ export function located(bytes: Uint8Array, error: ImageError): ImageError {
     }
   }
   let budget = SEARCH_BYTES_MAX;
-  for (const at of candidates(bytes, shape)) {
+  for (const at of candidates(bytes, shape, error.offset)) {
+    const inBody = shape && at >= shape.bodyStart && at < shape.bodyEnd; // no such bit moves the frame
     for (let bit = 0; bit < 8; bit++) {
       copy[at]! ^= 1 << bit;
-      const frame = frameOf(copy);
+      const frame = inBody ? shape : frameOf(copy);
       const whole = frame !== undefined && trailerHash(copy, frame) === getHash(copy, frame.trailerStart);
-      budget -= frame ? 64 + (frame.trailerStart - bulkBytes(frame)) : 64;
       if (whole) {
         const part = partAt(frame, at);
         return new ImageError(
@@ -43,6 +56,7 @@ export function located(bytes: Uint8Array, error: ImageError): ImageError {
         );
       }
       copy[at]! ^= 1 << bit;
+      budget -= frame ? 256 + frame.trailerStart - bulkBytes(frame) : FAILURE_BYTES;
       if (budget <= 0) return settled(error, shape);
     }
   }
@@ -57,13 +71,21 @@ function settled(error: ImageError, shape: Frame | undefined): ImageError {
   });
 }
 
-/** Bytes to try: the header first, as it is short and steers everything; then frame bytes; then the body. */
-function* candidates(bytes: Uint8Array, shape: Frame | undefined): Iterable<number> {
+/**
+ * Bytes to try: the header first, as it is short and steers everything; then what frames the parts,
+ * beginning where reading stopped; the body last.
+ */
+function* candidates(bytes: Uint8Array, shape: Frame | undefined, stopped: number): Iterable<number> {
   const headerEnd = Math.min(bytes.length, shape?.bodyStart ?? 16);
   for (let at = 0; at < headerEnd; at++) yield at;
   if (!shape) {
-    for (let at = bytes.length - HASH_BYTES - 2; at < bytes.length; at++) if (at >= headerEnd) yield at;
-    for (let at = headerEnd; at < bytes.length - HASH_BYTES - 2; at++) yield at;
+    const trailer = bytes.length - HASH_BYTES - 2;
+    yield* framing(bytes).reverse().slice(0, 32);
+    for (let at = Math.min(stopped + 2, bytes.length - 1); at > stopped - 12 && at >= headerEnd; at--) {
+      yield at;
+    }
+    for (let at = Math.max(trailer, headerEnd); at < bytes.length; at++) yield at;
+    for (let at = headerEnd; at < trailer; at++) yield at;
     return;
   }
   let from = shape.bodyEnd;
@@ -73,6 +95,36 @@ function* candidates(bytes: Uint8Array, shape: Frame | undefined): Iterable<numb
   }
   for (let at = from; at < shape.trailerStart; at++) yield at;
   for (let at = shape.bodyStart; at < shape.bodyEnd; at++) yield at;
+}
+
+/** The bytes of all heads behind the body, as far as they can be followed: the damaged one is among the last. */
+function framing(bytes: Uint8Array): number[] {
+  const head: Head = { major: 0, argument: 0, next: 0 };
+  const found: number[] = [];
+  const follow = (at: number): void => {
+    readHead(bytes, at, head);
+    if (found.length > 0 || head.major === 4) {
+      for (let byte = at; byte < head.next; byte++) {
+        found.push(byte);
+      }
+    }
+  };
+  try {
+    follow(MAGIC.length - 1);
+    found.length = 0;
+    for (let field = 0; field < 4; field++) follow(head.next); // format, kind, version, the body's length
+    follow(head.next + head.argument);
+    for (let chunks = head.argument; chunks > 0; chunks--) {
+      follow(head.next);
+      follow(head.next);
+      follow(head.next + head.argument);
+      head.next += HASH_BYTES;
+    }
+    follow(head.next);
+  } catch (error) {
+    if (!(error instanceof CborError)) throw error;
+  }
+  return found;
 }
 
 /** The part of the image that byte `at` belongs to. */

@@ -3,7 +3,7 @@ import { CborError } from "./cbor_head.ts";
 import { type Frame, readFrame, trailerHash } from "./frame.ts";
 import { getHash, hash64, hashText } from "./hash.ts";
 import { ImageError } from "./image_error.ts";
-import { type Kind } from "./kinds.ts";
+import type { Kind } from "./kinds.ts";
 import { located } from "./locate.ts";
 
 /** An image as read. Byte strings in `body` and all of `chunks` are views of the bytes that were read. */

@@ -1,13 +1,27 @@
-import { type FrozenTcb, frozenTcbFields } from "../../net/tcp/freeze.ts";
+import {
+  FROZEN_TCB_ALWAYS,
+  type FrozenTcb,
+  frozenTcbDefaults,
+  frozenTcbFields,
+  frozenTcbLength,
+} from "../../net/tcp/freeze.ts";
 import type { CborValue } from "../image/cbor.ts";
 import { ImageError } from "../image/image_error.ts";
 import { Kind, registerKind } from "../image/kinds.ts";
 import { readImage } from "../image/read.ts";
 import { writeImage } from "../image/write.ts";
 
-/** Version 1: the fields of `FrozenTcb` in their order, then the attachment. */
+/**
+ * Version 1: the fields of `FrozenTcb` that every connection has, the attachment (an array of it, empty when
+ * there is none), then the other fields as far as they are not at their defaults. image.cddl is the schema.
+ */
 const VERSION = 1;
-registerKind(Kind.Socket, VERSION, [...frozenTcbFields, "attachment"]);
+const ATTACHMENT_AT = FROZEN_TCB_ALWAYS;
+registerKind(Kind.Socket, VERSION, [
+  ...frozenTcbFields.slice(0, ATTACHMENT_AT),
+  "attachment",
+  ...frozenTcbFields.slice(ATTACHMENT_AT),
+]);
 
 /** A connection as its image holds it. */
 export interface FrozenSocket {
@@ -22,8 +36,9 @@ export interface FrozenSocket {
  * @throws {TypeError} When the attachment is something that CBOR cannot hold.
  */
 export function writeSocketImage(tcb: FrozenTcb, attachment: unknown): Uint8Array<ArrayBuffer> {
-  const last = attachment === undefined ? [] : [attachment as CborValue];
-  return writeImage({ kind: Kind.Socket, version: VERSION, body: [...(tcb as CborValue[]), ...last] });
+  const body = (tcb as CborValue[]).slice(0, frozenTcbLength(tcb));
+  body.splice(ATTACHMENT_AT, 0, attachment === undefined ? [] : [attachment as CborValue]);
+  return writeImage({ kind: Kind.Socket, version: VERSION, body });
 }
 
 /**
@@ -41,16 +56,19 @@ export function readSocketImage(bytes: Uint8Array): FrozenSocket {
     );
   }
   const body = image.body as unknown[];
-  const count = frozenTcbFields.length;
-  if (!Array.isArray(body) || body.length < count || body.length > count + 1) {
+  const most = frozenTcbFields.length + 1;
+  if (!Array.isArray(body) || body.length <= ATTACHMENT_AT || body.length > most) {
+    const found = Array.isArray(body) ? `${body.length} fields` : "no fields";
     throw new ImageError(
       "body",
       0,
-      `Cannot restore connection: the body has ${body.length} fields, need ${count}`,
+      `Cannot restore connection: the body has ${found}, need ${ATTACHMENT_AT + 1} to ${most}`,
     );
   }
-  const attachment = body.length > count ? plain(body[count]) : undefined;
-  const tcb = body.slice(0, count) as FrozenTcb;
+  const [attached] = body.splice(ATTACHMENT_AT, 1);
+  if (!Array.isArray(attached) || attached.length > 1) throw wrongType("attachment");
+  const attachment = attached.length === 1 ? plain(attached[0]) : undefined;
+  const tcb = [...body, ...frozenTcbDefaults.slice(body.length - ATTACHMENT_AT)] as FrozenTcb;
   checkShape(tcb);
   return { tcb, attachment };
 }
@@ -70,14 +88,12 @@ function checkShape(tcb: FrozenTcb): void {
           run[1] instanceof Uint8Array;
       });
     }
-    if (!right) {
-      throw new ImageError(
-        "body",
-        0,
-        `Cannot restore connection: field "${frozenTcbFields[at]}" has the wrong type`,
-      );
-    }
+    if (!right) throw wrongType(frozenTcbFields[at]!);
   });
+}
+
+function wrongType(field: string): ImageError {
+  return new ImageError("body", 0, `Cannot restore connection: field "${field}" has the wrong type`);
 }
 
 /** Maps with text keys as the plain objects that they were. */

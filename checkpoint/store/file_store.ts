@@ -1,6 +1,5 @@
 import { type Entropy, systemEntropy } from "../../base/random.ts";
-import { getHash, HASH_BYTES } from "../image/hash.ts";
-import { type Disk, type DiskFile, FolderDisk } from "./disk.ts";
+import { type Disk, FolderDisk } from "./disk.ts";
 import {
   EntryKind,
   MARK_BYTES_MAX,
@@ -11,20 +10,13 @@ import {
   REMOVED_MAX,
 } from "./entry.ts";
 import { writeMark, writePut, writeRemove } from "./entry.ts";
+import { GroupCommit } from "./group_commit.ts";
 import { checkRecords } from "./memory_store.ts";
-import { openSegments } from "./open.ts";
 import { type Damage, readFully, Window } from "./scan.ts";
-import { Segment, segmentHeader, segmentName } from "./segment.ts";
-import { indexName, writeIndex } from "./segment_index.ts";
-import {
-  type AppendOptions,
-  type Commit,
-  type LiveRecord,
-  type Location,
-  locationOf,
-  offsetOf,
-} from "./store.ts";
-import { SEGMENT_MAX, segmentOf, type Store, StoreError, type StoreStats } from "./store.ts";
+import type { Segment } from "./segment.ts";
+import { Segments, writeFully } from "./segments.ts";
+import { type AppendOptions, type Commit, type LiveRecord, type Location, locationOf } from "./store.ts";
+import { offsetOf, type Store, StoreError, type StoreStats } from "./store.ts";
 
 /** Options of `FileStore.open`. */
 export interface FileStoreOptions {
@@ -42,8 +34,6 @@ export interface FileStoreOptions {
 const SEGMENT_BYTES = 64 * 1024 * 1024;
 /** Entries gather here before they are written; larger ones make it larger for a while. */
 const STAGE_BYTES = 1024 * 1024;
-/** Files of sealed segments that are open at one time. */
-const FILES_MAX = 128;
 /** Offsets are below 2^32, and a batch may lie behind a nearly full segment. */
 const BATCH_BYTES_MAX = 2 ** 31;
 
@@ -68,36 +58,20 @@ const BATCH_BYTES_MAX = 2 ** 31;
  * ```
  */
 export class FileStore implements Store {
-  readonly stats: StoreStats = {
-    recordsLive: 0,
-    bytesLive: 0,
-    bytesTotal: 0,
-    segments: 0,
-    syncs: 0,
-    damaged: 0,
-  };
-  failed: StoreError | undefined;
-  #disk: Disk;
-  #segmentBytes: number;
-  #onDamage: (damage: Damage) => void;
-  #entropy: Entropy;
-  #segments = new Map<number, Segment>(); // by number, in rising order
-  #active!: Segment;
-  #lastNumber = 0;
-  #openFiles: Segment[] = [];
+  readonly #disk: Disk;
+  readonly #segmentBytes: number;
+  readonly #segments: Segments;
+  readonly #commit: GroupCommit;
+  readonly #unlock: () => void;
+  readonly #entry = newEntry();
   #stage = new Uint8Array(STAGE_BYTES);
-  #entry = newEntry();
-  #waiting: Group | undefined;
-  #pumping: Promise<void> | undefined;
-  #syncing: Segment | undefined;
-  #unlock: () => void;
   #closed = false;
 
   private constructor(disk: Disk, options: FileStoreOptions, unlock: () => void) {
     this.#disk = disk;
     this.#segmentBytes = options.segmentBytes ?? SEGMENT_BYTES;
-    this.#onDamage = options.onDamage ?? (() => {});
-    this.#entropy = options.entropy ?? systemEntropy;
+    this.#segments = new Segments(disk, options.entropy ?? systemEntropy, options.onDamage ?? (() => {}));
+    this.#commit = new GroupCommit(() => this.#syncActive());
     this.#unlock = unlock;
   }
 
@@ -112,13 +86,21 @@ export class FileStore implements Store {
     const unlock = disk.lock();
     try {
       const store = new FileStore(disk, options, unlock);
-      store.#load();
+      store.#segments.load();
       return store;
     } catch (error) {
       unlock();
       if (error instanceof StoreError) throw error;
       throw new StoreError(`Cannot open store: ${String(error)}`, {}, { cause: error });
     }
+  }
+
+  get failed(): StoreError | undefined {
+    return this.#segments.failed;
+  }
+
+  get stats(): Readonly<StoreStats> {
+    return this.#segments.stats;
   }
 
   append(records: readonly Uint8Array[], options: AppendOptions = {}): Commit {
@@ -130,32 +112,21 @@ export class FileStore implements Store {
       total += putBytes(records[index]!.length, supersedes[index]);
     }
     if (total > BATCH_BYTES_MAX) throw new StoreError(`Cannot append ${total} bytes at once`);
-    this.#claim(supersedes);
     const locations = new Float64Array(records.length);
-    try {
-      const segment = this.#room(total);
-      const { salt, number } = segment;
-      this.#write(segment, (put) => {
-        let at = segment.size;
-        for (let index = 0; index < records.length; index++) {
-          const record = records[index]!;
-          const superseded = supersedes[index];
-          locations[index] = locationOf(number, at);
-          at = put(
-            putBytes(record.length, superseded),
-            (into, start) => writePut(into, start, record, superseded, salt),
-          );
-        }
-      });
+    this.#change(supersedes, total, (segment, put) => {
+      for (let index = 0; index < records.length; index++) {
+        const record = records[index]!;
+        const superseded = supersedes[index];
+        const write = (into: Uint8Array, at: number): number =>
+          writePut(into, at, record, superseded, segment.salt);
+        locations[index] = locationOf(segment.number, put(putBytes(record.length, superseded), write));
+      }
+    }, (segment) => {
       for (let index = 0; index < locations.length; index++) segment.add(offsetOf(locations[index]!), true);
-      this.#grow(segment, total);
-      for (let back = locations.length; back > 0; back--) this.#revive(segment, segment.count - back);
-      for (const location of supersedes) if (location !== undefined) segment.addRemoved(location);
-    } catch (error) {
-      this.#unclaim(supersedes, supersedes.length);
-      throw error;
-    }
-    return { locations, durable: this.#commit() };
+    });
+    const segment = this.#segments.active;
+    for (let back = locations.length; back > 0; back--) this.#segments.revive(segment, segment.count - back);
+    return { locations, durable: this.#commit.request() };
   }
 
   remove(locations: readonly Location[]): Commit {
@@ -163,35 +134,30 @@ export class FileStore implements Store {
     if (locations.length > REMOVED_MAX) {
       throw new StoreError(`Cannot remove ${locations.length} records at once, ${REMOVED_MAX} are the limit`);
     }
-    this.#claim(locations);
     if (locations.length > 0) {
-      try {
-        const length = removeBytes(locations);
-        const segment = this.#room(length);
-        this.#write(segment, (put) => {
-          put(length, (into, start) => writeRemove(into, start, locations, segment.salt));
-        });
-        segment.add(segment.size, false);
-        this.#grow(segment, length);
-        for (const location of locations) segment.addRemoved(location);
-      } catch (error) {
-        this.#unclaim(locations, locations.length);
-        throw error;
-      }
+      const length = removeBytes(locations);
+      this.#change(locations, length, (segment, put) => {
+        put(length, (into, at) => writeRemove(into, at, locations, segment.salt));
+      }, (segment) => segment.add(segment.size, false));
     }
-    return { locations: new Float64Array(0), durable: this.#commit() };
+    return { locations: new Float64Array(0), durable: this.#commit.request() };
   }
 
   read(location: Location): Uint8Array {
     if (this.#closed) throw new StoreError("Cannot read the store: it is closed");
-    const segment = this.#segments.get(segmentOf(location));
-    const index = segment?.find(offsetOf(location)) ?? -1;
-    if (!segment || index < 0 || !segment.isLive(index)) {
-      throw new StoreError(`Cannot read location ${location}: no live record is there`);
+    const segment = this.#segments.live(location);
+    if (!segment) throw new StoreError(`Cannot read location ${location}: no live record is there`);
+    const start = offsetOf(location);
+    const bytes = new Uint8Array(segment.end(segment.find(start)) - start);
+    let length: number;
+    try {
+      length = readFully(this.#segments.file(segment), bytes, start);
+    } catch (error) {
+      const at = { file: segment.name, offset: start };
+      throw new StoreError(`Cannot read byte ${start} of "${segment.name}": ${String(error)}`, at, {
+        cause: error,
+      });
     }
-    const start = segment.start(index);
-    const bytes = new Uint8Array(segment.end(index) - start);
-    const length = this.#attempt("read", () => readFully(this.#file(segment), bytes, start));
     const reason = readEntry(bytes, 0, length, segment.salt, this.#entry);
     if (reason !== undefined || this.#entry.kind !== EntryKind.Put) {
       throw this.#damaged(segment, start, bytes.length, reason ?? "is no record");
@@ -203,9 +169,9 @@ export class FileStore implements Store {
     if (this.#closed) throw new StoreError("Cannot list the store: it is closed");
     const record: LiveRecord = { location: 0, bytes: this.#stage };
     const entry = newEntry();
-    const ends = [...this.#segments.values()].map((segment) => [segment, segment.count] as const);
-    for (const [segment, count] of ends) {
-      if (segment.recordsLive === 0 || !this.#segments.has(segment.number)) continue;
+    const counts = this.#segments.all().map((segment) => [segment, segment.count] as const);
+    for (const [segment, count] of counts) {
+      if (segment.recordsLive === 0 || !this.#segments.has(segment)) continue;
       const file = this.#disk.open(segment.name, false); // its own: a step may take long, others may go meanwhile
       try {
         const window = new Window(file, segment.size);
@@ -238,7 +204,7 @@ export class FileStore implements Store {
   sync(): Promise<void> {
     try {
       this.#ready();
-      return this.#commit();
+      return this.#commit.request();
     } catch (error) {
       return Promise.reject(error);
     }
@@ -248,10 +214,10 @@ export class FileStore implements Store {
     if (this.#closed) return;
     this.#closed = true;
     try {
-      if (!this.failed) await this.#commit();
-      await this.#pumping;
+      if (!this.failed) await this.#commit.request();
+      await this.#commit.idle();
     } finally {
-      for (const segment of this.#openFiles) segment.file?.close();
+      this.#segments.close();
       this.#unlock();
     }
   }
@@ -260,121 +226,35 @@ export class FileStore implements Store {
     return this.close();
   }
 
-  #load(): void {
-    const { segments, active, lastNumber } = openSegments(this.#disk, (damage) => {
-      this.stats.damaged++;
-      this.#onDamage(damage);
-    });
-    this.#lastNumber = lastNumber;
-    for (const segment of segments) {
-      this.#segments.set(segment.number, segment);
-      if (segment.file) this.#openFiles.push(segment);
-      this.stats.recordsLive += segment.recordsLive;
-      this.stats.bytesLive += segment.bytesLive;
-      this.stats.bytesTotal += segment.size;
-      this.stats.segments++;
-    }
-    this.#active = active ?? this.#create();
-    this.#deleteThrough(this.#deadThrough());
-  }
-
   #ready(): void {
     if (this.#closed) throw new StoreError("Cannot change the store: it is closed");
     if (this.failed) throw this.failed;
   }
 
-  /** Kills the records that a change is about to remove, so that none is named twice; throws if one is. */
-  #claim(locations: readonly (Location | undefined)[]): void {
-    for (const [count, location] of locations.entries()) {
-      if (location === undefined) continue;
-      const segment = this.#segments.get(segmentOf(location));
-      const index = segment?.find(offsetOf(location)) ?? -1;
-      if (!segment || index < 0 || !segment.isLive(index)) {
-        this.#unclaim(locations, count);
-        throw new StoreError(`Cannot remove location ${location}: no live record is there`);
-      }
-      this.stats.recordsLive--;
-      this.stats.bytesLive -= segment.end(index) - segment.start(index);
-      segment.kill(index);
-    }
-  }
-
-  #unclaim(locations: readonly (Location | undefined)[], count: number): void {
-    for (const location of locations.slice(0, count)) {
-      if (location === undefined) continue;
-      const segment = this.#segments.get(segmentOf(location))!;
-      this.#revive(segment, segment.find(offsetOf(location)));
-    }
-  }
-
-  #revive(segment: Segment, index: number): void {
-    segment.revive(index);
-    this.stats.recordsLive++;
-    this.stats.bytesLive += segment.end(index) - segment.start(index);
-  }
-
-  #grow(segment: Segment, bytes: number): void {
-    segment.size += bytes;
-    this.stats.bytesTotal += bytes;
-  }
-
-  /** The segment that takes the next `bytes`. */
-  #room(bytes: number): Segment {
-    const full = this.#active;
-    if (full.count === 0 || full.size + bytes <= this.#segmentBytes) return full;
-    // Nothing of the next segment may survive a crash that this one does not.
+  /** One change: `removed` die, `length` bytes of entries are written, `added` puts them into the index. */
+  #change(
+    removed: readonly (Location | undefined)[],
+    length: number,
+    fill: (segment: Segment, put: Put) => void,
+    added: (segment: Segment) => void,
+  ): void {
+    this.#segments.claim(removed);
     try {
-      this.#file(full).syncNow();
+      let segment = this.#segments.active;
+      if (segment.count > 0 && segment.size + length > this.#segmentBytes) segment = this.#segments.roll();
+      this.#write(segment, (put) => fill(segment, put));
+      added(segment);
+      this.#segments.grow(segment, length);
+      for (const location of removed) if (location !== undefined) segment.addRemoved(location);
     } catch (error) {
-      throw this.#fail(error);
+      this.#segments.unclaim(removed, removed.length);
+      throw error;
     }
-    this.#active = this.#create();
-    try {
-      writeIndex(this.#disk, full);
-    } catch {
-      // a cache: without it the next opening scans the segment
-    }
-    full.slim();
-    return this.#active;
-  }
-
-  /** A new segment, its header durable. */
-  #create(): Segment {
-    const number = this.#lastNumber + 1;
-    if (number > SEGMENT_MAX) throw new StoreError(`Cannot append: segment ${SEGMENT_MAX} was the last`);
-    const salt = new Uint8Array(HASH_BYTES);
-    this.#entropy.fill(salt);
-    const header = segmentHeader(number, getHash(salt, 0));
-    const segment = new Segment(number, getHash(salt, 0), header.length);
-    let file: DiskFile | undefined;
-    try {
-      file = this.#disk.open(segment.name, true);
-      writeFully(file, header, 0);
-      file.syncNow();
-      this.#disk.syncFolder();
-    } catch (error) {
-      try {
-        file?.close();
-        if (file) this.#disk.remove(segment.name);
-      } catch (again) {
-        throw this.#fail(again);
-      }
-      throw new StoreError(`Cannot make "${segment.name}": ${String(error)}`, { file: segment.name }, {
-        cause: error,
-      });
-    }
-    this.#lastNumber = number;
-    segment.file = file;
-    this.#openFiles.push(segment);
-    this.#segments.set(number, segment);
-    this.stats.segments++;
-    this.stats.bytesTotal += header.length;
-    return segment;
   }
 
   /** Writes entries behind a segment's end, through the stage; on failure they are cut off again. */
   #write(segment: Segment, fill: (put: Put) => void): void {
-    const file = this.#file(segment);
+    const file = this.#segments.file(segment);
     let staged = 0;
     let position = segment.size;
     const flush = (): void => {
@@ -383,20 +263,21 @@ export class FileStore implements Store {
       staged = 0;
     };
     try {
-      fill((length, write) => {
-        if (staged + length > this.#stage.length) {
+      fill((lengthMax, write) => {
+        if (staged + lengthMax > this.#stage.length) {
           flush();
-          if (length > this.#stage.length) this.#stage = new Uint8Array(length);
+          if (lengthMax > this.#stage.length) this.#stage = new Uint8Array(lengthMax);
         }
+        const start = position + staged;
         staged = write(this.#stage, staged);
-        return position + staged;
+        return start;
       });
       flush();
     } catch (error) {
       try {
         file.truncate(segment.size);
       } catch (again) {
-        throw this.#fail(again);
+        throw this.#segments.fail(again);
       }
       throw new StoreError(
         `Cannot write "${segment.name}" at byte ${position}: ${String(error)}`,
@@ -408,158 +289,54 @@ export class FileStore implements Store {
     }
   }
 
-  /** A promise for the sync that starts after now: one runs at a time, later changes share the next. */
-  #commit(): Promise<void> {
-    if (!this.#waiting) {
-      this.#waiting = newGroup();
-      this.#pumping ??= Promise.resolve().then(() => this.#pump());
+  /** Makes all that was written durable: older segments were, when they were sealed. */
+  async #syncActive(): Promise<void> {
+    const segments = this.#segments;
+    const segment = segments.active;
+    const durable = segment.size;
+    const dead = segments.deadThrough(); // by removals that this sync makes durable
+    try {
+      if (this.failed) throw this.failed;
+      segments.syncing = segment;
+      await segments.file(segment).sync();
+      if (this.failed) throw this.failed;
+    } catch (error) {
+      throw segments.fail(error);
+    } finally {
+      segments.syncing = undefined;
     }
-    return this.#waiting.promise;
-  }
-
-  async #pump(): Promise<void> {
-    while (this.#waiting) {
-      const group = this.#waiting;
-      this.#waiting = undefined;
-      const segment = this.#active;
-      const durable = segment.size;
-      const dead = this.#deadThrough();
-      try {
-        if (this.failed) throw this.failed;
-        this.#syncing = segment;
-        await this.#file(segment).sync();
-        if (this.failed) throw this.failed;
-      } catch (error) {
-        group.reject(this.#fail(error));
-        continue;
-      } finally {
-        this.#syncing = undefined;
-      }
-      this.stats.syncs++;
-      group.resolve();
-      this.#mark(segment, durable);
-      this.#deleteThrough(dead);
-    }
-    this.#pumping = undefined;
+    segments.stats.syncs++;
+    if (segment === segments.active) this.#mark(segment, durable);
+    segments.deleteThrough(dead);
   }
 
   /** Notes in the segment how far it was durable: what is damaged before was no torn write. */
   #mark(segment: Segment, durable: number): void {
-    if (segment !== this.#active) return;
     try {
       let length = 0;
       this.#write(segment, (put) => {
-        put(MARK_BYTES_MAX, (into, start) => {
-          const end = writeMark(into, start, durable, segment.salt);
-          length = end - start;
+        put(MARK_BYTES_MAX, (into, at) => {
+          const end = writeMark(into, at, durable, segment.salt);
+          length = end - at;
           return end;
         });
       });
       segment.add(segment.size, false);
-      this.#grow(segment, length);
+      this.#segments.grow(segment, length);
     } catch {
       // a hint: on a full disk the store does without
     }
   }
 
-  /** The newest of the oldest segments that hold no live record and are written no more; 0 for none. */
-  #deadThrough(): number {
-    let through = 0;
-    for (const segment of this.#segments.values()) {
-      if (segment.recordsLive > 0 || segment === this.#active) break;
-      through = segment.number;
-    }
-    return through;
-  }
-
-  #deleteThrough(number: number): void {
-    for (const segment of this.#segments.values()) {
-      if (segment.number > number) return;
-      try {
-        this.#disk.remove(segment.name);
-        this.#disk.syncFolder(); // before a newer one goes, whose removals keep this one's records dead
-      } catch {
-        return; // the next opening tries again
-      }
-      this.#segments.delete(segment.number);
-      this.#openFiles = this.#openFiles.filter((open) => open !== segment);
-      segment.file?.close();
-      this.stats.segments--;
-      this.stats.bytesTotal -= segment.size;
-      try {
-        this.#disk.remove(indexName(segment.number));
-      } catch {
-        // there was none, or the next opening removes it
-      }
-    }
-  }
-
-  #file(segment: Segment): DiskFile {
-    if (segment.file) return segment.file;
-    while (this.#openFiles.length >= FILES_MAX) {
-      const at = this.#openFiles.findIndex((open) => open !== this.#active && open !== this.#syncing);
-      const [idle] = this.#openFiles.splice(at, 1);
-      idle!.file!.close();
-      idle!.file = undefined;
-    }
-    segment.file = this.#disk.open(segment.name, false);
-    this.#openFiles.push(segment);
-    return segment.file;
-  }
-
-  #attempt<T>(what: string, action: () => T): T {
-    try {
-      return action();
-    } catch (error) {
-      throw new StoreError(`Cannot ${what} the store: ${String(error)}`, {}, { cause: error });
-    }
-  }
-
   #damaged(segment: Segment, offset: number, bytes: number, reason: string): StoreError {
-    this.stats.damaged++;
-    this.#onDamage({
-      file: segmentName(segment.number),
-      offset,
-      bytes,
-      reason: `entry at byte ${offset} ${reason}`,
-    });
-    return new StoreError(`Cannot read record at byte ${offset} of "${segment.name}": its entry ${reason}`, {
-      file: segment.name,
+    const { name } = segment;
+    this.#segments.report({ file: name, offset, bytes, reason: `entry at byte ${offset} ${reason}` });
+    return new StoreError(`Cannot read record at byte ${offset} of "${name}": its entry ${reason}`, {
+      file: name,
       offset,
     });
   }
-
-  #fail(error: unknown): StoreError {
-    this.failed ??= error instanceof StoreError ? error : new StoreError(
-      `Cannot go on: the disk failed to make changes durable, open the store anew: ${String(error)}`,
-      { file: this.#active?.name },
-      { cause: error },
-    );
-    return this.failed;
-  }
 }
 
-type Put = (length: number, write: (into: Uint8Array, start: number) => number) => number;
-
-interface Group {
-  promise: Promise<void>;
-  resolve: () => void;
-  reject: (error: unknown) => void;
-}
-
-function newGroup(): Group {
-  const group: Partial<Group> = {};
-  group.promise = new Promise((resolve, reject) => Object.assign(group, { resolve, reject }));
-  group.promise.catch(() => {}); // whoever cares has its own handler
-  return group as Group;
-}
-
-/** Writes all of `bytes`, however many calls that takes. */
-export function writeFully(file: DiskFile, bytes: Uint8Array, position: number): void {
-  let at = 0;
-  while (at < bytes.length) {
-    const wrote = file.write(at === 0 ? bytes : bytes.subarray(at), position + at);
-    if (wrote === 0) throw new Error("the disk takes no more bytes");
-    at += wrote;
-  }
-}
+/** Takes an entry of at most `lengthMax` bytes, which `write` writes at an index and ends; the file's byte it starts at. */
+type Put = (lengthMax: number, write: (into: Uint8Array, at: number) => number) => number;

@@ -1,4 +1,5 @@
-import { type AppendOptions, type Commit, type LiveRecord, type Location } from "./store.ts";
+import { GroupCommit } from "./group_commit.ts";
+import type { AppendOptions, Commit, LiveRecord, Location } from "./store.ts";
 import { RECORD_BYTES_MAX, type Store, StoreError, type StoreStats } from "./store.ts";
 
 /** Options of `MemoryStore`. */
@@ -32,12 +33,13 @@ export class MemoryStore implements Store {
   #records = new Map<Location, Uint8Array>(); // in order of appending, which is that of locations
   #next: Location = 0;
   #closed = false;
-  #sync: () => Promise<void>;
-  #running: Promise<void> | undefined;
-  #waiting: Promise<void> | undefined;
+  readonly #commit: GroupCommit;
 
   constructor(options: MemoryStoreOptions = {}) {
-    this.#sync = options.sync ?? (() => Promise.resolve());
+    this.#commit = new GroupCommit(async () => {
+      await options.sync?.();
+      this.stats.syncs++;
+    });
   }
 
   append(records: readonly Uint8Array[], options: AppendOptions = {}): Commit {
@@ -55,14 +57,14 @@ export class MemoryStore implements Store {
       const replaced = supersedes[index];
       if (replaced !== undefined) this.#drop(replaced);
     }
-    return { locations, durable: this.#commit() };
+    return { locations, durable: this.#commit.request() };
   }
 
   remove(locations: readonly Location[]): Commit {
     this.#open("remove from");
     this.#checkLive(locations);
     for (const location of locations) this.#drop(location);
-    return { locations: new Float64Array(0), durable: this.#commit() };
+    return { locations: new Float64Array(0), durable: this.#commit.request() };
   }
 
   read(location: Location): Uint8Array {
@@ -82,30 +84,17 @@ export class MemoryStore implements Store {
   }
 
   sync(): Promise<void> {
-    return this.#commit();
+    return this.#commit.request();
   }
 
   async close(): Promise<void> {
     if (this.#closed) return;
-    await this.#commit();
+    await this.#commit.request();
     this.#closed = true;
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
-  }
-
-  /** One sync runs at a time; all that is written while it runs shares the next. */
-  #commit(): Promise<void> {
-    this.#waiting ??= (async () => {
-      await this.#running?.catch(() => {});
-      this.#running = this.#waiting;
-      this.#waiting = undefined;
-      this.stats.syncs++;
-      await this.#sync();
-    })();
-    this.#waiting.catch(() => {});
-    return this.#waiting;
   }
 
   #drop(location: Location): void {

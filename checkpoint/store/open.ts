@@ -1,4 +1,4 @@
-import { type Disk, type DiskFile } from "./disk.ts";
+import type { Disk, DiskFile } from "./disk.ts";
 import { type Damage, readFully, scanSegment } from "./scan.ts";
 import { HEADER_BYTES_MAX, readHeader, type Segment, segmentNumber } from "./segment.ts";
 import { readIndex, UNFINISHED } from "./segment_index.ts";

@@ -1,4 +1,4 @@
-import { type DiskFile } from "./disk.ts";
+import type { DiskFile } from "./disk.ts";
 import { type Entry, EntryKind, newEntry, readEntry } from "./entry.ts";
 import { StoreError } from "./store.ts";
 import { HEADER_BYTES_MAX, readHeader, Segment, segmentName } from "./segment.ts";
@@ -32,7 +32,7 @@ const SEARCH_FACTOR = 16;
 
 /** A moving view of a file, read in large pieces. */
 export class Window {
-  bytes: Uint8Array<ArrayBuffer> = new Uint8Array(WINDOW_BYTES);
+  bytes: Uint8Array<ArrayBuffer>;
   /** The file's byte that `bytes` starts with. */
   base = 0;
   length = 0;
@@ -42,6 +42,7 @@ export class Window {
   constructor(file: DiskFile, size: number) {
     this.#file = file;
     this.#size = size;
+    this.bytes = new Uint8Array(Math.min(WINDOW_BYTES, size));
   }
 
   /** Makes `[offset, offset + length)` of the file visible, as far as the file goes; its index in `bytes`. */

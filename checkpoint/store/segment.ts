@@ -1,4 +1,4 @@
-import { type DiskFile } from "./disk.ts";
+import type { DiskFile } from "./disk.ts";
 import { getHash, hash64, HASH_BYTES, putHash } from "../image/hash.ts";
 import { writeHead } from "../image/cbor_head.ts";
 

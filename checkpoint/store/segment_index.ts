@@ -1,6 +1,6 @@
 import { decodeCbor, encodeCbor } from "../image/cbor.ts";
 import { getHash, hash64, HASH_BYTES, putHash } from "../image/hash.ts";
-import { type Disk } from "./disk.ts";
+import type { Disk } from "./disk.ts";
 import { readFully } from "./scan.ts";
 import { Segment } from "./segment.ts";
 

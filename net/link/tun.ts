@@ -251,7 +251,8 @@ class Tun implements TunLink {
     const libc = this.#libc;
     const { bytes } = this.#slab;
     if (length > 0) this.#deliver(length);
-    for (let packets = length > 0 ? 1 : 0; packets < BATCH_MAX && !this.#closed; packets++) {
+    let packets = length > 0 ? 1 : 0;
+    for (; packets < BATCH_MAX && !this.#closed; packets++) {
       length = libc.read(this.#fd, bytes, READ_BYTES);
       if (length < 0) {
         const errno = libc.errno();
@@ -261,7 +262,7 @@ class Tun implements TunLink {
       this.#deliver(length);
     }
     if (this.#closed) return;
-    this.#sink!.flush();
+    if (packets > 0) this.#sink!.flush();
     if (!this.#closed) this.#readiness.rearm();
   }
 

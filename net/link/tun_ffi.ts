@@ -6,6 +6,8 @@ import { LinkError } from "./link_error.ts";
 
 /** Calls return what the C library does; after -1, `errno()` says why, until the next call. */
 export interface Libc {
+  /** The file it was loaded from. */
+  readonly library: string;
   open(path: Uint8Array, flags: number): number;
   close(fd: number): number;
   read(fd: number, into: Uint8Array, length: number): number;
@@ -31,7 +33,7 @@ export const Errno = {
   EINVAL: 22,
 } as const;
 
-/** glibc's name, then musl's. */
+/** The C library's file: glibc's name, then musl's. */
 const LIBRARIES = [
   "libc.so.6",
   "libc.musl-x86_64.so.1",
@@ -89,7 +91,7 @@ function loadDeno(library: string): Promise<Libc> {
   });
   const errno = symbols["__errno_location"]!;
   return Promise.resolve(
-    { ...symbols, errno: () => new ffi.UnsafePointerView(errno()).getInt32() } as unknown as Libc,
+    { library, ...symbols, errno: () => new ffi.UnsafePointerView(errno()).getInt32() } as unknown as Libc,
   );
 }
 
@@ -98,6 +100,7 @@ async function loadNode(library: string): Promise<Libc> {
   const libc = koffi.load(library);
   const poll = libc.func("int poll(void *fds, unsigned long count, int timeout)");
   return {
+    library,
     open: libc.func("int open(void *path, int flags)"),
     close: libc.func("int close(int fd)"),
     read: libc.func("int read(int fd, void *into, uint32_t length)"),
@@ -114,20 +117,15 @@ async function loadNode(library: string): Promise<Libc> {
   };
 }
 
-/** The part of bun:ffi used here and in the poll worker; Bun's own types are not needed to build. */
+/** The part of bun:ffi that we use; Bun's own types are not needed to build. */
 export type BunFfi = {
   dlopen(library: string, symbols: Record<string, { args: string[]; returns: string }>): { symbols: Calls };
   read: { i32(pointer: unknown, offset: number): number };
 };
 
-/** bun:ffi, by a name that other runtimes' checkers do not follow. */
-export async function importBunFfi(): Promise<BunFfi> {
-  const name = "bun:ffi";
-  return await import(name) as BunFfi;
-}
-
 async function loadBun(library: string): Promise<Libc> {
-  const { dlopen, read } = await importBunFfi();
+  const name = "bun:ffi"; // by a name that other runtimes' checkers do not follow
+  const { dlopen, read } = await import(name) as BunFfi;
   const { symbols } = dlopen(library, {
     open: { args: ["ptr", "i32"], returns: "i32" },
     close: { args: ["i32"], returns: "i32" },
@@ -139,5 +137,5 @@ async function loadBun(library: string): Promise<Libc> {
     __errno_location: { args: [], returns: "ptr" },
   });
   const errno = symbols["__errno_location"]!;
-  return { ...symbols, pollAsync: undefined, errno: () => read.i32(errno(), 0) } as unknown as Libc;
+  return { library, ...symbols, pollAsync: undefined, errno: () => read.i32(errno(), 0) } as unknown as Libc;
 }

@@ -1,35 +1,31 @@
 /**
  * Waits for a TUN device in poll(2) on behalf of a Bun thread, and wakes that thread: Bun has neither
- * calls that leave the event loop free nor a handle for descriptors that are not sockets.
+ * FFI calls that leave the event loop free nor a handle for descriptors that are not sockets.
  */
-import { importBunFfi } from "./tun_ffi.ts";
+import type { BunFfi } from "./tun_ffi.ts";
 import type { PollWorkerStart } from "./tun_wait.ts";
 
 const worker = globalThis as unknown as {
   onmessage: (event: { data: PollWorkerStart }) => void;
-  postMessage(message: unknown): void;
+  postMessage(message: "ready" | "packets"): void;
   close(): void;
 };
 
-const { dlopen } = await importBunFfi();
-const poll = load();
+type Poll = (fds: Uint8Array, count: number, timeoutMs: number) => number;
 
-worker.onmessage = ({ data: { fds, state } }) => {
-  while (Atomics.load(state, 0) >= 0) {
+const name = "bun:ffi"; // by a name that other runtimes' checkers do not follow
+const { dlopen } = await import(name) as BunFfi;
+
+worker.onmessage = ({ data: { library, fds, state } }) => {
+  const poll = dlopen(library, { poll: { args: ["ptr", "u64", "i32"], returns: "i32" } })
+    .symbols["poll"] as Poll;
+  for (;;) {
     Atomics.wait(state, 0, 0); // until what was announced has been read
     if (Atomics.load(state, 0) < 0) break;
-    if ((poll(fds, 2, -1) as number) <= 0) continue; // interrupted by a signal
+    if (poll(fds, 2, -1) <= 0) continue; // interrupted by a signal
     if (Atomics.compareExchange(state, 0, 1, 0) < 0) break;
-    worker.postMessage(0);
+    worker.postMessage("packets");
   }
   worker.close();
 };
-
-function load(): (...values: unknown[]) => unknown {
-  const symbols = { poll: { args: ["ptr", "u64", "i32"], returns: "i32" } };
-  try {
-    return dlopen("libc.so.6", symbols).symbols["poll"]!;
-  } catch {
-    return dlopen("libc.so", symbols).symbols["poll"]!;
-  }
-}
+worker.postMessage("ready"); // Bun loses a message that comes before `onmessage` is set

@@ -1,5 +1,5 @@
 /**
- * How the event loop learns that a TUN device has packets, without spinning and without a timer.
+ * How the event loop learns that a TUN device has packets, without spinning.
  */
 import process from "node:process";
 import { runtime } from "../../base/runtime.ts";
@@ -32,7 +32,10 @@ export function waysToWait(): TunWait[] {
 
 /** Watches `fd` the given way; undefined when this runtime cannot. */
 export function watch(way: TunWait, libc: Libc, fd: number, buffer: Uint8Array): Readiness | undefined {
-  if (way === "pipe") return watchPipe(fd, buffer);
+  if (way === "pipe") {
+    const pipe = watchPipe(fd, buffer);
+    return runtime === "deno" && pipe !== undefined ? alsoLook(pipe) : pipe;
+  }
   if (way === "poll") return libc.pollAsync === undefined ? undefined : new PollReadiness(libc, fd);
   return runtime === "bun" ? new WorkerReadiness(libc, fd) : undefined;
 }
@@ -71,6 +74,25 @@ function watchPipe(fd: number, buffer: Uint8Array): Readiness | undefined {
   }
 }
 
+/** How soon Deno finds that an interface is gone: one read per second costs nothing to speak of. */
+const LOOK_MS = 1_000;
+
+/** Deno's pipes report packets, but not the error state in which a deleted interface leaves its descriptor. */
+function alsoLook(pipe: Readiness): Readiness {
+  let timer: ReturnType<typeof setInterval> | undefined;
+  return {
+    start(onReady) {
+      pipe.start(onReady);
+      timer = setInterval(() => onReady(0), LOOK_MS);
+    },
+    rearm: () => pipe.rearm(),
+    close(onClosed) {
+      clearInterval(timer);
+      pipe.close(onClosed);
+    },
+  };
+}
+
 const POLLIN = 1;
 /** EFD_CLOEXEC | EFD_NONBLOCK */
 const EVENTFD_FLAGS = 0o2004000;
@@ -78,11 +100,16 @@ const EVENTFD_FLAGS = 0o2004000;
 /** Two `struct pollfd`: the device, and an eventfd by which close() ends the wait. */
 function pollFds(fd: number, endFd: number): Uint8Array {
   const fds = new DataView(new ArrayBuffer(16));
-  for (const [index, each] of [fd, endFd].entries()) {
-    fds.setInt32(index * 8, each, true);
-    fds.setInt16(index * 8 + 4, POLLIN, true);
-  }
+  fds.setInt32(0, fd, true);
+  fds.setInt16(4, POLLIN, true);
+  fds.setInt32(8, endFd, true);
+  fds.setInt16(12, POLLIN, true);
   return new Uint8Array(fds.buffer);
+}
+
+/** Adds one to the eventfd that a poll watches beside the device. */
+function wakePoll(libc: Libc, endFd: number): void {
+  libc.write(endFd, new Uint8Array(new BigUint64Array([1n]).buffer), 8);
 }
 
 class PollReadiness implements Readiness {
@@ -90,7 +117,7 @@ class PollReadiness implements Readiness {
   readonly #fd: number;
   readonly #endFd: number;
   readonly #fds: Uint8Array;
-  #onReady: ((length: number) => void) | undefined;
+  #onReady: (length: number) => void = () => {};
   #waiting = false;
   #onClosed: (() => void) | undefined;
 
@@ -113,13 +140,13 @@ class PollReadiness implements Readiness {
       this.#waiting = false;
       if (this.#onClosed !== undefined) this.#free();
       else if (count < 0) this.rearm(); // interrupted by a signal
-      else this.#onReady!(0);
+      else this.#onReady(0);
     });
   }
 
   close(onClosed: () => void): void {
     this.#onClosed = onClosed;
-    if (this.#waiting) this.#libc.write(this.#endFd, new Uint8Array(new BigUint64Array([1n]).buffer), 8);
+    if (this.#waiting) wakePoll(this.#libc, this.#endFd);
     else setTimeout(() => this.#free(), 0);
   }
 
@@ -132,6 +159,7 @@ class PollReadiness implements Readiness {
 
 /** What this thread and the poll worker share: `state[0]` is 1 while the worker shall wait, -1 to end. */
 export interface PollWorkerStart {
+  library: string;
   fds: Uint8Array;
   state: Int32Array<SharedArrayBuffer>;
 }
@@ -152,16 +180,21 @@ class WorkerReadiness implements Readiness {
 
   start(onReady: (length: number) => void): void {
     this.#worker = new Worker(new URL("./tun_poll_worker.ts", import.meta.url), { type: "module" });
-    this.#worker.onmessage = () => {
-      if (!this.#closing) onReady(0);
+    this.#worker.onmessage = ({ data }) => {
+      if (data === "ready") {
+        const begin: PollWorkerStart = {
+          library: this.#libc.library,
+          fds: pollFds(this.#fd, this.#endFd),
+          state: this.#state,
+        };
+        this.#worker!.postMessage(begin);
+      } else if (!this.#closing) onReady(0);
     };
     this.#worker.onerror = (event) => {
       if (!this.#closing) onReady(-Errno.ENXIO);
       event.preventDefault();
     };
-    const begin: PollWorkerStart = { fds: pollFds(this.#fd, this.#endFd), state: this.#state };
     Atomics.store(this.#state, 0, 1);
-    this.#worker.postMessage(begin);
   }
 
   rearm(): void {
@@ -186,6 +219,6 @@ class WorkerReadiness implements Readiness {
     worker.addEventListener("close", free);
     Atomics.store(this.#state, 0, -1);
     Atomics.notify(this.#state, 0);
-    this.#libc.write(this.#endFd, new Uint8Array(new BigUint64Array([1n]).buffer), 8);
+    wakePoll(this.#libc, this.#endFd);
   }
 }

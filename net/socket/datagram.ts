@@ -1,13 +1,23 @@
 import type { UdpSocket } from "../udp/udp.ts";
 import { formatIpv4, parseIpv4 } from "../wire/address.ts";
-import { BadResource, HostUnreachable, Interrupted } from "./errors.ts";
+import { BadResource, Interrupted, NetworkUnreachable, NotSupported } from "./errors.ts";
+import { checkPort } from "./address.ts";
 import type { Host } from "./host.ts";
-import type { DatagramConn, NetAddr } from "./types.ts";
+import type { DatagramConn, MulticastV4Membership, MulticastV6Membership, NetAddr } from "./types.ts";
 
 type Received = [Uint8Array<ArrayBuffer>, NetAddr];
 type Receiver = { resolve: (received: Received) => void; reject: (error: Error) => void };
 
-/** `Deno.DatagramConn` over a UDP socket of the stack. */
+/** Octets of an IPv4 and a UDP header. */
+const HEADER_BYTES = 28;
+
+/**
+ * `Deno.DatagramConn` over a UDP socket of the stack.
+ *
+ * As on Linux, an unconnected socket is not told of ICMP errors: they are about one of the many that it
+ * talks to, and nothing says whom the next `receive` is about. Datagrams beyond the queue's 212,992
+ * bytes are dropped and counted.
+ */
 export class Datagrams implements DatagramConn {
   readonly addr: NetAddr;
   readonly #host: Host;
@@ -25,7 +35,8 @@ export class Datagrams implements DatagramConn {
 
   async receive(p?: Uint8Array): Promise<Received> {
     if (this.#closed) throw new BadResource("Socket has been closed");
-    const received = this.#shift() ??
+    // Whoever has waited longer comes first.
+    const received = (this.#waiting.length === 0 ? this.#shift() : undefined) ??
       await new Promise<Received>((resolve, reject) => void this.#waiting.push({ resolve, reject }));
     if (p === undefined) return received;
     const count = Math.min(p.byteLength, received[0].byteLength); // the rest is cut, as everywhere
@@ -33,28 +44,40 @@ export class Datagrams implements DatagramConn {
     return [p.subarray(0, count) as Uint8Array<ArrayBuffer>, received[1]];
   }
 
-  send(p: Uint8Array, addr: NetAddr): Promise<number> {
-    return new Promise((resolve) => {
-      if (this.#closed) throw new BadResource("Socket has been closed");
-      const remote = parseIpv4(addr.hostname);
-      if (remote === undefined) throw new TypeError(`"${addr.hostname}" is not an IPv4 address`);
-      const { stack, clock } = this.#host;
-      const source = this.#socket.address || stack.output.sourceTowards(remote);
-      if (source === undefined) throw new HostUnreachable(`Cannot send to ${addr.hostname}: no route`);
-      const room = stack.output.mtuTowards(remote) - 28;
-      if (p.byteLength > room) {
-        throw new RangeError(
-          `Cannot send ${p.byteLength} bytes to ${addr.hostname}: a datagram there holds ${room}`,
-        );
-      }
-      stack.udp.send(source, this.#socket.port, remote, addr.port, p, clock.nowMs());
-      this.#host.kick();
-      resolve(p.byteLength);
-    });
+  /** Sends one datagram; what is lost on the way is lost, as UDP is. */
+  // deno-lint-ignore require-await -- errors are rejections, as Deno's are
+  async send(p: Uint8Array, addr: NetAddr): Promise<number> {
+    if (this.#closed) throw new BadResource("Socket has been closed");
+    const remote = parseIpv4(addr.hostname);
+    if (remote === undefined) throw new TypeError(`"${addr.hostname}" is not an IPv4 address`);
+    checkPort(addr.port, 1);
+    const { stack, clock } = this.#host;
+    const source = this.#socket.address || stack.output.sourceTowards(remote);
+    if (source === undefined) throw new NetworkUnreachable(`Cannot send to ${addr.hostname}: no route`);
+    const room = stack.output.mtuTowards(remote) - HEADER_BYTES;
+    if (p.byteLength > room) {
+      throw new RangeError(
+        `Cannot send ${p.byteLength} bytes to ${addr.hostname}: a datagram there holds ${room}`,
+      );
+    }
+    stack.udp.send(source, this.#socket.port, remote, addr.port, p, clock.nowMs());
+    this.#host.kick();
+    return p.byteLength;
+  }
+
+  joinMulticastV4(_address: string, _networkInterface: string): Promise<MulticastV4Membership> {
+    return Promise.reject(new NotSupported("Cannot join a group: multicast is not implemented"));
+  }
+  joinMulticastV6(_address: string, _networkInterface: number): Promise<MulticastV6Membership> {
+    return Promise.reject(new NotSupported("Cannot join a group: IPv6 is not implemented"));
   }
 
   close(): void {
     if (this.#closed) throw new BadResource("Bad resource ID");
+    this.hostClosed();
+  }
+
+  hostClosed(): void {
     this.#closed = true;
     this.#unbind();
     for (const { reject } of this.#waiting.splice(0)) reject(new Interrupted("operation canceled"));

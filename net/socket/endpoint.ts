@@ -1,4 +1,5 @@
 import {
+  canWrite,
   tcpAbort,
   tcpClose,
   tcpReceive,
@@ -7,8 +8,7 @@ import {
   tcpSetNoDelay,
   tcpShutdown,
 } from "../tcp/user.ts";
-import { canWrite } from "../tcp/user.ts";
-import { type Tcb, TcpError, TcpEvent } from "../tcp/tcb.ts";
+import { type Tcb, TcpError, TcpEvent, TcpState } from "../tcp/tcb.ts";
 import { formatIpv4 } from "../wire/address.ts";
 import { BadResource, BrokenPipe, connectionError, Interrupted } from "./errors.ts";
 import type { Host } from "./host.ts";
@@ -20,6 +20,8 @@ type Waiter = { resolve: () => void; reject: (error: Error) => void };
 /**
  * One connection as the application holds it, whatever API it likes: reads and writes that wait, the
  * connection's sleep hidden behind them. While it sleeps this object is all that is left of it.
+ *
+ * Calls take effect at once where they can: `write` then `close` without an `await` sends both.
  */
 export class Endpoint implements Owner {
   readonly localAddr: NetAddr;
@@ -27,17 +29,23 @@ export class Endpoint implements Owner {
   readonly #host: Host;
   #tcb: Tcb | undefined;
   #record: number;
-  #closed = false; // by the application
+  #closed = false; // by the application, or with its host
   #error: TcpError | undefined; // why the connection ended, once it has
   #leftover: Uint8Array | undefined; // unread when the connection ended in peace
+  /** What the connection took to sleep: unread data, the peer's FIN, data of ours not yet acknowledged. */
+  #asleepUnread = false;
+  #asleepEnd = false;
+  #asleepUnsent = false;
   #readers: Waiter[] = [];
   #writers: Waiter[] = [];
   #drainers: Waiter[] = [];
   #sleepers: Waiter[] = [];
+  /** What to do as soon as it is awake: options and the close of a sleeping connection. */
+  #errands: ((tcb: Tcb) => void)[] = [];
   #opened: ((error: TcpError | undefined) => void) | undefined;
   /** Called when there may be something to read: data, the end, or an error. */
   onReadable: (() => void) | undefined;
-  /** Called when the connection has ended. */
+  /** Called when the connection has ended by itself, not by `close`. */
   onClosed: ((error: Error | undefined) => void) | undefined;
 
   constructor(host: Host, tcb: Tcb) {
@@ -62,7 +70,7 @@ export class Endpoint implements Owner {
     return this.#tcb?.attachment;
   }
   set attachment(value: unknown) {
-    if (this.#tcb === undefined) {
+    if (this.#tcb === undefined || this.#tcb.saving) {
       throw new BadResource("An attachment can only be set while the connection is awake");
     }
     this.#tcb.attachment = value;
@@ -83,14 +91,19 @@ export class Endpoint implements Owner {
     }
   }
 
-  /** Reads without waiting: the count, `null` at the end, `undefined` when there is nothing yet. */
+  /**
+   * Reads without waiting: the count, `null` at the end, `undefined` when there is nothing yet.
+   * @throws {ConnectionReset} {TimedOut} and the like when the connection has ended badly.
+   */
   tryRead(p: Uint8Array): number | null | undefined {
     const tcb = this.#tcb;
     if (tcb === undefined) {
       if (this.#leftover !== undefined) return this.#readLeftover(p);
       if (this.#error === TcpError.none) return null;
       if (this.#error !== undefined) throw connectionError(this.#error, "Cannot read");
-      return undefined; // asleep: there was nothing to read, or it could not have gone to sleep
+      if (this.#asleepUnread) this.#wake();
+      else if (this.#asleepEnd) return null;
+      return undefined;
     }
     if (tcb.saving && tcb.receiveQueue.length > 0) {
       this.#wake();
@@ -106,8 +119,7 @@ export class Endpoint implements Owner {
 
   async write(p: Uint8Array): Promise<number> {
     for (;;) {
-      this.#checkOpen();
-      const tcb = await this.#awake();
+      const tcb = this.#ready() ?? await this.#awake();
       if (tcb === undefined || !canWrite(tcb)) throw this.#writeError();
       if (p.byteLength === 0) return 0;
       const count = tcpSend(this.#host.stack.tcp, tcb, p, 0, p.byteLength);
@@ -124,18 +136,30 @@ export class Endpoint implements Owner {
 
   /** Sends FIN behind what was written. */
   async closeWrite(): Promise<void> {
-    this.#checkOpen();
-    const tcb = await this.#awake();
+    const tcb = this.#ready() ?? await this.#awake();
     if (tcb === undefined) return;
     tcpShutdown(this.#host.stack.tcp, tcb);
     this.#host.kick();
   }
 
-  /** Resolves when the peer has acknowledged all that was written. */
+  /**
+   * Resolves when the peer has acknowledged all that was written.
+   * @throws {ConnectionReset} {TimedOut} and the like when it never will.
+   */
   async drained(): Promise<void> {
-    while (this.#tcb !== undefined && this.#tcb.sendQueue.length > 0) {
-      this.#tcb.wantsDrained = true;
-      await this.#wait(this.#drainers);
+    for (;;) {
+      this.#checkOpen();
+      const tcb = this.#tcb;
+      if (this.#error === TcpError.none) return;
+      if (this.#error !== undefined) throw connectionError(this.#error, "Cannot deliver what was written");
+      if (tcb === undefined) {
+        if (!this.#asleepUnsent) return;
+        await this.#wait(this.#sleepers);
+      } else {
+        if (tcb.state !== TcpState.closed && tcb.sendQueue.length === 0) return;
+        tcb.wantsDrained = true;
+        await this.#wait(this.#drainers);
+      }
     }
   }
 
@@ -165,11 +189,8 @@ export class Endpoint implements Owner {
   // Owner
 
   tcpEvents(tcb: Tcb, events: number): void {
+    if ((events & TcpEvent.established) !== 0) this.#tellOpened(undefined);
     if ((events & TcpEvent.closed) !== 0) return this.#ended(tcb);
-    if ((events & TcpEvent.established) !== 0 && this.#opened !== undefined) {
-      this.#opened(undefined);
-      this.#opened = undefined;
-    }
     if ((events & TcpEvent.readable) !== 0) {
       release(this.#readers);
       this.onReadable?.();
@@ -178,17 +199,30 @@ export class Endpoint implements Owner {
     if ((events & TcpEvent.drained) !== 0) release(this.#drainers);
   }
 
-  suspended(_tcb: Tcb, record: number): boolean {
+  suspended(tcb: Tcb, record: number): boolean {
     this.#tcb = undefined;
     this.#record = record;
+    this.#asleepUnread = tcb.receiveQueue.length > 0;
+    this.#asleepEnd = tcb.finReceived;
+    this.#asleepUnsent = tcb.sendQueue.length > 0;
     this.#sleepers.push(...this.#readers.splice(0)); // they wait for the same news
     return true;
   }
 
   restored(tcb: Tcb): void {
     this.#tcb = tcb;
-    release(this.#sleepers);
+    for (const errand of this.#errands.splice(0)) errand(tcb);
+    this.#releaseAll(); // each looks again at what it waits for
     this.onReadable?.();
+  }
+
+  hostClosed(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#rejectAll();
+    this.#errands.length = 0;
+    this.#tellOpened(TcpError.aborted);
+    this.onClosed?.(new Interrupted("The host has been closed"));
   }
 
   #ended(tcb: Tcb): void {
@@ -197,13 +231,18 @@ export class Endpoint implements Owner {
     if (tcb.error === TcpError.none && tcb.receiveQueue.length > 0) {
       this.#leftover = tcb.receiveQueue.toBytes();
     }
-    if (this.#opened !== undefined) {
-      this.#opened(tcb.error);
-      this.#opened = undefined;
-    }
-    for (const waiters of [this.#readers, this.#writers, this.#drainers, this.#sleepers]) release(waiters);
+    this.#errands.length = 0;
+    this.#tellOpened(tcb.error);
+    this.#releaseAll();
+    if (this.#closed) return;
     this.onReadable?.();
     this.onClosed?.(tcb.error === TcpError.none ? undefined : connectionError(tcb.error, "Connection lost"));
+  }
+
+  #tellOpened(error: TcpError | undefined): void {
+    const opened = this.#opened;
+    this.#opened = undefined;
+    opened?.(error);
   }
 
   #readLeftover(p: Uint8Array): number | null {
@@ -215,49 +254,50 @@ export class Endpoint implements Owner {
     return count;
   }
 
+  /** The TCB when it can be used at this very moment. */
+  #ready(): Tcb | undefined {
+    this.#checkOpen();
+    return this.#tcb?.saving ? undefined : this.#tcb;
+  }
+
   /** The TCB once nothing of its sleep is left, or `undefined` when the connection has ended. */
   async #awake(): Promise<Tcb | undefined> {
-    while (this.#error === undefined && (this.#tcb === undefined || this.#tcb.saving)) {
+    for (;;) {
+      const tcb = this.#ready();
+      if (tcb !== undefined || this.#error !== undefined) return tcb;
       this.#wake();
-      if (this.#tcb !== undefined) { // cancelling a save takes a turn
-        await undefined;
-        this.#host.turn();
-        if (!this.#tcb?.saving) break;
-      }
       await this.#wait(this.#sleepers);
     }
-    return this.#tcb;
   }
 
   #wake(): void {
-    this.#host.stack.wake(this.#record, this.#host.clock.nowMs());
-    this.#host.kick();
+    this.#host.wake(this.#record);
   }
 
   #option(apply: (tcb: Tcb) => void): void {
-    this.#checkOpen();
-    if (this.#tcb !== undefined && !this.#tcb.saving) apply(this.#tcb);
-    else void this.#awake().then((tcb) => tcb && apply(tcb));
+    const tcb = this.#ready();
+    if (tcb !== undefined) apply(tcb);
+    else if (this.#error === undefined) this.#whenAwake(apply);
     this.#host.kick();
   }
 
+  #whenAwake(errand: (tcb: Tcb) => void): void {
+    this.#errands.push(errand);
+    this.#wake();
+  }
+
   #letGo(end: (tcb: Tcb) => void): void {
+    const tcb = this.#ready();
     this.#closed = true;
-    const interrupted = new Interrupted("operation canceled");
-    for (const waiters of [this.#readers, this.#writers, this.#drainers]) {
-      for (const waiter of waiters.splice(0)) waiter.reject(interrupted);
-    }
-    const sleepers = this.#sleepers.splice(0);
-    for (const waiter of sleepers) waiter.reject(interrupted);
-    const finish = (tcb: Tcb | undefined): void => {
-      if (tcb === undefined) return;
-      end(tcb);
-      if (tcb.record >= 0) this.#host.setOwner(tcb, undefined);
+    this.#rejectAll();
+    const finish = (awake: Tcb): void => {
+      end(awake);
+      if (awake.record >= 0) this.#host.setOwner(awake, undefined);
       this.#tcb = undefined;
       this.#host.kick();
     };
-    if (this.#tcb !== undefined && !this.#tcb.saving) finish(this.#tcb);
-    else void this.#awake().then(finish);
+    if (tcb !== undefined) finish(tcb);
+    else if (this.#error === undefined) this.#whenAwake(finish);
   }
 
   #checkOpen(): void {
@@ -265,14 +305,25 @@ export class Endpoint implements Owner {
   }
 
   #writeError(): Error {
-    if (this.#error === undefined || this.#error === TcpError.none) {
-      return new BrokenPipe("Broken pipe (os error 32)");
-    }
-    return connectionError(this.#error, "Cannot write");
+    const error = this.#error ?? (this.#tcb?.state === TcpState.closed ? this.#tcb.error : TcpError.none);
+    if (error === TcpError.none) return new BrokenPipe("Broken pipe (os error 32)");
+    return connectionError(error, "Cannot write");
   }
 
   #wait(waiters: Waiter[]): Promise<void> {
     return new Promise((resolve, reject) => void waiters.push({ resolve, reject }));
+  }
+
+  #releaseAll(): void {
+    for (const waiters of [this.#readers, this.#writers, this.#drainers, this.#sleepers]) {
+      for (const waiter of waiters.splice(0)) waiter.resolve();
+    }
+  }
+
+  #rejectAll(): void {
+    for (const waiters of [this.#readers, this.#writers, this.#drainers, this.#sleepers]) {
+      for (const waiter of waiters.splice(0)) waiter.reject(new Interrupted("operation canceled"));
+    }
   }
 }
 

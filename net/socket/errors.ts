@@ -4,7 +4,7 @@ import { TcpError } from "../tcp/tcb.ts";
  * The error classes of `Deno.errors` that networking throws. On Deno they are those very classes, so
  * that `instanceof` works in code written for Deno; elsewhere they are classes of the same names.
  */
-type ErrorClass = new (message: string) => Error;
+export type ErrorClass = new (message: string) => Error;
 
 const native = (globalThis as { Deno?: { errors?: Record<string, ErrorClass> } }).Deno?.errors;
 
@@ -24,8 +24,11 @@ export const ConnectionAborted: ErrorClass = errorClass("ConnectionAborted");
 export const ConnectionRefused: ErrorClass = errorClass("ConnectionRefused");
 export const ConnectionReset: ErrorClass = errorClass("ConnectionReset");
 export const Interrupted: ErrorClass = errorClass("Interrupted");
+export const NetworkUnreachable: ErrorClass = errorClass("NetworkUnreachable");
+export const NotSupported: ErrorClass = errorClass("NotSupported");
 export const TimedOut: ErrorClass = errorClass("TimedOut");
-export const HostUnreachable: ErrorClass = native?.["HostUnreachable"] ?? errorClass("HostUnreachable");
+/** The one that Deno has no class for: there is a route, and nobody answers on it. */
+export const HostUnreachable: ErrorClass = errorClass("HostUnreachable");
 
 /** What an application is told about a connection that ended with `error`. */
 export function connectionError(error: TcpError, what: string): Error {
@@ -35,7 +38,7 @@ export function connectionError(error: TcpError, what: string): Error {
     case TcpError.timedOut:
       return new TimedOut(`${what}: the peer has not answered for too long`);
     case TcpError.unreachable:
-      return new HostUnreachable(`${what}: no route to the peer`);
+      return new HostUnreachable(`${what}: the peer cannot be reached`);
     case TcpError.aborted:
       return new ConnectionAborted(`${what}: aborted`);
     default:

@@ -13,12 +13,17 @@ import {
   tcpShutdown,
 } from "../tcp/user.ts";
 import { formatIpv4 } from "../wire/address.ts";
-import { BrokenPipe, connectionError } from "./errors.ts";
+import { BrokenPipe, ConnectionAborted, connectionError } from "./errors.ts";
 import type { Host } from "./host.ts";
 import type { Acceptor, Owner } from "./owner.ts";
 import type { NetAddr } from "./types.ts";
 
-/** What a server of handlers does with its connections. All are optional but `data`. */
+/**
+ * What a server of handlers does with its connections. All are optional but `data`.
+ *
+ * A handler that throws has a bug: its connection is aborted, the error is thrown again where nothing
+ * catches it, and the other connections go on if the program does.
+ */
 export interface Handlers {
   /** A new connection. */
   open?(connection: Connection): void;
@@ -28,7 +33,7 @@ export interface Handlers {
   end?(connection: Connection): void;
   /** All that was written has been acknowledged, after `write` returned false. */
   drain?(connection: Connection): void;
-  /** The connection is over; `error` says why when it did not end in peace. */
+  /** The connection is over in both directions; `error` says why when it did not end in peace. Called once. */
   close?(connection: Connection, error: Error | undefined): void;
 }
 
@@ -75,7 +80,8 @@ export class Connection {
   /**
    * Takes all of `bytes`, a copy.
    * @returns False when it is time to wait for `drain`.
-   * @throws {BrokenPipe} When the connection cannot send any more. {RangeError} Over 16 MiB unsent.
+   * @throws {BrokenPipe} When the connection cannot send any more, or sleeps: `server.send` wakes it.
+   * @throws {RangeError} When more than 16 MiB would be unsent.
    */
   write(bytes: Uint8Array): boolean {
     return this.#server.write(this.#tcb, bytes);
@@ -108,6 +114,14 @@ export class Connection {
   }
 }
 
+/** What waits for a connection to be awake. */
+interface Errands {
+  /** Records are used again: an errand must not reach the connection that comes after a lost one. */
+  readonly id: string;
+  readonly actions: ((connection: Connection) => void)[];
+  bytes: number;
+}
+
 /**
  * A listener whose connections are served by handlers. A sleeping one costs a map slot and an image;
  * `send` and `closeConnection` reach it by its id all the same.
@@ -118,8 +132,7 @@ export class HandlerServer implements Acceptor, Owner {
   readonly #entry: ListenEntry;
   readonly #handlers: Handlers;
   readonly #awake = new Map<Tcb, Connection>();
-  /** What to do with sleeping connections as soon as they are awake. */
-  readonly #pending = new Map<number, ((connection: Connection) => void)[]>();
+  readonly #errands = new Map<number, Errands>(); // by record
   readonly #chunk = new Uint8Array(CHUNK_BYTES);
   #closed = false;
 
@@ -141,11 +154,23 @@ export class HandlerServer implements Acceptor, Owner {
   }
 
   /**
-   * Writes to a connection by id, waking it when it sleeps.
+   * Writes a copy of `bytes` to a connection by id, waking it when it sleeps.
    * @returns False when there is no such connection.
+   * @throws {TypeError} When `id` is not one. {BrokenPipe} {RangeError} As `Connection.write`.
    */
   send(id: string, bytes: Uint8Array): boolean {
-    return this.with(id, (connection) => void connection.write(bytes));
+    const record = this.#recordOf(id);
+    if (record < 0) return false;
+    const tcb = this.#usable(record);
+    if (tcb !== undefined) {
+      if (!this.#awake.has(tcb) || tcb.orphan) return false;
+      this.write(tcb, bytes);
+      return true;
+    }
+    this.#checkRoom((this.#errands.get(record)?.bytes ?? 0) + bytes.length);
+    const copy = bytes.slice(); // a handler's bytes are gone when it returns
+    this.#defer(record, id, (connection) => void connection.write(copy)).bytes += copy.length;
+    return true;
   }
 
   /** Closes a connection by id. */
@@ -156,32 +181,27 @@ export class HandlerServer implements Acceptor, Owner {
   /**
    * Calls `action` with the connection, at once when it is awake, else as soon as it is.
    * @returns False when there is no such connection.
+   * @throws {TypeError} When `id` is not one.
    */
   with(id: string, action: (connection: Connection) => void): boolean {
-    const { stack } = this.#host;
-    const record = this.#host.recordOf(id);
+    const record = this.#recordOf(id);
     if (record < 0) return false;
-    if (stack.connections.state(record) === RecordState.awake) {
-      const tcb = stack.tcp.tcbAt(stack.connections.get(record, Field.slot));
-      if (!tcb.saving) {
-        const connection = this.#awake.get(tcb);
-        if (connection !== undefined) action(connection);
-        return connection !== undefined;
-      }
+    const tcb = this.#usable(record);
+    if (tcb === undefined) {
+      this.#defer(record, id, action);
+      return true;
     }
-    const waiting = this.#pending.get(record);
-    if (waiting !== undefined) waiting.push(action);
-    else this.#pending.set(record, [action]);
-    stack.wake(record, this.#host.clock.nowMs());
-    this.#host.kick();
+    const connection = this.#awake.get(tcb);
+    if (connection === undefined || tcb.orphan) return false;
+    action(connection);
     return true;
   }
 
-  /** Takes no new connections. Those that there are live on. */
+  /** Takes no new connections. Those that there are live on, and sleeping ones come back to these handlers. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#host.removeListener(this.#entry);
+    this.#host.removeListener(this.#entry, this);
   }
 
   [Symbol.dispose](): void {
@@ -195,20 +215,11 @@ export class HandlerServer implements Acceptor, Owner {
   }
 
   write(tcb: Tcb, bytes: Uint8Array): boolean {
-    if (tcb.state === TcpState.closed || tcb.record < 0) {
-      throw new BrokenPipe("Cannot write: the connection is gone");
-    }
-    if (tcb.saving) {
-      const copy = bytes.slice();
-      this.with(this.#awake.get(tcb)!.id, (connection) => void connection.write(copy));
-      return true;
-    }
+    if (tcb.state === TcpState.closed) throw new BrokenPipe("Cannot write: the connection is gone");
+    if (tcb.record < 0) throw new BrokenPipe("Cannot write: the connection sleeps and this object is stale");
+    if (tcb.saving) return this.send(this.#awake.get(tcb)!.id, bytes);
     if (!canWrite(tcb)) throw new BrokenPipe("Cannot write: the connection has been closed for writing");
-    if (tcb.sendQueue.length + bytes.length > WRITE_BYTES_MAX) {
-      throw new RangeError(
-        `Cannot write: over ${WRITE_BYTES_MAX} bytes would wait for a peer that does not read`,
-      );
-    }
+    this.#checkRoom(tcb.sendQueue.length + bytes.length);
     const limit = tcb.sendBufferBytes;
     tcb.sendBufferBytes = WRITE_BYTES_MAX;
     tcpSend(this.tcp, tcb, bytes, 0, bytes.length);
@@ -221,23 +232,47 @@ export class HandlerServer implements Acceptor, Owner {
 
   act(tcb: Tcb, action: (tcb: Tcb, nowMs: number) => void): void {
     if (tcb.state === TcpState.closed || tcb.record < 0) return;
-    if (tcb.saving) this.with(this.#awake.get(tcb)!.id, () => action(tcb, this.#host.clock.nowMs()));
-    else action(tcb, this.#host.clock.nowMs());
-    this.#host.kick();
+    if (tcb.saving) {
+      this.#defer(tcb.record, this.#awake.get(tcb)!.id, () => action(tcb, this.#host.clock.nowMs()));
+    } else {
+      action(tcb, this.#host.clock.nowMs());
+      this.#host.kick();
+    }
   }
 
   // Acceptor
 
   accepted(tcb: Tcb): void {
     const connection = this.#adopt(tcb);
-    this.#handlers.open?.(connection);
+    try {
+      this.#handlers.open?.(connection);
+    } catch (error) {
+      this.#failed(tcb, error);
+    }
   }
 
   // Acceptor and Owner
 
   restored(tcb: Tcb): void {
-    this.#adopt(tcb);
-    this.#runPending(tcb);
+    const connection = this.#awake.get(tcb) ?? this.#adopt(tcb);
+    if (tcb.saving) return this.#host.wake(tcb.record); // adopted in mid-sleep: from the beginning, please
+    try {
+      this.#runErrands(tcb, connection);
+      if (tcb.receiveQueue.length > 0) this.#deliver(tcb, connection); // nobody owned it when that came
+    } catch (error) {
+      this.#failed(tcb, error);
+    }
+  }
+
+  hostClosed(): void {
+    this.#closed = true;
+    this.#errands.clear();
+    const connections = [...this.#awake];
+    this.#awake.clear();
+    for (const [tcb, connection] of connections) {
+      if (tcb.saving) continue; // not over: it sleeps
+      this.#tellClosed(tcb, connection, new ConnectionAborted("The host has been closed"));
+    }
   }
 
   // Owner
@@ -245,20 +280,58 @@ export class HandlerServer implements Acceptor, Owner {
   tcpEvents(tcb: Tcb, events: number): void {
     const connection = this.#awake.get(tcb);
     if (connection === undefined) return;
-    if (this.#pending.size > 0) this.#runPending(tcb);
-    if ((events & (TcpEvent.readable | TcpEvent.closed)) !== 0) this.#deliver(tcb, connection);
-    if ((events & TcpEvent.drained) !== 0) this.#handlers.drain?.(connection);
-    if ((events & TcpEvent.closed) === 0) return;
+    try {
+      if ((events & (TcpEvent.readable | TcpEvent.closed)) !== 0) this.#deliver(tcb, connection);
+      if ((events & TcpEvent.drained) !== 0 && !tcb.orphan) this.#handlers.drain?.(connection);
+    } catch (error) {
+      this.#failed(tcb, error);
+    }
+    if ((events & TcpEvent.closed) === 0 && tcb.state !== TcpState.timeWait) return;
+    // TIME-WAIT is TCP's affair: both directions are over.
     this.#awake.delete(tcb);
+    if (tcb.record >= 0) this.#host.setOwner(tcb, undefined);
     const error = tcb.error === TcpError.none || tcb.orphan
       ? undefined
       : connectionError(tcb.error, "Connection lost");
-    this.#handlers.close?.(connection, error);
+    this.#tellClosed(tcb, connection, error);
   }
 
   suspended(tcb: Tcb): boolean {
     this.#awake.delete(tcb);
     return false;
+  }
+
+  #recordOf(id: string): number {
+    const record = this.#host.recordOf(id);
+    if (record < 0) return -1;
+    const localPort = this.#host.stack.connections.get(record, Field.ports) >>> 16;
+    return localPort === this.#entry.port ? record : -1;
+  }
+
+  /** The TCB of `record` when it can be used at this very moment. */
+  #usable(record: number): Tcb | undefined {
+    const { connections, tcp } = this.#host.stack;
+    if (connections.state(record) !== RecordState.awake) return undefined;
+    const tcb = tcp.tcbAt(connections.get(record, Field.slot));
+    return tcb.saving ? undefined : tcb;
+  }
+
+  #defer(record: number, id: string, action: (connection: Connection) => void): Errands {
+    let errands = this.#errands.get(record);
+    if (errands === undefined || errands.id !== id) {
+      errands = { id, actions: [], bytes: 0 };
+      this.#errands.set(record, errands);
+    }
+    errands.actions.push(action);
+    this.#host.wake(record);
+    return errands;
+  }
+
+  #checkRoom(bytes: number): void {
+    if (bytes <= WRITE_BYTES_MAX) return;
+    throw new RangeError(
+      `Cannot write: over ${WRITE_BYTES_MAX} bytes would wait for a peer that does not read`,
+    );
   }
 
   #adopt(tcb: Tcb): Connection {
@@ -268,18 +341,35 @@ export class HandlerServer implements Acceptor, Owner {
     return connection;
   }
 
-  #runPending(tcb: Tcb): void {
-    const actions = this.#pending.get(tcb.record);
-    if (actions === undefined || tcb.saving) return;
-    this.#pending.delete(tcb.record);
-    const connection = this.#awake.get(tcb)!;
-    for (const action of actions) {
-      if (canWrite(tcb)) action(connection);
+  #runErrands(tcb: Tcb, connection: Connection): void {
+    const errands = this.#errands.get(tcb.record);
+    if (errands === undefined) return;
+    this.#errands.delete(tcb.record);
+    if (errands.id !== connection.id) return; // that one was lost in its sleep
+    for (const action of errands.actions) {
+      if (tcb.state !== TcpState.closed && !tcb.orphan) action(connection);
     }
   }
 
+  #tellClosed(tcb: Tcb, connection: Connection, error: Error | undefined): void {
+    try {
+      this.#handlers.close?.(connection, error);
+    } catch (mistake) {
+      this.#failed(tcb, mistake);
+    }
+  }
+
+  /** A handler's mistake ends its own connection, not the turn that serves all of them. */
+  #failed(tcb: Tcb, error: unknown): void {
+    if (tcb.record >= 0 && !tcb.saving) tcpAbort(this.tcp, tcb, this.#host.clock.nowMs());
+    queueMicrotask(() => {
+      throw error;
+    });
+  }
+
   #deliver(tcb: Tcb, connection: Connection): void {
-    while (tcb.receiveQueue.length > 0 && !tcb.orphan) {
+    // After its own `close` or `abort` a handler hears no more data.
+    while (tcb.receiveQueue.length > 0 && !tcb.orphan && tcb.error !== TcpError.aborted) {
       const count = Math.min(tcb.receiveQueue.length, CHUNK_BYTES);
       if (tcb.state === TcpState.closed) {
         tcb.receiveQueue.copyTo(0, count, this.#chunk, 0);

@@ -11,15 +11,23 @@ import type { Link } from "../link/link.ts";
 import { Stack } from "../stack.ts";
 import type { TcpConfig } from "../tcp/config.ts";
 import type { TcpListener as ListenEntry } from "../tcp/listeners.ts";
-import { type Tcb, TcpEvent } from "../tcp/tcb.ts";
-import { tcpConnect } from "../tcp/user.ts";
+import { type Tcb, TcpEvent, TcpState } from "../tcp/tcb.ts";
+import { tcpAbort, tcpConnect } from "../tcp/user.ts";
 import type { UdpSocket } from "../udp/udp.ts";
-import { formatIpv4, parseIpv4 } from "../wire/address.ts";
+import { formatIpv4 } from "../wire/address.ts";
 import { formatMac, parseMac } from "../wire/mac.ts";
+import { addressOf, checkPort } from "./address.ts";
 import { TcpConnection } from "./conn.ts";
 import { Datagrams } from "./datagram.ts";
 import { Endpoint } from "./endpoint.ts";
-import { AddrInUse, AddrNotAvailable, connectionError, HostUnreachable } from "./errors.ts";
+import {
+  AddrInUse,
+  AddrNotAvailable,
+  BadResource,
+  connectionError,
+  Interrupted,
+  NetworkUnreachable,
+} from "./errors.ts";
 import { type Handlers, HandlerServer } from "./handlers.ts";
 import { ConnListener } from "./listener.ts";
 import type { Acceptor, Owner } from "./owner.ts";
@@ -61,9 +69,11 @@ export class Host {
   readonly clock: Clock;
   readonly #links: Link[] = [];
   readonly #acceptors = new Map<number, Acceptor>();
+  readonly #retired = new Map<string, Acceptor>(); // by address and port: servers that take nothing new
   readonly #owners: (Owner | undefined)[] = []; // by TCB slot
   readonly #sleeping = new Map<number, Owner>(); // by record: those who wait for their connection
   readonly #datagrams = new Map<UdpSocket, Datagrams>();
+  readonly #callingOff = new Set<Tcb>(); // asked for while their images were being written
   #alarm: Alarm | undefined;
   #alarmAtMs = Infinity;
   #turnQueued = false;
@@ -116,7 +126,7 @@ export class Host {
   listen(options: ListenOptions & { transport?: "tcp" } = {}): TcpListener {
     const entry = this.addListener(options);
     const listener = new ConnListener(this, entry);
-    this.#acceptors.set(entry.id, listener);
+    this.#install(entry, listener);
     return listener;
   }
 
@@ -128,13 +138,13 @@ export class Host {
   serve(handlers: Handlers & ListenOptions): HandlerServer {
     const entry = this.addListener(handlers);
     const server = new HandlerServer(this, entry, handlers);
-    this.#acceptors.set(entry.id, server);
+    this.#install(entry, server);
     return server;
   }
 
   /**
    * Connects like `Deno.connect`.
-   * @throws {ConnectionRefused} {TimedOut} {HostUnreachable} {AddrNotAvailable} {TypeError}, or the signal's reason.
+   * @throws {ConnectionRefused} {TimedOut} {NetworkUnreachable} {AddrNotAvailable} {TypeError}, or the signal's reason.
    */
   async connect(options: ConnectOptions): Promise<TcpConn> {
     return new TcpConnection(await this.open(options));
@@ -147,10 +157,11 @@ export class Host {
     checkPort(port, 1);
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted();
+      this.#checkOpen();
       const nowMs = this.clock.nowMs();
       const local = this.stack.output.sourceTowards(remote);
       const what = `Cannot connect to ${formatIpv4(remote)}:${port}`;
-      if (local === undefined || local === 0) throw new HostUnreachable(`${what}: no route`);
+      if (local === undefined || local === 0) throw new NetworkUnreachable(`${what}: no route`);
       const tcb = this.#connectFromFreePort(local, remote, port, nowMs);
       if (tcb === undefined) throw new AddrNotAvailable(`${what}: no free port or no room for a connection`);
       const endpoint = new Endpoint(this, tcb);
@@ -159,7 +170,8 @@ export class Host {
       endpoint.onOpen((error) => {
         signal?.removeEventListener("abort", aborted);
         if (error === undefined) resolve(endpoint);
-        else reject(signal?.aborted ? signal.reason : connectionError(error, what));
+        else if (signal?.aborted) reject(signal.reason);
+        else reject(this.#closed ? new Interrupted("operation canceled") : connectionError(error, what));
       });
       this.setOwner(tcb, endpoint);
       this.kick();
@@ -171,6 +183,7 @@ export class Host {
    * @throws {AddrInUse} {AddrNotAvailable} {TypeError}
    */
   listenDatagram(options: { port?: number; hostname?: string; transport?: "udp" } = {}): DatagramConn {
+    this.#checkOpen();
     const { address, port } = this.#localAddress(options);
     const bind = (candidate: number): UdpSocket | undefined => this.stack.udp.bind(address, candidate);
     const socket = port === 0 ? this.#firstFree(bind) : bind(port);
@@ -207,12 +220,30 @@ export class Host {
     );
   }
 
-  /** Stops everything at once: connections are aborted unless they sleep, links are closed. */
+  /**
+   * Stops everything at once. Connections get RST unless they sleep or are about to; whoever waits for
+   * one is told `Interrupted`, whoever waits to accept one `BadResource`; links are closed.
+   */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
     this.#alarm?.cancel();
+    const { stack } = this;
+    for (const tcb of stack.tcp.tcbs()) {
+      if (!tcb.saving) tcpAbort(stack.tcp, tcb, this.clock.nowMs());
+    }
+    stack.output.flush();
     for (const link of this.#links) link.close();
+    const holders = [
+      this.#acceptors.values(),
+      this.#retired.values(),
+      this.#owners,
+      this.#sleeping.values(),
+      this.#datagrams.values(),
+    ];
+    for (const some of holders) {
+      for (const each of [...some]) each?.hostClosed();
+    }
   }
 
   get closed(): boolean {
@@ -242,10 +273,11 @@ export class Host {
     this.#inTurn = true;
     let deadlineMs: number;
     try {
-      deadlineMs = this.stack.poll(this.clock.nowMs());
+      do deadlineMs = this.stack.poll(this.clock.nowMs()); while (this.#tellCalledOff());
     } finally {
       this.#inTurn = false;
     }
+    if (this.#closed) return; // by somebody who was told something in this turn
     // An alarm that rings too early costs one empty turn; moving it at every turn costs more.
     if (deadlineMs >= this.#alarmAtMs) return;
     this.#alarm?.cancel();
@@ -256,17 +288,29 @@ export class Host {
     });
   }
 
+  /**
+   * Asks for a connection that sleeps, or whose image is being written, to be awake. Its owner hears of
+   * it by `restored`.
+   */
+  wake(record: number): void {
+    if (this.#closed) return;
+    const { connections, tcp } = this.stack;
+    const tcb = tcp.tcbIn(connections.get(record, Field.slot));
+    if (tcb?.record === record) { // asleep, the slot is a location and nobody's TCB has this record
+      if (!tcb.saving) return;
+      this.#callingOff.add(tcb);
+    }
+    this.stack.wake(record, this.clock.nowMs());
+    this.kick();
+  }
+
   setOwner(tcb: Tcb, owner: Owner | undefined): void {
     this.#owners[tcb.slot] = owner;
   }
 
-  /** A sleeping connection's owner lets go of it. */
-  disown(record: number): void {
-    this.#sleeping.delete(record);
-  }
-
   /** Enters a listener. */
   addListener(options: ListenOptions): ListenEntry {
+    this.#checkOpen();
     const { address, port } = this.#localAddress(options);
     const backlog = options.tcpBacklog ?? BACKLOG_DEFAULT;
     const add = (candidate: number): ListenEntry | undefined =>
@@ -276,9 +320,34 @@ export class Host {
     return entry;
   }
 
-  removeListener(entry: ListenEntry): void {
+  /** Removes a listener. `keeper` goes on serving its sleeping connections, until somebody else listens there. */
+  removeListener(entry: ListenEntry, keeper?: Acceptor): void {
     this.stack.tcp.listeners.remove(entry);
     this.#acceptors.delete(entry.id);
+    if (keeper !== undefined) this.#retired.set(placeOf(entry.address, entry.port), keeper);
+  }
+
+  #install(entry: ListenEntry, acceptor: Acceptor): void {
+    this.#acceptors.set(entry.id, acceptor);
+    this.#retired.delete(placeOf(entry.address, entry.port));
+    // Connections of an earlier process that woke before anybody listened. Not inside the caller's call.
+    if (this.stack.tcp.awake > 0) queueMicrotask(() => this.#offerUnowned(entry, acceptor));
+  }
+
+  #offerUnowned(entry: ListenEntry, acceptor: Acceptor): void {
+    if (this.#closed || this.#acceptors.get(entry.id) !== acceptor) return;
+    for (const tcb of this.stack.tcp.tcbs()) {
+      const unowned = this.#owners[tcb.slot] === undefined && tcb.listener < 0 && !tcb.orphan;
+      if (!unowned || tcb.localPort !== entry.port || tcb.state < TcpState.established) continue;
+      if (entry.address !== 0 && entry.address !== tcb.localAddress) continue;
+      tcb.listener = entry.id;
+      acceptor.restored(tcb);
+    }
+    this.kick();
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw new BadResource("Host has been closed");
   }
 
   #localAddress(options: { port?: number; hostname?: string }): { address: number; port: number } {
@@ -327,7 +396,9 @@ export class Host {
     if (owner !== undefined) owner.tcpEvents(tcb, events);
     else if ((events & TcpEvent.established) !== 0 && tcb.listener >= 0 && !tcb.orphan) {
       const acceptor = this.#acceptors.get(tcb.listener);
-      if (acceptor !== undefined) {
+      if (acceptor === undefined) {
+        tcpAbort(this.stack.tcp, tcb, this.clock.nowMs()); // the listener closed during the handshake
+      } else {
         acceptor.accepted(tcb);
         const more = events & ~TcpEvent.established;
         if (more !== 0) this.#owners[tcb.slot]?.tcpEvents(tcb, more);
@@ -350,20 +421,31 @@ export class Host {
       this.#owners[tcb.slot] = owner;
       owner.restored(tcb);
     } else if (!tcb.orphan) {
-      this.#acceptors.get(tcb.listener)?.restored(tcb);
+      this.#keeperOf(tcb)?.restored(tcb);
     }
+  }
+
+  #keeperOf(tcb: Tcb): Acceptor | undefined {
+    return this.#acceptors.get(tcb.listener) ?? this.#retired.get(placeOf(tcb.localAddress, tcb.localPort)) ??
+      this.#retired.get(placeOf(0, tcb.localPort));
+  }
+
+  /** Tells the owners whose connections stay awake after all. */
+  #tellCalledOff(): boolean {
+    let told = false;
+    for (const tcb of this.#callingOff) {
+      if (tcb.record >= 0 && tcb.saving) continue; // the store has refused for now: a later turn
+      this.#callingOff.delete(tcb);
+      if (tcb.record < 0) continue; // it has ended meanwhile, and its owner knows
+      this.#owners[tcb.slot]?.restored(tcb);
+      told = true;
+    }
+    return told;
   }
 }
 
-function addressOf(hostname: string): number {
-  const address = parseIpv4(hostname);
-  if (address !== undefined) return address;
-  throw new TypeError(`"${hostname}" is not an IPv4 address; names are not resolved yet`);
-}
-
-function checkPort(port: number, least: number): void {
-  if (Number.isInteger(port) && port >= least && port <= 65535) return;
-  throw new TypeError(`Port ${port} is not a whole number from ${least} to 65535`);
+function placeOf(address: number, port: number): string {
+  return `${address}:${port}`;
 }
 
 function stationAddress(text: string | undefined, entropy: Entropy): { hi: number; lo: number } {

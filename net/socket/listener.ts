@@ -47,7 +47,7 @@ export class ConnListener implements TcpListener, Acceptor {
     if (this.#closed) throw new BadResource("Bad resource ID");
     this.#closed = true;
     this.#host.removeListener(this.#entry);
-    for (const { reject } of this.#waiting.splice(0)) reject(new BadResource("Listener has been closed"));
+    this.#rejectWaiting();
     for (const endpoint of this.#ready.splice(0)) endpoint.abort(); // nobody will ever take them
   }
 
@@ -85,5 +85,16 @@ export class ConnListener implements TcpListener, Acceptor {
 
   restored(tcb: Tcb): void {
     this.accepted(tcb);
+  }
+
+  hostClosed(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#ready.length = 0; // the host has ended them
+    this.#rejectWaiting();
+  }
+
+  #rejectWaiting(): void {
+    for (const { reject } of this.#waiting.splice(0)) reject(new BadResource("Listener has been closed"));
   }
 }

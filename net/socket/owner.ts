@@ -9,8 +9,10 @@ export interface Owner {
    * @returns Whether this owner wants to be the owner again after the restore, at the price of staying in memory.
    */
   suspended(tcb: Tcb, record: number): boolean;
-  /** Awake again, with a new TCB. */
+  /** Awake again, with a new TCB, or with the old one when the sleep was called off by `Host.wake`. */
   restored(tcb: Tcb): void;
+  /** The host is being closed: whoever waits for something is told so. No call of the host works any more. */
+  hostClosed(): void;
 }
 
 /** Whoever listens: makes owners for connections that have none. */
@@ -19,4 +21,6 @@ export interface Acceptor {
   accepted(tcb: Tcb): void;
   /** A connection of an earlier process, or of an owner that let go, is awake. */
   restored(tcb: Tcb): void;
+  /** As `Owner.hostClosed`. */
+  hostClosed(): void;
 }

@@ -40,8 +40,25 @@ export interface TcpListener extends AsyncIterable<TcpConn>, Disposable {
   [Symbol.asyncIterator](): AsyncIterableIterator<TcpConn>;
 }
 
-/** The part of `Deno.DatagramConn` that needs no multicast. */
+/** `Deno.MulticastV4Membership`. */
+export interface MulticastV4Membership {
+  leave: () => Promise<void>;
+  setLoopback: (loopback: boolean) => Promise<void>;
+  setTTL: (ttl: number) => Promise<void>;
+}
+
+/** `Deno.MulticastV6Membership`. */
+export interface MulticastV6Membership {
+  leave: () => Promise<void>;
+  setLoopback: (loopback: boolean) => Promise<void>;
+}
+
+/** `Deno.DatagramConn`. */
 export interface DatagramConn extends AsyncIterable<[Uint8Array<ArrayBuffer>, NetAddr]> {
+  /** Rejects with `NotSupported` for now. */
+  joinMulticastV4(address: string, networkInterface: string): Promise<MulticastV4Membership>;
+  /** Rejects with `NotSupported` for now. */
+  joinMulticastV6(address: string, networkInterface: number): Promise<MulticastV6Membership>;
   receive(p?: Uint8Array): Promise<[Uint8Array<ArrayBuffer>, NetAddr]>;
   send(p: Uint8Array, addr: NetAddr): Promise<number>;
   close(): void;
@@ -56,6 +73,8 @@ export interface ListenOptions {
   hostname?: string;
   /** Connections that may wait to be accepted. */
   tcpBacklog?: number;
+  /** Taken for Deno's sake; a port of this host has one listener. */
+  reusePort?: boolean;
 }
 
 export interface ConnectOptions {
@@ -63,5 +82,9 @@ export interface ConnectOptions {
   /** An IPv4 address. */
   hostname?: string;
   transport?: "tcp";
+  /** Ends the attempt; `connect` then rejects with the signal's reason. */
   signal?: AbortSignal;
+  /** Taken for Deno's sake; there is one family yet. */
+  autoSelectFamily?: boolean;
+  autoSelectFamilyAttemptDelay?: number;
 }

@@ -10,7 +10,8 @@ type FrozenDeadline = number | null;
 /**
  * Everything that a TCB is, as a tuple of CBOR-ready values. Addresses and sequence numbers are
  * uint32, positions near another one are distances from it, deadlines are milliseconds after
- * `frozenAtMs` (epoch). The order is the `socket` image's version 1: append only.
+ * `frozenAtMs` (epoch). The order is the `socket` image's version 1: what every connection has, then
+ * what an idle one leaves at its default (`frozenTcbDefaults`), the likelier the earlier.
  */
 export type FrozenTcb = [
   frozenAtMs: number,
@@ -19,81 +20,142 @@ export type FrozenTcb = [
   localPort: number,
   remotePort: number,
   state: number,
-  softError: number,
   flags: number,
-  iss: number,
   sndUna: number,
-  sndNxtOffset: number,
-  sndMaxOffset: number,
+  issBehind: number,
   sndWnd: number,
-  sndWndMax: number,
-  sndWl1: number,
-  sndWl2: number,
+  sndWndMaxAbove: number,
+  sndWl1Behind: number,
+  sndWl2Behind: number,
   sndShift: number,
-  sndMss: number,
   peerMss: number,
-  irs: number,
+  sndMssBelow: number,
   rcvNxt: number,
+  irsBehind: number,
   rcvAdvOffset: number,
   rcvShift: number,
-  lastAckSentBehind: number,
-  finAheadOffset: number,
-  tsClock: number,
   tsOffset: number,
   tsRecent: number,
   tsRecentAgeMs: number,
   srttUs: number,
   rttvarUs: number,
   rtoMs: number,
-  backoff: number,
-  rttSeqOffset: number,
-  rttAgeMs: number,
   cwnd: number,
-  ssthresh: number,
-  cwndBytesAcked: number,
-  dupAcks: number,
-  recovery: number,
-  recoverOffset: number,
-  retransmitIn: FrozenDeadline,
-  persistIn: FrozenDeadline,
-  delayedAckIn: FrozenDeadline,
-  keepAliveIn: FrozenDeadline,
-  expireIn: FrozenDeadline,
-  retransmits: number,
-  persists: number,
-  probesUnanswered: number,
-  keepAlives: number,
-  stuckForMs: number,
-  segmentsUnacked: number,
   quickAcks: number,
+  idleMs: number,
+  bytesIn: number,
+  bytesOut: number,
+  ssthresh: number,
+  segmentsUnacked: number,
+  cwndBytesAcked: number,
+  recoverAfterIss: number,
+  retransmittedSegments: number,
+  keepAliveIn: FrozenDeadline,
+  keepAlives: number,
   keepAliveIdleMs: number,
   keepAliveIntervalMs: number,
   keepAliveProbes: number,
   userTimeoutMs: number,
-  typeOfService: number,
-  timeToLive: number,
   sendBufferBytes: number,
   receiveBufferBytes: number,
-  idleMs: number,
-  bytesIn: number,
-  bytesOut: number,
-  retransmittedSegments: number,
+  typeOfService: number,
+  timeToLive: number,
+  softError: number,
+  delayedAckIn: FrozenDeadline,
+  lastAckSentBehind: number,
+  sndNxtOffset: number,
+  sndMaxOffset: number,
+  retransmitIn: FrozenDeadline,
+  retransmits: number,
+  stuckForMs: number,
+  backoff: number,
+  dupAcks: number,
+  recovery: number,
+  rttSeqOffset: number,
+  rttAgeMs: number,
+  persistIn: FrozenDeadline,
+  persists: number,
+  probesUnanswered: number,
+  expireIn: FrozenDeadline,
+  finAheadOffset: number,
   sendQueue: Uint8Array,
   receiveQueue: Uint8Array,
   ahead: [offset: number, bytes: Uint8Array][],
 ];
 
-/** The tuple's places by name, for whoever prints an image. */
-export const frozenTcbFields: readonly string[] = [
-  "frozenAtMs localAddress remoteAddress localPort remotePort state softError flags iss sndUna",
-  "sndNxtOffset sndMaxOffset sndWnd sndWndMax sndWl1 sndWl2 sndShift sndMss peerMss irs rcvNxt",
-  "rcvAdvOffset rcvShift lastAckSentBehind finAheadOffset tsClock tsOffset tsRecent tsRecentAgeMs",
-  "srttUs rttvarUs rtoMs backoff rttSeqOffset rttAgeMs cwnd ssthresh cwndBytesAcked dupAcks recovery",
-  "recoverOffset retransmitIn persistIn delayedAckIn keepAliveIn expireIn retransmits persists",
-  "probesUnanswered keepAlives stuckForMs segmentsUnacked quickAcks keepAliveIdleMs",
-  "keepAliveIntervalMs keepAliveProbes userTimeoutMs typeOfService timeToLive sendBufferBytes",
-  "receiveBufferBytes idleMs bytesIn bytesOut retransmittedSegments sendQueue receiveQueue ahead",
+const NAMES_ALWAYS = [
+  "frozenAtMs localAddress remoteAddress localPort remotePort state flags sndUna issBehind sndWnd",
+  "sndWndMaxAbove sndWl1Behind sndWl2Behind sndShift peerMss sndMssBelow rcvNxt irsBehind rcvAdvOffset",
+  "rcvShift tsOffset tsRecent tsRecentAgeMs srttUs rttvarUs rtoMs cwnd quickAcks idleMs bytesIn bytesOut",
 ].join(" ").split(" ");
+
+const EMPTY = new Uint8Array(0);
+
+/**
+ * The tuple's later places and what they mean when they are left out: constants of the format, whatever
+ * today's configuration says.
+ */
+const DEFAULTS: readonly (readonly [name: string, value: number | null | Uint8Array | []])[] = [
+  ["ssthresh", 0x7fff_ffff],
+  ["segmentsUnacked", 0],
+  ["cwndBytesAcked", 0],
+  ["recoverAfterIss", 1],
+  ["retransmittedSegments", 0],
+  ["keepAliveIn", null],
+  ["keepAlives", 0],
+  ["keepAliveIdleMs", 7_200_000],
+  ["keepAliveIntervalMs", 75_000],
+  ["keepAliveProbes", 9],
+  ["userTimeoutMs", 0],
+  ["sendBufferBytes", 1 << 20],
+  ["receiveBufferBytes", 1 << 20],
+  ["typeOfService", 0],
+  ["timeToLive", 64],
+  ["softError", 0],
+  ["delayedAckIn", null],
+  ["lastAckSentBehind", 0],
+  ["sndNxtOffset", 0],
+  ["sndMaxOffset", 0],
+  ["retransmitIn", null],
+  ["retransmits", 0],
+  ["stuckForMs", 0],
+  ["backoff", 0],
+  ["dupAcks", 0],
+  ["recovery", 0],
+  ["rttSeqOffset", 0],
+  ["rttAgeMs", 0],
+  ["persistIn", null],
+  ["persists", 0],
+  ["probesUnanswered", 0],
+  ["expireIn", null],
+  ["finAheadOffset", 0],
+  ["sendQueue", EMPTY],
+  ["receiveQueue", EMPTY],
+  ["ahead", []],
+];
+
+/** The tuple's places by name, for whoever prints an image. */
+export const frozenTcbFields: readonly string[] = [...NAMES_ALWAYS, ...DEFAULTS.map(([name]) => name)];
+
+/** How many of the tuple's places have no default. */
+export const FROZEN_TCB_ALWAYS: number = NAMES_ALWAYS.length;
+
+/** What the places from `FROZEN_TCB_ALWAYS` on hold when they are left out. */
+export const frozenTcbDefaults: readonly unknown[] = DEFAULTS.map(([, value]) => value);
+
+/** How many places of `frozen` must be kept: behind them is nothing but defaults. */
+export function frozenTcbLength(frozen: FrozenTcb): number {
+  let length = frozen.length;
+  while (length > FROZEN_TCB_ALWAYS) {
+    const value = frozen[length - 1];
+    const plain = typeof value === "object" && value !== null
+      ? value.length === 0 // bytes or runs
+      : value === frozenTcbDefaults[length - 1 - FROZEN_TCB_ALWAYS];
+    if (!plain) break;
+    length--;
+  }
+  return length;
+}
 
 const Flag = {
   finQueued: 1,
@@ -135,65 +197,64 @@ export function freezeTcb(tcb: Tcb, nowMs: number): FrozenTcb {
     tcb.localPort,
     tcb.remotePort,
     tcb.state,
-    tcb.softError,
     flags,
-    tcb.iss >>> 0,
     tcb.sndUna >>> 0,
-    (tcb.sndNxt - tcb.sndUna) >>> 0,
-    (tcb.sndMax - tcb.sndUna) >>> 0,
+    (tcb.sndUna - tcb.iss) >>> 0,
     tcb.sndWnd,
-    tcb.sndWndMax,
-    tcb.sndWl1 >>> 0,
-    tcb.sndWl2 >>> 0,
+    tcb.sndWndMax - tcb.sndWnd,
+    (tcb.rcvNxt - tcb.sndWl1) | 0,
+    (tcb.sndUna - tcb.sndWl2) | 0,
     tcb.sndShift,
-    tcb.sndMss,
     tcb.peerMss,
-    tcb.irs >>> 0,
+    tcb.peerMss - tcb.sndMss,
     tcb.rcvNxt >>> 0,
+    (tcb.rcvNxt - tcb.irs) >>> 0,
     (tcb.rcvAdv - tcb.rcvNxt) | 0,
     tcb.rcvShift,
-    (tcb.rcvNxt - tcb.lastAckSent) | 0,
-    tcb.finPending ? (tcb.finAhead - tcb.rcvNxt) | 0 : 0,
-    timestampNow(tcb, nowMs) >>> 0,
     tcb.tsOffset >>> 0,
     tcb.tsRecent >>> 0,
     tcb.timestamps ? age(tcb.tsRecentAtMs) : 0,
     tcb.srttUs,
     tcb.rttvarUs,
     tcb.rtoMs,
-    tcb.backoff,
-    tcb.rttTiming ? (tcb.rttSeq - tcb.sndUna) | 0 : 0,
-    tcb.rttTiming ? age(tcb.rttStartMs) : 0,
     tcb.cwnd,
-    tcb.ssthresh,
-    tcb.cwndBytesAcked,
-    tcb.dupAcks,
-    tcb.recovery,
-    (tcb.recover - tcb.sndUna) | 0,
-    left(tcb.retransmitAtMs),
-    left(tcb.persistAtMs),
-    left(tcb.delayedAckAtMs),
-    left(tcb.keepAliveAtMs),
-    left(tcb.expireAtMs),
-    tcb.retransmits,
-    tcb.persists,
-    tcb.probesUnanswered,
-    tcb.keepAlives,
-    tcb.retransmits > 0 ? age(tcb.stuckSinceMs) : 0,
-    tcb.segmentsUnacked,
     tcb.quickAcks,
+    age(tcb.lastActivityMs),
+    tcb.bytesIn,
+    tcb.bytesOut,
+    tcb.ssthresh,
+    tcb.segmentsUnacked,
+    tcb.cwndBytesAcked,
+    (tcb.recover - tcb.iss) | 0,
+    tcb.retransmittedSegments,
+    left(tcb.keepAliveAtMs),
+    tcb.keepAlives,
     tcb.keepAliveIdleMs,
     tcb.keepAliveIntervalMs,
     tcb.keepAliveProbes,
     tcb.userTimeoutMs,
-    tcb.typeOfService,
-    tcb.timeToLive,
     tcb.sendBufferBytes,
     tcb.receiveBufferBytes,
-    age(tcb.lastActivityMs),
-    tcb.bytesIn,
-    tcb.bytesOut,
-    tcb.retransmittedSegments,
+    tcb.typeOfService,
+    tcb.timeToLive,
+    tcb.softError,
+    left(tcb.delayedAckAtMs),
+    (tcb.rcvNxt - tcb.lastAckSent) | 0,
+    (tcb.sndNxt - tcb.sndUna) >>> 0,
+    (tcb.sndMax - tcb.sndUna) >>> 0,
+    left(tcb.retransmitAtMs),
+    tcb.retransmits,
+    tcb.retransmits > 0 ? age(tcb.stuckSinceMs) : 0,
+    tcb.backoff,
+    tcb.dupAcks,
+    tcb.recovery,
+    tcb.rttTiming ? (tcb.rttSeq - tcb.sndUna) | 0 : 0,
+    tcb.rttTiming ? age(tcb.rttStartMs) : 0,
+    left(tcb.persistAtMs),
+    tcb.persists,
+    tcb.probesUnanswered,
+    left(tcb.expireAtMs),
+    tcb.finPending ? (tcb.finAhead - tcb.rcvNxt) | 0 : 0,
     tcb.sendQueue.toBytes(),
     tcb.receiveQueue.toBytes(),
     ahead,
@@ -213,65 +274,64 @@ export function thawTcb(frozen: FrozenTcb, tcb: Tcb, config: Readonly<TcpConfig>
     localPort,
     remotePort,
     state,
-    softError,
     flags,
-    iss,
     sndUna,
-    sndNxtOffset,
-    sndMaxOffset,
+    issBehind,
     sndWnd,
-    sndWndMax,
-    sndWl1,
-    sndWl2,
+    sndWndMaxAbove,
+    sndWl1Behind,
+    sndWl2Behind,
     sndShift,
-    sndMss,
     peerMss,
-    irs,
+    sndMssBelow,
     rcvNxt,
+    irsBehind,
     rcvAdvOffset,
     rcvShift,
-    lastAckSentBehind,
-    finAheadOffset,
-    tsClock,
     tsOffset,
     tsRecent,
     tsRecentAgeMs,
     srttUs,
     rttvarUs,
     rtoMs,
-    backoff,
-    rttSeqOffset,
-    rttAgeMs,
     cwnd,
-    ssthresh,
-    cwndBytesAcked,
-    dupAcks,
-    recovery,
-    recoverOffset,
-    retransmitIn,
-    persistIn,
-    delayedAckIn,
-    keepAliveIn,
-    expireIn,
-    retransmits,
-    persists,
-    probesUnanswered,
-    keepAlives,
-    stuckForMs,
-    segmentsUnacked,
     quickAcks,
+    idleMs,
+    bytesIn,
+    bytesOut,
+    ssthresh,
+    segmentsUnacked,
+    cwndBytesAcked,
+    recoverAfterIss,
+    retransmittedSegments,
+    keepAliveIn,
+    keepAlives,
     keepAliveIdleMs,
     keepAliveIntervalMs,
     keepAliveProbes,
     userTimeoutMs,
-    typeOfService,
-    timeToLive,
     sendBufferBytes,
     receiveBufferBytes,
-    idleMs,
-    bytesIn,
-    bytesOut,
-    retransmittedSegments,
+    typeOfService,
+    timeToLive,
+    softError,
+    delayedAckIn,
+    lastAckSentBehind,
+    sndNxtOffset,
+    sndMaxOffset,
+    retransmitIn,
+    retransmits,
+    stuckForMs,
+    backoff,
+    dupAcks,
+    recovery,
+    rttSeqOffset,
+    rttAgeMs,
+    persistIn,
+    persists,
+    probesUnanswered,
+    expireIn,
+    finAheadOffset,
     sendQueue,
     receiveQueue,
     ahead,
@@ -297,24 +357,25 @@ export function thawTcb(frozen: FrozenTcb, tcb: Tcb, config: Readonly<TcpConfig>
   tcb.orphan = (flags & Flag.orphan) !== 0;
   tcb.wantsWritable = (flags & Flag.wantsWritable) !== 0;
   tcb.wantsDrained = (flags & Flag.wantsDrained) !== 0;
-  tcb.iss = iss | 0;
+  tcb.iss = (sndUna - issBehind) | 0;
   tcb.sndUna = sndUna | 0;
   tcb.sndNxt = (sndUna + sndNxtOffset) | 0;
   tcb.sndMax = (sndUna + sndMaxOffset) | 0;
   tcb.sndWnd = sndWnd;
-  tcb.sndWndMax = sndWndMax;
-  tcb.sndWl1 = sndWl1 | 0;
-  tcb.sndWl2 = sndWl2 | 0;
+  tcb.sndWndMax = sndWnd + sndWndMaxAbove;
+  tcb.sndWl1 = (rcvNxt - sndWl1Behind) | 0;
+  tcb.sndWl2 = (sndUna - sndWl2Behind) | 0;
   tcb.sndShift = sndShift;
-  tcb.sndMss = sndMss;
+  tcb.sndMss = peerMss - sndMssBelow;
   tcb.peerMss = peerMss;
-  tcb.irs = irs | 0;
+  tcb.irs = (rcvNxt - irsBehind) | 0;
   tcb.rcvNxt = rcvNxt | 0;
   tcb.rcvAdv = (rcvNxt + rcvAdvOffset) | 0;
   tcb.rcvShift = rcvShift;
   tcb.lastAckSent = (rcvNxt - lastAckSentBehind) | 0;
   tcb.finAhead = (rcvNxt + finAheadOffset) | 0;
   tcb.tsOffset = tsOffset | 0;
+  const tsClock = timestampNow(tcb, frozenAtMs);
   const tsNow = timestampNow(tcb, nowMs);
   if (seqLess(tsNow, tsClock)) tcb.tsOffset = (tsOffset + tsClock - tsNow) | 0;
   tcb.tsRecent = tsRecent | 0;
@@ -330,7 +391,7 @@ export function thawTcb(frozen: FrozenTcb, tcb: Tcb, config: Readonly<TcpConfig>
   tcb.cwndBytesAcked = cwndBytesAcked;
   tcb.dupAcks = dupAcks;
   tcb.recovery = recovery;
-  tcb.recover = (sndUna + recoverOffset) | 0;
+  tcb.recover = (tcb.iss + recoverAfterIss) | 0;
   tcb.retransmitAtMs = deadline(retransmitIn);
   tcb.persistAtMs = deadline(persistIn);
   tcb.delayedAckAtMs = deadline(delayedAckIn);

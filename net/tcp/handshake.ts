@@ -2,7 +2,7 @@ import { seqLess, seqLessEqual } from "../../base/sequence.ts";
 import { Drop } from "../wire/drop.ts";
 import type { Ipv4Record } from "../wire/ipv4.ts";
 import { TcpFlag, type TcpRecord } from "../wire/tcp.ts";
-import type { TcpListener } from "./listeners.ts";
+import { hasRoom, type TcpListener } from "./listeners.ts";
 import { sendAck, sendStrayReset, sendSyn, TIMESTAMP_OPTION_BYTES } from "./output.ts";
 import { rttSample } from "./rtt.ts";
 import { type Tcb, TcpError, TcpEvent, TcpState } from "./tcb.ts";
@@ -14,13 +14,20 @@ const MSS_DEFAULT = 536;
 /** An MSS below this is an attack on our packet rate; Linux has the same floor. */
 const MSS_MIN = 48;
 
-/** A segment for a port that somebody listens on (RFC 9293 section 3.10.7.2). */
+/** ISN of a connection that follows another at once: beyond all that its predecessor sent, as in Linux. */
+const REOPEN_DISTANCE = 65_537;
+
+/**
+ * A segment for a port that somebody listens on (RFC 9293 section 3.10.7.2). `predecessor` is the
+ * connection whose TIME-WAIT the segment ended.
+ */
 export function listenInput(
   tcp: Tcp,
   listener: TcpListener,
   ip: Ipv4Record,
   segment: TcpRecord,
   nowMs: number,
+  predecessor?: Tcb,
 ): Drop {
   const flags = segment.flags;
   if ((flags & TcpFlag.RST) !== 0) return Drop.TcpUnacceptable;
@@ -29,13 +36,16 @@ export function listenInput(
     return Drop.TcpBadAck;
   }
   if ((flags & TcpFlag.SYN) === 0) return Drop.TcpUnacceptable;
-  if (listener.pending + listener.waiting >= listener.backlog) return Drop.TcpBacklogFull;
+  if (!hasRoom(listener)) return Drop.TcpBacklogFull;
   const tcb = tcp.create(ip.destination, ip.source, segment.destinationPort, segment.sourcePort);
   if (tcb === undefined) return Drop.TcpTableFull;
   listener.pending++;
   tcb.listener = listener.id;
   tcb.state = TcpState.synReceived;
   chooseStart(tcp, tcb, nowMs);
+  if (predecessor !== undefined && seqLessEqual(tcb.iss, predecessor.sndMax)) {
+    tcb.iss = tcb.sndUna = tcb.sndNxt = tcb.sndMax = (predecessor.sndMax + REOPEN_DISTANCE) | 0; // MAY-2
+  }
   tcb.rcvShift = segment.windowScale >= 0 ? tcp.config.receiveWindowScale : -1;
   tcb.timestamps = tcp.config.timestamps && segment.hasTimestamp;
   learnFromSyn(tcp, tcb, segment, nowMs);

@@ -3,6 +3,7 @@ import type { Slab } from "../../base/slab.ts";
 import { Drop } from "../wire/drop.ts";
 import { TcpFlag, type TcpRecord } from "../wire/tcp.ts";
 import { acknowledge } from "./acknowledge.ts";
+import { hasRoom } from "./listeners.ts";
 import { becomeEstablished, startKeepAlive, synSentInput } from "./handshake.ts";
 import { sendAck, sendChallengeAck, sendReset, sendStrayReset, sendSyn } from "./output.ts";
 import { receiveData, takeFin } from "./receive.ts";
@@ -21,9 +22,9 @@ const PAWS_MS_MAX = 24 * 86_400_000;
 export function tcpInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, nowMs: number): Drop {
   if (tcb.state === TcpState.synSent) return synSentInput(tcp, tcb, segment, nowMs);
   const flags = segment.flags;
-  const synchronize = (flags & TcpFlag.SYN) !== 0;
+  let synchronize = (flags & TcpFlag.SYN) !== 0;
 
-  if (synchronize && tcb.state === TcpState.timeWait && mayReopen(tcb, segment)) {
+  if (synchronize && tcb.state === TcpState.timeWait && mayReopen(tcp, tcb, segment)) {
     tcp.destroy(tcb, TcpError.none);
     return Drop.TcpClosed; // the caller offers the segment to a listener
   }
@@ -37,10 +38,18 @@ export function tcpInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, now
     }
   }
   const dataLength = segment.dataEnd - segment.dataStart;
-  const length = dataLength + (synchronize ? 1 : 0) + (flags & TcpFlag.FIN ? 1 : 0);
+  if (synchronize && crossesOurSynAck(tcb, segment)) {
+    segment.sequence = tcb.rcvNxt; // its SYN we have; what else it says counts (figure 8)
+    synchronize = false;
+  }
+  // RST is judged by its sequence number alone: a closed window must let it in (MUST-66).
+  const length = flags & TcpFlag.RST
+    ? 0
+    : dataLength + (synchronize ? 1 : 0) + (flags & TcpFlag.FIN ? 1 : 0);
   if (!isAcceptable(tcb, segment.sequence, length)) {
     if ((flags & TcpFlag.RST) !== 0) return Drop.TcpUnacceptable;
-    if (tcb.state === TcpState.synReceived && flags === TcpFlag.SYN && segment.sequence === tcb.irs) {
+    const again = (flags & (TcpFlag.SYN | TcpFlag.ACK)) === TcpFlag.SYN && segment.sequence === tcb.irs;
+    if (again && tcb.state === TcpState.synReceived) {
       sendSyn(tcp, tcb, nowMs); // the peer missed our SYN-ACK
       return Drop.None;
     }
@@ -76,6 +85,11 @@ export function tcpInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, now
   if ((flags & TcpFlag.ACK) === 0) return Drop.TcpUnacceptable;
   if (tcb.state === TcpState.synReceived) {
     const ack = segment.acknowledgment;
+    if (tcb.listener >= 0 && tcp.listeners.byId(tcb.listener) === undefined) {
+      sendStrayReset(tcp, tcb.localAddress, tcb.remoteAddress, segment, nowMs); // nobody accepts it any more
+      tcp.destroy(tcb, TcpError.aborted);
+      return Drop.TcpNoListener;
+    }
     if (seqLessEqual(ack, tcb.sndUna) || seqLess(tcb.sndMax, ack)) {
       sendStrayReset(tcp, tcb.localAddress, tcb.remoteAddress, segment, nowMs);
       return Drop.TcpBadAck;
@@ -111,7 +125,7 @@ export function tcpInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, now
     }
     receiveData(tcp, tcb, segment, slab, nowMs);
   }
-  if ((flags & TcpFlag.FIN) !== 0) takeFin(tcp, tcb, (segment.sequence + dataLength) | 0, nowMs);
+  if ((flags & TcpFlag.FIN) !== 0) takeFin(tcp, tcb, segment.sequence, dataLength, nowMs);
   tcp.queueOutput(tcb);
   return Drop.None;
 }
@@ -142,9 +156,17 @@ function answerUnacceptable(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs: numbe
   tcp.arm(tcb);
 }
 
+/** Both ends opened at once, and the peer's SYN-ACK says what our SYN-ACK said: the handshake is over. */
+function crossesOurSynAck(tcb: Tcb, segment: TcpRecord): boolean {
+  return tcb.state === TcpState.synReceived && (segment.flags & TcpFlag.ACK) !== 0 &&
+    segment.sequence === tcb.irs && segment.acknowledgment === tcb.sndMax;
+}
+
 /** RFC 6191: a newer timestamp, or without timestamps a later sequence number, opens anew. */
-function mayReopen(tcb: Tcb, segment: TcpRecord): boolean {
+function mayReopen(tcp: Tcp, tcb: Tcb, segment: TcpRecord): boolean {
   if ((segment.flags & (TcpFlag.ACK | TcpFlag.RST)) !== 0) return false;
+  const listener = tcp.listeners.find(tcb.localAddress, tcb.localPort);
+  if (listener === undefined || !hasRoom(listener)) return false; // TIME-WAIT is worth more than a refusal
   if (tcb.timestamps && segment.hasTimestamp && segment.tsVal !== tcb.tsRecent) {
     return seqLess(tcb.tsRecent, segment.tsVal);
   }

@@ -11,6 +11,11 @@ export interface TcpListener {
   readonly backlog: number;
 }
 
+/** Whether one more connection may begin its handshake. */
+export function hasRoom(listener: TcpListener): boolean {
+  return listener.pending + listener.waiting < listener.backlog;
+}
+
 /** Port and address -> listener. A specific address is preferred to the wildcard. */
 export class TcpListeners {
   readonly #byPort = new Map<number, TcpListener[]>();

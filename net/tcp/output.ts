@@ -8,6 +8,8 @@ import { type Tcp, timestampNow } from "./tcp.ts";
 /** Bytes of `nop,nop,TS` in every segment of a connection with timestamps. */
 export const TIMESTAMP_OPTION_BYTES = 12;
 const IPV4_AND_TCP_BYTES = 40;
+/** Rounding windows up may overdraw the receive buffer by a sixteenth. */
+const OVERDRAFT_SHIFT = 4;
 
 /**
  * Sends what window, congestion window, Nagle and the peer's silly-window rule allow, then an ACK if
@@ -246,18 +248,27 @@ function offerWindow(tcb: Tcb): number {
 export function peekWindow(tcb: Tcb): number {
   const shift = Math.max(tcb.rcvShift, 0);
   const offered = Math.max(0, (tcb.rcvAdv - tcb.rcvNxt) | 0);
-  const free = Math.max(0, tcb.receiveBufferBytes - tcb.receiveQueue.length);
+  const free = freeWindow(tcb);
   const step = Math.min(tcb.peerMss, tcb.receiveBufferBytes >>> 1);
   const wanted = free - offered >= step ? free : offered;
-  // Rounded up where rounding down would take back what was promised.
+  // Rounded up where rounding down would take back what was promised. A peer that sends in smaller pieces
+  // than the field can express would never see it fall: then the promise is kept, but no longer repeated.
   const field = wanted >>> shift;
-  return Math.min(field << shift < offered ? field + 1 : field, 0xffff);
+  const short = field << shift < offered;
+  const limit = tcb.receiveBufferBytes + (tcb.receiveBufferBytes >>> OVERDRAFT_SHIFT);
+  const fits = tcb.receiveQueue.length + ((field + 1) << shift) <= limit;
+  return Math.min(short && fits ? field + 1 : field, 0xffff);
+}
+
+/** The largest window that could be offered now. */
+function freeWindow(tcb: Tcb): number {
+  const free = tcb.receiveBufferBytes - tcb.receiveQueue.length;
+  return Math.max(0, Math.min(free, 0xffff << Math.max(tcb.rcvShift, 0)));
 }
 
 /** How much the window would open if it were announced now. */
 export function windowGrowth(tcb: Tcb): number {
-  const free = Math.max(0, tcb.receiveBufferBytes - tcb.receiveQueue.length);
-  return free - Math.max(0, (tcb.rcvAdv - tcb.rcvNxt) | 0);
+  return freeWindow(tcb) - Math.max(0, (tcb.rcvAdv - tcb.rcvNxt) | 0);
 }
 
 function finish(tcp: Tcp, tcb: Tcb, end: number, nowMs: number): void {

@@ -40,13 +40,15 @@ export function receiveData(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, 
   tcb.lastActivityMs = nowMs;
   if (tcb.finPending && tcb.finAhead === tcb.rcvNxt) acceptFin(tcp, tcb, nowMs);
   tcp.notify(tcb, TcpEvent.readable);
-  scheduleAck(tcp, tcb, count, filledHole, nowMs);
+  scheduleAck(tcp, tcb, filledHole, nowMs);
 }
 
 /** ACK at once: every second full segment, what fills a hole, and the start of a connection. */
-function scheduleAck(tcp: Tcp, tcb: Tcb, count: number, filledHole: boolean, nowMs: number): void {
-  tcb.segmentsUnacked += count >= tcb.peerMss >>> 1 ? Math.max(1, Math.round(count / tcb.peerMss)) : 0;
-  if (filledHole || tcb.quickAcks > 0 || tcb.segmentsUnacked >= 2) {
+function scheduleAck(tcp: Tcp, tcb: Tcb, filledHole: boolean, nowMs: number): void {
+  // Both sides' paths are one path as a rule: its segments are as long as ours. What the peer can receive
+  // (its MSS) says nothing about what it sends.
+  const secondSegment = ((tcb.rcvNxt - tcb.lastAckSent) | 0) > tcb.sndMss;
+  if (filledHole || tcb.quickAcks > 0 || secondSegment) {
     tcb.ackNow = true;
   } else if (tcb.delayedAckAtMs === Infinity) {
     tcb.delayedAckAtMs = nowMs + tcp.config.delayedAckMs;
@@ -86,16 +88,17 @@ function joinAhead(tcb: Tcb, count: number): number {
   return reach - count;
 }
 
-/** The peer's FIN stands at `sequence`; it counts once everything before it is here. */
-export function takeFin(tcp: Tcp, tcb: Tcb, sequence: number, nowMs: number): void {
+/** The peer's FIN stands behind `dataLength` bytes at `sequence`; it counts once everything before it is here. */
+export function takeFin(tcp: Tcp, tcb: Tcb, sequence: number, dataLength: number, nowMs: number): void {
   if (tcb.finReceived) return;
-  if (seqLess(tcb.rcvNxt, sequence)) {
+  const at = (sequence + dataLength) | 0;
+  if (seqLess(tcb.rcvNxt, at)) {
     tcb.finPending = true;
-    tcb.finAhead = sequence;
-    sendAck(tcp, tcb, nowMs);
+    tcb.finAhead = at;
+    if (dataLength === 0) sendAck(tcp, tcb, nowMs); // data has been answered: one duplicate ACK per segment
     return;
   }
-  if (sequence === tcb.rcvNxt) acceptFin(tcp, tcb, nowMs);
+  if (at === tcb.rcvNxt) acceptFin(tcp, tcb, nowMs);
 }
 
 /** RFC 9293 section 3.10.7.4, eighth step. */

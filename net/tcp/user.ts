@@ -84,6 +84,7 @@ export function tcpShutdown(tcp: Tcp, tcb: Tcb): void {
  */
 export function tcpClose(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   if (tcb.state === TcpState.closed) return;
+  if (tcb.state === TcpState.timeWait) tcb.receiveQueue.clear(); // the peer is past hearing of it (MUST-13)
   if (tcb.receiveQueue.length > 0 || tcb.ahead.length > 0) return tcpAbort(tcp, tcb, nowMs);
   tcb.orphan = true;
   tcpShutdown(tcp, tcb);

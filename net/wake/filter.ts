@@ -1,9 +1,9 @@
-import { seqLess, seqLessEqual } from "../../base/sequence.ts";
+import { seqLess } from "../../base/sequence.ts";
 import { type ConnectionMap, Field } from "../connections/connection_map.ts";
 import { PROTOCOL_TCP } from "../wire/ipv4.ts";
 import { finishTcpChecksum, TcpFlag, type TcpRecord, writeTcp } from "../wire/tcp.ts";
 import type { Tcp } from "../tcp/tcp.ts";
-import { Asleep, receiveWindowOf, sendWindowMaxOf, timestampAgeDays } from "./slot.ts";
+import { Asleep, receiveWindowOf, sendWindowOf, setTsRecent, timestampAgeDays } from "./slot.ts";
 
 /** What the filter thinks of a segment for a sleeping connection. */
 export const WakeVerdict = {
@@ -24,7 +24,8 @@ const TIMESTAMP_DAYS_MAX = 23;
 /**
  * Does for a sleeping connection what tcp/input.ts does for an awake one, in the same order, as far as
  * the answer is "nothing new". It must never say less than `hold` to a segment that would change the
- * connection, except for the peer's window and TS.Recent, which it writes into the record.
+ * connection, except for the peer's window and TS.Recent, which it writes into the record. Where the
+ * record knows less than the TCB, it says `hold`.
  */
 export function judgeAsleep(
   map: ConnectionMap,
@@ -33,6 +34,7 @@ export function judgeAsleep(
   nowMs: number,
 ): WakeVerdict {
   const meta = map.get(record, Field.meta);
+  if ((meta & Asleep.wakeOnAll) !== 0) return WakeVerdict.hold;
   const rcvNxt = map.get(record, Field.rcvNxt);
   const tsRecent = map.get(record, Field.tsRecent);
   const flags = segment.flags;
@@ -64,19 +66,20 @@ export function judgeAsleep(
   if ((flags & TcpFlag.RST) !== 0) return first === 0 ? WakeVerdict.hold : WakeVerdict.challenge;
   if ((flags & TcpFlag.SYN) !== 0) return WakeVerdict.challenge;
   if ((flags & TcpFlag.ACK) === 0) return WakeVerdict.ignore;
-  const sndNxt = map.get(record, Field.sndNxt);
-  const ack = segment.acknowledgment;
-  if (seqLess(sndNxt, ack) || seqLess(ack, (sndNxt - sendWindowMaxOf(map, record)) | 0)) {
-    return WakeVerdict.challenge;
-  }
-  if (talks || (meta & Asleep.wakeOnAny) !== 0) return WakeVerdict.hold;
+  const busy = (meta & Asleep.wakeOnAny) !== 0;
+  const behind = (map.get(record, Field.sndNxt) - segment.acknowledgment) | 0;
+  // Busy: the record has SND.MAX only, and ACKs are judged from SND.UNA.
+  if (behind < 0 || (!busy && behind > sendWindowOf(map, record, 0xffff))) return WakeVerdict.challenge;
+  if (talks || busy) return WakeVerdict.hold;
 
   // A pure ACK of nothing new. It may still move the window and the timestamp to echo.
-  if (timestamps && seqLessEqual(segment.sequence, rcvNxt)) map.set(record, Field.tsRecent, segment.tsVal);
   const windows = map.get(record, Field.windows);
-  if (ack === sndNxt && first === 0 && windows >>> 16 !== segment.window) {
+  if (behind > sendWindowOf(map, record, windows >>> 16)) return WakeVerdict.hold; // too old? the TCB knows
+  if (first > 0) return behind === 0 ? WakeVerdict.hold : WakeVerdict.ignore; // behind data that is missing
+  if (timestamps) setTsRecent(map, record, segment.tsVal, nowMs);
+  if (behind === 0) {
     map.set(record, Field.windows, (segment.window << 16) | (windows & 0xffff));
-    map.set(record, Field.meta, meta | Asleep.windowUpdated);
+    map.set(record, Field.meta, map.get(record, Field.meta) | Asleep.windowHeard);
   }
   return WakeVerdict.ignore;
 }

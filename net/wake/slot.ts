@@ -1,3 +1,4 @@
+import { seqLess } from "../../base/sequence.ts";
 import { type ConnectionMap, Field, RecordState } from "../connections/connection_map.ts";
 import { peekWindow } from "../tcp/output.ts";
 import { flightSize, type Tcb, TcpState } from "../tcp/tcb.ts";
@@ -7,15 +8,16 @@ import { flightSize, type Tcb, TcpState } from "../tcp/tcb.ts";
  * noise and to answer the noise, without reading the image.
  *
  * `meta`, above the record's state: bit 2 timestamps, bit 3 wake on anything acceptable, bit 4 the
- * window was updated asleep, bit 5 an ACK was sent asleep, bits 6-9 send shift, bits 10-13 receive
- * shift, bits 16-31 the day of TS.Recent. `windows`: the peer's window field << 16 | ours.
- * `extra`: low 32 bits of the time of the last challenge ACK.
+ * peer's window was heard asleep, bit 5 an ACK was sent asleep, bits 6-9 send shift, bits 10-13 receive
+ * shift, bit 14 wake on anything at all, bits 16-31 the day of TS.Recent. `windows`: the peer's window
+ * field << 16 | ours. `extra`: low 32 bits of the time of the last challenge ACK.
  */
 export const Asleep = {
   timestamps: 4,
   wakeOnAny: 8,
-  windowUpdated: 16,
+  windowHeard: 16,
   answered: 32,
+  wakeOnAll: 1 << 14,
 } as const;
 
 const SEND_SHIFT_BIT = 6;
@@ -25,14 +27,16 @@ const DAY_MS = 86_400_000;
 
 /** Fills the words of `record` from a TCB that goes to sleep at `location`, and marks it asleep. */
 export function sleepRecord(map: ConnectionMap, record: number, tcb: Tcb, location: number): void {
-  const established = tcb.state === TcpState.established || tcb.state === TcpState.closeWait;
   // Whatever a timer or the application still has to do for this connection, the filter cannot.
-  const busy = !established || flightSize(tcb) > 0 || tcb.sendQueue.length > 0 || tcb.ahead.length > 0 ||
-    tcb.finQueued || tcb.finPending || tcb.ackNow || tcb.keepAlive || tcb.orphan ||
-    tcb.lastAckSent !== tcb.rcvNxt || tcb.typeOfService !== 0 || tcb.timeToLive !== 64;
+  const busy = flightSize(tcb) > 0 || tcb.sendQueue.length > 0 || tcb.ahead.length > 0 || tcb.finQueued ||
+    tcb.finPending || tcb.ackNow || tcb.delayedAckAtMs !== Infinity || tcb.keepAlive || tcb.orphan ||
+    tcb.lastAckSent !== tcb.rcvNxt || seqLess(tcb.rcvNxt, tcb.sndWl1);
+  // Other states answer otherwise, and so do other IP headers.
+  const established = tcb.state === TcpState.established || tcb.state === TcpState.closeWait;
+  const unusual = !established || tcb.typeOfService !== 0 || tcb.timeToLive !== 64;
   const meta = RecordState.asleep | (tcb.timestamps ? Asleep.timestamps : 0) | (busy ? Asleep.wakeOnAny : 0) |
-    (tcb.sndShift << SEND_SHIFT_BIT) | (Math.max(tcb.rcvShift, 0) << RECEIVE_SHIFT_BIT) |
-    (Math.floor(tcb.tsRecentAtMs / DAY_MS) << DAY_BIT);
+    (unusual ? Asleep.wakeOnAll : 0) | (tcb.sndShift << SEND_SHIFT_BIT) |
+    (Math.max(tcb.rcvShift, 0) << RECEIVE_SHIFT_BIT) | (dayOf(tcb.tsRecentAtMs) << DAY_BIT);
   map.set(record, Field.slot, location % 0x1_0000_0000 | 0);
   map.set(record, Field.locationHigh, Math.floor(location / 0x1_0000_0000));
   map.set(record, Field.sndNxt, tcb.sndMax);
@@ -47,9 +51,10 @@ export function sleepRecord(map: ConnectionMap, record: number, tcb: Tcb, locati
 /** What happened to the connection while it slept goes into the thawed TCB. */
 export function wakeRecord(map: ConnectionMap, record: number, tcb: Tcb, nowMs: number): void {
   const meta = map.get(record, Field.meta);
-  tcb.tsRecent = map.get(record, Field.tsRecent);
   const windows = map.get(record, Field.windows);
-  if ((meta & Asleep.windowUpdated) !== 0) {
+  tcb.tsRecent = map.get(record, Field.tsRecent);
+  tcb.tsRecentAtMs = Math.max(tcb.tsRecentAtMs, (meta >>> DAY_BIT) * DAY_MS); // to the day
+  if ((meta & Asleep.windowHeard) !== 0) {
     tcb.sndWnd = (windows >>> 16) << tcb.sndShift;
     tcb.sndWndMax = Math.max(tcb.sndWndMax, tcb.sndWnd);
     tcb.sndWl1 = tcb.rcvNxt;
@@ -58,9 +63,32 @@ export function wakeRecord(map: ConnectionMap, record: number, tcb: Tcb, nowMs: 
   if ((meta & Asleep.answered) !== 0) {
     const edge = (tcb.rcvNxt + ((windows & 0xffff) << Math.max(tcb.rcvShift, 0))) | 0;
     if (((edge - tcb.rcvAdv) | 0) > 0) tcb.rcvAdv = edge;
+    tcb.tsOffset = map.get(record, Field.tsOffset); // the clock that the answers were stamped by
+    tcb.lastAckSent = tcb.rcvNxt;
+    tcb.ackNow = false;
+    tcb.delayedAckAtMs = Infinity;
+    tcb.segmentsUnacked = 0;
   }
   const challengeAgoMs = ((nowMs | 0) - map.get(record, Field.extra)) >>> 0;
   if (map.get(record, Field.extra) !== 0) tcb.challengeAtMs = nowMs - challengeAgoMs;
+}
+
+/** What the record alone knows goes into the TCB of a connection whose image is lost: enough to end it. */
+export function loseRecord(map: ConnectionMap, record: number, tcb: Tcb): void {
+  tcb.state = TcpState.lastAck; // nobody can write any more, and nobody is waited for
+  tcb.finQueued = tcb.finReceived = true;
+  tcb.iss = tcb.sndUna = tcb.sndNxt = tcb.sndMax = map.get(record, Field.sndNxt);
+  tcb.irs = tcb.rcvNxt = tcb.rcvAdv = tcb.lastAckSent = map.get(record, Field.rcvNxt);
+  tcb.timestamps = (map.get(record, Field.meta) & Asleep.timestamps) !== 0;
+  tcb.tsOffset = map.get(record, Field.tsOffset);
+  tcb.tsRecent = map.get(record, Field.tsRecent);
+}
+
+/** TS.Recent of a sleeping connection, and the day on which it was learnt. */
+export function setTsRecent(map: ConnectionMap, record: number, tsVal: number, nowMs: number): void {
+  map.set(record, Field.tsRecent, tsVal);
+  const meta = map.get(record, Field.meta);
+  map.set(record, Field.meta, (meta & 0xffff) | (dayOf(nowMs) << DAY_BIT));
 }
 
 /** Where the image of a sleeping connection lies. */
@@ -74,12 +102,16 @@ export function receiveWindowOf(map: ConnectionMap, record: number): number {
   return (map.get(record, Field.windows) & 0xffff) << shift;
 }
 
-/** The largest window that the peer's 16 bits can have meant. */
-export function sendWindowMaxOf(map: ConnectionMap, record: number): number {
-  return 0xffff << ((map.get(record, Field.meta) >>> SEND_SHIFT_BIT) & 15);
+/** Bytes of window that a window field of the peer means. */
+export function sendWindowOf(map: ConnectionMap, record: number, field: number): number {
+  return field << ((map.get(record, Field.meta) >>> SEND_SHIFT_BIT) & 15);
 }
 
 /** Whole days since TS.Recent was learnt. */
 export function timestampAgeDays(map: ConnectionMap, record: number, nowMs: number): number {
-  return (Math.floor(nowMs / DAY_MS) - (map.get(record, Field.meta) >>> DAY_BIT)) & 0xffff;
+  return (dayOf(nowMs) - (map.get(record, Field.meta) >>> DAY_BIT)) & 0xffff;
+}
+
+function dayOf(epochMs: number): number {
+  return Math.floor(epochMs / DAY_MS);
 }

@@ -19,7 +19,7 @@ test("uint32() is sfc32, seeded with up to 53 bits", () => {
     const prng = new Prng(seed);
     const twin = sfc32(seed);
     expect(prng.seed).toBe(seed);
-    for (let draw = 0; draw < 1_000; draw++) expect(prng.uint32(), `seed ${seed}`).toBe(twin.next().value);
+    for (let draw = 0; draw < 200; draw++) expect(prng.uint32(), `seed ${seed}`).toBe(twin.next().value);
   }
 });
 
@@ -37,7 +37,7 @@ test("Draws stay in their ranges, reach both ends and are even", () => {
   for (let draw = 0; draw < draws; draw++) {
     counts[prng.between(-2, 3) + 2]!++;
     const fraction = prng.fraction();
-    expect(fraction >= 0 && fraction < 1).toBe(true);
+    if (!(fraction >= 0 && fraction < 1)) expect.fail(`${fraction}`);
   }
   expect(counts.length).toBe(6); // nothing outside of [-2, 3]
   // Chi-square with 5 degrees of freedom: above 20.5 once in a thousand seeds, and this seed is fixed
@@ -52,8 +52,7 @@ test("chance() and pick()", () => {
   const prng = new Prng(22);
   let hits = 0;
   for (let draw = 0; draw < 10_000; draw++) {
-    expect(prng.chance(0)).toBe(false);
-    expect(prng.chance(1)).toBe(true);
+    if (prng.chance(0) || !prng.chance(1)) expect.fail("Certainty failed");
     if (prng.chance(0.25)) hits++;
   }
   expect(Math.abs(hits - 2_500)).toBeLessThan(150);

@@ -108,6 +108,16 @@ test("words3() and words() agree with a twin in BigInt, which gives the publishe
   }
 });
 
+test("The first sum carries from 2^32 on, not from 2^32 - 1", () => {
+  for (const low of [0, 1]) {
+    // These words make the low halves of v0 and v1 `low` and 2^32 - 1
+    const key = Uint32Array.of(0x7073_6575 ^ low, 0, ~0x6e64_6f6d, 0);
+    const hash = new SipHash(key);
+    hash.words(key, 0);
+    expect(result(hash)).toBe(sipHash(new Uint8Array(key.buffer), new Uint8Array(0)));
+  }
+});
+
 test("The length counts modulo 256 bytes, as the paper says", () => {
   const hash = new SipHash(words(ASCENDING.subarray(0, 16)));
   for (const count of [63, 64, 65]) {

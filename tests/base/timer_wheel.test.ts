@@ -66,13 +66,13 @@ function drawDelayMs(prng: Prng): number {
 }
 
 test("The wheel agrees with a sorted list under random schedules, cancels, jumps and callbacks that do the same", () => {
-  for (let seed = 1; seed <= 150; seed++) {
+  for (let seed = 1; seed <= 100; seed++) {
     const prng = new Prng(seed);
     let nowMs = prng.chance(0.5) ? prng.fraction() * 1e5 : 1_700_000_000_000 + prng.fraction() * 1e9;
+    const originMs = Math.floor(nowMs);
     const wheel = new TimerWheel(nowMs);
     const list = new TimerList(nowMs);
-    const ids = prng.pick([1, 3, 40]);
-    const everyId = Array.from({ length: ids }, (_, id) => id);
+    const ids = prng.pick([1, 3, 25]);
     let actions: Prng = prng;
     // What a callback does depends only on the seed and on the number of callbacks so far, so both twins do it
     const play = (timers: TimerWheel | TimerList, seedOfCall: number): number[] => {
@@ -101,8 +101,12 @@ test("The wheel agrees with a sorted list under random schedules, cancels, jumps
         }
       }
       const nextMs = wheel.nextDeadlineMs();
-      expect(nextMs, where).toBeLessThanOrEqual(list.nextDeadlineMs());
-      expect(nextMs < Infinity, where).toBe(list.size > 0);
+      const trueMs = list.nextDeadlineMs();
+      const blockEndMs = originMs + (Math.floor((nowMs - originMs) / 32) + 1) * 32;
+      const isRight = trueMs < blockEndMs || trueMs === Infinity
+        ? nextMs === trueMs
+        : nextMs <= trueMs && nextMs > nowMs;
+      if (!isRight) expect.fail(`${where}: next is ${trueMs}, got ${nextMs} at ${nowMs}`);
       const jump = prng.below(4);
       if (jump === 0 && nextMs < Infinity) nowMs = Math.max(nowMs, nextMs);
       else if (jump === 1 && list.size > 0) {
@@ -112,17 +116,19 @@ test("The wheel agrees with a sorted list under random schedules, cancels, jumps
       const seedOfCall = prng.uint32();
       expect(play(wheel, seedOfCall), where).toEqual(play(list, seedOfCall));
       expect(wheel.size, where).toBe(list.size);
-      const differing = everyId.filter((id) =>
-        wheel.deadlineOf(id) !== list.deadlineOf(id) || wheel.has(id) !== (list.deadlineOf(id) < Infinity)
-      );
-      expect(differing, where).toEqual([]);
+      for (let id = 0; id < ids; id++) {
+        const deadlineMs = list.deadlineOf(id);
+        if (wheel.deadlineOf(id) !== deadlineMs || wheel.has(id) !== (deadlineMs < Infinity)) {
+          expect.fail(`${where}: timer ${id} is due at ${deadlineMs}, got ${wheel.deadlineOf(id)}`);
+        }
+      }
     }
   }
 });
 
 test("nextDeadlineMs() is never late, exact within 32 ms, and early at most 8 times per timer", () => {
   const prng = new Prng(7);
-  for (let round = 0; round < 2_000; round++) {
+  for (let round = 0; round < 1_000; round++) {
     const startMs = 1_700_000_000_000 + prng.below(2 ** 40);
     const wheel = new TimerWheel(startMs);
     const deadlineMs = startMs + 1 + prng.below(2 ** prng.between(1, 44));

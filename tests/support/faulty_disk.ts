@@ -1,5 +1,5 @@
 import { Prng } from "../../base/random.ts";
-import { type Disk, type DiskFile } from "../../checkpoint/store/disk.ts";
+import type { Disk, DiskFile } from "../../checkpoint/store/disk.ts";
 import { StoreError } from "../../checkpoint/store/store.ts";
 
 /** The machine lost power, in the middle of an operation; every later one fails too, until `reboot`. */

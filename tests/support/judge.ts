@@ -3,8 +3,8 @@ import { execFileSync } from "node:child_process";
 import process from "node:process";
 import { test } from "vitest";
 
-/** What a test needs from outside: a program on PATH, the superuser, or `/dev/net/tun`. */
-export type Need = "root" | "tun" | (string & {});
+/** What a test needs from outside: `root`, `tun` (the device /dev/net/tun), or a program on PATH by name. */
+export type Need = string;
 
 /** The path of a program, or undefined. */
 export function whichProgram(program: string): string | undefined {

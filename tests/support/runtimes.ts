@@ -1,14 +1,26 @@
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { realpathSync } from "node:fs";
+import { basename, delimiter, join } from "node:path";
 import process from "node:process";
-import { runtime } from "../../base/runtime.ts";
-import { whichProgram } from "./judge.ts";
+import { fileURLToPath } from "node:url";
 
 const binaries = fileURLToPath(new URL("../../node_modules/.bin", import.meta.url));
 
+/** The true Node: `bun --bun` puts a folder in front of PATH in which "node" is Bun. */
+function findNode(): string {
+  for (const folder of (process.env["PATH"] ?? "").split(delimiter)) {
+    const path = join(folder, "node");
+    try {
+      if (!basename(realpathSync(path)).startsWith("bun")) return path;
+    } catch {
+      // not here
+    }
+  }
+  throw new Error("Cannot find node on PATH");
+}
+
 /** How to run a TypeScript file of ours unbuilt on each runtime: the program, then its arguments. */
 export const RUN_ON: Record<"node" | "deno" | "bun", string[]> = {
-  node: [runtime === "node" ? process.execPath : whichProgram("node") ?? "node", "--import", "tsx"],
+  node: [findNode(), "--import", "tsx"],
   deno: [join(binaries, "deno"), "run", "-A"],
   bun: [join(binaries, "bun"), "run"],
 };

@@ -2,7 +2,7 @@ import { expect } from "vitest";
 import { Prng } from "../../../base/random.ts";
 import { FileStore } from "../../../checkpoint/store/file_store.ts";
 import { type Location, StoreError } from "../../../checkpoint/store/store.ts";
-import { type FaultyDisk } from "../../support/faulty_disk.ts";
+import type { FaultyDisk } from "../../support/faulty_disk.ts";
 
 /** One indivisible change: a record comes, records go, or both. */
 type Change = { come?: number; go: number[] };

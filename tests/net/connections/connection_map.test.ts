@@ -73,8 +73,10 @@ class Twins {
   check(): void {
     const counts = [0, 0, 0, 0];
     for (const { record, key, words, state } of this.#byName.values()) {
-      this.#same(this.map.find(...key) === record && this.map.state(record) === state);
-      this.#same(WORDS.every((field, at) => this.map.get(record, field) === words[at]));
+      this.#same(
+        this.map.find(key[0], key[1], key[2], key[3]) === record && this.map.state(record) === state,
+      );
+      for (let at = 0; at < WORDS.length; at++) this.#same(this.map.get(record, WORDS[at]!) === words[at]);
       counts[state]!++;
     }
     expect([0, this.map.awake, this.map.asleep, this.map.waking], this.#where).toEqual(counts);
@@ -93,7 +95,7 @@ class Twins {
 
 /** Bad luck of every kind: what an index with linear probing must live through. */
 const HASHES: Record<string, { hash?: Hash; sizeMax: number }> = {
-  "seeded xxHash64": { sizeMax: 15_000 },
+  "seeded xxHash64": { sizeMax: 7_000 },
   "one hash for all": { hash: { words3: () => 12_345 }, sizeMax: 1_000 },
   "one home at the end of the index, many hashes": {
     hash: { words3: (_, b) => (b << 20) | 0xf_ffff },
@@ -105,7 +107,7 @@ const HASHES: Record<string, { hash?: Hash; sizeMax: number }> = {
 
 for (const [name, { hash, sizeMax }] of Object.entries(HASHES)) {
   test(`The map agrees with a Map through growth and shrinkage: ${name}`, () => {
-    for (let seed = 1; seed <= 3; seed++) {
+    for (let seed = 1; seed <= 2; seed++) {
       const prng = new Prng(seed);
       const twins = new Twins(prng, `seed ${seed}`, hash);
       // Up to the top, halfway down, up again, down to nothing; in each phase the other operations go on
@@ -126,7 +128,7 @@ for (const [name, { hash, sizeMax }] of Object.entries(HASHES)) {
 test("While the index grows, everything is found, and any removal and any return leave the rest alone", () => {
   const growsAt = Math.floor(1_024 * 0.8);
   for (const hash of [undefined, { words3: (_: number, b: number): number => (b & 15) - 8 }]) {
-    for (let seed = 1; seed <= 4; seed++) {
+    for (let seed = 1; seed <= 3; seed++) {
       const prng = new Prng(seed);
       const twins = new Twins(prng, `seed ${seed}`, hash);
       const empty = twins.map.byteLength;
@@ -138,7 +140,7 @@ test("While the index grows, everything is found, and any removal and any return
         twins.insert(drawKey(prng, 4_096)); // the first of these begins the growth
       } while (twins.map.byteLength === before);
       for (; twins.map.byteLength === before + 2 * 1_024 * 8; moving++) {
-        if (prng.chance(seed / 5)) twins.removeOne();
+        if (prng.chance(seed / 4)) twins.removeOne();
         else twins.insert(drawKey(prng, 4_096));
         twins.check();
       }
@@ -157,6 +159,7 @@ test("All can be removed in the middle of growth, and the map be filled again", 
   };
   fill(825);
   while (twins.size > 0) twins.removeOne();
+  expect(twins.map.byteLength).toBe(65_536 * 48 + 2_048 * 8 + 16); // removals alone finish the growth
   twins.check();
   fill(3_400);
   twins.check();

@@ -1,9 +1,9 @@
 /**
- * Run in a namespace by tun.test.ts: answers pings and ARP requests until a byte arrives on its input.
+ * Run in a namespace by tun.test.ts: answers pings and ARP requests until its input ends.
  * Arguments: interface, mode, way to wait or "auto". Prints a line of JSON when it is up and one at the end.
  */
 import process from "node:process";
-import { Slab } from "../../../base/slab.ts";
+import type { Slab } from "../../../base/slab.ts";
 import { LinkError } from "../../../net/link/link_error.ts";
 import { openTun, type OpenTunOptions } from "../../../net/link/tun.ts";
 
@@ -31,11 +31,11 @@ async function respond(): Promise<void> {
     flush: () => void flushes++,
     closed: (error) => {
       say({ closed: true, error: error?.message, flushes, counters: link.counters });
-      process.stdin.destroy();
     },
   });
   say({ name: link.name, wait: link.wait });
-  process.stdin.on("data", () => link.close());
+  process.stdin.on("end", () => link.close());
+  process.stdin.resume();
 }
 
 /** Turns an ICMP echo request into its reply; the sum of both is known from the difference of one byte. */
