@@ -14,13 +14,14 @@ export type { TcpConn, TcpListener } from "./net/socket/types.ts";
 export * as errors from "./net/socket/errors.ts";
 
 // node:net's shape, for node:http, TLS, WebSockets and database clients.
-export { connectNode, nodeServer, StackSocket } from "./net/socket/node.ts";
+export { connectNode, type NodeServer, nodeServer, StackSocket } from "./net/socket/stack_socket.ts";
 
 // Links: where packets enter and leave.
 export type { Link, LinkCounters, LinkSink, Medium } from "./net/link/link.ts";
 export { pipe } from "./net/link/pipe.ts";
 export { connectUnix, listenUnix } from "./net/link/unix.ts";
 export { openTun } from "./net/link/tun.ts";
+export { reconnect, ReconnectingLink } from "./net/link/reconnecting.ts";
 export { impair } from "./net/link/impaired.ts";
 export { PcapngWriter, readPcapng, tap } from "./net/link/pcap.ts";
 
@@ -30,7 +31,8 @@ export { Sleeper, type SleeperEvents } from "./checkpoint/suspend.ts";
 export { FileStore, MemoryStore, type Store, StoreError } from "./checkpoint/store/mod.ts";
 export { explainImage, ImageError, readImage, verifyImage, writeImage } from "./checkpoint/image/mod.ts";
 
-// Rules, clocks, entropy.
+// Rules, clocks, entropy, and what packets travel in.
 export type { FirewallRules, Rule } from "./net/firewall/mod.ts";
 export { type Clock, SystemClock, VirtualClock } from "./base/clock.ts";
+export { Slab } from "./base/slab.ts";
 export { type Entropy, Prng, systemEntropy } from "./base/random.ts";

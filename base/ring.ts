@@ -6,8 +6,15 @@ const SIZE_MIN = 1024; // below this the ring's own object outweighs its buffer
 const EMPTY = new Uint8Array(0);
 const pool: Uint8Array<ArrayBuffer>[][] = [];
 let pooledBytes = 0;
+let lentBytes = 0;
+
+/** Bytes of memory that all rings hold at this moment: zero when every ring is empty. */
+export function ringBytesLent(): number {
+  return lentBytes;
+}
 
 function take(size: number): Uint8Array<ArrayBuffer> {
+  lentBytes += size;
   const buffer = pool[31 - Math.clz32(size)]?.pop();
   if (buffer === undefined) return new Uint8Array(size);
   pooledBytes -= size;
@@ -15,6 +22,7 @@ function take(size: number): Uint8Array<ArrayBuffer> {
 }
 
 function give(buffer: Uint8Array<ArrayBuffer>): void {
+  lentBytes -= buffer.length;
   if (buffer.length === 0 || pooledBytes + buffer.length > POOL_BYTES_MAX) return;
   const size = 31 - Math.clz32(buffer.length);
   while (pool.length <= size) pool.push([]);
@@ -41,7 +49,8 @@ export class ByteRing {
   #buffer: Uint8Array<ArrayBuffer> = EMPTY;
   #start = 0;
   #length = 0;
-  #sizeHint = SIZE_MIN; // what it needed last time, so that a refill does not regrow step by step
+  #sizeHint = SIZE_MIN; // what it needed lately, so that a refill does not regrow step by step
+  #needed = 0; // the farthest byte written since the buffer was borrowed
 
   /** Bytes queued. */
   get length(): number {
@@ -64,6 +73,7 @@ export class ByteRing {
     const count = to - from;
     if (count === 0) return;
     if (offset + count > this.#buffer.length) this.#grow(offset + count);
+    if (offset + count > this.#needed) this.#needed = offset + count;
     const size = this.#buffer.length;
     const at = (this.#start + offset) & (size - 1);
     const first = Math.min(count, size - at);
@@ -98,6 +108,9 @@ export class ByteRing {
 
   /** Forgets everything and gives the buffer back. */
   clear(): void {
+    // Half as much next time, when this was more than enough: one large transfer is not for ever.
+    if (this.#sizeHint > SIZE_MIN && this.#needed <= this.#sizeHint >>> 1) this.#sizeHint >>>= 1;
+    this.#needed = 0;
     give(this.#buffer);
     this.#buffer = EMPTY;
     this.#start = 0;

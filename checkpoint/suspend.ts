@@ -233,7 +233,8 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
 
   /** idle -> saving: freeze, append, and wait until that is durable. */
   #suspendSome(nowMs: number): void {
-    const batch: { tcb: Tcb; why: "idle" | "forced"; bytes: Uint8Array; attached: Uint8Array | undefined }[] = [];
+    const batch: { tcb: Tcb; why: "idle" | "forced"; bytes: Uint8Array; attached: Uint8Array | undefined }[] =
+      [];
     let batchBytes = 0;
     for (const [tcb, why] of this.#ready) {
       if (batch.length >= this.#batchMax || batchBytes >= BATCH_BYTES_MAX) break; // the next turn's
@@ -308,7 +309,7 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
       if (this.listenerCount("suspended") > 0) events.push({ id: this.#stack.idOf(record), imageBytes });
     }
     this.#host.kick();
-    for (const event of events) this.emit("suspended", event);
+    for (const event of events) this.#guarded(() => this.emit("suspended", event));
   }
 
   /** The disk would not promise it: they stay awake, once the images are revoked. */
@@ -347,21 +348,15 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
       this.#postpone([...wakes, ...lost].map(({ record }) => record), error, nowMs);
       return;
     }
-    const thrown: unknown[] = [];
-    const attempt = (record: number, act: () => void): void => {
+    for (const { record } of [...wakes, ...lost]) {
       this.#timers.clear(record);
       this.#refused.delete(record);
-      try {
-        act();
-      } catch (error) {
-        thrown.push(error); // the owner's mistake: the others' images are revoked, so they must go on
-      }
-    };
-    for (const { record, image } of wakes) attempt(record, () => this.#restore(record, image, nowMs));
-    for (const { record, location, error } of lost) {
-      attempt(record, () => this.#lose(record, location, error, nowMs));
     }
-    if (thrown.length > 0) throw thrown[0];
+    // The images are revoked: whatever an owner does when it is told, the others must go on.
+    for (const { record, image } of wakes) this.#guarded(() => this.#restore(record, image, nowMs));
+    for (const { record, location, error } of lost) {
+      this.#guarded(() => this.#lose(record, location, error, nowMs));
+    }
   }
 
   #restore(record: number, image: FrozenSocket | undefined, nowMs: number): void {
@@ -403,7 +398,18 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
   }
 
   #report(error: unknown): void {
-    this.emit("error", toError(error));
+    this.#guarded(() => this.emit("error", toError(error)));
+  }
+
+  /** Somebody else's mistake is thrown again where nothing catches it, and no turn ends halfway. */
+  #guarded(act: () => void): void {
+    try {
+      act();
+    } catch (error) {
+      queueMicrotask(() => {
+        throw error;
+      });
+    }
   }
 }
 
@@ -413,7 +419,9 @@ function toError(error: unknown): Error {
 
 /** The bytes of an attachment that can be changed in place. */
 function encodedIfObject(attachment: unknown): Uint8Array | undefined {
-  return typeof attachment === "object" && attachment !== null ? encodeCbor(attachment as CborValue) : undefined;
+  return typeof attachment === "object" && attachment !== null
+    ? encodeCbor(attachment as CborValue)
+    : undefined;
 }
 
 /** Whether something happened to the connection that its image does not know. */

@@ -1,6 +1,6 @@
 import { assert } from "../base/assert.ts";
 import type { Entropy } from "../base/random.ts";
-import { Slab } from "../base/slab.ts";
+import type { Slab } from "../base/slab.ts";
 import { ConnectionMap, Field, RecordState } from "./connections/connection_map.ts";
 import { formatTuple } from "./connections/tuple.ts";
 import type { Firewall } from "./firewall/firewall.ts";
@@ -62,6 +62,8 @@ export interface StackUpcalls extends TcpUpcalls {
 /** Answers per second to packets that went nowhere, and how many may come at once (Linux: 1,000 and 50). */
 const ICMP_ERRORS_PER_SECOND = 1000;
 const ICMP_ERRORS_BURST = 50;
+/** Rounds of a turn. Two sockets of one stack that answer each other would else keep the turn for ever. */
+const ROUNDS_MAX = 256;
 
 /**
  * THE PACKET WALK. A stack takes frames in with `receive` and sends what is due in `poll`, which
@@ -81,6 +83,8 @@ export class Stack {
   sleepOwner: SleepOwner | undefined;
   #firewall: Firewall | undefined;
   #nowMs: number;
+  /** The frame at hand is addressed to a group of stations. */
+  #toGroup = false;
   readonly #ethernet = new EthernetRecord();
   readonly #arp = new ArpRecord();
   readonly #ip = new Ipv4Record();
@@ -150,6 +154,7 @@ export class Stack {
   receive(interfaceIndex: number, slab: Slab, start: number, end: number, nowMs: number): Drop {
     this.#nowMs = nowMs;
     this.output.setNow(nowMs);
+    this.#toGroup = false;
     const from = this.output.interfaces[interfaceIndex]!;
     const reason = from.neighbors === undefined
       ? this.#ipInput(from, slab, start, end, nowMs)
@@ -166,6 +171,7 @@ export class Stack {
     if ((hi !== from.macHi || lo !== from.macLo) && !isBroadcastMac(hi, lo) && !isGroupMac(hi)) {
       return Drop.FrameNotOurs;
     }
+    this.#toGroup = isGroupMac(hi);
     if (ethernet.etherType === ETHER_IPV4) {
       return this.#ipInput(from, slab, ethernet.dataStart, ethernet.dataEnd, nowMs);
     }
@@ -211,6 +217,8 @@ export class Stack {
     const kind = this.output.routes.classify(ip.destination);
     const group = kind === AddressKind.Broadcast || kind === AddressKind.Multicast;
     if (!group && kind !== AddressKind.Ours) return Drop.Ipv4NotOurs;
+    // RFC 1122 section 3.3.6: sent to everyone on the link, meant for one: all would answer, most wrongly.
+    if (!group && this.#toGroup) return Drop.Ipv4NotOurs;
     if (ip.moreFragments || ip.fragmentOffset !== 0) return Drop.Ipv4Fragment; // reassembly comes with RFC 791's issue
     if (ip.protocol === PROTOCOL_TCP) {
       return group ? Drop.TcpAddress : this.#tcpInput(interfaceIndex, slab, nowMs);
@@ -394,30 +402,28 @@ export class Stack {
 
   /**
    * Ends a turn: timers that are due, then everything that wants to be sent, then news for the owners,
-   * until nobody has anything to say.
+   * until nobody has anything to say or the turn has been long enough.
    * @returns When to poll again at the latest, epoch milliseconds; `Infinity` for never.
    */
   poll(nowMs: number): number {
     this.#nowMs = nowMs;
+    let more = false;
     this.output.setNow(nowMs);
     this.tcp.advance(nowMs, this.#timers);
     for (const each of this.output.interfaces) {
       each.neighbors?.advance(nowMs, each.neighborSink);
     }
-    do {
+    for (let rounds = 1;; rounds++) {
       this.tcp.drainOutput(this.#send);
       this.#deliverLoopback(nowMs);
       this.sleepOwner?.turn(nowMs);
-      if (this.upcalls !== undefined) {
-        const upcalls = this.upcalls;
-        this.tcp.drainEvents(this.#tell);
-        this.udp.drainEvents((socket) => upcalls.udpReadable(socket));
-      }
-    } while (
-      this.tcp.hasOutput || this.tcp.hasEvents && this.upcalls !== undefined ||
-      this.output.loopback.length > 0
-    );
+      this.tcp.drainEvents(this.#tell); // also when nobody listens: what has ended is freed here
+      if (this.udp.hasEvents) this.udp.drainEvents(this.#tellUdp);
+      more = this.tcp.hasOutput || this.tcp.hasEvents || this.output.loopback.length > 0;
+      if (!more || rounds === ROUNDS_MAX) break;
+    }
     this.output.flush();
+    if (more) return nowMs;
     let deadlineMs = Math.min(this.tcp.nextDeadlineMs(), this.sleepOwner?.nextDeadlineMs() ?? Infinity);
     for (const each of this.output.interfaces) {
       if (each.neighbors !== undefined) deadlineMs = Math.min(deadlineMs, each.neighbors.nextDeadlineMs());
@@ -438,11 +444,15 @@ export class Stack {
   readonly #tell: TcpUpcalls = {
     tcpEvents: (tcb, events) => {
       if ((events & TcpEvent.established) !== 0) this.sleepOwner?.watch(tcb, this.#nowMs);
-      this.upcalls!.tcpEvents(tcb, events);
+      this.upcalls?.tcpEvents(tcb, events);
     },
   };
 
+  readonly #tellUdp = (socket: UdpSocket): void => this.upcalls?.udpReadable(socket);
+
   #deliverLoopback(nowMs: number): void {
+    if (this.output.loopback.length === 0) return;
+    this.#toGroup = false;
     // What these packets cause is delivered in the next round: a stack that talks to itself still ends its turn.
     for (const packet of this.output.loopback.splice(0)) {
       if (readIpv4(packet, 0, packet.bytes.length, this.#ip) === Drop.None) {

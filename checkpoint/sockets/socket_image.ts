@@ -75,12 +75,14 @@ export function readSocketImage(bytes: Uint8Array): FrozenSocket {
 
 const QUEUE_FIELDS = ["sendQueue", "receiveQueue"].map((name) => frozenTcbFields.indexOf(name));
 const AHEAD_FIELD = frozenTcbFields.indexOf("ahead");
-const DEADLINE_FIELDS = frozenTcbFields.flatMap((name, at) => name.endsWith("In") ? [at] : []);
+const NULLABLE_FIELDS = frozenTcbFields.flatMap((name, at) =>
+  name.endsWith("In") || name === "sentAgoMs" ? [at] : []
+);
 
 /** A well-formed image can still be nonsense: each field must have its type before a TCB is filled with it. */
 function checkShape(tcb: FrozenTcb): void {
   tcb.forEach((value, at) => {
-    let right = typeof value === "number" || (value === null && DEADLINE_FIELDS.includes(at));
+    let right = typeof value === "number" || (value === null && NULLABLE_FIELDS.includes(at));
     if (QUEUE_FIELDS.includes(at)) right = value instanceof Uint8Array;
     if (at === AHEAD_FIELD) {
       right = Array.isArray(value) && value.every((run) => {

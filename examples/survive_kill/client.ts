@@ -1,9 +1,8 @@
 /** The client process: opens the connections, speaks on them and checks every byte of the answers. */
 import process from "node:process";
 import { parseArgs } from "node:util";
-import { connectUnix } from "../../mod.ts";
+import { connectUnix, reconnect } from "../../mod.ts";
 import { kernelPeer, type Peer, userspacePeers } from "./peers.ts";
-import { reconnect } from "./reconnecting_link.ts";
 import { answer, type Heard, message, nothingHeard, serverAddressOf } from "./talk.ts";
 import { answerRequests } from "./worker.ts";
 
@@ -15,6 +14,7 @@ const seed = Number(values.seed);
 
 /** Connections that speak at the same time. */
 const AT_ONCE = 256;
+/** Connections for warming up. */
 const WARM_UP = 64;
 /** An answer that takes longer will never come: TCP has tried about six times by then. */
 const ANSWER_MS_MAX = 30_000;
@@ -65,7 +65,8 @@ async function forEach(
 /** Median and 99th percentile. */
 function percentiles(samples: number[]): { p50Ms: number; p99Ms: number } {
   const sorted = samples.sort((a, b) => a - b);
-  const at = (share: number): number => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]!;
+  const at = (share: number): number =>
+    sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]!;
   return { p50Ms: at(0.5), p99Ms: at(0.99) };
 }
 
@@ -77,12 +78,19 @@ const summary = (): Record<string, unknown> => ({
 let outage: Promise<void> = Promise.resolve();
 
 answerRequests({
-  /** Opens, uses and closes a few connections: what that leaves behind is not a connection's memory. */
+  /** Opens a few connections and uses them: what code needs when it runs first is not a connection's memory. */
   warmUp: async () => {
     await forEach(0, WARM_UP, 1, async (index) => {
-      const peer = await open(index);
-      await peer.exchange(message(seed, index, 0));
-      peer.close();
+      peers[index] = await open(index);
+      await peers[index].exchange(message(seed, index, 0));
+    });
+    return {};
+  },
+  /** Wakes them and closes them. */
+  coolDown: async () => {
+    await forEach(0, WARM_UP, 1, async (index) => {
+      await peers[index]!.exchange(message(seed, index, 0));
+      peers[index]!.close();
     });
     return {};
   },

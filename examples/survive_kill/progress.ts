@@ -1,6 +1,7 @@
 import process from "node:process";
 
 const BAR_CELLS = 30;
+const LABEL_COLUMNS = 48;
 const REDRAW_MS = 100;
 
 /** Tells how far the work is: a bar that is drawn over on a terminal, a line per step elsewhere. */
@@ -9,9 +10,9 @@ export class Progress {
   readonly #bar: boolean;
   readonly #colour: boolean;
   #label = "";
-  #total = 0;
   #startMs = 0;
   #redrawAtMs = 0;
+  #drawn = false;
 
   constructor(stream: NodeJS.WriteStream) {
     this.#stream = stream;
@@ -19,36 +20,40 @@ export class Progress {
     this.#colour = this.#bar && !process.env["NO_COLOR"];
   }
 
-  /** Begins a step; `total` 0 is one that cannot be counted. */
-  begin(label: string, total = 0): void {
+  begin(label: string): void {
     this.#label = label;
-    this.#total = total;
     this.#startMs = performance.now();
     this.#redrawAtMs = 0;
-    this.at(0);
+    this.at(0, 0);
   }
 
-  at(done: number): void {
+  /** How far the step is; `total` 0 when nobody knows. */
+  at(done: number, total: number): void {
     const nowMs = performance.now();
     if (!this.#bar || nowMs < this.#redrawAtMs) return;
     this.#redrawAtMs = nowMs + REDRAW_MS;
-    const share = this.#total === 0 ? 0 : Math.min(1, done / this.#total);
+    const share = total === 0 ? 0 : Math.min(1, done / total);
     const cells = Math.round(share * BAR_CELLS);
     const bar = this.#paint(36, "█".repeat(cells)) + this.#paint(90, "░".repeat(BAR_CELLS - cells));
-    const count = this.#total === 0 ? "" : ` ${done.toLocaleString("en")} of ${this.#total.toLocaleString("en")}`;
-    this.#stream.write(`\r\x1b[2K  ${this.#label.padEnd(44)} ${bar}${count}`);
+    const count = total === 0 ? "" : ` ${done.toLocaleString("en")} of ${total.toLocaleString("en")}`;
+    this.#drawn = true;
+    this.#stream.write(`\r\x1b[2K  ${this.#label.padEnd(LABEL_COLUMNS)} ${bar}${count}`);
   }
 
   /** Ends the step; `result` says what came of it. */
   end(result = ""): void {
     const seconds = `${((performance.now() - this.#startMs) / 1_000).toFixed(2)} s`;
-    const line = `${this.#paint(32, "✓")} ${this.#label.padEnd(44)} ${seconds.padStart(8)}  ${result}`;
-    this.#stream.write(`${this.#bar ? "\r\x1b[2K" : ""}${line.trimEnd()}\n`);
+    const line = `${this.#paint(32, "✓")} ${this.#label.padEnd(LABEL_COLUMNS)} ${
+      seconds.padStart(8)
+    }  ${result}`;
+    this.abandon();
+    this.#stream.write(`${line.trimEnd()}\n`);
   }
 
   /** Clears a bar that will not be finished. */
   abandon(): void {
-    if (this.#bar) this.#stream.write("\r\x1b[2K");
+    if (this.#drawn) this.#stream.write("\r\x1b[2K");
+    this.#drawn = false;
   }
 
   line(text = ""): void {

@@ -54,13 +54,12 @@ export function resultLines(results: Results, bold: (text: string) => string): s
     row("before", memory.empty),
     row("all awake", memory.awake, memory.empty),
     row("all asleep", memory.asleep, memory.empty),
-    row("after kill -9 and restart", memory.restarted, memory.empty),
+    row("after kill -9 and restart", memory.restarted),
   ]);
-  const times = ({ p50Ms, p99Ms }: AnswerTimes): string =>
-    `p50 ${timeText(p50Ms)}, p99 ${timeText(p99Ms)}`;
+  const times = ({ p50Ms, p99Ms }: AnswerTimes): string => `p50 ${timeText(p50Ms)}, p99 ${timeText(p99Ms)}`;
   const facts = [
     ["Connections", count(connections)],
-    ["Bytes checked", `${count(results.bytesChecked)}, every one of them`],
+    ["Bytes checked", count(results.bytesChecked) + (results.broken === 0 ? ", every one of them" : "")],
     [
       "On disk",
       `${bytesText(results.diskBytes)}, ${bytesText(results.imageBytes / connections)} per connection`,

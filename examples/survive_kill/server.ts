@@ -1,8 +1,15 @@
-/** The server process: echoes a running hash, sleeps when told to be patient no longer, is killed. */
+/** The server process: echoes a running hash, lets its connections sleep, is killed. */
 import { parseArgs } from "node:util";
-import process from "node:process";
-import { type Analyzer, FileStore, type Link, listenUnix, openTun, SleepyHost } from "../../mod.ts";
-import { ReconnectingLink } from "./reconnecting_link.ts";
+import {
+  type Analyzer,
+  FileStore,
+  type Link,
+  listenUnix,
+  openTun,
+  ReconnectingLink,
+  SleepyHost,
+} from "../../mod.ts";
+import { liveMemory } from "../live_memory.ts";
 import { answer, type Heard, NETWORK, nothingHeard } from "./talk.ts";
 import { answerRequests } from "./worker.ts";
 
@@ -18,6 +25,8 @@ const { values } = parseArgs({
   },
 });
 const idleMs = Number(values.idle);
+/** Nothing of this takes so long, even on a busy machine. */
+const STUCK_MS_MAX = 20_000;
 
 /** Idle connections sleep, but not before the memory of all of them awake has been looked at. */
 let patient = values.awake;
@@ -71,33 +80,40 @@ if (link instanceof ReconnectingLink) {
 }
 const readyMs = performance.now() - startedMs;
 
-/** Live memory: what is left when all garbage is gone. */
-async function memory(): Promise<Record<string, unknown>> {
-  const { gc, Bun } = globalThis as { gc?: () => void; Bun?: { gc(force: boolean): void } };
-  for (let round = 0; round < 3; round++) {
-    gc?.();
-    Bun?.gc(true);
-    await new Promise((resolve) => setTimeout(resolve, 20)); // finalizers run between turns
+/** Waits for `done`, as long as there is progress. */
+async function comesTrue(done: () => boolean, progress: () => number): Promise<void> {
+  let stuckSinceMs = performance.now();
+  for (let last = progress(); !done();) {
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    const now = progress();
+    if (now !== last) stuckSinceMs = performance.now();
+    last = now;
+    if (performance.now() - stuckSinceMs > STUCK_MS_MAX) {
+      const { awake, asleep, waking } = host.counts;
+      throw new Error(`Stuck with ${awake} connections awake, ${asleep} asleep, ${waking} waking`);
+    }
   }
-  const { rss, heapUsed, external } = process.memoryUsage();
-  return { rssBytes: rss, liveBytes: heapUsed + external, ...host.counts };
 }
 
 answerRequests({
   ready: () => ({ readyMs, recovered }),
-  memory,
+  memory: async () => ({ ...await liveMemory(), ...host.counts }),
+  /** Puts to sleep whoever is there. */
+  nap: async () => ({ napping: await host.sleeper.suspendAll() }),
+  forgetWarmUp: async () => {
+    await comesTrue(() => host.stack.connections.size === 0, () => host.stack.connections.size);
+    suspended = 0;
+    firstSuspendMs = Infinity;
+    return {};
+  },
   /** Lets idle connections sleep and waits until all do. */
   sleep: async (_, progress) => {
     patient = false;
     const total = host.stack.connections.size;
-    const beforeMs = performance.now();
-    while (host.counts.asleep < total) {
-      if (performance.now() - beforeMs > 60_000) {
-        throw new Error(`After 60 s ${total - host.counts.asleep} of ${total} connections are still awake`);
-      }
+    await comesTrue(() => host.counts.asleep === total, () => {
       progress(host.counts.asleep);
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    }
+      return host.counts.asleep;
+    });
     const { recordsLive, bytesLive, bytesTotal, syncs } = store.stats;
     const suspendMs = lastSuspendMs - firstSuspendMs;
     return { suspended, suspendMs, recordsLive, bytesLive, bytesTotal, syncs };

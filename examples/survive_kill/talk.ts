@@ -21,10 +21,9 @@ export function answer(heard: Heard, said: Uint8Array): Uint8Array<ArrayBuffer> 
   let hash = heard.hash;
   for (let at = 0; at < said.length; at++) {
     hash = Math.imul(hash ^ said[at]!, 0x01000193) >>> 0; // FNV-1a
-    bytes[at] = hash >>> 24;
+    bytes[at] = (hash >>> 24) ^ heard.bytes++;
   }
   heard.hash = hash;
-  heard.bytes += said.length;
   return bytes;
 }
 

@@ -15,11 +15,11 @@ export const runtimeName: string = {
   node: `Node ${process.versions.node}`,
 }[runtime];
 
-/** How to run a file on the runtime that runs this one, able to collect garbage when asked to. */
+/** How to run a file on the runtime that runs this one. */
 function commandFor(file: string): string[] {
   if (runtime === "bun") return [process.execPath, "run", file];
-  if (runtime === "deno") return [process.execPath, "run", "-A", "--v8-flags=--expose-gc", file];
-  return [process.execPath, ...process.execArgv, "--expose-gc", file];
+  if (runtime === "deno") return [process.execPath, "run", "-A", file];
+  return [process.execPath, ...process.execArgv, file];
 }
 
 /** A process of this example that is asked one thing at a time, in lines of JSON. */

@@ -19,7 +19,7 @@ import { type Ipv4Record, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../w
 /** An ICMP message for us: echo is answered, errors reach the connection that they quote (RFC 1122 section 3.2.2). */
 export function icmpInput(stack: Stack, ip: Ipv4Record, icmp: IcmpRecord, slab: Slab, nowMs: number): Drop {
   if (icmp.type === IcmpType.Echo) {
-    if (isMulticast(ip.destination) || isBroadcast(ip.destination)) return Drop.IcmpType;
+    if (!stack.isOurs(ip.destination)) return Drop.IcmpType; // a group, or everyone in a network
     const { slab: out, transportStart } = stack.output;
     const end = writeIcmpEchoReply(icmp, slab, out, transportStart);
     stack.output.sendTransport(PROTOCOL_ICMP, ip.destination, ip.source, end, 0, 64, nowMs);
@@ -49,9 +49,12 @@ function tcpError(stack: Stack, tcb: Tcb, icmp: IcmpRecord): Drop {
   if (seqLess(sequence, tcb.sndUna) || seqLessEqual(tcb.sndMax, sequence)) return Drop.IcmpType;
   const unreachable = icmp.type === IcmpType.Unreachable;
   if (unreachable && icmp.code === IcmpUnreachable.FragmentationNeeded) {
-    if (stack.output.lowerMtu(tcb.remoteAddress, icmp.rest & 0xffff)) {
-      updateMss(stack.tcp, tcb);
+    stack.output.lowerMtu(tcb.remoteAddress, icmp.rest & 0xffff);
+    const mssBefore = tcb.sndMss;
+    updateMss(stack.tcp, tcb); // no news for the path may be news for this connection
+    if (tcb.sndMss < mssBefore && tcb.state >= TcpState.established) {
       tcb.sndNxt = tcb.sndUna; // what was too big goes again, in smaller pieces (RFC 1191 section 6.4)
+      tcb.rttTiming = false;
       stack.tcp.queueOutput(tcb);
     }
     return Drop.None;

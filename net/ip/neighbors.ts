@@ -4,9 +4,12 @@ import { isGroupMac, MAC_BROADCAST } from "../wire/mac.ts";
 
 /** Entries of one interface: Linux begins to mind at 1,024 as well (gc_thresh3). */
 export const NEIGHBORS_MAX = 1_024;
-/** Packets that may wait for one address. RFC 1122 section 2.3.2.2 asks for at least the latest. */
-export const PENDING_FRAMES_MAX = 4;
-/** Bytes that may wait for all addresses together: 4 full frames for 40 addresses. */
+/**
+ * Packets that may wait for one address. RFC 1122 section 2.3.2.2 asks for at least the latest; a host
+ * that opens many connections at once should not lose their SYNs. Linux keeps 101.
+ */
+export const PENDING_FRAMES_MAX = 101;
+/** Bytes that may wait for all addresses together: a full queue of full frames, and some more. */
 export const PENDING_BYTES_MAX = 262_144;
 /** Time between requests for one address: the once per second of RFC 1122 section 2.3.2.1. */
 export const REQUEST_INTERVAL_MS = 1_000;

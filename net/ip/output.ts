@@ -124,6 +124,11 @@ export class IpOutput implements TransportOutput {
     return learnt !== undefined && learnt.untilMs > this.#nowMs ? Math.min(mtu, learnt.mtu) : mtu;
   }
 
+  isHost(address: number): boolean {
+    const kind = this.routes.classify(address);
+    return kind === AddressKind.Other || kind === AddressKind.Ours;
+  }
+
   /** Takes a router's word that packets to `destination` must be smaller; false when that is no news. */
   lowerMtu(destination: number, mtu: number): boolean {
     const wanted = Math.max(PATH_MTU_MIN, mtu);

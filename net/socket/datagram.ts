@@ -35,8 +35,7 @@ export class Datagrams implements DatagramConn {
 
   async receive(p?: Uint8Array): Promise<Received> {
     if (this.#closed) throw new BadResource("Socket has been closed");
-    // Whoever has waited longer comes first.
-    const received = (this.#waiting.length === 0 ? this.#shift() : undefined) ??
+    const received = this.#shift() ??
       await new Promise<Received>((resolve, reject) => void this.#waiting.push({ resolve, reject }));
     if (p === undefined) return received;
     const count = Math.min(p.byteLength, received[0].byteLength); // the rest is cut, as everywhere

@@ -65,12 +65,16 @@ export class Endpoint implements Owner {
     return this.#closed;
   }
 
+  get host(): Host {
+    return this.#host;
+  }
+
   /** Data kept with the connection and its image, anything that CBOR can hold. Only while awake. */
   get attachment(): unknown {
     return this.#tcb?.attachment;
   }
   set attachment(value: unknown) {
-    if (this.#tcb === undefined || this.#tcb.saving) {
+    if (this.#tcb === undefined) { // a sleep under way is called off when its image has grown old
       throw new BadResource("An attachment can only be set while the connection is awake");
     }
     this.#tcb.attachment = value;
@@ -82,9 +86,9 @@ export class Endpoint implements Owner {
   }
 
   async read(p: Uint8Array): Promise<number | null> {
+    if (p.byteLength === 0) return 0; // closed or not: as Deno does
     for (;;) {
       this.#checkOpen();
-      if (p.byteLength === 0) return 0;
       const count = this.tryRead(p);
       if (count !== undefined) return count;
       await this.#wait(this.#tcb === undefined ? this.#sleepers : this.#readers);

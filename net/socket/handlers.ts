@@ -116,7 +116,7 @@ export class Connection {
 
 /** What waits for a connection to be awake. */
 interface Errands {
-  /** Records are used again: an errand must not reach the connection that comes after a lost one. */
+  /** Records are used again: an errand must not reach the connection that comes after. */
   readonly id: string;
   readonly actions: ((connection: Connection) => void)[];
   bytes: number;
@@ -169,7 +169,16 @@ export class HandlerServer implements Acceptor, Owner {
     }
     this.#checkRoom((this.#errands.get(record)?.bytes ?? 0) + bytes.length);
     const copy = bytes.slice(); // a handler's bytes are gone when it returns
-    this.#defer(record, id, (connection) => void connection.write(copy)).bytes += copy.length;
+    const errand = (connection: Connection): void => {
+      try {
+        connection.write(copy);
+      } catch (error) {
+        // Closed in its sleep: as if on the way. It slept with its buffer full: nobody to tell but the peer.
+        if (error instanceof RangeError) connection.abort();
+        else if (!(error instanceof BrokenPipe)) throw error;
+      }
+    };
+    this.#defer(record, id, errand).bytes += copy.length;
     return true;
   }
 
@@ -289,6 +298,9 @@ export class HandlerServer implements Acceptor, Owner {
     if ((events & TcpEvent.closed) === 0 && tcb.state !== TcpState.timeWait) return;
     // TIME-WAIT is TCP's affair: both directions are over.
     this.#awake.delete(tcb);
+    for (const [record, { id }] of this.#errands) {
+      if (id === connection.id) this.#errands.delete(record); // the next one may have the same ports
+    }
     if (tcb.record >= 0) this.#host.setOwner(tcb, undefined);
     const error = tcb.error === TcpError.none || tcb.orphan
       ? undefined
@@ -345,9 +357,10 @@ export class HandlerServer implements Acceptor, Owner {
     const errands = this.#errands.get(tcb.record);
     if (errands === undefined) return;
     this.#errands.delete(tcb.record);
-    if (errands.id !== connection.id) return; // that one was lost in its sleep
+    if (errands.id !== connection.id) return; // that one has ended in its sleep
     for (const action of errands.actions) {
-      if (tcb.state !== TcpState.closed && !tcb.orphan) action(connection);
+      const over = tcb.state === TcpState.closed || tcb.orphan || tcb.error !== TcpError.none; // or image lost
+      if (!over) action(connection);
     }
   }
 

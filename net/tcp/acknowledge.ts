@@ -5,9 +5,6 @@ import { rtoBackedOffMs, rttSample } from "./rtt.ts";
 import { finSent, flightSize, Recovery, sendEnd, type Tcb, TcpError, TcpEvent, TcpState } from "./tcb.ts";
 import { type Tcp, timestampNow } from "./tcp.ts";
 
-/** A round trip longer than this is an echo of something else. */
-const RTT_MS_MAX = 600_000;
-
 /**
  * Takes in an acceptable ACK: frees what it acknowledges, learns the round-trip time, moves the
  * congestion window, the send window, and the states that wait for our FIN to be acknowledged.
@@ -34,20 +31,18 @@ function advance(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs: number): void {
   const wasFull = tcb.sendQueue.length >= tcb.sendBufferBytes;
 
   if (tcb.timestamps && segment.hasTimestamp && segment.tsEcr !== 0) {
-    const rttMs = (timestampNow(tcb, nowMs) - segment.tsEcr) | 0;
-    if (rttMs >= 0 && rttMs < RTT_MS_MAX) rttSample(tcb, rttMs, tcp.config);
+    rttSample(tcb, (timestampNow(tcb, nowMs) - segment.tsEcr) | 0, tcp.config);
   } else if (tcb.rttTiming && seqLessEqual(tcb.rttSeq, ack)) {
     rttSample(tcb, nowMs - tcb.rttStartMs, tcp.config);
   }
   if (tcb.rttTiming && seqLessEqual(tcb.rttSeq, ack)) tcb.rttTiming = false;
 
-  const flightBefore = flightSize(tcb);
   tcb.sendQueue.drop(Math.min(ackedBytes, tcb.sendQueue.length));
   tcb.sndUna = ack;
   if (seqLess(tcb.sndNxt, ack)) tcb.sndNxt = ack;
   tcb.retransmits = 0;
   tcb.stuckSinceMs = 0;
-  leaveOrStayInRecovery(tcp, tcb, ack, ackedBytes, flightBefore, nowMs);
+  leaveOrStayInRecovery(tcp, tcb, ack, ackedBytes, nowMs);
   tcb.dupAcks = 0;
   // RFC 6298 sections 5.2 and 5.3.
   tcb.retransmitAtMs = flightSize(tcb) === 0 ? Infinity : nowMs + rtoBackedOffMs(tcb, tcp.config);
@@ -69,7 +64,6 @@ function leaveOrStayInRecovery(
   tcb: Tcb,
   ack: number,
   ackedBytes: number,
-  flightBefore: number,
   nowMs: number,
 ): void {
   if (tcb.recovery === Recovery.fast) {
@@ -84,8 +78,8 @@ function leaveOrStayInRecovery(
     if (ackedBytes >= tcb.sndMss) tcb.cwnd += tcb.sndMss;
     return;
   }
-  // RFC 7661's concern in its simplest form: a window that is not used does not grow.
-  if (flightBefore + tcb.sndMss >= tcb.cwnd || tcb.recovery === Recovery.loss) {
+  // RFC 7661's concern in its simplest form: a window that was not used does not grow.
+  if (tcb.cwndLimited || tcb.recovery === Recovery.loss) {
     tcp.congestion.acked(tcb, ackedBytes, nowMs);
   }
   if (tcb.recovery === Recovery.loss && seqLessEqual(tcb.recover, ack)) tcb.recovery = Recovery.open;
@@ -96,7 +90,7 @@ function duplicateAck(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   tcb.dupAcks++;
   if (tcb.recovery === Recovery.fast) {
     tcb.cwnd += tcb.sndMss; // another segment has left the network
-  } else if (tcb.dupAcks === 3 && tcb.recovery === Recovery.open && seqLessEqual(tcb.recover, tcb.sndUna)) {
+  } else if (tcb.dupAcks === 3 && tcb.recovery === Recovery.open) { // so `recover` is acknowledged
     tcb.ssthresh = tcp.congestion.thresholdAfterLoss(tcb, flightSize(tcb), nowMs);
     tcb.recover = tcb.sndMax;
     tcb.recovery = Recovery.fast;

@@ -18,7 +18,7 @@ export interface TcpConfig {
   quickAcks: number;
   /** R2 as a count of retransmissions of data; 15 takes about 924 s (SHLD-11: at least 100 s). */
   retransmitsMax: number;
-  /** R2 for SYN and SYN-ACK; 7 takes 255 s (MUST-23: at least 180 s). */
+  /** R2 for SYN and SYN-ACK; 7 takes 247 s (MUST-23: at least 180 s). */
   synRetransmitsMax: number;
   /** Default for connections that switch keep-alive on (MUST-28: at least 2 h). */
   keepAliveIdleMs: number;

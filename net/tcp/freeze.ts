@@ -1,8 +1,6 @@
 import { assert } from "../../base/assert.ts";
-import { seqLess } from "../../base/sequence.ts";
 import type { TcpConfig } from "./config.ts";
 import { type Tcb, type TcpError, TcpState } from "./tcb.ts";
-import { timestampNow } from "./tcp.ts";
 
 /** Time to a deadline in whole milliseconds, negative when it is past; `null` when it is not set. */
 type FrozenDeadline = number | null;
@@ -63,6 +61,7 @@ export type FrozenTcb = [
   softError: number,
   delayedAckIn: FrozenDeadline,
   lastAckSentBehind: number,
+  sentAgoMs: number | null,
   sndNxtOffset: number,
   sndMaxOffset: number,
   retransmitIn: FrozenDeadline,
@@ -114,6 +113,7 @@ const DEFAULTS: readonly (readonly [name: string, value: number | null | Uint8Ar
   ["softError", 0],
   ["delayedAckIn", null],
   ["lastAckSentBehind", 0],
+  ["sentAgoMs", null],
   ["sndNxtOffset", 0],
   ["sndMaxOffset", 0],
   ["retransmitIn", null],
@@ -169,6 +169,7 @@ const Flag = {
   orphan: 256,
   wantsWritable: 512,
   wantsDrained: 1024,
+  cwndLimited: 2048,
 } as const;
 
 /** Copies the state out. The TCB is left as it is; any state but CLOSED can be frozen, data in flight and all. */
@@ -183,7 +184,10 @@ export function freezeTcb(tcb: Tcb, nowMs: number): FrozenTcb {
     (tcb.rttTiming ? Flag.rttTiming : 0) | (tcb.ackNow ? Flag.ackNow : 0) |
     (tcb.noDelay ? Flag.noDelay : 0) | (tcb.keepAlive ? Flag.keepAlive : 0) |
     (tcb.orphan ? Flag.orphan : 0) | (tcb.wantsWritable ? Flag.wantsWritable : 0) |
-    (tcb.wantsDrained ? Flag.wantsDrained : 0);
+    (tcb.wantsDrained ? Flag.wantsDrained : 0) | (tcb.cwndLimited ? Flag.cwndLimited : 0);
+  // Longer ago than this is idleness, however long (RFC 5681 section 4.1).
+  const sentAgoMs = Math.max(0, Math.floor(atMs - tcb.lastSentMs));
+  const idle = sentAgoMs > tcb.rtoMs * 2 ** tcb.backoff;
   const ahead: [number, Uint8Array][] = [];
   for (let at = 0; at < tcb.ahead.length; at += 2) {
     const start = tcb.ahead[at]!;
@@ -240,6 +244,7 @@ export function freezeTcb(tcb: Tcb, nowMs: number): FrozenTcb {
     tcb.softError,
     left(tcb.delayedAckAtMs),
     (tcb.rcvNxt - tcb.lastAckSent) | 0,
+    idle ? null : sentAgoMs,
     (tcb.sndNxt - tcb.sndUna) >>> 0,
     (tcb.sndMax - tcb.sndUna) >>> 0,
     left(tcb.retransmitAtMs),
@@ -317,6 +322,7 @@ export function thawTcb(frozen: FrozenTcb, tcb: Tcb, config: Readonly<TcpConfig>
     softError,
     delayedAckIn,
     lastAckSentBehind,
+    sentAgoMs,
     sndNxtOffset,
     sndMaxOffset,
     retransmitIn,
@@ -357,6 +363,7 @@ export function thawTcb(frozen: FrozenTcb, tcb: Tcb, config: Readonly<TcpConfig>
   tcb.orphan = (flags & Flag.orphan) !== 0;
   tcb.wantsWritable = (flags & Flag.wantsWritable) !== 0;
   tcb.wantsDrained = (flags & Flag.wantsDrained) !== 0;
+  tcb.cwndLimited = (flags & Flag.cwndLimited) !== 0;
   tcb.iss = (sndUna - issBehind) | 0;
   tcb.sndUna = sndUna | 0;
   tcb.sndNxt = (sndUna + sndNxtOffset) | 0;
@@ -375,9 +382,7 @@ export function thawTcb(frozen: FrozenTcb, tcb: Tcb, config: Readonly<TcpConfig>
   tcb.lastAckSent = (rcvNxt - lastAckSentBehind) | 0;
   tcb.finAhead = (rcvNxt + finAheadOffset) | 0;
   tcb.tsOffset = tsOffset | 0;
-  const tsClock = timestampNow(tcb, frozenAtMs);
-  const tsNow = timestampNow(tcb, nowMs);
-  if (seqLess(tsNow, tsClock)) tcb.tsOffset = (tsOffset + tsClock - tsNow) | 0;
+  if (nowMs < frozenAtMs) tcb.tsOffset = (tsOffset + frozenAtMs - Math.floor(nowMs)) | 0;
   tcb.tsRecent = tsRecent | 0;
   tcb.tsRecentAtMs = baseMs - tsRecentAgeMs;
   tcb.srttUs = srttUs;
@@ -413,6 +418,7 @@ export function thawTcb(frozen: FrozenTcb, tcb: Tcb, config: Readonly<TcpConfig>
   tcb.sendBufferBytes = sendBufferBytes;
   tcb.receiveBufferBytes = receiveBufferBytes;
   tcb.lastActivityMs = baseMs - idleMs;
+  tcb.lastSentMs = sentAgoMs === null ? -Infinity : baseMs - sentAgoMs;
   tcb.bytesIn = bytesIn;
   tcb.bytesOut = bytesOut;
   tcb.retransmittedSegments = retransmittedSegments;

@@ -44,9 +44,13 @@ export function listenInput(
   tcb.state = TcpState.synReceived;
   chooseStart(tcp, tcb, nowMs);
   if (predecessor !== undefined && seqLessEqual(tcb.iss, predecessor.sndMax)) {
-    tcb.iss = tcb.sndUna = tcb.sndNxt = tcb.sndMax = (predecessor.sndMax + REOPEN_DISTANCE) | 0; // MAY-2
+    tcb.iss =
+      tcb.sndUna =
+      tcb.sndNxt =
+      tcb.sndMax =
+        (predecessor.sndMax + REOPEN_DISTANCE) | 0; // MAY-2
   }
-  tcb.rcvShift = segment.windowScale >= 0 ? tcp.config.receiveWindowScale : -1;
+  tcb.rcvShift = segment.windowScale >= 0 ? receiveShift(tcp, tcb) : -1;
   tcb.timestamps = tcp.config.timestamps && segment.hasTimestamp;
   learnFromSyn(tcp, tcb, segment, nowMs);
   tcb.lastActivityMs = nowMs;
@@ -63,7 +67,7 @@ export function listenInput(
 export function openActive(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   tcb.state = TcpState.synSent;
   chooseStart(tcp, tcb, nowMs);
-  tcb.rcvShift = tcp.config.receiveWindowScale;
+  tcb.rcvShift = receiveShift(tcp, tcb);
   tcb.timestamps = tcp.config.timestamps;
   tcb.lastActivityMs = nowMs;
   sendSyn(tcp, tcb, nowMs);
@@ -152,6 +156,11 @@ function chooseStart(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   tcb.sndUna = tcb.sndNxt = tcb.sndMax = tcb.iss;
   tcb.rtoMs = tcp.config.rtoInitialMs;
   tcb.srttUs = -1;
+}
+
+/** The shift to offer: one that can tell a sixteenth of the buffer, whatever was configured. */
+function receiveShift(tcp: Tcp, tcb: Tcb): number {
+  return Math.max(0, Math.min(tcp.config.receiveWindowScale, 27 - Math.clz32(tcb.receiveBufferBytes)));
 }
 
 function learnFromSyn(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs: number): void {

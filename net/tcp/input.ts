@@ -43,9 +43,7 @@ export function tcpInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, now
     synchronize = false;
   }
   // RST is judged by its sequence number alone: a closed window must let it in (MUST-66).
-  const length = flags & TcpFlag.RST
-    ? 0
-    : dataLength + (synchronize ? 1 : 0) + (flags & TcpFlag.FIN ? 1 : 0);
+  const length = flags & TcpFlag.RST ? 0 : dataLength + (synchronize ? 1 : 0) + (flags & TcpFlag.FIN ? 1 : 0);
   if (!isAcceptable(tcb, segment.sequence, length)) {
     if ((flags & TcpFlag.RST) !== 0) return Drop.TcpUnacceptable;
     const again = (flags & (TcpFlag.SYN | TcpFlag.ACK)) === TcpFlag.SYN && segment.sequence === tcb.irs;
@@ -130,14 +128,18 @@ export function tcpInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, now
   return Drop.None;
 }
 
-/** RFC 9293 section 3.4, table 5, with the right edge that the peer was told. */
+/** Whether a segment of `length` lies in the window, with the right edge that the peer was told. */
 function isAcceptable(tcb: Tcb, sequence: number, length: number): boolean {
-  const window = (tcb.rcvAdv - tcb.rcvNxt) | 0;
-  const first = (sequence - tcb.rcvNxt) | 0;
+  return isInWindow((sequence - tcb.rcvNxt) | 0, length, (tcb.rcvAdv - tcb.rcvNxt) | 0);
+}
+
+/**
+ * RFC 9293 section 3.4, table 5, for a segment that starts `first` behind RCV.NXT, and one thing more: a segment
+ * that covers the whole window, from before its start to beyond its end, overlaps it as well.
+ */
+export function isInWindow(first: number, length: number, window: number): boolean {
   if (length === 0) return first === 0 || (first > 0 && first < window);
-  if (window <= 0) return false;
-  const last = (first + length - 1) | 0;
-  return (first >= 0 && first < window) || (last >= 0 && last < window);
+  return window > 0 && first < window && ((first + length) | 0) > 0;
 }
 
 /** RFC 5961 section 5.2: SND.UNA - MAX.SND.WND <= SEG.ACK <= SND.NXT. */

@@ -21,6 +21,7 @@ export function tcpOutput(tcp: Tcp, tcb: Tcb, nowMs: number, force = false): voi
       tcp.congestion.restartAfterIdle(tcb, tcp.config.initialWindowSegments);
     }
     while (sendNext(tcp, tcb, nowMs, force)) force = false;
+    tcb.cwndLimited = tcb.sndNxt === tcb.sndMax && flightSize(tcb) + tcb.sndMss > tcb.cwnd;
     if (flightSize(tcb) === 0 && hasUnsent(tcb)) {
       if (tcb.persistAtMs === Infinity) tcb.persistAtMs = nowMs + persistDelayMs(tcp, tcb);
     } else {
@@ -42,7 +43,7 @@ function hasUnsent(tcb: Tcb): boolean {
 }
 
 function idleLongerThanRto(tcp: Tcp, tcb: Tcb, nowMs: number): boolean {
-  return nowMs - tcb.lastActivityMs > rtoBackedOffMs(tcb, tcp.config);
+  return nowMs - tcb.lastSentMs > rtoBackedOffMs(tcb, tcp.config);
 }
 
 /** How long until the next window probe: an RTO, doubled each time (SHLD-29, SHLD-30). */
@@ -86,8 +87,8 @@ function sendNext(tcp: Tcp, tcb: Tcb, nowMs: number, force: boolean): boolean {
 function worthSending(tcb: Tcb, length: number, last: boolean, again: boolean): boolean {
   if (length >= tcb.sndMss) return true;
   if (again) return true; // its bounds were chosen when it was new
-  if (last && (tcb.noDelay || tcb.finQueued || flightSize(tcb) === 0)) return true;
-  return length >= tcb.sndWndMax >>> 1;
+  if (!tcb.noDelay && !tcb.finQueued && flightSize(tcb) > 0) return false;
+  return last || length >= tcb.sndWndMax >>> 1;
 }
 
 /** Retransmits one segment from `sndUna` without moving `sndNxt` (fast retransmit, partial ACK). */
@@ -118,14 +119,16 @@ function sendSegment(
   const dataStart = writeTcp(segment, slab, transportStart);
   tcb.sendQueue.copyTo(offset, length, slab.bytes, dataStart);
   tcb.bytesOut += length;
-  tcb.lastActivityMs = nowMs;
+  tcb.lastActivityMs = tcb.lastSentMs = nowMs;
   finish(tcp, tcb, dataStart + length, nowMs);
 }
 
 /** Sends a bare ACK of everything received. */
 export function sendAck(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   const segment = beginSegment(tcp, tcb, nowMs);
-  segment.sequence = tcb.sndMax;
+  // Behind the window of a peer that shrank it, even an ACK would be refused (MUST-34).
+  const windowEnd = (tcb.sndUna + tcb.sndWnd) | 0;
+  segment.sequence = seqLess(windowEnd, tcb.sndMax) ? windowEnd : tcb.sndMax;
   segment.flags = TcpFlag.ACK;
   finish(tcp, tcb, writeTcp(segment, tcp.output.slab, tcp.output.transportStart), nowMs);
 }

@@ -1,9 +1,13 @@
 import type { TcpConfig } from "./config.ts";
 import type { Tcb } from "./tcb.ts";
 
-/** Takes a round-trip sample (RFC 6298 section 2) and ends the backoff. */
+/** A round trip longer than this is an echo of something else. */
+const RTT_MS_MAX = 600_000;
+
+/** Takes a round-trip sample (RFC 6298 section 2) and ends the backoff; one that cannot be is ignored. */
 export function rttSample(tcb: Tcb, rttMs: number, config: TcpConfig): void {
-  const rttUs = Math.max(0, Math.round(rttMs * 1000));
+  if (rttMs < 0 || rttMs > RTT_MS_MAX) return;
+  const rttUs = Math.round(rttMs * 1000);
   if (tcb.srttUs < 0) {
     tcb.srttUs = rttUs;
     tcb.rttvarUs = rttUs >> 1;

@@ -123,6 +123,8 @@ export class Tcb {
   cwnd = 0;
   ssthresh = 0x7fff_ffff;
   cwndBytesAcked = 0;
+  /** The congestion window, and nothing else, ended the last sending. */
+  cwndLimited = false;
   dupAcks = 0;
   recovery: number = Recovery.open;
   recover = 0;
@@ -140,7 +142,7 @@ export class Tcb {
   persists = 0;
   probesUnanswered = 0;
   keepAlives = 0;
-  /** When the oldest unanswered segment was first retransmitted; for the user timeout. */
+  /** Since when the peer has acknowledged nothing, set by the first retransmission; for the user timeout. */
   stuckSinceMs = 0;
 
   // Acknowledging
@@ -170,6 +172,8 @@ export class Tcb {
   events = 0;
   outputQueued = false;
   lastActivityMs = 0;
+  /** When data left last; -Infinity after a sleep of more than an RTO, which is idleness enough. */
+  lastSentMs = -Infinity;
   bytesIn = 0;
   bytesOut = 0;
   retransmittedSegments = 0;

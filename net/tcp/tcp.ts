@@ -29,6 +29,8 @@ export interface TransportOutput {
   ): boolean;
   /** Largest IP packet towards `destination`, in bytes. */
   mtuTowards(destination: number): number;
+  /** Whether `address` can be one host: no group, no broadcast, nothing that is never on the wire. */
+  isHost(address: number): boolean;
 }
 
 /** What the owner of the connections is told, at the end of a turn, never inside one. */
@@ -57,6 +59,7 @@ export class Tcp {
   #outputQueue: Tcb[] = [];
   #eventQueue: Tcb[] = [];
   #spareQueue: Tcb[] = [];
+  #spareEvents: Tcb[] = [];
 
   constructor(
     config: Readonly<TcpConfig>,
@@ -213,7 +216,7 @@ export class Tcp {
   drainEvents(upcalls: TcpUpcalls): void {
     while (this.#eventQueue.length > 0) {
       const queue = this.#eventQueue;
-      this.#eventQueue = [];
+      this.#eventQueue = this.#spareEvents;
       for (const tcb of queue) {
         const events = tcb.events;
         tcb.events = 0;
@@ -225,6 +228,8 @@ export class Tcp {
           this.#freeSlots.push(tcb.slot);
         }
       }
+      queue.length = 0;
+      this.#spareEvents = queue;
     }
   }
 }

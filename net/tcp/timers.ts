@@ -16,13 +16,18 @@ export function tcpTimers(tcp: Tcp, tcb: Tcb, nowMs: number): void {
 
 function retransmissionTimeout(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   const handshake = tcb.state === TcpState.synSent || tcb.state === TcpState.synReceived;
-  if (tcb.retransmits === 0) tcb.stuckSinceMs = nowMs;
+  // The peer answers with a closed window: each retransmission is a probe, and as long as they are
+  // answered it is alive (MUST-37, SHLD-17).
+  const probing = !handshake && tcb.sndWnd === 0 && !tcb.orphan;
+  if (tcb.retransmits === 0 || (probing && tcb.probesUnanswered === 0)) {
+    tcb.stuckSinceMs = nowMs - rtoBackedOffMs(tcb, tcp.config);
+  }
   tcb.retransmits++;
+  if (probing) tcb.probesUnanswered++;
+  const tries = probing ? tcb.probesUnanswered : tcb.retransmits;
   const limit = handshake ? tcp.config.synRetransmitsMax : tcp.config.retransmitsMax;
-  const stuckMs = nowMs - tcb.stuckSinceMs + rtoBackedOffMs(tcb, tcp.config);
-  // A peer that answers every probe with a closed window is alive (MUST-37, SHLD-17).
-  const alive = tcb.sndWnd === 0 && tcb.probesUnanswered === 0;
-  if (!alive && (tcb.retransmits > limit || (tcb.userTimeoutMs > 0 && stuckMs >= tcb.userTimeoutMs))) {
+  const userMs = tcb.userTimeoutMs > 0 ? tcb.stuckSinceMs + tcb.userTimeoutMs : Infinity;
+  if (tries > limit || nowMs >= userMs) {
     return tcp.destroy(tcb, tcb.softError !== 0 && handshake ? TcpError.unreachable : TcpError.timedOut);
   }
   tcb.backoff++;
@@ -40,17 +45,20 @@ function retransmissionTimeout(tcp: Tcp, tcb: Tcb, nowMs: number): void {
     tcb.recover = tcb.sndMax;
     tcb.sndNxt = tcb.sndUna;
     tcb.retransmittedSegments++;
-    if (tcb.sndWnd === 0) tcb.probesUnanswered++;
     tcb.retransmitAtMs = Infinity;
     tcpOutput(tcp, tcb, nowMs, true);
   }
-  tcb.retransmitAtMs = nowMs + rtoBackedOffMs(tcb, tcp.config);
+  tcb.retransmitAtMs = Math.min(nowMs + rtoBackedOffMs(tcb, tcp.config), userMs);
 }
 
 /** The window is closed, or too small to be worth a segment: ask, or send what fits (MUST-36). */
 function persistTimeout(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   tcb.persistAtMs = Infinity;
   if (tcb.probesUnanswered >= tcp.config.retransmitsMax) return tcp.destroy(tcb, TcpError.timedOut);
+  if (tcb.orphan && tcb.persists >= tcp.config.retransmitsMax) {
+    sendReset(tcp, tcb, nowMs); // no application is left that could give up: a peer must not hold us for ever
+    return tcp.destroy(tcb, TcpError.timedOut);
+  }
   if (tcb.sndWnd === 0) {
     tcb.probesUnanswered++;
     sendProbe(tcp, tcb, nowMs);
@@ -61,7 +69,8 @@ function persistTimeout(tcp: Tcp, tcb: Tcb, nowMs: number): void {
 
 /** RFC 9293 section 3.8.4. */
 function keepAliveTimeout(tcp: Tcp, tcb: Tcb, nowMs: number): void {
-  const idle = tcb.state === TcpState.established || tcb.state === TcpState.closeWait;
+  const idle = tcb.state === TcpState.established || tcb.state === TcpState.closeWait ||
+    tcb.state === TcpState.finWait2;
   if (!idle || flightSize(tcb) > 0 || tcb.sendQueue.length > 0) {
     tcb.keepAliveAtMs = nowMs + tcb.keepAliveIdleMs; // MUST-26
     return;

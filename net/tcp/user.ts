@@ -9,7 +9,7 @@ import { orphanDeadline } from "./timers.ts";
 
 /**
  * OPEN, active. The SYN leaves at once.
- * @returns `undefined` when the connection exists already or the map is full.
+ * @returns `undefined` when the connection exists already, the map is full, or `remote` is no host (MUST-46).
  */
 export function tcpConnect(
   tcp: Tcp,
@@ -19,6 +19,7 @@ export function tcpConnect(
   remotePort: number,
   nowMs: number,
 ): Tcb | undefined {
+  if (!tcp.output.isHost(remote)) return undefined;
   if (tcp.connections.find(local, remote, localPort, remotePort) >= 0) return undefined;
   const tcb = tcp.create(local, remote, localPort, remotePort);
   if (tcb !== undefined) openActive(tcp, tcb, nowMs);

@@ -2,6 +2,7 @@ import { seqLess } from "../../base/sequence.ts";
 import { type ConnectionMap, Field } from "../connections/connection_map.ts";
 import { PROTOCOL_TCP } from "../wire/ipv4.ts";
 import { finishTcpChecksum, TcpFlag, type TcpRecord, writeTcp } from "../wire/tcp.ts";
+import { isInWindow } from "../tcp/input.ts";
 import type { Tcp } from "../tcp/tcp.ts";
 import { Asleep, receiveWindowOf, sendWindowOf, setTsRecent, timestampAgeDays } from "./slot.ts";
 
@@ -50,14 +51,11 @@ export function judgeAsleep(
     }
   }
 
-  const window = receiveWindowOf(map, record);
   const first = (segment.sequence - rcvNxt) | 0;
-  const length = dataLength + (flags & TcpFlag.SYN ? 1 : 0) + (flags & TcpFlag.FIN ? 1 : 0);
-  const last = (first + length - 1) | 0;
-  const acceptable = length === 0
-    ? first === 0 || (first > 0 && first < window)
-    : window > 0 && ((first >= 0 && first < window) || (last >= 0 && last < window));
-  if (!acceptable) {
+  const length = flags & TcpFlag.RST
+    ? 0
+    : dataLength + (flags & TcpFlag.SYN ? 1 : 0) + (flags & TcpFlag.FIN ? 1 : 0);
+  if (!isInWindow(first, length, receiveWindowOf(map, record))) {
     if ((flags & TcpFlag.RST) !== 0) return WakeVerdict.ignore;
     if (first === 0) return WakeVerdict.hold; // our window is closed: its ACK still counts
     return talks ? WakeVerdict.answer : WakeVerdict.challenge;
@@ -76,6 +74,9 @@ export function judgeAsleep(
   const windows = map.get(record, Field.windows);
   if (behind > sendWindowOf(map, record, windows >>> 16)) return WakeVerdict.hold; // too old? the TCB knows
   if (first > 0) return behind === 0 ? WakeVerdict.hold : WakeVerdict.ignore; // behind data that is missing
+  // The record has room for one window: after a larger one MAX.SND.WND would be forgotten.
+  const heard = (meta & Asleep.windowHeard) !== 0;
+  if (behind === 0 && heard && segment.window < windows >>> 16) return WakeVerdict.hold;
   if (timestamps) setTsRecent(map, record, segment.tsVal, nowMs);
   if (behind === 0) {
     map.set(record, Field.windows, (segment.window << 16) | (windows & 0xffff));

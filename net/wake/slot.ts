@@ -1,7 +1,7 @@
 import { seqLess } from "../../base/sequence.ts";
 import { type ConnectionMap, Field, RecordState } from "../connections/connection_map.ts";
 import { peekWindow } from "../tcp/output.ts";
-import { flightSize, type Tcb, TcpState } from "../tcp/tcb.ts";
+import { flightSize, type Tcb, TcpError, TcpState } from "../tcp/tcb.ts";
 
 /**
  * What the connection map keeps of a sleeping connection beside its key: enough to tell news from
@@ -31,9 +31,10 @@ export function sleepRecord(map: ConnectionMap, record: number, tcb: Tcb, locati
   const busy = flightSize(tcb) > 0 || tcb.sendQueue.length > 0 || tcb.ahead.length > 0 || tcb.finQueued ||
     tcb.finPending || tcb.ackNow || tcb.delayedAckAtMs !== Infinity || tcb.keepAlive || tcb.orphan ||
     tcb.lastAckSent !== tcb.rcvNxt || seqLess(tcb.rcvNxt, tcb.sndWl1);
-  // Other states answer otherwise, and so do other IP headers.
+  // Other states answer otherwise, and so does one whose peer shrank its window, or with another IP header.
   const established = tcb.state === TcpState.established || tcb.state === TcpState.closeWait;
-  const unusual = !established || tcb.typeOfService !== 0 || tcb.timeToLive !== 64;
+  const shrunk = seqLess((tcb.sndUna + tcb.sndWnd) | 0, tcb.sndMax);
+  const unusual = !established || shrunk || tcb.typeOfService !== 0 || tcb.timeToLive !== 64;
   const meta = RecordState.asleep | (tcb.timestamps ? Asleep.timestamps : 0) | (busy ? Asleep.wakeOnAny : 0) |
     (unusual ? Asleep.wakeOnAll : 0) | (tcb.sndShift << SEND_SHIFT_BIT) |
     (Math.max(tcb.rcvShift, 0) << RECEIVE_SHIFT_BIT) | (dayOf(tcb.tsRecentAtMs) << DAY_BIT);
@@ -76,9 +77,18 @@ export function wakeRecord(map: ConnectionMap, record: number, tcb: Tcb, nowMs: 
 /** What the record alone knows goes into the TCB of a connection whose image is lost: enough to end it. */
 export function loseRecord(map: ConnectionMap, record: number, tcb: Tcb): void {
   tcb.state = TcpState.lastAck; // nobody can write any more, and nobody is waited for
+  tcb.error = TcpError.reset;
   tcb.finQueued = tcb.finReceived = true;
-  tcb.iss = tcb.sndUna = tcb.sndNxt = tcb.sndMax = map.get(record, Field.sndNxt);
-  tcb.irs = tcb.rcvNxt = tcb.rcvAdv = tcb.lastAckSent = map.get(record, Field.rcvNxt);
+  tcb.iss =
+    tcb.sndUna =
+    tcb.sndNxt =
+    tcb.sndMax =
+      map.get(record, Field.sndNxt);
+  tcb.irs =
+    tcb.rcvNxt =
+    tcb.rcvAdv =
+    tcb.lastAckSent =
+      map.get(record, Field.rcvNxt);
   tcb.timestamps = (map.get(record, Field.meta) & Asleep.timestamps) !== 0;
   tcb.tsOffset = map.get(record, Field.tsOffset);
   tcb.tsRecent = map.get(record, Field.tsRecent);

@@ -3,7 +3,7 @@
  * does not know Deno, leaves it out.
  */
 import type { Host } from "../../net/socket/host.ts";
-import { errors } from "../../mod.ts";
+import type { errors } from "../../mod.ts";
 import type { ConnectOptions, DatagramConn, ListenOptions, TcpConn, TcpListener } from "../../mod.ts";
 
 declare const host: Host;

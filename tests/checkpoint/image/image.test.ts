@@ -198,7 +198,7 @@ test("random bodies survive", () => {
 test("explainImage() names fields, bytes and verdicts", () => {
   const bytes = writeImage(samples().small!);
   expect(explainImage(bytes)).toBe(
-    `socket image, version 1, 26 bytes
+    `object image, version 1, 26 bytes
   byte 9  field 0 = 1
   byte 10  field 1 = "two"
   byte 14  field 2 = h'03'

@@ -9,9 +9,18 @@ export function samples(): Record<string, ImageContent> {
     return bytes;
   };
   return {
-    small: { kind: Kind.Socket, body: [1, "two", Uint8Array.of(3)] },
+    small: { kind: Kind.Object, body: [1, "two", Uint8Array.of(3)] },
     socket: {
       kind: Kind.Socket,
+      body: [
+        ...[1_700_000_000_000, 0x0a000001, 0x0a000002, 7, 51312, 3, 8, 0xfffffff0, 6, 64_000, 1_000, 1, 0],
+        ...[7, 1460, 12, 4_000_000_000, 6, 1_048_576, 7, 4_100_000_000, 4_200_000_000, 60_000, 200, 100, 200],
+        ...[14_480, 11, 60_001, 5, 5],
+        [{ user: "ada" }],
+      ],
+    },
+    numbers: {
+      kind: Kind.Object,
       body: [
         ...Array.from({ length: 40 }, (_, index) => index * 1_000_003),
         1_700_000_000_000.125,

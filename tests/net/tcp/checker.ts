@@ -104,6 +104,8 @@ export class Watcher {
   readonly #flows = new Map<string, Flow>();
   readonly #mtu: number;
   segments = 0;
+  /** Windows that came back by less than the field's unit. */
+  retractions = 0;
 
   constructor(mtu = 1500) {
     this.#mtu = mtu;
@@ -118,13 +120,17 @@ export class Watcher {
     if (segment.flags.includes("S")) this.#learn(segment, flow);
     if (segment.flags.includes("R") || !segment.flags.includes(".")) return segment;
     const { destination, source, sourcePort, destinationPort } = segment;
-    const back = this.#flows.get(`${destination}:${destinationPort}-${source}:${sourcePort}`);
-    const scaled = !segment.flags.includes("S") && flow.scale !== undefined && back?.scale !== undefined;
+    const reverse = this.#flows.get(`${destination}:${destinationPort}-${source}:${sourcePort}`);
+    const scaled = !segment.flags.includes("S") && flow.scale !== undefined && reverse?.scale !== undefined;
     const edge = (segment.acknowledgment + segment.window * 2 ** (scaled ? flow.scale! : 0)) | 0;
-    if (flow.edge !== undefined) {
-      assert(((edge - flow.edge) | 0) >= 0, `The window's right edge moves back by ${flow.edge - edge}`);
+    const back = flow.edge === undefined ? 0 : (flow.edge - edge) | 0;
+    if (back > 0) {
+      // RFC 7323 section 2.4 forgives what the scaled field cannot express.
+      assert(back < 2 ** (scaled ? flow.scale! : 0), `The window's right edge moves back by ${back}`);
+      this.retractions++;
+    } else {
+      flow.edge = edge;
     }
-    flow.edge = edge;
     return segment;
   }
 

@@ -6,14 +6,7 @@ import { Stack, type StackOptions } from "../../../net/stack.ts";
 import type { TcpConfig } from "../../../net/tcp/config.ts";
 import type { TcpListener } from "../../../net/tcp/listeners.ts";
 import { type Tcb, TcpError, TcpEvent, tcpStateNames } from "../../../net/tcp/tcb.ts";
-import {
-  tcpAbort,
-  tcpClose,
-  tcpConnect,
-  tcpReceive,
-  tcpSend,
-  tcpShutdown,
-} from "../../../net/tcp/user.ts";
+import { tcpAbort, tcpClose, tcpConnect, tcpReceive, tcpSend, tcpShutdown } from "../../../net/tcp/user.ts";
 import type { Drop } from "../../../net/wire/drop.ts";
 import { parseIpv4 } from "../../../net/wire/address.ts";
 import { obviousChecksum, pseudoHeader, type Segment, Watcher, word32 } from "./checker.ts";
@@ -88,8 +81,13 @@ export class Peer {
       this.#option(each)
     );
     while (optionBytes.length % 4 > 0) optionBytes.push(0);
-    const data = end === undefined ? new Uint8Array(0) : streamBytes(Number(first), Number(end) - Number(first));
-    const bits = [..."FSRP.UEW"].reduce((sum, letter, bit) => sum + (flags!.includes(letter) ? 1 << bit : 0), 0);
+    const data = end === undefined
+      ? new Uint8Array(0)
+      : streamBytes(Number(first), Number(end) - Number(first));
+    const bits = [..."FSRP.UEW"].reduce(
+      (sum, letter, bit) => sum + (flags!.includes(letter) ? 1 << bit : 0),
+      0,
+    );
     const length = 40 + optionBytes.length + data.length;
     const packet = new Uint8Array(length);
     const view = new DataView(packet.buffer);
@@ -144,7 +142,9 @@ export class Peer {
 
   #option(text: string): number[] {
     const [name, ...numbers] = text.split(" ");
-    const word = (value: number): number[] => [value >>> 24, (value >>> 16) & 255, (value >>> 8) & 255, value & 255];
+    const word = (
+      value: number,
+    ): number[] => [value >>> 24, (value >>> 16) & 255, (value >>> 8) & 255, value & 255];
     const [a = 0, b = 0] = numbers.map(Number);
     switch (name) {
       case "mss":
@@ -268,7 +268,8 @@ export class Script {
     this.listen();
     this.turn(`S 0 win ${window} <${options}>`);
     this.learn();
-    this.turn(`. 1 ack 1${options.includes("TS") ? " <TS 100 1>" : ""}`);
+    const timestamp = /TS (\d+)/.exec(options)?.[1];
+    this.turn(`. 1 ack 1${timestamp === undefined ? "" : ` <TS ${timestamp} 1>`}`);
     expect(this.heard()).toEqual(["established writable"]);
     this.out();
     return this;
@@ -318,7 +319,10 @@ export class Script {
     const count = this.#frames.length + this.others.length;
     this.nowMs = atMs;
     this.poll();
-    assert(this.#frames.length + this.others.length === count, "Polled before its deadline, it sent something");
+    assert(
+      this.#frames.length + this.others.length === count,
+      "Polled before its deadline, it sent something",
+    );
   }
 
   /** Frames for a port since the last time, for whoever compares by himself. */
@@ -340,7 +344,9 @@ export class Script {
   read(limit = 1 << 24): number {
     const target = new Uint8Array(Math.min(limit, this.tcb.receiveQueue.length));
     const count = tcpReceive(this.stack.tcp, this.tcb, target, 0, target.length);
-    target.forEach((byte, at) => assert(byte === streamByte(this.#read + at), `Wrong byte at ${this.#read + at}`));
+    target.forEach((byte, at) =>
+      assert(byte === streamByte(this.#read + at), `Wrong byte at ${this.#read + at}`)
+    );
     this.#read += count;
     this.poll();
     return count;

@@ -1,4 +1,4 @@
-import type { Link, LinkCounters, LinkSink, Medium } from "../../mod.ts";
+import { type Link, type LinkCounters, linkCounters, type LinkSink, type Medium } from "./link.ts";
 
 /** Milliseconds between attempts: soon enough to be unnoticed, rare enough to cost nothing. */
 const RETRY_MS = 20;
@@ -11,14 +11,7 @@ const RETRY_MS = 20;
 export class ReconnectingLink implements Link {
   readonly medium: Medium;
   readonly mtu: number;
-  readonly counters: LinkCounters = {
-    framesIn: 0,
-    framesOut: 0,
-    bytesIn: 0,
-    bytesOut: 0,
-    dropsOut: 0,
-    dropsIn: 0,
-  };
+  readonly counters: LinkCounters = linkCounters();
   /** How often something was attached. */
   attached = 0;
   #carrier: Link | undefined;
@@ -104,6 +97,7 @@ export class ReconnectingLink implements Link {
  *
  * @example
  * ```ts
+ * import { connectUnix, Host, reconnect } from "@torpor/torpor";
  * const link = await reconnect(() => connectUnix({ path: "/run/net.sock" }));
  * const host = new Host({ interfaces: [{ link }], addresses: [{ address: "10.0.0.2/24" }] });
  * ```

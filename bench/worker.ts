@@ -1,0 +1,86 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import process from "node:process";
+import { createInterface, type Interface } from "node:readline";
+import { setTimeout } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { runtime } from "../base/runtime.ts";
+
+/**
+ * A process of its own, on the same runtime, for what another case's leftovers would falsify: memory
+ * above all. It answers in lines of JSON, on a line each for what it is asked on its standard input.
+ */
+export class Worker implements AsyncDisposable {
+  readonly #child: ChildProcess;
+  readonly #lines: AsyncIterator<string>;
+  readonly #reader: Interface;
+
+  /** `file` lies beside this one; `v8Flags` are left out where there is no V8. */
+  constructor(file: string, args: readonly (string | number)[] = [], v8Flags: readonly string[] = []) {
+    const path = fileURLToPath(new URL(file, import.meta.url));
+    const flags = ["--expose-gc", ...v8Flags];
+    const command = runtime === "bun"
+      ? ["run", path]
+      : runtime === "deno"
+      ? ["run", "-A", `--v8-flags=${flags.join(",")}`, path]
+      : [...process.execArgv.filter((flag) => !flag.includes("-prof")), ...flags, path];
+    this.#child = spawn(process.execPath, [...command, ...args.map(String)], {
+      stdio: ["pipe", "pipe", "inherit"],
+    });
+    this.#child.stdin!.on("error", () => {}); // it has died: the missing answer says so
+    this.#reader = createInterface({ input: this.#child.stdout! });
+    this.#lines = this.#reader[Symbol.asyncIterator]();
+  }
+
+  /** The next line that it writes. */
+  async answer<T>(): Promise<T> {
+    const { value, done } = await this.#lines.next();
+    if (done) throw new Error(`A worker has ended without an answer (exit code ${this.#child.exitCode})`);
+    return JSON.parse(value) as T;
+  }
+
+  /** Asks for the next line. */
+  ask<T>(question = ""): Promise<T> {
+    this.#child.stdin!.write(`${question}\n`);
+    return this.answer();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#child.stdin!.end();
+    const { exitCode, signalCode } = this.#child;
+    if (exitCode === null && signalCode === null) {
+      this.#child.kill();
+      await once(this.#child, "exit");
+    }
+    this.#reader.close();
+  }
+}
+
+/** For a worker: writes a line. */
+export function tell(answer: unknown): void {
+  console.log(JSON.stringify(answer));
+}
+
+/** For a worker: frees what can be freed, also what is only freed some time after it became free. */
+export async function collectGarbage(): Promise<void> {
+  const { gc, Bun } = globalThis as { gc?: () => void; Bun?: { gc(force: boolean): void } };
+  for (let round = 0; round < 4; round++) {
+    if (Bun !== undefined) Bun.gc(true);
+    else gc?.();
+    await setTimeout(20);
+  }
+}
+
+/** Bytes of this process, as the kernel and the engine count them. */
+export interface Memory {
+  readonly rss: number;
+  /** Objects and array buffers in use. */
+  readonly used: number;
+}
+
+/** For a worker: memory in use, garbage collected. */
+export async function memoryNow(): Promise<Memory> {
+  await collectGarbage();
+  const { rss, heapUsed, external } = process.memoryUsage();
+  return { rss, used: heapUsed + external };
+}

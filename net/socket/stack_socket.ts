@@ -1,0 +1,391 @@
+import { Duplex } from "node:stream";
+import type { Alarm } from "../../base/clock.ts";
+import type { Endpoint } from "./endpoint.ts";
+import type { Host } from "./host.ts";
+import { ConnListener } from "./listener.ts";
+import { nodeError } from "./node_error.ts";
+import type { TcpListener } from "./types.ts";
+
+/** How a {@linkcode StackSocket} behaves, as in `node:net`. */
+export interface StackSocketOptions {
+  /** Whether our side stays open when the peer has sent its last byte. Default false. */
+  allowHalfOpen?: boolean;
+}
+
+/** Where to connect to. */
+export interface StackConnectOptions extends StackSocketOptions {
+  port: number;
+  /** An IPv4 address. */
+  host?: string;
+  signal?: AbortSignal;
+}
+
+/** An address as `node:net` gives it. */
+export interface StackAddress {
+  address: string;
+  family: string;
+  port: number;
+}
+
+type WriteCallback = (error?: Error | null) => void;
+
+/** Bytes that are read into at a time; sockets share the buffer, as Node's small buffers do. */
+const POOL_BYTES = 64 * 1024;
+/** With less room than this in the buffer, the next one is begun. */
+const POOL_ROOM_BYTES_MIN = 8 * 1024;
+/** Small writes that were gathered while corked go out as one copy, so that they share a segment. */
+const GATHER_BYTES_MAX = 64 * 1024;
+
+let pool = new Uint8Array(0);
+let poolUsed = 0;
+
+/** A later turn of the event loop: MQTT brokers and others stall when bytes arrive in a microtask. */
+const later: (callback: () => void) => void =
+  (globalThis as unknown as { setImmediate?: (callback: () => void) => void }).setImmediate ??
+    ((callback) => void setTimeout(callback, 0));
+
+/**
+ * `net.Socket` over a connection of the stack, for everything that takes a duplex stream: `node:http`,
+ * `node:tls`, `node:http2`, WebSockets, database clients. The connection may sleep beneath it; the
+ * stream object itself stays in memory.
+ *
+ * Bytes arrive in a turn of the event loop of their own, callbacks are never called inside the call
+ * that they belong to. Errors carry Node's `code`. A closing host destroys its sockets without error.
+ *
+ * @example An HTTP server of `node:http`
+ * ```ts
+ * import { createServer } from "node:http";
+ * import { Host, nodeServer, pipe } from "@torpor/torpor";
+ * const [link, _theirs] = pipe();
+ * const host = new Host({ interfaces: [{ link }], addresses: [{ address: "10.0.0.1/24" }] });
+ * const server = createServer((_request, response) => void response.end("hello"));
+ * nodeServer(host.listen({ port: 80 }), server);
+ * host.close();
+ * ```
+ */
+export class StackSocket extends Duplex {
+  /** Between `connect` and its event. */
+  connecting = false;
+  /** Milliseconds of silence until `timeout`, 0 for never. */
+  timeout = 0;
+  bytesRead = 0;
+  readonly #host: Host;
+  #endpoint: Endpoint | undefined;
+  #bytesWritten = 0;
+  #wanted = false;
+  #pumpQueued = false;
+  #alarm: Alarm | undefined;
+  #activeAtMs = 0;
+  readonly #connectAbort = new AbortController();
+  /** What waits for the handshake. */
+  #onceOpen: ((endpoint: Endpoint) => void)[] = [];
+
+  /** A socket over `endpoint`, or without one a socket that is not connected yet. */
+  constructor(host: Host, endpoint?: Endpoint, options: StackSocketOptions = {}) {
+    super({ allowHalfOpen: options.allowHalfOpen ?? false });
+    this.#host = host;
+    this.#activeAtMs = host.clock.nowMs();
+    if (endpoint !== undefined) this.#attach(endpoint);
+  }
+
+  get localAddress(): string | undefined {
+    return this.#endpoint?.localAddr.hostname;
+  }
+  get localPort(): number | undefined {
+    return this.#endpoint?.localAddr.port;
+  }
+  get localFamily(): string | undefined {
+    return this.#endpoint && "IPv4";
+  }
+  get remoteAddress(): string | undefined {
+    return this.#endpoint?.remoteAddr.hostname;
+  }
+  get remotePort(): number | undefined {
+    return this.#endpoint?.remoteAddr.port;
+  }
+  get remoteFamily(): string | undefined {
+    return this.#endpoint && "IPv4";
+  }
+  /** Bytes written, those that wait in the stream's buffer included. */
+  get bytesWritten(): number {
+    return this.#bytesWritten + this.writableLength;
+  }
+  /** Not connected yet. */
+  get pending(): boolean {
+    return this.#endpoint === undefined;
+  }
+  get readyState(): "opening" | "open" | "readOnly" | "writeOnly" | "closed" {
+    if (this.connecting) return "opening";
+    if (this.readable) return this.writable ? "open" : "readOnly";
+    return this.writable ? "writeOnly" : "closed";
+  }
+
+  /** The local end, or nothing before there is one. */
+  address(): StackAddress | Record<PropertyKey, never> {
+    const local = this.#endpoint?.localAddr;
+    return local === undefined ? {} : { address: local.hostname, family: "IPv4", port: local.port };
+  }
+
+  /**
+   * Connects, as in `node:net`; `connect` and `ready` or `error` follow. On a socket that is connected
+   * already only the events follow, for clients that insist on connecting what they are given.
+   */
+  connect(options: StackConnectOptions | number, host?: string | (() => void), done?: () => void): this {
+    const target = typeof options === "number" ? { port: options } : options;
+    const hostname = typeof host === "string" ? host : typeof options === "number" ? undefined : options.host;
+    const callback = typeof host === "function" ? host : done;
+    if (callback !== undefined) this.once("connect", callback);
+    if (this.#endpoint !== undefined) {
+      later(() => this.#emitConnect());
+      return this;
+    }
+    this.connecting = true;
+    const { signal } = target;
+    const abort = this.#connectAbort;
+    if (signal?.aborted) abort.abort(signal.reason);
+    signal?.addEventListener("abort", () => abort.abort(signal.reason), { signal: abort.signal });
+    this.#connect(target.port, hostname, abort.signal);
+    return this;
+  }
+
+  setNoDelay(noDelay = true): this {
+    return this.#option((endpoint) => endpoint.setNoDelay(noDelay));
+  }
+
+  /** `initialDelayMs` is the silence before the first probe; 0 leaves the default. */
+  setKeepAlive(enable = false, initialDelayMs = 0): this {
+    return this.#option((endpoint) => endpoint.setKeepAlive(enable, initialDelayMs || undefined));
+  }
+
+  /** Emits `timeout` after so many milliseconds without a byte; what to do then is the listener's affair. */
+  setTimeout(timeoutMs: number, callback?: () => void): this {
+    if (!(timeoutMs >= 0)) throw new RangeError(`A timeout of ${timeoutMs} ms makes no sense`);
+    this.timeout = timeoutMs;
+    this.#alarm?.cancel();
+    this.#alarm = undefined;
+    if (callback !== undefined) {
+      if (timeoutMs === 0) this.off("timeout", callback);
+      else this.once("timeout", callback);
+    }
+    this.#touch();
+    return this;
+  }
+
+  /** Sockets never keep the process alive by themselves: the host's links do. */
+  ref(): this {
+    return this;
+  }
+  unref(): this {
+    return this;
+  }
+
+  /** Destroys as soon as what was written has been handed to TCP. */
+  destroySoon(): void {
+    if (this.writable) this.end();
+    if (this.writableFinished) this.destroy();
+    else this.once("finish", () => this.destroy());
+  }
+
+  /** Ends the connection with RST. */
+  resetAndDestroy(): this {
+    this.#endpoint?.abort();
+    return this.destroy();
+  }
+
+  override _read(): void {
+    this.#wanted = true;
+    this.#schedulePump();
+  }
+
+  override _write(chunk: Uint8Array, _encoding: string, callback: WriteCallback): void {
+    this.#whenOpen((endpoint) => {
+      this.#touch();
+      endpoint.writeAll(chunk).then(() => this.#written(chunk.byteLength, callback), (error) => {
+        callback(nodeError(error, "write"));
+      });
+    });
+  }
+
+  override _writev(chunks: { chunk: Uint8Array; encoding: string }[], callback: WriteCallback): void {
+    const bytes = chunks.reduce((sum, { chunk }) => sum + chunk.byteLength, 0);
+    if (bytes <= GATHER_BYTES_MAX) {
+      const gathered = new Uint8Array(bytes);
+      let at = 0;
+      for (const { chunk } of chunks) {
+        gathered.set(chunk, at);
+        at += chunk.byteLength;
+      }
+      return this._write(gathered, "buffer", callback);
+    }
+    this.#whenOpen(async (endpoint) => {
+      try {
+        this.#touch();
+        for (const { chunk } of chunks) await endpoint.writeAll(chunk);
+      } catch (error) {
+        return callback(nodeError(error, "write"));
+      }
+      this.#written(bytes, callback);
+    });
+  }
+
+  override _final(callback: WriteCallback): void {
+    this.#whenOpen((endpoint) => {
+      if (endpoint.closed) return later(callback);
+      endpoint.closeWrite().then(() => callback(), (error) => callback(nodeError(error, "shutdown")));
+    });
+  }
+
+  override _destroy(error: Error | null, callback: WriteCallback): void {
+    this.connecting = false;
+    this.#alarm?.cancel();
+    this.#alarm = undefined;
+    this.#onceOpen.length = 0;
+    this.#connectAbort.abort();
+    const endpoint = this.#endpoint;
+    if (endpoint !== undefined) {
+      endpoint.onReadable = endpoint.onClosed = undefined;
+      if (!endpoint.closed) endpoint.close();
+    }
+    later(() => callback(error));
+  }
+
+  async #connect(port: number, hostname: string | undefined, signal: AbortSignal): Promise<void> {
+    try {
+      const target = { port, signal, ...(hostname === undefined ? {} : { hostname }) };
+      const endpoint = await this.#host.open(target);
+      if (this.destroyed) return endpoint.abort();
+      this.connecting = false;
+      this.#connectAbort.abort(); // the signal has no say any more
+      this.#attach(endpoint);
+      for (const action of this.#onceOpen.splice(0)) action(endpoint);
+      later(() => this.#emitConnect());
+    } catch (error) {
+      later(() => this.destroy(nodeError(error, "connect")));
+    }
+  }
+
+  #emitConnect(): void {
+    if (this.destroyed) return;
+    this.emit("connect");
+    this.emit("ready");
+  }
+
+  #attach(endpoint: Endpoint): void {
+    this.#endpoint = endpoint;
+    endpoint.onReadable = () => {
+      if (this.#wanted) this.#schedulePump();
+    };
+    endpoint.onClosed = (error) => {
+      if (endpoint.closed) later(() => this.destroy()); // with its host
+      else if (error !== undefined) later(() => this.destroy(nodeError(error, "read")));
+    };
+    if (this.#wanted) this.#schedulePump();
+  }
+
+  #whenOpen(action: (endpoint: Endpoint) => void): void {
+    if (this.#endpoint !== undefined) action(this.#endpoint);
+    else this.#onceOpen.push(action);
+  }
+
+  #option(apply: (endpoint: Endpoint) => void): this {
+    this.#whenOpen((endpoint) => {
+      if (!endpoint.closed) apply(endpoint);
+    });
+    return this;
+  }
+
+  #written(bytes: number, callback: WriteCallback): void {
+    this.#bytesWritten += bytes;
+    this.#touch();
+    callback();
+  }
+
+  #schedulePump(): void {
+    if (this.#pumpQueued || this.#endpoint === undefined) return;
+    this.#pumpQueued = true;
+    later(() => {
+      this.#pumpQueued = false;
+      this.#pump();
+    });
+  }
+
+  #pump(): void {
+    const endpoint = this.#endpoint!;
+    try {
+      while (this.#wanted && !this.destroyed && !endpoint.closed) {
+        if (pool.length - poolUsed < POOL_ROOM_BYTES_MIN) {
+          pool = new Uint8Array(POOL_BYTES);
+          poolUsed = 0;
+        }
+        const count = endpoint.tryRead(pool.subarray(poolUsed));
+        if (count === undefined) return;
+        this.#touch();
+        if (count === null) {
+          this.#wanted = false;
+          this.push(null);
+          return;
+        }
+        const bytes = pool.subarray(poolUsed, poolUsed + count);
+        poolUsed += count;
+        this.bytesRead += count;
+        this.#wanted = this.push(bytes);
+      }
+    } catch (error) {
+      this.destroy(nodeError(error, "read"));
+    }
+  }
+
+  #touch(): void {
+    if (this.timeout === 0 || this.destroyed) return;
+    this.#activeAtMs = this.#host.clock.nowMs();
+    if (this.#alarm === undefined) this.#watch();
+  }
+
+  /** An alarm that moves at every byte would cost more than one that looks again. */
+  #watch(): void {
+    this.#alarm = this.#host.clock.at(this.#activeAtMs + this.timeout, () => {
+      this.#alarm = undefined;
+      if (this.#host.clock.nowMs() < this.#activeAtMs + this.timeout) this.#watch();
+      else this.emit("timeout");
+    });
+  }
+}
+
+/** Connects as `net.connect` does. */
+export function connectNode(host: Host, options: StackConnectOptions): StackSocket {
+  return new StackSocket(host, undefined, options).connect(options);
+}
+
+/** The part of a `net.Server`, `http.Server` or `tls.Server` that connections are given to. */
+export interface NodeServer {
+  emit(event: "connection", socket: StackSocket): boolean;
+}
+
+/**
+ * Gives every connection of `listener` to `server`, or to a callback, until the listener is closed.
+ *
+ * The server's `listening` is true as long as that: `node:http` of Deno keeps no connection alive for a
+ * server that does not listen.
+ * @throws {TypeError} When the listener is not one of a host's.
+ */
+export function nodeServer(
+  listener: TcpListener,
+  server: NodeServer | ((socket: StackSocket) => void),
+  options: StackSocketOptions = {},
+): void {
+  if (!(listener instanceof ConnListener)) throw new TypeError("Need a listener of a host");
+  const listens = (value: boolean): void => {
+    if (typeof server !== "function") {
+      Object.defineProperty(server, "listening", { value, configurable: true, writable: true });
+    }
+  };
+  listens(true);
+  void (async () => {
+    for await (const { endpoint } of listener) {
+      const socket = new StackSocket(endpoint.host, endpoint, options);
+      if (typeof server === "function") server(socket);
+      else server.emit("connection", socket);
+    }
+    listens(false);
+  })();
+}

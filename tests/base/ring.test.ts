@@ -1,0 +1,90 @@
+import { expect, test } from "vitest";
+import { AssertionError } from "../../base/assert.ts";
+import { Prng } from "../../base/random.ts";
+import { ByteRing, ringBytesLent } from "../../base/ring.ts";
+
+test("a ring does what a plain array does, over any mix of calls", () => {
+  for (let seed = 1; seed <= 40; seed++) {
+    const prng = new Prng(seed);
+    const ring = new ByteRing();
+    let twin: number[] = []; // the queue, and behind it what was placed; holes are undefined
+    let length = 0;
+    for (let step = 0; step < 300; step++) {
+      const source = new Uint8Array(prng.between(1, prng.pick([3, 60, 700, 3_000])));
+      prng.fill(source);
+      const from = prng.below(source.length);
+      const to = prng.between(from, source.length);
+      const action = prng.below(10);
+      if (action < 4) {
+        ring.append(source, from, to);
+        for (let at = from; at < to; at++) twin[length++] = source[at]!;
+      } else if (action < 6) {
+        const offset = length + prng.below(500);
+        ring.place(offset, source, from, to);
+        for (let at = from; at < to; at++) twin[offset + at - from] = source[at]!;
+      } else if (action < 7) {
+        let reach = 0;
+        while (twin[length + reach] !== undefined) reach++;
+        const count = prng.between(0, reach);
+        ring.extend(count);
+        length += count;
+      } else {
+        const count = prng.between(0, length);
+        const keep = prng.chance(0.5);
+        ring.drop(count, keep);
+        length -= count;
+        twin = length === 0 && !keep ? [] : twin.slice(count);
+      }
+      expect(ring.length, `seed ${seed} step ${step}`).toBe(length);
+      expect([...ring.toBytes()], `seed ${seed} step ${step}`).toEqual(twin.slice(0, length));
+      const offset = prng.below(length + 1);
+      const count = prng.between(0, length - offset);
+      const target = new Uint8Array(count + 5).fill(7);
+      ring.copyTo(offset, count, target, 3);
+      expect([...target]).toEqual([7, 7, 7, ...twin.slice(offset, offset + count), 7, 7]);
+      twin.forEach((byte, at) => {
+        if (at >= length && ring.placed(at, 1)[0] !== byte) {
+          throw new Error(`seed ${seed} step ${step} at ${at}`);
+        }
+      });
+    }
+    ring.clear();
+  }
+});
+
+test("an empty ring holds no memory; all that was lent comes back", () => {
+  const before = ringBytesLent();
+  const rings = Array.from({ length: 20 }, () => new ByteRing());
+  for (const [at, ring] of rings.entries()) {
+    ring.append(new Uint8Array(100 << (at % 12)), 0, 100 << (at % 12));
+  }
+  expect(ringBytesLent()).toBe(before + rings.reduce((sum, ring) => sum + ring.capacity, 0));
+  for (const ring of rings) ring.drop(ring.length);
+  expect(rings.every((ring) => ring.capacity === 0)).toBe(true);
+  expect(ringBytesLent()).toBe(before);
+  rings[0]!.clear();
+  expect(ringBytesLent()).toBe(before);
+});
+
+test("a ring that was large once does not borrow so much for a few bytes for ever", () => {
+  const ring = new ByteRing();
+  ring.append(new Uint8Array(1 << 20), 0, 1 << 20);
+  ring.drop(1 << 20);
+  for (let refill = 0; refill < 20; refill++) {
+    ring.append(Uint8Array.of(1), 0, 1);
+    ring.drop(1);
+  }
+  ring.append(Uint8Array.of(1), 0, 1);
+  expect(ring.capacity).toBe(1024);
+  ring.clear();
+});
+
+test("more than is there cannot be read, removed or taken in", () => {
+  const ring = new ByteRing();
+  ring.append(Uint8Array.of(1, 2, 3), 0, 3);
+  expect(() => ring.copyTo(1, 3, new Uint8Array(9), 0)).toThrow(AssertionError);
+  expect(() => ring.drop(4)).toThrow(AssertionError);
+  expect(() => ring.extend(ring.capacity)).toThrow(AssertionError);
+  ring.drop(3);
+  expect(() => ring.extend(1)).toThrow(AssertionError);
+});

@@ -1,0 +1,135 @@
+import { readFileSync } from "node:fs";
+import { expect, test } from "vitest";
+import { explainImage, ImageError, Kind, readImage, writeImage } from "../../../checkpoint/image/mod.ts";
+import { readSocketImage, writeSocketImage } from "../../../checkpoint/sockets/socket_image.ts";
+import { Prng } from "../../../base/random.ts";
+import {
+  freezeTcb,
+  FROZEN_TCB_ALWAYS,
+  type FrozenTcb,
+  frozenTcbDefaults,
+  frozenTcbFields,
+} from "../../../net/tcp/freeze.ts";
+import { tcpReceive, tcpSend, tcpSetKeepAlive } from "../../../net/tcp/user.ts";
+import { SleepyPeer } from "../../net/wake/sleepy_peer.ts";
+import { decodeTagged, Mismatch, schema } from "../image/cddl.ts";
+
+const cddl = schema(readFileSync(new URL("../../../checkpoint/image/image.cddl", import.meta.url), "utf8"));
+
+/** A connection over which some requests went, idle for a minute. */
+function idle(): SleepyPeer {
+  const peer = new SleepyPeer();
+  peer.open();
+  peer.tcb.noDelay = true;
+  for (let request = 0; request < 3; request++) {
+    peer.in({
+      sequence: peer.tcb.rcvNxt,
+      acknowledgment: peer.tcb.sndMax,
+      data: new Uint8Array(500),
+      tsVal: 1_000_100 + request,
+      tsEcr: peer.nowMs + peer.tcb.tsOffset,
+    });
+    tcpReceive(peer.stack.tcp, peer.tcb, new Uint8Array(500), 0, 500);
+    tcpSend(peer.stack.tcp, peer.tcb, new Uint8Array(2000), 0, 2000);
+    peer.pass(20);
+    peer.in({
+      sequence: peer.tcb.rcvNxt,
+      acknowledgment: peer.tcb.sndMax,
+      tsVal: 1_000_120 + request,
+      tsEcr: peer.nowMs - 20 + peer.tcb.tsOffset,
+    });
+  }
+  peer.pass(60_000);
+  return peer;
+}
+
+const frozen = (peer: SleepyPeer): FrozenTcb => freezeTcb(peer.tcb, peer.nowMs);
+
+test("the image of an idle connection is small, matches image.cddl and holds everything", () => {
+  const peer = idle();
+  const tcb = frozen(peer);
+  const bytes = writeSocketImage(tcb, undefined);
+  expect(bytes.length).toBeLessThanOrEqual(130);
+  cddl.check("image", decodeTagged(bytes));
+  expect(readSocketImage(bytes)).toEqual({ tcb, attachment: undefined });
+  const lines = explainImage(bytes);
+  for (const name of ["frozenAtMs", "rcvNxt", "attachment"]) expect(lines).toContain(`  ${name} = `);
+});
+
+test("an image holds whatever there is: every field, alone and with others", () => {
+  for (let seed = 1; seed <= 300; seed++) {
+    const prng = new Prng(seed);
+    const tcb = frozen(idle0) as unknown[];
+    for (let at = FROZEN_TCB_ALWAYS; at < tcb.length; at++) {
+      if (!prng.chance(prng.pick([0, 0.05, 0.5]))) continue;
+      const standard = frozenTcbDefaults[at - FROZEN_TCB_ALWAYS];
+      if (frozenTcbFields[at] === "recovery") tcb[at] = 2;
+      else if (frozenTcbFields[at] === "ahead") tcb[at] = [[prng.below(100), new Uint8Array(3)]];
+      else if (standard instanceof Uint8Array) tcb[at] = new Uint8Array(prng.below(100)).fill(at);
+      else tcb[at] = prng.below(2 ** 31);
+    }
+    const attachment = prng.pick([undefined, null, 0, "", false, [], [undefined].slice(1), { a: 1 }]);
+    const bytes = writeSocketImage(tcb as FrozenTcb, attachment);
+    cddl.check("image", decodeTagged(bytes));
+    expect(readSocketImage(bytes), `seed ${seed}`).toEqual({ tcb, attachment });
+  }
+});
+const idle0 = idle();
+
+test("our keep-alive costs a deadline and its times", () => {
+  const peer = idle();
+  tcpSetKeepAlive(peer.stack.tcp, peer.tcb, true, peer.nowMs, 30_000, 5_000, 4);
+  const tcb = frozen(peer);
+  const bytes = writeSocketImage(tcb, undefined);
+  expect(bytes.length).toBeLessThanOrEqual(150);
+  expect(readSocketImage(bytes).tcb).toEqual(tcb);
+});
+
+test("attachments come back: objects, maps, bytes of their own", () => {
+  const tcb = frozen(idle());
+  const attachments = [
+    { user: "ada", tags: ["x", "y"], nested: { count: 3, none: null } },
+    new Map<string | number, unknown>([[1, "one"], ["two", 2]]),
+    Uint8Array.of(1, 2, 3),
+    [Uint8Array.of(4), [Uint8Array.of(5)]],
+    18446744073709551615n,
+    1.5,
+  ];
+  for (const attachment of attachments) {
+    const bytes = writeSocketImage(tcb, attachment);
+    const back = readSocketImage(bytes).attachment;
+    expect(back).toEqual(attachment);
+    bytes.fill(0); // whoever reuses the bytes does not touch what was restored
+    expect(back).toEqual(attachment);
+  }
+  expect(() => writeSocketImage(tcb, () => 1)).toThrow(TypeError);
+  expect(() => writeSocketImage(tcb, { a: NaN })).toThrow(TypeError);
+});
+
+test("what is no socket's image is refused by name", () => {
+  const tcb = frozen(idle()) as unknown[];
+  const body = (change: (fields: unknown[]) => unknown[]): Uint8Array => {
+    const fields = [...readImage(writeSocketImage(tcb as FrozenTcb, undefined)).body as unknown[]];
+    return writeImage({ kind: Kind.Socket, body: change(fields) as number[] });
+  };
+  const refused = (bytes: Uint8Array, message: string): void => {
+    expect(() => readSocketImage(bytes)).toThrow(ImageError);
+    expect(() => readSocketImage(bytes)).toThrow(message);
+  };
+  refused(writeImage({ kind: Kind.Object, body: [] }), "need socket");
+  refused(body(() => []), "0 fields");
+  refused(body((fields) => fields.slice(0, FROZEN_TCB_ALWAYS)), `need ${FROZEN_TCB_ALWAYS + 1} to`);
+  refused(body((fields) => [...fields, ...Array(60).fill(0)]), "fields, need");
+  refused(writeImage({ kind: Kind.Socket, body: 7 }), "no fields");
+  refused(body((fields) => fields.with(3, "80")), `"localPort" has the wrong type`);
+  refused(body((fields) => fields.with(FROZEN_TCB_ALWAYS, 5)), `"attachment" has the wrong type`);
+  refused(body((fields) => fields.with(FROZEN_TCB_ALWAYS, [1, 2])), `"attachment" has the wrong type`);
+  const bytes = writeSocketImage(tcb as FrozenTcb, undefined);
+  for (let at = 0; at < bytes.length; at++) {
+    const flipped = bytes.slice();
+    flipped[at]! ^= 1 << at % 8;
+    expect(() => readSocketImage(flipped), `byte ${at}`).toThrow(ImageError);
+  }
+  expect(() => cddl.check("socket-body", tcb.slice(0, 5))).toThrow(Mismatch);
+  expect(() => cddl.check("socket-body", [...tcb.slice(0, FROZEN_TCB_ALWAYS), [], "x"])).toThrow(Mismatch);
+});

@@ -1,0 +1,97 @@
+import { expect, test } from "vitest";
+import { UDP_QUEUE_BYTES_MAX } from "../../../net/udp/udp.ts";
+import { CLIENT, patterned, refusal, SERVER, settled, virtualPair } from "./world.ts";
+
+test("datagrams go both ways, whole, in order, empty ones too", async () => {
+  const { server, client, clock } = virtualPair();
+  const here = server.listenDatagram({ port: 53, hostname: SERVER, transport: "udp" });
+  const there = client.listenDatagram();
+  expect(there.addr).toMatchObject({ transport: "udp", hostname: "0.0.0.0" });
+  for (const length of [0, 1, 1_472]) expect(await there.send(patterned(length), here.addr)).toBe(length);
+  for (const length of [0, 1, 1_472]) {
+    const [bytes, from] = await settled(clock, here.receive());
+    expect(bytes).toEqual(patterned(length));
+    expect(from).toEqual({ transport: "udp", hostname: CLIENT, port: there.addr.port });
+  }
+  await here.send(patterned(7), { transport: "udp", hostname: CLIENT, port: there.addr.port });
+  const [bytes, from] = await settled(clock, there.receive());
+  expect([bytes, from]).toEqual([patterned(7), here.addr]);
+});
+
+test("several receivers are served in the order of their calls, also by what came meanwhile", async () => {
+  const { server, client, clock } = virtualPair();
+  const here = server.listenDatagram({ port: 53 });
+  const there = client.listenDatagram();
+  const receiving = [here.receive(), here.receive(), here.receive()];
+  for (let seed = 0; seed < 3; seed++) {
+    await there.send(patterned(4, seed), { transport: "udp", hostname: SERVER, port: 53 });
+  }
+  const received = await settled(clock, Promise.all(receiving));
+  expect(received.map(([bytes]) => bytes[0])).toEqual([0, 1, 2]);
+});
+
+test("a datagram as long as the path allows, and one byte more", async () => {
+  const { server, client } = virtualPair();
+  server.listenDatagram({ port: 53 });
+  const there = client.listenDatagram();
+  const to = { transport: "udp", hostname: SERVER, port: 53 } as const;
+  expect(await there.send(new Uint8Array(1_472), to)).toBe(1_472);
+  expect(await refusal(there.send(new Uint8Array(1_473), to))).toBe(
+    `RangeError: Cannot send 1473 bytes to ${SERVER}: a datagram there holds 1472`,
+  );
+});
+
+test("the queue of a socket that nobody reads is limited, and what fits is kept", async () => {
+  const { server, client, clock } = virtualPair();
+  const here = server.listenDatagram({ port: 53 });
+  const there = client.listenDatagram();
+  const cost = 1_000 + 128; // the datagram and what it costs to keep it
+  const room = Math.floor(UDP_QUEUE_BYTES_MAX / cost);
+  for (let count = 0; count < room + 5; count++) {
+    await there.send(patterned(1_000, count), { transport: "udp", hostname: SERVER, port: 53 });
+    await clock.advance(2);
+  }
+  expect(server.stack.drops.toJSON()).toMatchObject({ UdpQueueFull: 5 });
+  for (let count = 0; count < room; count++) {
+    const [bytes] = await settled(clock, here.receive());
+    expect(bytes[0]).toBe(patterned(1, count)[0]);
+  }
+  const last = here.receive();
+  await there.send(patterned(1, 99), { transport: "udp", hostname: SERVER, port: 53 }); // room again
+  expect((await settled(clock, last))[0]).toEqual(patterned(1, 99));
+});
+
+test("port unreachable: an unconnected socket is not told, as on Linux, and goes on", async () => {
+  const { server, client, clock } = virtualPair();
+  const there = client.listenDatagram();
+  await there.send(patterned(1), { transport: "udp", hostname: SERVER, port: 9 });
+  let told = false;
+  const receiving = there.receive();
+  receiving.then(() => (told = true), () => (told = true));
+  await clock.advance(1_000);
+  expect(server.stack.drops.toJSON()).toMatchObject({ UdpNoSocket: 1 });
+  expect(told).toBe(false); // the ICMP error came, and it is about nobody in particular
+  const here = server.listenDatagram({ port: 9 });
+  await here.send(patterned(3), { transport: "udp", hostname: CLIENT, port: there.addr.port });
+  expect((await settled(clock, receiving))[0]).toEqual(patterned(3));
+});
+
+test("what cannot be bound or sent says why", async () => {
+  const { server, client } = virtualPair();
+  const here = server.listenDatagram({ port: 53 });
+  expect(await refusal(() => server.listenDatagram({ port: 53 }))).toMatch(/^AddrInUse: /);
+  expect(await refusal(() => server.listenDatagram({ hostname: CLIENT }))).toMatch(/^AddrNotAvailable: /);
+  expect(await refusal(() => server.listenDatagram({ port: 65_536 }))).toMatch(/^TypeError: Port 65536/);
+  const to = (hostname: string, port = 53) => ({ transport: "udp", hostname, port }) as const;
+  expect(await refusal(here.send(patterned(1), to("a name")))).toMatch(/^TypeError: "a name"/);
+  expect(await refusal(here.send(patterned(1), to(CLIENT, 0)))).toMatch(/^TypeError: Port 0/);
+  expect(await refusal(here.send(patterned(1), to("192.0.2.1")))).toMatch(/^NetworkUnreachable: /);
+  expect(await refusal(here.joinMulticastV4("224.0.0.251", SERVER))).toMatch(/^NotSupported: /);
+  expect(await refusal(here.joinMulticastV6("ff02::fb", 1))).toMatch(/^NotSupported: /);
+  here.close();
+  server.listenDatagram({ port: 53 }).close();
+  const waiting = refusal(client.listenDatagram().receive());
+  client.close();
+  expect(await waiting).toBe("Interrupted: operation canceled");
+  expect(await refusal(() => client.listenDatagram())).toBe("BadResource: Host has been closed");
+});

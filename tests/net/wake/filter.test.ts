@@ -1,0 +1,264 @@
+import { expect, test } from "vitest";
+import { tcpSend, tcpSetKeepAlive } from "../../../net/tcp/user.ts";
+import { Drop } from "../../../net/wire/drop.ts";
+import { TcpFlag } from "../../../net/wire/tcp.ts";
+import { SleepyPeer } from "./sleepy_peer.ts";
+
+const DAY_MS = 86_400_000;
+const { ACK, RST, SYN, PSH, FIN } = TcpFlag;
+
+/** A connection that is idle and asleep; `next` and `ack` are what its peer would send now. */
+function sleeper(
+  options: Parameters<SleepyPeer["open"]>[0] = {},
+): { peer: SleepyPeer; next: number; ack: number } {
+  const peer = new SleepyPeer();
+  peer.open(options);
+  peer.in({
+    sequence: peer.tcb.rcvNxt,
+    acknowledgment: peer.tcb.sndMax,
+    flags: ACK | PSH,
+    data: new Uint8Array(10),
+    ...(peer.tcb.timestamps ? { tsVal: 1_000_100 } : {}),
+  });
+  peer.tcb.receiveQueue.drop(10);
+  peer.pass(1000);
+  peer.take();
+  const { rcvNxt: next, sndMax: ack } = peer.tcb;
+  peer.sleep();
+  return { peer, next, ack };
+}
+
+const ts = { tsVal: 1_000_200 };
+
+test("a keep-alive probe is answered asleep, with the clock of today, and nobody wakes", () => {
+  for (const data of [new Uint8Array(0), new Uint8Array(1)]) { // Linux sends none, others one byte of garbage
+    const { peer, next, ack } = sleeper();
+    peer.pass(7_200_000);
+    expect(peer.in({ sequence: next - 1, acknowledgment: ack, data, ...ts })).toBe(Drop.AsleepAnswered);
+    const [answer, ...more] = peer.take();
+    expect(more).toEqual([]);
+    expect(answer).toMatchObject({ flags: ACK, sequence: ack, acknowledgment: next, tsEcr: 1_000_100 });
+    expect(answer!.window).toBeGreaterThan(0);
+    expect(peer.wakes).toBe(0);
+    expect(peer.awake).toBe(false);
+  }
+});
+
+test("old duplicates, and data beyond the window, are answered asleep", () => {
+  for (const at of [-10, -1000, 5_000_000, 0x7fff_ffff]) {
+    const { peer, next, ack } = sleeper();
+    const data = new Uint8Array(10);
+    expect(peer.in({ sequence: next + at, acknowledgment: ack, data, ...ts })).toBe(Drop.AsleepAnswered);
+    expect(peer.take()).toMatchObject([{ flags: ACK, sequence: ack, acknowledgment: next }]);
+    expect(peer.wakes, `${at}`).toBe(0);
+  }
+});
+
+test("a window update is taken in asleep, silently, and honoured after the wake", () => {
+  for (const [window, bytes] of [[0, 0], [1, 128], [2, 256], [1000, 600]] as const) {
+    const { peer, next, ack } = sleeper({ windowScale: 7 });
+    expect(peer.in({ sequence: next, acknowledgment: ack, window, ...ts })).toBe(Drop.AsleepIgnored);
+    expect(peer.take()).toEqual([]);
+    expect(peer.wakes).toBe(0);
+    peer.stack.wake(peer.record, peer.nowMs);
+    peer.poll();
+    expect(peer.tcb.sndWnd).toBe(window << 7);
+    expect(peer.tcb.tsRecent).toBe(1_000_200);
+    tcpSend(peer.stack.tcp, peer.tcb, new Uint8Array(600), 0, 600);
+    peer.poll();
+    peer.pass(1); // what is smaller than half the window waits for a timer
+    if (window !== 1 && window !== 2) {
+      expect(peer.take().reduce((sum, { data }) => sum + data!.length, 0)).toBe(bytes);
+    } else expect(peer.take().every(({ data }) => data!.length <= bytes)).toBe(true);
+  }
+});
+
+test("blind RST and SYN get a challenge ACK at a limited rate, and nobody wakes", () => {
+  const { peer, next, ack } = sleeper();
+  const rst = { sequence: next + 1, flags: RST };
+  expect(peer.in(rst)).toBe(Drop.AsleepAnswered);
+  expect(peer.take()).toMatchObject([{ flags: ACK, sequence: ack, acknowledgment: next }]);
+  expect(peer.in(rst)).toBe(Drop.AsleepIgnored); // within 500 ms
+  expect(peer.in({ sequence: next, flags: SYN, ...ts })).toBe(Drop.AsleepIgnored);
+  peer.pass(499);
+  expect(peer.in({ sequence: next, flags: SYN, ...ts })).toBe(Drop.AsleepIgnored);
+  peer.pass(1);
+  expect(peer.in({ sequence: next, flags: SYN, ...ts })).toBe(Drop.AsleepAnswered);
+  expect(peer.take()).toHaveLength(1);
+  peer.pass(500);
+  expect(peer.in({ sequence: next - 1, flags: RST })).toBe(Drop.AsleepIgnored); // out of the window
+  expect(peer.in({ sequence: next, acknowledgment: ack + 1, ...ts })).toBe(Drop.AsleepAnswered); // of what was never sent
+  expect(peer.wakes).toBe(0);
+  expect(peer.alive).toBe(true);
+  // The limit holds across the wake.
+  peer.take();
+  peer.stack.wake(peer.record, peer.nowMs);
+  peer.poll();
+  peer.in(rst);
+  expect(peer.take()).toEqual([]);
+  peer.pass(500);
+  peer.in(rst);
+  expect(peer.take()).toHaveLength(1);
+});
+
+test("an exact RST wakes, and kills", () => {
+  const { peer, next } = sleeper();
+  expect(peer.in({ sequence: next, flags: RST })).toBe(Drop.None);
+  expect(peer.wakes).toBe(1);
+  expect(peer.alive).toBe(false);
+  expect(peer.take()).toEqual([]);
+});
+
+test("data, FIN, and both wake, and are delivered", () => {
+  for (const [flags, length] of [[ACK | PSH, 5], [ACK | FIN, 0], [ACK | FIN, 5]] as const) {
+    const { peer, next, ack } = sleeper();
+    peer.in({ sequence: next, acknowledgment: ack, flags, data: new Uint8Array(length).fill(9), ...ts });
+    expect(peer.wakes).toBe(1);
+    expect(peer.tcb.receiveQueue.toBytes()).toEqual(new Uint8Array(length).fill(9));
+    expect(peer.tcb.finReceived).toBe((flags & FIN) !== 0);
+    expect(peer.stack.held.bytes).toBe(0);
+  }
+});
+
+test("PAWS: old timestamps are answered asleep until TS.Recent is 24 days old", () => {
+  const old = { tsVal: 1_000_099 };
+  const { peer, next, ack } = sleeper();
+  const data = new Uint8Array(3);
+  expect(peer.in({ sequence: next, acknowledgment: ack, data, ...old })).toBe(Drop.AsleepAnswered);
+  expect(peer.in({ sequence: next, acknowledgment: ack, data })).toBe(Drop.AsleepIgnored); // without any
+  expect(peer.in({ sequence: next, acknowledgment: ack, ...old })).toBe(Drop.AsleepAnswered); // the challenge
+  peer.pass(23 * DAY_MS - 1000);
+  expect(peer.in({ sequence: next, acknowledgment: ack, data, ...old })).toBe(Drop.AsleepAnswered);
+  expect(peer.wakes).toBe(0);
+  peer.pass(DAY_MS - 1); // still younger than 24 days: what the day does not tell, the TCB does
+  peer.take();
+  peer.in({ sequence: next, acknowledgment: ack, data, ...old });
+  expect(peer.wakes).toBe(1);
+  expect(peer.tcb.receiveQueue.length).toBe(0);
+  peer.sleep();
+  peer.pass(2 * DAY_MS);
+  peer.in({ sequence: next, acknowledgment: ack, data, ...old });
+  expect(peer.tcb.receiveQueue.length).toBe(3);
+});
+
+test("a timestamp heard asleep is young again", () => {
+  const { peer, next, ack } = sleeper();
+  peer.pass(20 * DAY_MS);
+  peer.in({ sequence: next, acknowledgment: ack, ...ts }); // a pure ACK: TS.Recent moves
+  peer.pass(20 * DAY_MS);
+  const old = { sequence: next, acknowledgment: ack, data: new Uint8Array(3), tsVal: 1_000_150 };
+  expect(peer.in(old)).toBe(Drop.AsleepAnswered);
+  peer.stack.wake(peer.record, peer.nowMs);
+  peer.poll();
+  peer.in(old);
+  expect(peer.tcb.receiveQueue.length).toBe(0);
+});
+
+test("a connection with something under way wakes on anything acceptable, and on noise does not", () => {
+  const peer = new SleepyPeer();
+  peer.open();
+  tcpSend(peer.stack.tcp, peer.tcb, new Uint8Array(100), 0, 100);
+  peer.poll();
+  const { rcvNxt: next, sndUna } = peer.tcb;
+  peer.sleep();
+  peer.in({ sequence: next, flags: SYN, ...ts });
+  peer.in({ sequence: next - 1, acknowledgment: sndUna, data: new Uint8Array(1), ...ts });
+  expect(peer.wakes).toBe(0);
+  peer.in({ sequence: next, acknowledgment: sndUna + 100, ...ts });
+  expect(peer.wakes).toBe(1);
+  expect(peer.tcb.sndUna).toBe((sndUna + 100) | 0);
+});
+
+test("what was in flight when it was forced to sleep is retransmitted on time", () => {
+  const awake = new SleepyPeer(), asleep = new SleepyPeer();
+  const times = [awake, asleep].map((peer) => {
+    peer.open();
+    tcpSend(peer.stack.tcp, peer.tcb, new Uint8Array(100), 0, 100);
+    peer.poll();
+    peer.take();
+    if (peer === asleep) peer.sleep();
+    const sentAt: number[] = [];
+    for (let ms = 0; ms < 5_000; ms++) {
+      peer.pass(1);
+      for (const sent of peer.take()) sentAt.push(peer.nowMs, sent.sequence, sent.data!.length);
+    }
+    return sentAt;
+  });
+  expect(times[1]).toEqual(times[0]);
+  expect(times[0]!.length).toBeGreaterThan(6);
+  expect(asleep.wakes).toBe(1);
+});
+
+test("its own keep-alive wakes it, and a peer that is gone ends it", () => {
+  const peer = new SleepyPeer();
+  peer.open();
+  peer.pass(50);
+  tcpSetKeepAlive(peer.stack.tcp, peer.tcb, true, peer.nowMs, 60_000, 1_000, 3);
+  peer.take();
+  peer.sleep();
+  peer.pass(59_999);
+  expect([peer.wakes, peer.take()]).toEqual([0, []]);
+  peer.pass(1);
+  expect(peer.wakes).toBe(1);
+  expect(peer.take()).toHaveLength(1);
+  peer.pass(3_000);
+  expect(peer.alive).toBe(false);
+  expect(peer.take().map(({ flags }) => flags & RST)).toEqual([0, 0, RST]);
+});
+
+test("while it wakes packets are held in order, up to the limit", () => {
+  const { peer, next, ack } = sleeper();
+  peer.serving = false;
+  for (let at = 0; at < 70; at++) {
+    const drop = peer.in({ sequence: next + at, acknowledgment: ack, data: Uint8Array.of(at), ...ts });
+    expect(drop, `${at}`).toBe(at < 64 ? Drop.None : Drop.HeldFull);
+  }
+  expect(peer.take()).toEqual([]);
+  expect(peer.wakes).toBe(1);
+  peer.serving = true;
+  peer.poll();
+  expect(peer.tcb.receiveQueue.toBytes()).toEqual(Uint8Array.from({ length: 64 }, (_, at) => at));
+  expect(peer.stack.held.bytes).toBe(0);
+});
+
+test("a packet, a deadline or a write while it is being saved call the sleep off", () => {
+  const { peer, next, ack } = sleeper();
+  peer.stack.wake(peer.record, peer.nowMs);
+  peer.poll();
+  const { tcb, stack } = peer;
+  peer.serving = false;
+  stack.beginSave(tcb);
+  peer.in({ sequence: next, acknowledgment: ack, data: Uint8Array.of(1), ...ts });
+  peer.in({ sequence: next + 1, acknowledgment: ack, data: Uint8Array.of(2), ...ts });
+  expect(peer.wakes).toBe(2);
+  expect(tcb.receiveQueue.length).toBe(0);
+  stack.unsave(tcb, peer.nowMs);
+  expect(tcb.receiveQueue.toBytes()).toEqual(Uint8Array.of(1, 2));
+});
+
+test("wake() of an awake connection is no wake", () => {
+  const peer = new SleepyPeer();
+  peer.open();
+  peer.stack.wake(peer.record, peer.nowMs);
+  expect(peer.wakes).toBe(0);
+  expect(peer.awake).toBe(true);
+});
+
+test("the owner of a lost image is told, the peer gets a reset, and nothing is left for the next record", () => {
+  const { peer, next, ack } = sleeper();
+  const told: string[] = [];
+  peer.stack.upcalls = {
+    tcpRestored: (tcb) => void told.push(`restored ${tcb.state} at ${tcb.sndMax === (ack | 0)}`),
+    tcpEvents: (tcb, events) => void told.push(`events ${events} error ${tcb.error}`),
+    tcpSuspended() {},
+    udpReadable() {},
+  };
+  peer.serving = false;
+  peer.in({ sequence: next, acknowledgment: ack, data: Uint8Array.of(1), ...ts });
+  peer.stack.forget(peer.record, peer.nowMs);
+  peer.poll();
+  expect(told).toEqual(["restored 8 at true", "events 16 error 1"]);
+  expect(peer.take()).toMatchObject([{ flags: RST, sequence: ack }]);
+  expect(peer.alive).toBe(false);
+  expect(peer.stack.held.bytes).toBe(0);
+});

@@ -1,0 +1,16 @@
+import process from "node:process";
+import { defineConfig } from "vitest/config";
+
+const otherRuntime = process.versions["deno"] !== undefined || process.versions["bun"] !== undefined;
+
+export default defineConfig({
+  test: {
+    include: ["tests/**/*.test.ts"],
+    // The kernel's tests start servers on Node and on Deno themselves: once is enough.
+    exclude: otherRuntime ? ["tests/kernel/**", "node_modules/**"] : ["node_modules/**"],
+    // Far above what any test takes: a busy machine must not fail a test.
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    pool: "forks",
+  },
+});
