@@ -168,7 +168,9 @@ export function formatTable({ title, columns, rows, notes = [] }: Table): string
   const texts = [columns, ...rows.map((row) => row.map(formatCell))];
   const widths = columns.map((_, at) => Math.max(...texts.map((row) => (row[at] ?? "").length)));
   const lines = texts.map((row) => {
-    const cells = widths.map((width, at) => at === 0 ? (row[at] ?? "").padEnd(width) : (row[at] ?? "").padStart(width));
+    const cells = widths.map((width, at) =>
+      at === 0 ? (row[at] ?? "").padEnd(width) : (row[at] ?? "").padStart(width)
+    );
     return `  ${cells.join("  ")}`.trimEnd();
   });
   return [title, ...lines, ...notes.map((note) => `  ${note}`)].join("\n");

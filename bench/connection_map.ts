@@ -1,14 +1,13 @@
-/**
- * Nanoseconds per operation and bytes per connection of the connection map, beside a `Map` with text keys:
- * `npx tsx bench/connection_map.ts [connections …]`, by default 1,000 to 1,000,000. Both must give the same answers.
- */
-import process from "node:process";
 import { assert } from "../base/assert.ts";
 import { Prng } from "../base/random.ts";
 import { ConnectionMap } from "../net/connections/connection_map.ts";
+import { type Bench, type BenchOptions, type Cell, interleave, ratio, spreadOf } from "./bench.ts";
 
-const SIZES = process.argv.slice(2).map(Number);
-const OPERATIONS_MIN = 1_000_000; // a round is long enough for the clock, and the map for the compiler
+const SIZES = [1_000, 10_000, 100_000, 1_000_000];
+const SIZES_QUICK = [1_000, 10_000];
+const SIZES_FULL = [...SIZES, 10_000_000];
+const OPERATIONS_MIN = 1_000_000; // enough for the compiler
+const ROUNDS_MIN = 3;
 const MAP_MAX = 2_000_000; // a Map with text keys takes 160 bytes for each; it stops at 16.7 million
 const LOCAL = 0x0a070001;
 
@@ -60,35 +59,49 @@ function drawKeys(size: number): Keys {
   return { address, port: Uint16Array.from({ length: size }, () => prng.uint32()), order };
 }
 
-function measure(make: () => Holder, keys: Keys): string[] {
+const OPERATIONS = ["insert", "find", "find none", "find and remove"] as const;
+type Nanoseconds = Record<typeof OPERATIONS[number] | "bytes", number>;
+
+/** Fills a holder, finds everybody, finds nobody, empties it. */
+function measure(make: () => Holder, keys: Keys): Nanoseconds {
   const size = keys.order.length;
-  const rounds = Math.ceil(OPERATIONS_MIN / size);
-  const ns = { insert: 0, hit: 0, miss: 0, remove: 0 };
-  let found = 0, bytes = 0;
-  const time = (name: keyof typeof ns, run: (at: number) => void): void => {
+  let found = 0;
+  const time = (run: (at: number) => void): number => {
     const startMs = performance.now();
     for (let at = 0; at < size; at++) run(at);
-    ns[name] += ((performance.now() - startMs) * 1e6) / (size * rounds);
+    return (performance.now() - startMs) * 1e6 / size;
   };
-  for (let round = 0; round < rounds; round++) {
-    const holder = make();
-    time("insert", (at) => holder.insert(keys, at));
-    bytes = holder.bytes() / size;
-    time("hit", (at) => void (found += holder.find(LOCAL, keys, keys.order[at]!) ? 1 : 0));
-    time("miss", (at) => void (found += holder.find(LOCAL + 1, keys, keys.order[at]!) ? 1 : 0));
-    time("remove", (at) => holder.remove(keys, keys.order[at]!));
-  }
-  assert(found === size * rounds, "Every key is found once, and no other");
-  return [
-    ...Object.values(ns).map((value) => value.toFixed(0)),
-    Number.isNaN(bytes) ? "-" : bytes.toFixed(1),
-  ];
+  const holder = make();
+  const insert = time((at) => holder.insert(keys, at));
+  const bytes = holder.bytes() / size;
+  const find = time((at) => void (found += holder.find(LOCAL, keys, keys.order[at]!) ? 1 : 0));
+  const none = time((at) => void (found += holder.find(LOCAL + 1, keys, keys.order[at]!) ? 1 : 0));
+  const remove = time((at) => holder.remove(keys, keys.order[at]!));
+  assert(found === size, "Every key is found once, and no other");
+  return { insert, find, "find none": none, "find and remove": remove, bytes };
 }
 
-const row = (cells: readonly string[]): void => console.log(cells.map((cell) => cell.padStart(15)).join(""));
-row(["connections", "", "insert ns", "find ns", "find none ns", "find+remove ns", "bytes each"]);
-for (const size of SIZES.length > 0 ? SIZES : [1_000, 10_000, 100_000, 1_000_000]) {
-  const keys = drawKeys(size);
-  row([`${size}`, "ConnectionMap", ...measure(connectionMap, keys)]);
-  if (size <= MAP_MAX) row([`${size}`, "Map of text", ...measure(textMap, keys)]);
-}
+/** Nanoseconds per operation and bytes per connection, beside a `Map` with text keys. Both give the same answers. */
+export const bench: Bench = {
+  async *run({ quick, full }: BenchOptions) {
+    for (const size of quick ? SIZES_QUICK : full ? SIZES_FULL : SIZES) {
+      const keys = drawKeys(size);
+      const rounds = quick ? 1 : Math.max(ROUNDS_MIN, Math.ceil(OPERATIONS_MIN / size));
+      const warmUps = quick ? 0 : Math.ceil(rounds / 4);
+      const cases = { ...(size <= MAP_MAX ? { "Map of text": textMap } : {}), ConnectionMap: connectionMap };
+      const runs = Object.entries(cases).map(([name, make]) => [name, () => measure(make, keys)] as const);
+      const results = await interleave(Object.fromEntries(runs), { rounds, warmUps });
+      const finds = (name: string): number => spreadOf(results[name]!.map(({ find }) => find)).median;
+      yield {
+        title: `${size.toLocaleString("en-US")} connections`,
+        columns: ["", ...OPERATIONS.map((name) => `${name}, ns`), "find ratio", "bytes each"],
+        rows: Object.entries(results).map(([name, all]): Cell[] => [
+          name,
+          ...OPERATIONS.map((operation) => spreadOf(all.map((each) => each[operation]))),
+          ratio(finds(name), finds(Object.keys(results)[0]!)),
+          all[0]!.bytes,
+        ]),
+      };
+    }
+  },
+};

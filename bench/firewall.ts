@@ -1,18 +1,15 @@
-/**
- * Nanoseconds per firewall decision, compiled and as a list walk, from no rule to 10,000:
- * `npx tsx bench/firewall.ts`. The two must agree on every packet.
- */
-import process from "node:process";
 import { Prng } from "../base/random.ts";
 import { type CheckedRule, checkRules } from "../net/firewall/check.ts";
 import { CompiledRules } from "../net/firewall/compile.ts";
 import { Firewall, FirewallPacket, type Rule } from "../net/firewall/mod.ts";
 import { formatIpv4 } from "../net/wire/address.ts";
+import { type Bench, type Cell, interleave, ratio, roundsFor, spreadOf, timeCalls } from "./bench.ts";
 
 const SIZES = [0, 10, 100, 1_000, 10_000];
+const SIZES_QUICK = [0, 100];
 const PACKETS = 4_096; // enough that a branch predictor cannot learn them
-const ROUNDS = 7;
-const ROUND_MS = 30;
+/** Decisions in one call of a case. */
+const DECISIONS = 256;
 
 /** Rule sets by shape. In each, half of the packets are aimed at a rule and half at none. */
 const SHAPES: Record<string, (prng: Prng) => Rule> = {
@@ -70,58 +67,54 @@ function walk(rules: readonly CheckedRule[], packet: FirewallPacket): number {
   return -1;
 }
 
-/** Nanoseconds per packet over about `ROUND_MS`. */
-function time(judge: (packet: FirewallPacket) => number, packets: readonly FirewallPacket[]): number {
-  const start = performance.now();
-  let judged = 0;
+/** Decides on the next packets, `DECISIONS` of them. */
+function decider(
+  judge: (packet: FirewallPacket) => number,
+  packets: readonly FirewallPacket[],
+): () => void {
+  let at = 0;
   let sum = 0;
-  do {
-    for (let at = 0; at < 256; at++) sum += judge(packets[(judged + at) % PACKETS]!);
-    judged += 256;
-  } while (performance.now() - start < ROUND_MS);
-  if (Number.isNaN(sum)) throw new Error("A verdict is not a number");
-  return (performance.now() - start) * 1e6 / judged;
+  return () => {
+    for (let count = 0; count < DECISIONS; count++) sum += judge(packets[at++ % PACKETS]!);
+    if (Number.isNaN(sum)) throw new Error("A verdict is not a number");
+  };
 }
 
-function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[values.length >> 1]!;
-}
-
-console.log(
-  `firewall decisions, ${process.platform} ${process.arch}, ${process.release.name} ${process.version}`,
-);
-console.log("shape        rules  compiled ns   list walk ns  compile ms   memory KB");
-for (const [shape, draw] of Object.entries(SHAPES)) {
-  const cases = SIZES.map((size) => {
-    const prng = new Prng(size);
-    const rules = Array.from({ length: size }, () => draw(prng));
-    const checked = checkRules({ rules }, []);
-    const start = performance.now();
-    const { bytes } = new CompiledRules(checked, 0);
-    const compileMs = performance.now() - start;
-    const firewall = new Firewall({ rules });
-    const packets = packetsFor(checked.rules, prng);
-    for (const packet of packets) {
-      firewall.decide(packet);
-      if (firewall.lastRule !== walk(checked.rules, packet)) {
-        throw new Error(`Disagreement: ${shape} ${size}`);
+/** Nanoseconds per decision, compiled and as a list walk. The two agree on every packet. */
+export const bench: Bench = {
+  async *run(options) {
+    for (const [shape, draw] of Object.entries(SHAPES)) {
+      const rows: Cell[][] = [];
+      for (const size of options.quick ? SIZES_QUICK : SIZES) {
+        const prng = new Prng(size);
+        const rules = Array.from({ length: size }, () => draw(prng));
+        const checked = checkRules({ rules }, []);
+        const start = performance.now();
+        const { bytes } = new CompiledRules(checked, 0);
+        const compileMs = performance.now() - start;
+        const firewall = new Firewall({ rules });
+        const packets = packetsFor(checked.rules, prng);
+        for (const packet of packets) {
+          firewall.decide(packet);
+          if (firewall.lastRule !== walk(checked.rules, packet)) {
+            throw new Error(`Disagreement: ${shape} ${size}`);
+          }
+        }
+        const walked = decider((packet) => walk(checked.rules, packet), packets);
+        const compiled = decider((packet) => firewall.decide(packet), packets);
+        const results = await interleave({
+          walk: () => timeCalls(walked, options) / DECISIONS,
+          compiled: () => timeCalls(compiled, options) / DECISIONS,
+        }, roundsFor(options));
+        const slow = spreadOf(results["walk"]!);
+        const fast = spreadOf(results["compiled"]!);
+        rows.push([`${size} rules`, slow, fast, ratio(fast.median, slow.median), compileMs, bytes / 1024]);
       }
+      yield {
+        title: shape,
+        columns: ["", "list walk, ns", "compiled, ns", "ratio", "compile, ms", "memory, KB"],
+        rows,
+      };
     }
-    return { size, firewall, checked, packets, compileMs, bytes, fast: [] as number[], slow: [] as number[] };
-  });
-  for (let round = 0; round < ROUNDS; round++) {
-    for (const { firewall, checked, packets, fast, slow } of cases) {
-      fast.push(time((packet) => firewall.decide(packet), packets));
-      slow.push(time((packet) => walk(checked.rules, packet), packets));
-    }
-  }
-  for (const { size, compileMs, bytes, fast, slow } of cases) {
-    const cells = [
-      `${size}`.padStart(7),
-      median(fast).toFixed(1).padStart(12),
-      median(slow).toFixed(1).padStart(14),
-    ];
-    cells.push(compileMs.toFixed(1).padStart(11), (bytes / 1024).toFixed(0).padStart(11));
-    console.log(shape.padEnd(11) + cells.join(" "));
-  }
-}
+  },
+};

@@ -59,7 +59,9 @@ function parse(args: string[]): ReturnType<typeof parseArgs<typeof CONFIG>> {
       throw new UsageError(`There is no benchmark "${name}"; there are ${Object.keys(BENCHES).join(", ")}`);
     }
   }
-  if (parsed.values.quick && parsed.values.full) throw new UsageError("--quick and --full exclude each other");
+  if (parsed.values.quick && parsed.values.full) {
+    throw new UsageError("--quick and --full exclude each other");
+  }
   return parsed;
 }
 
@@ -94,7 +96,9 @@ async function main(args: string[]): Promise<void> {
     }
     results.push({ name, environment: where, tables });
   }
-  if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify({ options, results }, null, 1)}\n`);
+  if (values.json !== undefined) {
+    writeFileSync(values.json, `${JSON.stringify({ options, results }, null, 1)}\n`);
+  }
 }
 
 try {

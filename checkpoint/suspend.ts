@@ -296,7 +296,8 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
       if (record < 0 || this.#saving.get(record) !== saving) continue;
       const wanted = this.#stack.connections.state(record) !== RecordState.awake;
       if (!wanted && hasChanged(saving)) {
-        this.#stack.wake(record, nowMs);
+        if (this.#closing) this.#saveAnew(saving, nowMs);
+        else this.#stack.wake(record, nowMs);
         continue;
       }
       if (wanted && !this.#closing) continue; // a wake is on its way
@@ -310,6 +311,18 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
     }
     this.#host.kick();
     for (const event of events) this.#guarded(() => this.emit("suspended", event));
+  }
+
+  /** Its image is out of date, and there will be no later chance. */
+  #saveAnew({ tcb, location }: Saving, nowMs: number): void {
+    try {
+      this.store.remove([location]);
+    } catch (error) {
+      return this.#report(error); // an old attachment is better than no connection
+    }
+    this.#saving.delete(tcb.record);
+    this.#stack.unsave(tcb, nowMs);
+    this.#ready.set(tcb, "forced");
   }
 
   /** The disk would not promise it: they stay awake, once the images are revoked. */
@@ -342,7 +355,7 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
       }
     }
     try {
-      this.store.remove(wakes.map(({ location }) => location));
+      if (wakes.length > 0) this.store.remove(wakes.map(({ location }) => location));
     } catch (error) {
       // What cannot be revoked must not act. Its peer sends again, and we try again.
       this.#postpone([...wakes, ...lost].map(({ record }) => record), error, nowMs);

@@ -33,9 +33,7 @@ const web = createServer(async (request, response) => {
   }
   answer(response, 404, "Nothing here\n");
 });
-// Deno's node:http ends a connection after one answer when its server does not listen; this one does, through us.
-Object.defineProperty(web, "listening", { value: true });
-nodeServer(server.listen({ port: 80 }), (socket) => void web.emit("connection", socket));
+nodeServer(server.listen({ port: 80 }), web);
 
 /** The smallest client that keeps its connection: what it understands is what the server above says. */
 class Browser {

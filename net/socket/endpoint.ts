@@ -10,7 +10,8 @@ import {
 } from "../tcp/user.ts";
 import { type Tcb, TcpError, TcpEvent, TcpState } from "../tcp/tcb.ts";
 import { formatIpv4 } from "../wire/address.ts";
-import { BadResource, BrokenPipe, connectionError, Interrupted } from "./errors.ts";
+import { connectionError } from "./connection_error.ts";
+import { BadResource, BrokenPipe, Interrupted } from "./errors.ts";
 import type { Host } from "./host.ts";
 import type { Owner } from "./owner.ts";
 import type { NetAddr } from "./types.ts";

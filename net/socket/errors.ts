@@ -1,5 +1,3 @@
-import { TcpError } from "../tcp/tcb.ts";
-
 /**
  * The error classes of `Deno.errors` that networking throws. On Deno they are those very classes, so
  * that `instanceof` works in code written for Deno; elsewhere they are classes of the same names.
@@ -29,19 +27,3 @@ export const NotSupported: ErrorClass = errorClass("NotSupported");
 export const TimedOut: ErrorClass = errorClass("TimedOut");
 /** The one that Deno has no class for: there is a route, and nobody answers on it. */
 export const HostUnreachable: ErrorClass = errorClass("HostUnreachable");
-
-/** What an application is told about a connection that ended with `error`. */
-export function connectionError(error: TcpError, what: string): Error {
-  switch (error) {
-    case TcpError.refused:
-      return new ConnectionRefused(`${what}: connection refused`);
-    case TcpError.timedOut:
-      return new TimedOut(`${what}: the peer has not answered for too long`);
-    case TcpError.unreachable:
-      return new HostUnreachable(`${what}: the peer cannot be reached`);
-    case TcpError.aborted:
-      return new ConnectionAborted(`${what}: aborted`);
-    default:
-      return new ConnectionReset(`${what}: connection reset by the peer`);
-  }
-}

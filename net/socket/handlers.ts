@@ -13,7 +13,8 @@ import {
   tcpShutdown,
 } from "../tcp/user.ts";
 import { formatIpv4 } from "../wire/address.ts";
-import { BrokenPipe, ConnectionAborted, connectionError } from "./errors.ts";
+import { connectionError } from "./connection_error.ts";
+import { BrokenPipe, ConnectionAborted } from "./errors.ts";
 import type { Host } from "./host.ts";
 import type { Acceptor, Owner } from "./owner.ts";
 import type { NetAddr } from "./types.ts";

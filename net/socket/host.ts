@@ -20,14 +20,8 @@ import { addressOf, checkPort } from "./address.ts";
 import { TcpConnection } from "./conn.ts";
 import { Datagrams } from "./datagram.ts";
 import { Endpoint } from "./endpoint.ts";
-import {
-  AddrInUse,
-  AddrNotAvailable,
-  BadResource,
-  connectionError,
-  Interrupted,
-  NetworkUnreachable,
-} from "./errors.ts";
+import { connectionError } from "./connection_error.ts";
+import { AddrInUse, AddrNotAvailable, BadResource, Interrupted, NetworkUnreachable } from "./errors.ts";
 import { type Handlers, HandlerServer } from "./handlers.ts";
 import { ConnListener } from "./listener.ts";
 import type { Acceptor, Owner } from "./owner.ts";
@@ -74,6 +68,7 @@ export class Host {
   readonly #sleeping = new Map<number, Owner>(); // by record: those who wait for their connection
   readonly #datagrams = new Map<UdpSocket, Datagrams>();
   readonly #callingOff = new Set<Tcb>(); // asked for while their images were being written
+  #nextPort = 0;
   #alarm: Alarm | undefined;
   #alarmAtMs = Infinity;
   #turnQueued = false;
@@ -368,10 +363,12 @@ export class Host {
     return undefined;
   }
 
+  /** RFC 6056 algorithm 3: a secret offset per peer, and one counter, so that the search does not start over. */
   #connectFromFreePort(local: number, remote: number, port: number, nowMs: number): Tcb | undefined {
-    const start = this.stack.tcp.secrets.portOffset(local, remote, port);
+    const offset = this.stack.tcp.secrets.portOffset(local, remote, port);
     for (let step = 0; step < EPHEMERAL_PORTS; step++) {
-      const candidate = EPHEMERAL_PORT_FIRST + ((start + step) % EPHEMERAL_PORTS);
+      this.#nextPort = (this.#nextPort + 1) % EPHEMERAL_PORTS;
+      const candidate = EPHEMERAL_PORT_FIRST + ((offset + this.#nextPort) % EPHEMERAL_PORTS);
       if (this.stack.tcp.listeners.find(local, candidate) !== undefined) continue;
       const tcb = tcpConnect(this.stack.tcp, local, candidate, remote, port, nowMs);
       if (tcb !== undefined) return tcb;

@@ -519,3 +519,38 @@ test("connections that cannot sleep are not asked all the time", async () => {
   await world.clock.advance(1_000_000);
   expect(asked).toBeLessThan(300);
 });
+
+test("a firewall that asks where a packet came in lets the one that wakes pass", async () => {
+  const world = new SleepWorld();
+  const process = world.start({
+    firewall: { policy: { input: "drop" }, rules: [{ interface: "net0", action: "accept" }] },
+  });
+  serveCounter(process);
+  const conn = await connect(world);
+  await world.clock.advance(2_000);
+  await conn.write(text("a"));
+  await world.clock.advance(15); // no time for a second try
+  expect(await answers(conn, 1)).toBe("1:a;");
+});
+
+test("shutdown() saves an attachment that changed while it was being saved", async () => {
+  const world = new SleepWorld();
+  const process = world.start({ idleMs: 1e9 });
+  let held: Connection | undefined;
+  process.host.serve({
+    port: 7,
+    open: (connection) => void (held = connection),
+    data() {},
+  });
+  const conn = await connect(world);
+  await world.clock.advance(500);
+  process.store.sync = () => new Promise((done) => void world.clock.at(world.clock.nowMs() + 10, done));
+  let over = false;
+  process.host.shutdown().then(() => void (over = true));
+  await world.clock.advance(5);
+  held!.attachment = { count: 7 };
+  expect(await world.clock.runUntil(() => over, 1_000)).toBe(true);
+  expect(world.disk.records.size).toBe(1);
+  serveCounter(world.start());
+  expect(await say(world, conn, "a")).toBe("8:a;");
+});

@@ -63,5 +63,5 @@ export async function use(): Promise<void> {
 }
 
 // Every error of ours that Deno knows by name is made the way Deno's is.
-type Shared = Exclude<keyof typeof errors, "HostUnreachable" | "connectionError">;
+type Shared = Exclude<keyof typeof errors, "HostUnreachable">;
 export const shared: Record<Shared, new (message: string) => Error> = Deno.errors;

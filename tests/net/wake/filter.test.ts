@@ -262,3 +262,43 @@ test("the owner of a lost image is told, the peer gets a reset, and nothing is l
   expect(peer.alive).toBe(false);
   expect(peer.stack.held.bytes).toBe(0);
 });
+
+test("in a process whose clock was set back, timestamps do not run backward: asleep, and awake after that", () => {
+  const { peer, next, ack } = sleeper();
+  peer.stack.wake(peer.record, peer.nowMs);
+  peer.poll();
+  peer.pass(3_600_000);
+  const probe = { sequence: next - 1, acknowledgment: ack, ...ts };
+  peer.in(probe);
+  const before = peer.take()[0]!.tsVal!;
+  peer.sleep();
+
+  const later = new SleepyPeer(); // its clock is an hour behind
+  later.adopt(peer.frozen!);
+  later.pass(1_000);
+  later.in(probe);
+  const asleep = later.take()[0]!.tsVal!;
+  expect(asleep - before).toBe(1_000);
+  later.pass(5_000);
+  later.stack.wake(later.record, later.nowMs);
+  later.poll();
+  later.in(probe);
+  expect(later.take()[0]!.tsVal! - asleep).toBe(5_000);
+  expect(later.wakes).toBe(1);
+});
+
+test("adopt(): the later image of a connection counts; one that is awake is not replaced", () => {
+  const { peer } = sleeper();
+  const frozen = peer.frozen!;
+  const other = new SleepyPeer();
+  const first = other.stack.adopt(frozen, 5, other.nowMs);
+  expect(first.staleLocation).toBe(-1);
+  expect(other.stack.adopt(frozen, 5, other.nowMs)).toEqual(first); // the same image again
+  expect(other.stack.adopt(frozen, 2 ** 40 + 6, other.nowMs)).toEqual({ ...first, staleLocation: 5 });
+  expect(other.stack.adopt(frozen, 8, other.nowMs).staleLocation).toBe(2 ** 40 + 6);
+  other.frozen = frozen;
+  other.record = first.record;
+  other.stack.wake(first.record, other.nowMs);
+  other.poll();
+  expect(other.stack.adopt(frozen, 9, other.nowMs)).toMatchObject({ record: -1, staleLocation: -1 });
+});

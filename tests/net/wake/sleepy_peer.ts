@@ -176,6 +176,12 @@ export class SleepyPeer implements SleepOwner {
     if (deadlineMs < Infinity) this.#timers.set(this.record, deadlineMs);
   }
 
+  /** Enters a connection that slept in another process. */
+  adopt(frozen: FrozenTcb): void {
+    this.frozen = frozen;
+    this.record = this.stack.adopt(frozen, 7, this.nowMs).record;
+  }
+
   /** What it sent since the last look. */
   take(): Sent[] {
     return this.sent.splice(0);

@@ -1,0 +1,44 @@
+import { runtime } from "../base/runtime.ts";
+import { type Bench, type Cell, spreadOf } from "./bench.ts";
+import { Worker } from "./worker.ts";
+
+const PACKETS = 3_000_000;
+const PACKETS_QUICK = 30_000;
+/** So much is allocated before the collector runs that a window between two looks at the heap fits in. */
+const V8_FLAGS = ["--min-semi-space-size=64", "--max-semi-space-size=64"];
+
+interface Measured {
+  packets: number;
+  perPacket: number[];
+  kept: number;
+}
+
+/** Garbage per packet, in a process with nothing else in it. */
+export const bench: Bench = {
+  async *run({ quick }) {
+    const rows: Cell[][] = [];
+    for (
+      const [name, direction] of [["receive in order, ACK", "receive"], ["send in bulk", "send"]] as const
+    ) {
+      await using worker = new Worker(
+        "allocation/worker.ts",
+        [direction, quick ? PACKETS_QUICK : PACKETS],
+        V8_FLAGS,
+      );
+      const { packets, perPacket, kept } = await worker.answer<Measured>();
+      const garbage = runtime === "bun" || perPacket.length === 0 ? undefined : spreadOf(perPacket);
+      rows.push([name, packets, garbage, kept / packets]);
+    }
+    yield {
+      title: "bytes allocated per packet",
+      columns: ["", "packets", "garbage bytes/packet", "kept bytes/packet"],
+      rows,
+      notes: [
+        "One connection, its peer made by hand without allocating. Kept: still there after a garbage collection.",
+        ...(runtime === "bun"
+          ? ["Garbage cannot be measured on Bun: its heap size is known after a collection only."]
+          : []),
+      ],
+    };
+  },
+};

@@ -1,0 +1,32 @@
+import { Slab } from "../base/slab.ts";
+import { Ipv4Record, PROTOCOL_TCP, writeIpv4 } from "../net/wire/ipv4.ts";
+import { finishTcpChecksum, TcpRecord, writeTcp } from "../net/wire/tcp.ts";
+
+const IP_BYTES = 20;
+
+/** Writes the packets of peers that do not exist, one at a time into one slab; allocates nothing. */
+export class FrameWriter {
+  readonly slab: Slab = Slab.of(2048);
+  /** The next packet's TCP header; addresses and ports stay as they are set. */
+  readonly segment: TcpRecord = new TcpRecord();
+  readonly ip: Ipv4Record = new Ipv4Record();
+
+  constructor() {
+    this.ip.protocol = PROTOCOL_TCP;
+    this.ip.timeToLive = 64;
+    this.ip.dontFragment = true;
+    this.segment.urgentPointer = 0;
+  }
+
+  /**
+   * Writes the packet with `dataBytes` bytes of whatever the slab holds.
+   * @returns Where it ends; it starts at 0.
+   */
+  write(dataBytes: number): number {
+    const { slab, segment, ip } = this;
+    const end = writeTcp(segment, slab, IP_BYTES) + dataBytes;
+    finishTcpChecksum(slab, IP_BYTES, end, ip.source, ip.destination);
+    writeIpv4(ip, slab, 0, end - IP_BYTES);
+    return end;
+  }
+}

@@ -1,0 +1,31 @@
+import { expect, test } from "vitest";
+import { VirtualClock } from "../../../base/clock.ts";
+import { Prng } from "../../../base/random.ts";
+import { pipe } from "../../../net/link/pipe.ts";
+import { Host } from "../../../net/socket/host.ts";
+
+test("each of many connections to one address finds its port at once (RFC 6056 algorithm 3)", async () => {
+  const clock = new VirtualClock();
+  const [a, b] = pipe({ clock, medium: "ip", queueMax: 10_000 });
+  using server = new Host({ interfaces: [{ link: a }], addresses: [{ address: "10.0.0.1/24" }], clock });
+  using client = new Host({
+    interfaces: [{ link: b }],
+    addresses: [{ address: "10.0.0.2/24" }],
+    clock,
+    entropy: new Prng(1),
+  });
+  server.listen({ port: 80, tcpBacklog: 2000 });
+  let looks = 0;
+  const map = client.stack.connections;
+  const find = map.find.bind(map);
+  map.find = (...tuple) => (looks++, find(...tuple));
+  const ports = new Set<number>();
+  const opened: Promise<void>[] = [];
+  for (let count = 0; count < 1000; count++) {
+    opened.push(client.connect({ hostname: "10.0.0.1", port: 80 }).then((conn) => void ports.add(conn.localAddr.port)));
+  }
+  expect(looks).toBeLessThan(1_100);
+  await clock.advance(1000);
+  await Promise.all(opened);
+  expect(ports.size).toBe(1000);
+});
