@@ -16,6 +16,7 @@ export const bench: Bench = {
     const side = new OneSided();
     side.receive(100);
     side.send(100);
+    side.settle();
     const { tcb, nowMs, stack } = side;
     const frozen = freezeTcb(tcb, nowMs);
     // The same values without an image around them: what any encoder must do at least.

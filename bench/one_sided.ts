@@ -95,6 +95,17 @@ export class OneSided {
     return this.#sent - sentBefore + acks;
   }
 
+  /** Everything that was written is sent and acknowledged; then nothing happens for a minute. */
+  settle(): void {
+    while (this.tcb.sendQueue.length > 0) {
+      this.#turn();
+      this.#peer.segment.acknowledgment = this.tcb.sndMax;
+      this.#in(0);
+    }
+    this.nowMs += 60_000;
+    this.#turn();
+  }
+
   #open(): Tcb {
     const { segment, ip } = this.#peer;
     ip.source = parseIpv4("10.0.0.2")!;

@@ -300,12 +300,10 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
         else this.#stack.wake(record, nowMs);
         continue;
       }
-      if (wanted && !this.#closing) continue; // a wake is on its way
+      if (wanted) continue; // a wake is on its way, here or in the next process
       this.#saving.delete(record);
-      if (!wanted) {
-        const deadlineMs = this.#stack.sleep(tcb, location);
-        if (deadlineMs < Infinity) this.#timers.set(record, deadlineMs);
-      }
+      const deadlineMs = this.#stack.sleep(tcb, location);
+      if (deadlineMs < Infinity) this.#timers.set(record, deadlineMs);
       this.#suspends++;
       if (this.listenerCount("suspended") > 0) events.push({ id: this.#stack.idOf(record), imageBytes });
     }

@@ -24,11 +24,16 @@ test.each(pages)("every link of %s leads somewhere, and what it names is there",
     expect(existsSync(target), `${page}: ${path}`).toBe(true);
     const name = /^`(?:\w+\.)?(\w+)`$/.exec(text)?.[1];
     if (name === undefined || !path.endsWith(".ts")) continue;
-    const defined = new RegExp(`(function|class|interface|const|async|readonly)\\s+${name}\\b|^  (?:async |static async )?${name}\\(`, "m");
+    const defined = new RegExp(
+      `(function|class|interface|const|async|readonly)\\s+${name}\\b|^  (?:async |static async )?${name}\\(`,
+      "m",
+    );
     expect(readFileSync(target, "utf8"), `${page}: ${path} defines ${name}`).toMatch(defined);
   }
 });
 
 test("no page and no source names a machine's path", () => {
-  for (const page of pages) expect(readFileSync(join(root, page), "utf8"), page).not.toMatch(/\/(home|root|work)\//);
+  for (const page of pages) {
+    expect(readFileSync(join(root, page), "utf8"), page).not.toMatch(/\/(home|root|work)\//);
+  }
 });

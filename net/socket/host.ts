@@ -156,6 +156,7 @@ export class Host {
       const nowMs = this.clock.nowMs();
       const local = this.stack.output.sourceTowards(remote);
       const what = `Cannot connect to ${formatIpv4(remote)}:${port}`;
+      if (!this.stack.output.isHost(remote)) throw new NetworkUnreachable(`${what}: not a host's address`);
       if (local === undefined || local === 0) throw new NetworkUnreachable(`${what}: no route`);
       const tcb = this.#connectFromFreePort(local, remote, port, nowMs);
       if (tcb === undefined) throw new AddrNotAvailable(`${what}: no free port or no room for a connection`);

@@ -187,9 +187,9 @@ export class Tcb {
   attachment: unknown = undefined;
 
   /** Bytes from `sndUna` on: in flight, then unsent. */
-  readonly sendQueue = new ByteRing();
+  readonly sendQueue: ByteRing = new ByteRing();
   /** In-order bytes not yet read; out-of-order bytes lie beyond its end. */
-  readonly receiveQueue = new ByteRing();
+  readonly receiveQueue: ByteRing = new ByteRing();
 
   constructor(slot: number) {
     this.slot = slot;

@@ -29,12 +29,16 @@ const DAY_MS = 86_400_000;
 export function sleepRecord(map: ConnectionMap, record: number, tcb: Tcb, location: number): void {
   // Whatever a timer or the application still has to do for this connection, the filter cannot.
   const busy = flightSize(tcb) > 0 || tcb.sendQueue.length > 0 || tcb.ahead.length > 0 || tcb.finQueued ||
-    tcb.finPending || tcb.ackNow || tcb.delayedAckAtMs !== Infinity || tcb.keepAlive || tcb.orphan ||
+    tcb.finPending || tcb.ackNow || tcb.keepAlive || tcb.orphan ||
     tcb.lastAckSent !== tcb.rcvNxt || seqLess(tcb.rcvNxt, tcb.sndWl1);
-  // Other states answer otherwise, and so does one whose peer shrank its window, or with another IP header.
+  // Other states answer otherwise, and so does one whose peer shrank its window, or with another IP header. And
+  // the filter knows our window only as its field says it: less than was promised would refuse good data.
   const established = tcb.state === TcpState.established || tcb.state === TcpState.closeWait;
   const shrunk = seqLess((tcb.sndUna + tcb.sndWnd) | 0, tcb.sndMax);
-  const unusual = !established || shrunk || tcb.typeOfService !== 0 || tcb.timeToLive !== 64;
+  const windowField = peekWindow(tcb);
+  const promised = (tcb.rcvAdv - tcb.rcvNxt) | 0;
+  const unusual = !established || shrunk || windowField << Math.max(tcb.rcvShift, 0) < promised ||
+    tcb.typeOfService !== 0 || tcb.timeToLive !== 64;
   const meta = RecordState.asleep | (tcb.timestamps ? Asleep.timestamps : 0) | (busy ? Asleep.wakeOnAny : 0) |
     (unusual ? Asleep.wakeOnAll : 0) | (tcb.sndShift << SEND_SHIFT_BIT) |
     (Math.max(tcb.rcvShift, 0) << RECEIVE_SHIFT_BIT) | (dayOf(tcb.tsRecentAtMs) << DAY_BIT);
@@ -42,7 +46,7 @@ export function sleepRecord(map: ConnectionMap, record: number, tcb: Tcb, locati
   map.set(record, Field.locationHigh, Math.floor(location / 0x1_0000_0000));
   map.set(record, Field.sndNxt, tcb.sndMax);
   map.set(record, Field.rcvNxt, tcb.rcvNxt);
-  map.set(record, Field.windows, ((tcb.sndWnd >>> tcb.sndShift) << 16) | peekWindow(tcb));
+  map.set(record, Field.windows, ((tcb.sndWnd >>> tcb.sndShift) << 16) | windowField);
   map.set(record, Field.tsRecent, tcb.tsRecent);
   map.set(record, Field.tsOffset, tcb.tsOffset);
   map.set(record, Field.extra, Number.isFinite(tcb.challengeAtMs) ? tcb.challengeAtMs | 0 : 0);

@@ -81,6 +81,29 @@ test("suspend() answers for what it can do, and twice is once", async () => {
   expect(process.errors).toEqual([]);
 });
 
+test("suspend() of a connection that has just got news comes after the news", async () => {
+  const world = new SleepWorld();
+  const process = world.start({ idleMs: 1e9 });
+  serveCounter(process);
+  const conn = await connect(world);
+  await world.clock.advance(500);
+  const { stack, sleeper } = process.host;
+  const receive = stack.receive.bind(stack);
+  let suspended: boolean | undefined;
+  stack.receive = (...packet) => {
+    const drop = receive(...packet);
+    suspended ??= sleeper.suspend(only(process));
+    return drop;
+  };
+  const answer = answers(conn, 1);
+  await conn.write(text("a"));
+  await world.clock.advance(6);
+  expect(suspended).toBe(true);
+  expect(process.host.counts.asleep).toBe(1);
+  await world.clock.advance(100);
+  expect(await answer).toBe("1:a;");
+});
+
 test("a connection that is still shaking hands is not suspended", async () => {
   const world = new SleepWorld();
   const process = world.start();
@@ -513,10 +536,11 @@ test("connections that cannot sleep are not asked all the time", async () => {
       },
     },
   });
-  process.host.listen({ port: 7 });
-  const conn = await connect(world);
-  await conn.closeWrite(); // the server never closes: CLOSE-WAIT there, FIN-WAIT-2 here
+  const listener = process.host.listen({ port: 7 });
+  await connect(world);
+  await (await listener.accept()).closeWrite(); // the client never closes: FIN-WAIT-2 here
   await world.clock.advance(1_000_000);
+  expect(process.host.counts).toEqual({ awake: 1, asleep: 0, waking: 0 });
   expect(asked).toBeLessThan(300);
 });
 

@@ -22,10 +22,20 @@ test("each of many connections to one address finds its port at once (RFC 6056 a
   const ports = new Set<number>();
   const opened: Promise<void>[] = [];
   for (let count = 0; count < 1000; count++) {
-    opened.push(client.connect({ hostname: "10.0.0.1", port: 80 }).then((conn) => void ports.add(conn.localAddr.port)));
+    opened.push(
+      client.connect({ hostname: "10.0.0.1", port: 80 }).then((conn) => void ports.add(conn.localAddr.port)),
+    );
   }
   expect(looks).toBeLessThan(1_100);
   await clock.advance(1000);
   await Promise.all(opened);
   expect(ports.size).toBe(1000);
+});
+
+test("a connection to everybody is refused, and says why (MUST-46)", async () => {
+  const [link] = pipe({ medium: "ip" });
+  using host = new Host({ interfaces: [{ link }], addresses: [{ address: "10.0.0.2/24" }] });
+  for (const hostname of ["10.0.0.255", "255.255.255.255", "224.0.0.1"]) {
+    await expect(host.connect({ hostname, port: 80 })).rejects.toThrow("not a host's address");
+  }
 });

@@ -73,6 +73,32 @@ test("a window update is taken in asleep, silently, and honoured after the wake"
   }
 });
 
+test("a window that shrinks after a larger one was heard asleep wakes: MAX.SND.WND is not forgotten", () => {
+  const { peer, next, ack } = sleeper({ windowScale: 7 });
+  const update = (window: number): Drop => peer.in({ sequence: next, acknowledgment: ack, window, ...ts });
+  expect([update(2000), update(2000), update(3000)]).toEqual(Array(3).fill(Drop.AsleepIgnored));
+  expect(peer.wakes).toBe(0);
+  update(2999);
+  expect(peer.wakes).toBe(1);
+  expect([peer.tcb.sndWnd, peer.tcb.sndWndMax]).toEqual([2999 << 7, 3000 << 7]);
+});
+
+test("a probe of our closed window wakes: it is refused, and its ACK counts", () => {
+  const peer = new SleepyPeer({ receiveBufferBytes: 2048 });
+  peer.open({ windowScale: -1 });
+  const { rcvNxt: start, sndMax: ack } = peer.tcb;
+  for (const at of [0, 1024]) {
+    peer.in({ sequence: start + at, acknowledgment: ack, data: new Uint8Array(1024), ...ts });
+  }
+  peer.pass(1_000);
+  expect(peer.take().at(-1)!.window).toBe(0);
+  peer.sleep();
+  peer.in({ sequence: start + 2048, acknowledgment: ack, window: 777, data: new Uint8Array(1), ...ts });
+  expect(peer.wakes).toBe(1);
+  expect(peer.take()).toMatchObject([{ flags: ACK, acknowledgment: start + 2048, window: 0 }]);
+  expect([peer.tcb.sndWnd, peer.tcb.receiveQueue.length]).toEqual([777, 2048]);
+});
+
 test("blind RST and SYN get a challenge ACK at a limited rate, and nobody wakes", () => {
   const { peer, next, ack } = sleeper();
   const rst = { sequence: next + 1, flags: RST };

@@ -24,7 +24,8 @@ test("a sleeping connection behaves as its awake twin", () => {
   let asleepAtTheEnd = 0, woken = 0, answered = 0;
   for (let seed = 1; seed <= RUNS; seed++) {
     const prng = new Prng(seed);
-    const a = new SleepyPeer({}, seed), b = new SleepyPeer({}, seed);
+    const tcp = { quickAcks: prng.pick([0, 16]), receiveBufferBytes: prng.pick([1 << 20, 3000]) };
+    const a = new SleepyPeer(tcp, seed), b = new SleepyPeer(tcp, seed);
     const log: string[] = [];
     live(prng, a, b, log);
     if (!a.awake || a.tcb.state < TcpState.established) continue;

@@ -1,0 +1,147 @@
+import { mkdtempSync, rmSync, statfsSync } from "node:fs";
+import { connect, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Bench, Cell, Table } from "./bench.ts";
+import type { Asleep } from "./sleep/host_worker.ts";
+import type { Held } from "./sleep/node_net_worker.ts";
+import { Worker } from "./worker.ts";
+
+const COUNTS = [10_000, 100_000];
+const COUNTS_QUICK = [1_000, 3_000];
+const COUNTS_FULL = [...COUNTS, 1_000_000];
+/** A process may open so many files as a rule: 20,000 and less. */
+const SOCKETS = 10_000;
+const SOCKETS_QUICK = 500;
+/** Sockets that connect at a time. */
+const CONNECTING = 256;
+const MESSAGE = new Uint8Array(64);
+
+/** What a sleeping connection costs, and what it costs to put it to sleep and to wake it. */
+export const bench: Bench = {
+  async *run({ quick, full }) {
+    const folder = mkdtempSync(join(tmpdir(), "torpor-bench-"));
+    const asleep: Asleep[] = [];
+    try {
+      const counts = quick ? COUNTS_QUICK : full ? COUNTS_FULL : COUNTS;
+      await using worker = new Worker("sleep/host_worker.ts", [folder, ...counts]);
+      for (const _ of counts) asleep.push(await worker.answer<Asleep>());
+      yield memoryTable(asleep, await holdSockets(quick ? SOCKETS_QUICK : SOCKETS), fileSystemOf(folder));
+      yield speedTable(asleep);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  },
+};
+
+function memoryTable(asleep: readonly Asleep[], held: Held, fileSystem: string): Table {
+  const rows = asleep.map((now, at): Cell[] => {
+    const { connections: count, rssBytes, usedBytes, mapBytes, fileBytes, diskBytes } = now;
+    const before = asleep[at - 1];
+    const more = before === undefined
+      ? undefined
+      : (rssBytes - before.rssBytes) / (count - before.connections);
+    return [
+      "Torpor, asleep",
+      ...[
+        count,
+        rssBytes / count,
+        more,
+        usedBytes / count,
+        mapBytes / count,
+        fileBytes / count,
+        diskBytes / count,
+      ],
+    ];
+  });
+  const { connections, rssBytes, usedBytes } = held;
+  return {
+    title: "bytes per idle connection",
+    columns: [
+      "",
+      "connections",
+      "RSS",
+      "RSS of each more",
+      "heap, buffers",
+      "of it the map",
+      "files",
+      "disk blocks",
+    ],
+    rows: [
+      ["node:net, awake", connections, rssBytes / connections, undefined, usedBytes / connections],
+      ...rows,
+    ],
+    notes: [
+      "RSS over that of the same process before its first connection, garbage collected; it contains everything,",
+      "also code that was compiled meanwhile, so it tells most where the connections are many.",
+      `node:net is the user's side only, the kernel's 4 KB per socket not counted, and at most ${
+        SOCKETS.toLocaleString("en-US")
+      }`,
+      "connections: each is a file descriptor. Each connection carried one message of 64 bytes and its echo.",
+      `The folder is on ${fileSystem}.`,
+    ],
+  };
+}
+
+function speedTable(asleep: readonly Asleep[]): Table {
+  return {
+    title: "speed",
+    columns: [
+      ...["", "connections", "opened/s", "suspended/s", "restored/s", "answer asleep, us", "p99"],
+      ...["answer awake, us", "p99"],
+    ],
+    rows: asleep.map((at) => [
+      "Torpor",
+      ...[at.connections, at.opensPerSecond, at.suspendsPerSecond, at.restoresPerSecond],
+      ...[at.asleepUs.p50, at.asleepUs.p99, at.awakeUs.p50, at.awakeUs.p99],
+    ]),
+    notes: [
+      "Suspended: 1,000 at once, in batches of 256, until the last is durable (fdatasync per batch).",
+      "Answer: one connection at a time, from its packet in to the echo out, in one turn.",
+    ],
+  };
+}
+
+/** Connects `count` sockets to a server in a process of its own; all of them are idle when it is asked. */
+async function holdSockets(count: number): Promise<Held> {
+  await using worker = new Worker("sleep/node_net_worker.ts");
+  const { port } = await worker.answer<{ port: number }>();
+  const sockets: Socket[] = [];
+  try {
+    while (sockets.length < count) {
+      const some = Array.from({ length: Math.min(CONNECTING, count - sockets.length) }, () => talkOnce(port));
+      const settled = await Promise.allSettled(some);
+      for (const each of settled) if (each.status === "fulfilled") sockets.push(each.value);
+      if (settled.some(({ status }) => status === "rejected")) break; // no more file descriptors
+    }
+    return await worker.ask<Held>();
+  } finally {
+    for (const socket of sockets) socket.destroy();
+  }
+}
+
+/** Connects, says something, gets its echo and is silent. */
+function talkOnce(port: number): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(port, "127.0.0.1", () => void socket.write(MESSAGE));
+    socket.once("data", () => resolve(socket)).on("error", reject);
+  });
+}
+
+/** Names of Linux's numbers for file systems where an fsync means something, and of the one where it does not. */
+const FILE_SYSTEMS: Record<number, string> = {
+  0xef53: "ext4",
+  0x58465342: "xfs",
+  0x9123683e: "btrfs",
+  0x794c7630: "overlayfs",
+  0x01021994: "tmpfs: nothing there is durable, and suspending is faster than on a disk",
+};
+
+function fileSystemOf(folder: string): string {
+  try {
+    const { type } = statfsSync(folder);
+    return FILE_SYSTEMS[type] ?? `a file system of type 0x${type.toString(16)}`;
+  } catch {
+    return "an unknown file system";
+  }
+}
