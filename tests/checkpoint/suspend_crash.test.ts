@@ -303,11 +303,15 @@ test("shutdown() loses nothing: not what arrives in its midst, not what has news
         await conn.write(text("q"));
         expect(await answers(conn, 1), `seed ${seed}`).toBe(`${++counts[index]!}:q;`);
       });
+      if (prng.chance(0.3)) { // the store has refused something, and is left alone for a while
+        process.store.fails.append = 1;
+        await world.clock.advance(300);
+        process.store.fails.append = 0;
+      }
       await world.clock.advance(prng.below(20)); // questions are on the way, or being answered
       const delayMs = prng.pick([0, 1, 8, 30]);
       process.store.sync = () =>
         new Promise((done) => void world.clock.at(world.clock.nowMs() + delayMs, done));
-      if (prng.chance(0.3)) process.store.fails.append = 0;
       let over = false;
       process.host.shutdown().then(() => void (over = true));
       expect(await world.clock.runUntil(() => over, 10_000), `seed ${seed}: shutdown ends`).toBe(true);
