@@ -30,6 +30,7 @@ export class OneSided {
   nowMs: number = START_MS;
   #sent = 0;
   #received = 0;
+  #echoes = false;
 
   constructor() {
     const stack = this.stack = new Stack({ nowMs: START_MS, entropy: new Prng(1) });
@@ -55,8 +56,11 @@ export class OneSided {
     stack.upcalls = {
       tcpEvents: (tcb, events) => {
         if ((events & TcpEvent.readable) === 0) return;
-        for (let count = -1; count !== 0;) {
-          this.#received += count = tcpReceive(stack.tcp, tcb, CHUNK, 0, CHUNK.length);
+        for (;;) {
+          const count = tcpReceive(stack.tcp, tcb, CHUNK, 0, CHUNK.length);
+          if (count === 0) return;
+          this.#received += count;
+          if (this.#echoes) tcpSend(stack.tcp, tcb, CHUNK, 0, count);
         }
       },
       udpReadable() {},
@@ -93,6 +97,22 @@ export class OneSided {
       acks++;
     }
     return this.#sent - sentBefore + acks;
+  }
+
+  /** Answers `count` segments of one byte with one byte each, a turn for each. Returns packets. */
+  echo(count: number): number {
+    const { segment } = this.#peer;
+    const sentBefore = this.#sent;
+    this.tcb.noDelay = this.#echoes = true;
+    for (let at = 0; at < count; at++) {
+      this.#in(1);
+      segment.sequence = (segment.sequence + 1) | 0;
+      this.#turn();
+      segment.acknowledgment = this.tcb.sndMax;
+    }
+    this.#echoes = false;
+    assert(this.#sent - sentBefore === count, "Every byte is answered by one packet");
+    return 2 * count;
   }
 
   /** Everything that was written is sent and acknowledged; then nothing happens for a minute. */

@@ -224,10 +224,8 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
       // Some never get quiet: a peer that does not read, a half-closed connection.
       const idleMs = nowMs - tcb.lastActivityMs;
       this.#watch.schedule(slot, nowMs + Math.min(Math.max(DRAINING_MS, idleMs / 4), DRAINING_MS_MAX));
-    } else if (this.#ready.size < this.#batchMax) {
-      this.#ready.set(tcb, "idle");
     } else {
-      this.#watch.schedule(slot, nowMs + DRAINING_MS);
+      this.#ready.set(tcb, "idle");
     }
   }
 

@@ -1,9 +1,9 @@
-/** A process that works `count` packets in each direction and looks at its heap: see ../allocation.ts. */
+/** A process that works `count` packets and looks at its heap: see ../allocation.ts. */
 import process from "node:process";
 import { OneSided } from "../one_sided.ts";
 import { memoryNow, tell } from "../worker.ts";
 
-const [direction, count] = process.argv.slice(2) as ["receive" | "send", string];
+const [direction, count] = process.argv.slice(2) as ["receive" | "send" | "echo", string];
 /** Segments between two looks at the heap: few enough that the collector does not run in most of them. */
 const WINDOW = 2_000;
 

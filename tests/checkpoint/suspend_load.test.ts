@@ -183,8 +183,13 @@ test("ten thousand connections sleep, and wake again", async () => {
     conns.push(...await Promise.all(opening));
   }
   expect(process.host.counts.awake).toBe(COUNT);
+  const { analyzer } = process.host.sleeper;
+  const stayAwakeMs = analyzer.stayAwakeMs.bind(analyzer);
+  let asked = 0;
+  analyzer.stayAwakeMs = (tcb, nowMs) => (asked++, stayAwakeMs(tcb, nowMs));
   await world.clock.advance(70_000);
   expect(process.host.counts).toEqual({ awake: 0, asleep: COUNT, waking: 0 });
+  expect(asked).toBeLessThan(3 * COUNT); // however small the batches are in which they go
   expect([process.host.stack.tcp.awake, process.host.sleeper.stats.saving]).toEqual([0, 0]);
   expect(servers.map(({ awake }) => awake)).toEqual(servers.map(() => 0));
   expect(store.stats.recordsLive).toBe(COUNT);
