@@ -55,7 +55,9 @@ class Iperf3Test {
     await this.#say(State.testStart);
     await this.#say(State.testRunning);
     const startMs = performance.now();
-    for (const stream of this.#streams) void (parameters.reverse ? this.#send(stream) : this.#receive(stream));
+    for (const stream of this.#streams) {
+      void (parameters.reverse ? this.#send(stream) : this.#receive(stream));
+    }
     while ((await readExactly(this.#control, 1))[0] !== State.testEnd);
     this.done = true;
     const seconds = (performance.now() - startMs) / 1000;
