@@ -7,6 +7,13 @@ const PACKETS_QUICK = 30_000;
 /** So much is allocated before the collector runs that a window between two looks at the heap fits in. */
 const V8_FLAGS = ["--min-semi-space-size=64", "--max-semi-space-size=64"];
 
+/** What the worker can do, and its name in the table. */
+const WORKS = [
+  ["receive", "full segments in, 16 a turn, ACKs out"],
+  ["send", "full segments out, as many as fit, an ACK in"],
+  ["echo", "one byte in, one byte out, a turn for each"],
+] as const;
+
 interface Measured {
   packets: number;
   perPacket: number[];
@@ -17,12 +24,10 @@ interface Measured {
 export const bench: Bench = {
   async *run({ quick }) {
     const rows: Cell[][] = [];
-    for (
-      const [name, direction] of [["receive in order, ACK", "receive"], ["send in bulk", "send"]] as const
-    ) {
+    for (const [work, name] of WORKS) {
       await using worker = new Worker(
         "allocation/worker.ts",
-        [direction, quick ? PACKETS_QUICK : PACKETS],
+        [work, quick ? PACKETS_QUICK : PACKETS],
         V8_FLAGS,
       );
       const { packets, perPacket, kept } = await worker.answer<Measured>();

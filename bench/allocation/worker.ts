@@ -3,7 +3,7 @@ import process from "node:process";
 import { OneSided } from "../one_sided.ts";
 import { memoryNow, tell } from "../worker.ts";
 
-const [direction, count] = process.argv.slice(2) as ["receive" | "send" | "echo", string];
+const [direction, count] = process.argv.slice(2) as ["receive" | "send" | "echo" | "echo", string];
 /** Segments between two looks at the heap: few enough that the collector does not run in most of them. */
 const WINDOW = 2_000;
 

@@ -61,6 +61,8 @@ class Iperf3Test {
     while ((await readExactly(this.#control, 1))[0] !== State.testEnd);
     this.done = true;
     const seconds = (performance.now() - startMs) / 1000;
+    // As the stock server does: the client may be waiting for the rest of a block.
+    for (const { conn } of this.#streams) close(conn);
     await this.#say(State.exchangeResults);
     await this.#readJson();
     await this.#writeJson({
@@ -82,7 +84,6 @@ class Iperf3Test {
     await this.#say(State.displayResults);
     while ((await readExactly(this.#control, 1))[0] !== State.done);
     this.#control.close();
-    for (const { conn } of this.#streams) close(conn);
   }
 
   async #receive(stream: { conn: TcpConn; bytes: number }): Promise<void> {
