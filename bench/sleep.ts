@@ -73,7 +73,8 @@ function memoryTable(asleep: readonly Asleep[], held: Held, fileSystem: string):
     ],
     notes: [
       "RSS over that of the same process before its first connection, garbage collected; it contains everything,",
-      "also code that was compiled meanwhile, so it tells most where the connections are many.",
+      "also code that was compiled meanwhile, so it tells most where the connections are many. The peers are in",
+      "the same process: 8 bytes each, there from the beginning.",
       `node:net is the user's side only, the kernel's 4 KB per socket not counted, and at most ${
         SOCKETS.toLocaleString("en-US")
       }`,

@@ -61,16 +61,6 @@ export function tell(answer: unknown): void {
   console.log(JSON.stringify(answer));
 }
 
-/** For a worker: frees what can be freed, also what is only freed some time after it became free. */
-export async function collectGarbage(): Promise<void> {
-  const { gc, Bun } = globalThis as { gc?: () => void; Bun?: { gc(force: boolean): void } };
-  for (let round = 0; round < 4; round++) {
-    if (Bun !== undefined) Bun.gc(true);
-    else gc?.();
-    await setTimeout(20);
-  }
-}
-
 /** Bytes of this process, as the kernel and the engine count them. */
 export interface Memory {
   readonly rss: number;
@@ -78,9 +68,29 @@ export interface Memory {
   readonly used: number;
 }
 
-/** For a worker: memory in use, garbage collected. */
+const COLLECTIONS_MAX = 20;
+
+/** For a worker: memory in use, when collecting garbage frees no more: buffers are freed some time after it. */
 export async function memoryNow(): Promise<Memory> {
-  await collectGarbage();
+  let least = Infinity;
+  let idle = 0;
+  for (let round = 0; round < COLLECTIONS_MAX && idle < 3; round++) {
+    collectGarbage();
+    await setTimeout(30);
+    const { used } = memory();
+    idle = used < least * 0.99 ? 0 : idle + 1;
+    least = Math.min(least, used);
+  }
+  return memory();
+}
+
+function memory(): Memory {
   const { rss, heapUsed, external } = process.memoryUsage();
   return { rss, used: heapUsed + external };
+}
+
+function collectGarbage(): void {
+  const { gc, Bun } = globalThis as { gc?: () => void; Bun?: { gc(force: boolean): void } };
+  if (Bun !== undefined) Bun.gc(true);
+  else gc?.();
 }

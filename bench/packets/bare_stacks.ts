@@ -91,7 +91,7 @@ export class BareStacks implements Subject {
       for (let turn = 0; turn < TURNS; turn++) this.#turn();
     } while (performance.now() < untilMs);
     this.#sending = false;
-    const { answers } = { answers: this.#answers };
+    const answers = this.#answers;
     this.#finish(tcb);
     return answers;
   }

@@ -43,7 +43,8 @@ const BLOCK_BYTES_MAX = 1 << 28;
  * ```ts
  * import { deno } from "@torpor/torpor/base/runtime.ts";
  * import { readPcapng } from "@torpor/torpor/net/link/pcapng_reader.ts";
- * for (const { timeMs, bytes } of readPcapng(await deno.readFile("a.pcapng"))) console.log(timeMs, bytes.length);
+ * const file = new Uint8Array(await deno.readFile("a.pcapng"));
+ * for (const { timeMs, bytes } of readPcapng(file)) console.log(timeMs, bytes.length);
  * ```
  */
 export function* readPcapng(file: Uint8Array<ArrayBuffer>): Generator<CapturedPacket, void, undefined> {

@@ -44,7 +44,6 @@ export type FrozenTcb = [
   bytesIn: number,
   bytesOut: number,
   ssthresh: number,
-  segmentsUnacked: number,
   cwndBytesAcked: number,
   recoverAfterIss: number,
   retransmittedSegments: number,
@@ -96,7 +95,6 @@ const EMPTY = new Uint8Array(0);
  */
 const DEFAULTS: readonly (readonly [name: string, value: number | null | Uint8Array | []])[] = [
   ["ssthresh", 0x7fff_ffff],
-  ["segmentsUnacked", 0],
   ["cwndBytesAcked", 0],
   ["recoverAfterIss", 1],
   ["retransmittedSegments", 0],
@@ -227,7 +225,6 @@ export function freezeTcb(tcb: Tcb, nowMs: number): FrozenTcb {
     tcb.bytesIn,
     tcb.bytesOut,
     tcb.ssthresh,
-    tcb.segmentsUnacked,
     tcb.cwndBytesAcked,
     (tcb.recover - tcb.iss) | 0,
     tcb.retransmittedSegments,
@@ -305,7 +302,6 @@ export function thawTcb(frozen: FrozenTcb, tcb: Tcb, config: Readonly<TcpConfig>
     bytesIn,
     bytesOut,
     ssthresh,
-    segmentsUnacked,
     cwndBytesAcked,
     recoverAfterIss,
     retransmittedSegments,
@@ -407,7 +403,6 @@ export function thawTcb(frozen: FrozenTcb, tcb: Tcb, config: Readonly<TcpConfig>
   tcb.probesUnanswered = probesUnanswered;
   tcb.keepAlives = keepAlives;
   tcb.stuckSinceMs = baseMs - stuckForMs;
-  tcb.segmentsUnacked = segmentsUnacked;
   tcb.quickAcks = quickAcks;
   tcb.keepAliveIdleMs = keepAliveIdleMs;
   tcb.keepAliveIntervalMs = keepAliveIntervalMs;

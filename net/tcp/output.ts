@@ -231,7 +231,6 @@ function beginSegment(tcp: Tcp, tcb: Tcb, nowMs: number): TcpRecord {
   tcb.lastAckSent = tcb.rcvNxt;
   tcb.ackNow = false;
   tcb.delayedAckAtMs = Infinity;
-  tcb.segmentsUnacked = 0;
   if (tcb.quickAcks > 0) tcb.quickAcks--;
   return segment;
 }

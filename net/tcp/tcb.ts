@@ -147,7 +147,6 @@ export class Tcb {
 
   // Acknowledging
   ackNow = false;
-  segmentsUnacked = 0;
   quickAcks = 0;
 
   // Options of the application

@@ -72,7 +72,6 @@ export function wakeRecord(map: ConnectionMap, record: number, tcb: Tcb, nowMs: 
     tcb.lastAckSent = tcb.rcvNxt;
     tcb.ackNow = false;
     tcb.delayedAckAtMs = Infinity;
-    tcb.segmentsUnacked = 0;
   }
   const challengeAgoMs = ((nowMs | 0) - map.get(record, Field.extra)) >>> 0;
   if (map.get(record, Field.extra) !== 0) tcb.challengeAtMs = nowMs - challengeAgoMs;
