@@ -4,7 +4,8 @@ import type { Slab } from "../base/slab.ts";
 import { ConnectionMap, Field, RecordState } from "./connections/connection_map.ts";
 import { formatTuple } from "./connections/tuple.ts";
 import type { Firewall } from "./firewall/firewall.ts";
-import { ConnState, Direction, FirewallPacket, Verdict } from "./firewall/packet.ts";
+import { InputGate } from "./firewall/gate.ts";
+import { Verdict } from "./firewall/packet.ts";
 import { icmpInput, sendIcmpError } from "./ip/icmp.ts";
 import { Limiter } from "./ip/limiter.ts";
 import { type Interface, IpOutput, type LinkOutput } from "./ip/output.ts";
@@ -81,7 +82,6 @@ export class Stack {
   upcalls: StackUpcalls | undefined;
   /** Keeps the sleepers; without one nothing sleeps. */
   sleepOwner: SleepOwner | undefined;
-  #firewall: Firewall | undefined;
   #nowMs: number;
   /** The frame at hand is addressed to a group of stations. */
   #toGroup = false;
@@ -91,7 +91,7 @@ export class Stack {
   readonly #tcp = new TcpRecord();
   readonly #udp = new UdpRecord();
   readonly #icmp = new IcmpRecord();
-  readonly #judged = new FirewallPacket();
+  readonly #gate = new InputGate();
 
   constructor(options: StackOptions) {
     const seeds = new Uint32Array(2);
@@ -111,10 +111,10 @@ export class Stack {
 
   /** The rules that packets must pass; `undefined` lets everything pass. */
   get firewall(): Firewall | undefined {
-    return this.#firewall;
+    return this.#gate.firewall;
   }
   set firewall(firewall: Firewall | undefined) {
-    this.#firewall = this.output.firewall = firewall;
+    this.#gate.firewall = this.output.firewall = firewall;
   }
 
   /** Adds an interface; its number goes to `receive` and to the routes. */
@@ -241,8 +241,7 @@ export class Stack {
     if (record >= 0) {
       const state = map.state(record);
       const tcb = state === RecordState.awake ? this.awakeTcb(record) : undefined;
-      const verdict = this.#firewallFor(tcb, interfaceIndex, segment);
-      if (verdict !== Verdict.Accept) return Drop.Firewall;
+      if (this.#gate.tcp(ip, segment, interfaceIndex, true, tcb) !== Verdict.Accept) return Drop.Firewall;
       if (tcb === undefined) return this.#asleepInput(record, interfaceIndex, segment, slab, nowMs);
       if (tcb.saving) {
         this.wake(record, nowMs);
@@ -252,8 +251,8 @@ export class Stack {
       if (result !== Drop.TcpClosed || (segment.flags & TcpFlag.SYN) === 0) return result;
       predecessor = tcb; // a SYN that ends TIME-WAIT is a new connection's (RFC 6191)
     }
-    if (record < 0 || predecessor !== undefined) {
-      const verdict = this.#firewallFor(undefined, interfaceIndex, segment);
+    if (record < 0 || predecessor !== undefined) { // whoever opens anew is new to the rules
+      const verdict = this.#gate.tcp(ip, segment, interfaceIndex, false, undefined);
       if (verdict === Verdict.Reject) sendStrayReset(this.tcp, ip.destination, ip.source, segment, nowMs);
       if (verdict !== Verdict.Accept) return verdict === Verdict.Reject ? Drop.FirewallReject : Drop.Firewall;
     }
@@ -296,16 +295,8 @@ export class Stack {
     if (!udpChecksumOk(slab, ip.dataStart, record.dataEnd, ip.source, ip.destination)) {
       return Drop.UdpChecksum;
     }
-    if (this.#firewall !== undefined) {
-      const verdict = this.#judge(
-        interfaceIndex,
-        record.sourcePort,
-        record.destinationPort,
-        0,
-        ConnState.New,
-      );
-      if (verdict !== Verdict.Accept) return this.#refuseDatagram(verdict, slab, nowMs);
-    }
+    const verdict = this.#gate.udp(ip, record, interfaceIndex);
+    if (verdict !== Verdict.Accept) return this.#refuseDatagram(verdict, slab, nowMs);
     const result = this.udp.input(ip, record, slab);
     if (result === Drop.UdpNoSocket) {
       sendIcmpError(this, IcmpType.Unreachable, IcmpUnreachable.Port, ip, slab, nowMs);
@@ -318,80 +309,18 @@ export class Stack {
     const record = this.#icmp;
     const reason = readIcmp(slab, ip.dataStart, ip.dataEnd, record);
     if (reason !== Drop.None) return reason;
-    if (this.#firewall !== undefined) {
-      const state = !record.hasQuote
-        ? ConnState.New
-        : this.#quotesOurs(record)
-        ? ConnState.Related
-        : ConnState.Invalid;
-      const verdict = this.#judge(interfaceIndex, 0, 0, 0, state, record.type);
-      if (verdict !== Verdict.Accept) return this.#refuseDatagram(verdict, slab, nowMs);
-    }
+    const verdict = this.#gate.icmp(ip, record, interfaceIndex, this.#quotesOurs(record));
+    if (verdict !== Verdict.Accept) return this.#refuseDatagram(verdict, slab, nowMs);
     return icmpInput(this, ip, record, slab, nowMs);
   }
 
   /** Whether an ICMP error is about a connection or socket of ours. */
   #quotesOurs(icmp: IcmpRecord): boolean {
+    if (!icmp.hasQuote) return false;
     const { source, destination, protocol } = icmp.quote;
     if (protocol === PROTOCOL_UDP) return this.udp.find(source, icmp.quoteSourcePort) !== undefined;
     if (protocol !== PROTOCOL_TCP) return false;
     return this.connections.find(source, destination, icmp.quoteSourcePort, icmp.quoteDestinationPort) >= 0;
-  }
-
-  /** The verdict on a segment; for an awake connection the remembered one, while the rules stay. */
-  #firewallFor(tcb: Tcb | undefined, interfaceIndex: number, segment: TcpRecord): Verdict {
-    const firewall = this.#firewall;
-    if (firewall === undefined) return Verdict.Accept;
-    if (
-      tcb !== undefined && tcb.firewallGeneration === firewall.generation &&
-      tcb.firewallInterface === interfaceIndex
-    ) {
-      firewall.charge(tcb.firewallRule, Direction.Input, this.#ip.dataEnd - this.#ip.headerStart);
-      return Verdict.Accept;
-    }
-    const map = this.connections;
-    const ip = this.#ip;
-    const known = tcb !== undefined ||
-      map.find(ip.destination, ip.source, segment.destinationPort, segment.sourcePort) >= 0;
-    const opens = (segment.flags & (TcpFlag.SYN | TcpFlag.ACK | TcpFlag.RST)) === TcpFlag.SYN;
-    const state = known ? ConnState.Established : opens ? ConnState.New : ConnState.Invalid;
-    const verdict = this.#judge(
-      interfaceIndex,
-      segment.sourcePort,
-      segment.destinationPort,
-      segment.flags,
-      state,
-    );
-    if (tcb !== undefined && verdict === Verdict.Accept) {
-      tcb.firewallGeneration = firewall.generation;
-      tcb.firewallRule = firewall.lastRule;
-      tcb.firewallInterface = interfaceIndex;
-    }
-    return verdict;
-  }
-
-  #judge(
-    interfaceIndex: number,
-    sourcePort: number,
-    destinationPort: number,
-    tcpFlags: number,
-    state: ConnState,
-    icmpType = 0,
-  ): Verdict {
-    const judged = this.#judged;
-    const ip = this.#ip;
-    judged.direction = Direction.Input;
-    judged.interfaceIndex = interfaceIndex;
-    judged.protocol = ip.protocol;
-    judged.source = ip.source;
-    judged.destination = ip.destination;
-    judged.sourcePort = sourcePort;
-    judged.destinationPort = destinationPort;
-    judged.icmpType = icmpType;
-    judged.tcpFlags = tcpFlags;
-    judged.state = state;
-    judged.length = ip.dataEnd - ip.headerStart;
-    return this.#firewall!.decide(judged);
   }
 
   #refuseDatagram(verdict: Verdict, slab: Slab, nowMs: number): Drop {
