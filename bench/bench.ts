@@ -141,9 +141,10 @@ export function spreadTable(
   };
 }
 
-/** "2.50x". */
+/** "2.50x", "0.0031x". */
 export function ratio(figure: number, baseline: number): string {
-  return `${(figure / baseline).toFixed(2)}x`;
+  const times = figure / baseline;
+  return `${times >= 0.1 ? times.toFixed(2) : times.toPrecision(2)}x`;
 }
 
 /** Three digits that count, or all of those before the point. */

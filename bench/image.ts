@@ -13,11 +13,7 @@ const ATTACHMENT = { user: "ada", room: 42, since: 1_700_000_000_000 };
 /** One socket's way into its image and back. */
 export const bench: Bench = {
   async *run(options) {
-    const side = new OneSided();
-    side.receive(100);
-    side.send(100);
-    side.settle();
-    const { tcb, nowMs, stack } = side;
+    const { tcb, nowMs, stack } = used();
     const frozen = freezeTcb(tcb, nowMs);
     // The same values without an image around them: what any encoder must do at least.
     const values = frozen.slice(0, frozenTcbLength(frozen));
@@ -28,8 +24,9 @@ export const bench: Bench = {
     const bare = encoder.encode(values).slice();
     const text = JSON.stringify(values);
 
-    tcpSend(stack.tcp, tcb, new Uint8Array(UNSENT_BYTES), 0, UNSENT_BYTES);
-    const frozenFull = freezeTcb(tcb, nowMs);
+    const other = used();
+    tcpSend(other.stack.tcp, other.tcb, new Uint8Array(UNSENT_BYTES), 0, UNSENT_BYTES);
+    const frozenFull = freezeTcb(other.tcb, other.nowMs);
     const full = writeSocketImage(frozenFull, undefined);
 
     yield await compare("writing a socket's image", {
@@ -64,3 +61,12 @@ export const bench: Bench = {
     };
   },
 };
+
+/** A connection over which some data went each way, idle for a minute. */
+function used(): OneSided {
+  const side = new OneSided();
+  side.receive(100);
+  side.send(100);
+  side.settle();
+  return side;
+}

@@ -53,13 +53,7 @@ export function listenInput(
   tcb.rcvShift = segment.windowScale >= 0 ? receiveShift(tcp, tcb) : -1;
   tcb.timestamps = tcp.config.timestamps && segment.hasTimestamp;
   learnFromSyn(tcp, tcb, segment, nowMs);
-  tcb.lastActivityMs = nowMs;
-  sendSyn(tcp, tcb, nowMs);
-  tcb.rttTiming = true;
-  tcb.rttSeq = tcb.sndMax;
-  tcb.rttStartMs = nowMs;
-  tcb.retransmitAtMs = nowMs + tcb.rtoMs;
-  tcp.arm(tcb);
+  sendFirstSyn(tcp, tcb, nowMs);
   return Drop.None;
 }
 
@@ -69,6 +63,11 @@ export function openActive(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   chooseStart(tcp, tcb, nowMs);
   tcb.rcvShift = receiveShift(tcp, tcb);
   tcb.timestamps = tcp.config.timestamps;
+  sendFirstSyn(tcp, tcb, nowMs);
+}
+
+/** SYN or SYN-ACK for the first time: it is timed, and sent again when nothing answers. */
+function sendFirstSyn(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   tcb.lastActivityMs = nowMs;
   sendSyn(tcp, tcb, nowMs);
   tcb.rttTiming = true;
