@@ -105,7 +105,11 @@ export class Stack {
     this.output = new IpOutput(this.drops);
     this.output.setNow(options.nowMs);
     const config = { ...DEFAULT_TCP_CONFIG, ...options.tcp };
-    this.tcp = new Tcp(config, this.connections, this.output, this.drops, options.entropy, options.nowMs);
+    this.tcp = new Tcp(config, this.connections, this.output, this.drops, options.entropy, options.nowMs, {
+      expired: (tcb) => this.#expired(tcb),
+      send: (tcb) => this.#send(tcb),
+      tcpEvents: (tcb, events) => this.#tell(tcb, events),
+    });
     this.udp = new Udp(this.output);
   }
 
@@ -338,17 +342,19 @@ export class Stack {
     this.#nowMs = nowMs;
     let more = false;
     this.output.setNow(nowMs);
-    this.tcp.advance(nowMs, this.#timers);
+    this.tcp.advance(nowMs);
     for (const each of this.output.interfaces) {
       each.neighbors?.advance(nowMs, each.neighborSink);
     }
     for (let rounds = 1;; rounds++) {
-      this.tcp.drainOutput(this.#send);
+      // News first: what an owner writes in answer carries the ACK that is owed.
+      this.tcp.drainEvents(); // also when nobody listens: what has ended is freed here
+      if (this.udp.hasEvents) this.udp.drainEvents(this.#tellUdp);
+      this.tcp.drainOutput();
       this.#deliverLoopback(nowMs);
       this.sleepOwner?.turn(nowMs);
-      this.tcp.drainEvents(this.#tell); // also when nobody listens: what has ended is freed here
-      if (this.udp.hasEvents) this.udp.drainEvents(this.#tellUdp);
-      more = this.tcp.hasOutput || this.tcp.hasEvents || this.output.loopback.length > 0;
+      more = this.tcp.hasOutput || this.tcp.hasEvents || this.udp.hasEvents ||
+        this.output.loopback.length > 0;
       if (!more || rounds === ROUNDS_MAX) break;
     }
     this.output.flush();
@@ -360,22 +366,21 @@ export class Stack {
     return deadlineMs;
   }
 
-  readonly #timers = (tcb: Tcb): void => {
-    if (tcb.saving) this.wake(tcb.record, this.#nowMs);
-    else tcpTimers(this.tcp, tcb, this.#nowMs);
-  };
+  #expired(tcb: Tcb): void {
+    if (!tcb.saving) tcpTimers(this.tcp, tcb, this.#nowMs);
+    else if (earliestDeadlineMs(tcb) <= this.#nowMs) this.wake(tcb.record, this.#nowMs);
+    else this.tcp.arm(tcb); // the deadline has moved since the wheel was set
+  }
 
-  readonly #send = (tcb: Tcb): void => {
+  #send(tcb: Tcb): void {
     if (tcb.saving) this.wake(tcb.record, this.#nowMs);
     else tcpOutput(this.tcp, tcb, this.#nowMs);
-  };
+  }
 
-  readonly #tell: TcpUpcalls = {
-    tcpEvents: (tcb, events) => {
-      if ((events & TcpEvent.established) !== 0) this.sleepOwner?.watch(tcb, this.#nowMs);
-      this.upcalls?.tcpEvents(tcb, events);
-    },
-  };
+  #tell(tcb: Tcb, events: number): void {
+    if ((events & TcpEvent.established) !== 0) this.sleepOwner?.watch(tcb, this.#nowMs);
+    this.upcalls?.tcpEvents(tcb, events);
+  }
 
   readonly #tellUdp = (socket: UdpSocket): void => this.upcalls?.udpReadable(socket);
 

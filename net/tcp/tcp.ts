@@ -2,6 +2,7 @@ import { assert } from "../../base/assert.ts";
 import type { Entropy } from "../../base/random.ts";
 import type { Slab } from "../../base/slab.ts";
 import { TimerWheel } from "../../base/timer_wheel.ts";
+import { TurnQueue } from "../../base/turn_queue.ts";
 import { type ConnectionMap, Field, RecordState } from "../connections/connection_map.ts";
 import type { DropCounters } from "../wire/drop.ts";
 import { TcpRecord } from "../wire/tcp.ts";
@@ -39,6 +40,14 @@ export interface TcpUpcalls {
   tcpEvents(tcb: Tcb, events: number): void;
 }
 
+/** What the stack does in a turn with a connection that has something due. */
+export interface TcpTurn extends TcpUpcalls {
+  /** Its entry in the wheel has rung; a deadline may have come, or moved. */
+  expired(tcb: Tcb): void;
+  /** It may have something to send. */
+  send(tcb: Tcb): void;
+}
+
 /**
  * The TCP of one stack: its TCBs, their timers, and the two queues of a turn (who must send, who has
  * news). The protocol itself stands beside it: input.ts, output.ts, timers.ts, user.ts.
@@ -56,10 +65,9 @@ export class Tcp {
   readonly #tcbs: (Tcb | undefined)[] = [];
   readonly #freeSlots: number[] = [];
   readonly #wheel: TimerWheel;
-  #outputQueue: Tcb[] = [];
-  #eventQueue: Tcb[] = [];
-  #spareQueue: Tcb[] = [];
-  #spareEvents: Tcb[] = [];
+  readonly #outputQueue = new TurnQueue<Tcb>();
+  readonly #eventQueue = new TurnQueue<Tcb>();
+  readonly #turn: TcpTurn;
 
   constructor(
     config: Readonly<TcpConfig>,
@@ -68,8 +76,10 @@ export class Tcp {
     drops: DropCounters,
     entropy: Entropy,
     nowMs: number,
+    turn: TcpTurn,
   ) {
     this.config = config;
+    this.#turn = turn;
     this.connections = connections;
     this.output = output;
     this.drops = drops;
@@ -179,12 +189,14 @@ export class Tcp {
   }
 
   /** Rings every deadline up to `nowMs`. */
-  advance(nowMs: number, expired: (tcb: Tcb) => void): void {
-    this.#wheel.advance(nowMs, (slot) => {
-      const tcb = this.#tcbs[slot];
-      if (tcb !== undefined && tcb.state !== TcpState.closed) expired(tcb);
-    });
+  advance(nowMs: number): void {
+    this.#wheel.advance(nowMs, this.#rung);
   }
+
+  readonly #rung = (slot: number): void => {
+    const tcb = this.#tcbs[slot];
+    if (tcb !== undefined && tcb.state !== TcpState.closed) this.#turn.expired(tcb);
+  };
 
   nextDeadlineMs(): number {
     return this.#wheel.nextDeadlineMs();
@@ -198,40 +210,35 @@ export class Tcp {
     return this.#eventQueue.length > 0;
   }
 
-  /** Calls `send` for everybody who asked to send since the last time. */
-  drainOutput(send: (tcb: Tcb) => void): void {
-    while (this.#outputQueue.length > 0) {
-      const queue = this.#outputQueue;
-      this.#outputQueue = this.#spareQueue;
-      for (const tcb of queue) {
-        tcb.outputQueued = false;
-        if (tcb.state !== TcpState.closed && tcb.record >= 0) send(tcb);
-      }
-      queue.length = 0;
-      this.#spareQueue = queue;
-    }
+  /** Calls `turn.send` for everybody who asked to send since the last time. */
+  drainOutput(): void {
+    this.#outputQueue.drain(this.#send);
   }
 
-  /** Tells the owners what happened. They may call anything, which may bring new events. */
-  drainEvents(upcalls: TcpUpcalls): void {
-    while (this.#eventQueue.length > 0) {
-      const queue = this.#eventQueue;
-      this.#eventQueue = this.#spareEvents;
-      for (const tcb of queue) {
-        const events = tcb.events;
-        tcb.events = 0;
-        if (events === 0) continue;
-        upcalls.tcpEvents(tcb, events);
-        if ((events & TcpEvent.closed) !== 0) {
-          tcb.receiveQueue.clear();
-          this.#tcbs[tcb.slot] = undefined;
-          this.#freeSlots.push(tcb.slot);
-        }
-      }
-      queue.length = 0;
-      this.#spareEvents = queue;
-    }
+  readonly #send = (tcb: Tcb): void => {
+    tcb.outputQueued = false;
+    if (tcb.state !== TcpState.closed && tcb.record >= 0) this.#turn.send(tcb);
+  };
+
+  /** Tells the owners what happened, which may bring new events, and frees what has ended. */
+  drainEvents(): void {
+    this.#eventQueue.drain(this.#tell);
   }
+
+  readonly #tell = (tcb: Tcb): void => {
+    const events = tcb.events;
+    tcb.events = 0;
+    if (events === 0) return;
+    try {
+      this.#turn.tcpEvents(tcb, events);
+    } finally {
+      if ((events & TcpEvent.closed) !== 0) {
+        tcb.receiveQueue.clear();
+        this.#tcbs[tcb.slot] = undefined;
+        this.#freeSlots.push(tcb.slot);
+      }
+    }
+  };
 }
 
 /** When the first of the connection's timers rings; `Infinity` when none is set. */

@@ -71,9 +71,10 @@ for (const [runtime, mode, asked, wait] of CASES) {
     const ping = (...args: string[]): string => netns.run("ping", "-q", ...args, "10.77.0.2");
     expect(ping("-c", "3", "-i", "0.05", "-s", "1472", "-M", "do")).toContain(" 0% packet loss");
     const count = asked === "auto" && mode === "tun" ? 10_000 : 1_000;
-    expect(ping("-f", "-c", `${count}`)).toContain(`${count} received, 0% packet loss`);
-    // Bursts that are longer than one turn's batch, shorter than what ping's own socket holds:
-    expect(ping("-f", "-l", "100", "-c", "900")).toContain("900 received, 0% packet loss");
+    // A flooding ping stops listening two round trips after its last request, which on a busy machine is
+    // before the last answers: that each was answered is counted at our end.
+    ping("-f", "-c", `${count}`);
+    ping("-f", "-l", "100", "-c", "900"); // bursts that are longer than one turn's batch
     const last = await responder.end();
     expect(last["error"]).toBeUndefined();
     const counters = last["counters"] as Record<string, number>;

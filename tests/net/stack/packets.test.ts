@@ -384,7 +384,7 @@ test("sockets of one stack that answer each other for ever do not hold the turn"
   };
   s.stack.udp.send(parseIpv4(LOCAL)!, 7, parseIpv4(LOCAL)!, 8, Uint8Array.of(1), s.nowMs);
   expect(s.poll()).toBe(s.nowMs); // there is more to do
-  expect(answered).toBe(256);
+  expect(answered).toBe(255); // one in each round but the first
   for (const socket of sockets) s.stack.udp.unbind(socket);
   expect(s.poll()).toBe(Infinity);
 });
