@@ -15,13 +15,3 @@ export function seqLess(a: number, b: number): boolean {
 export function seqLessEqual(a: number, b: number): boolean {
   return ((a - b) | 0) <= 0;
 }
-
-/** Bytes from `a` forward to `b`, as an unsigned 32-bit distance. */
-export function seqDistance(a: number, b: number): number {
-  return (b - a) >>> 0;
-}
-
-/** The later of two. */
-export function seqMax(a: number, b: number): number {
-  return seqLess(a, b) ? b : a;
-}

@@ -9,6 +9,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, wr
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
+import { FileStore } from "../mod.ts";
 import { KernelNetwork } from "./survive_kill/kernel_network.ts";
 import { HELP, type Options, parseOptions } from "./survive_kill/options.ts";
 import { bytesText, Progress } from "./survive_kill/progress.ts";
@@ -17,6 +18,8 @@ import { runtimeName, Worker } from "./survive_kill/worker.ts";
 
 /** The far ends know each other's station address from before: the new server must have the old one's. */
 const SERVER_MAC = "52:54:00:70:07:01";
+/** From a record's place in its segment to a byte well inside its image. */
+const BYTES_INTO_IMAGE = 60;
 const ROUND = { awake: 0, measuredAwake: 1, afterKill: 2 } as const;
 
 process.exitCode = await main(process.argv.slice(2));
@@ -147,7 +150,7 @@ async function run(
   await server.kill();
   progress.end("the process and its memory are gone");
   const diskBytes = folderBytes(store);
-  if (options.canary) damageOneImage(store);
+  if (options.canary) await damageOneImage(store);
   await client.ask("speakIntoTheDark", { round: ROUND.afterKill, to: early });
   server = start("server", "server.ts", serverArgs);
   const ready = await step(
@@ -223,12 +226,14 @@ function folderBytes(folder: string): number {
   return readdirSync(folder).reduce((sum, name) => sum + statSync(join(folder, name)).size, 0);
 }
 
-/** Flips one bit in the middle of the images. */
-function damageOneImage(folder: string): void {
-  const path = readdirSync(folder).filter((name) => name.endsWith(".seg")).map((name) =>
-    join(folder, name)
-  )[0]!;
+/** Flips one bit of an image that is in force: of those that connections have woken from since, none matters. */
+async function damageOneImage(folder: string): Promise<void> {
+  const store = await FileStore.open(folder);
+  const locations = Array.from(store.live(), ({ location }) => location);
+  await store.close();
+  const location = locations[locations.length >>> 1]!;
+  const path = join(folder, `${String(Math.floor(location / 2 ** 32)).padStart(8, "0")}.seg`);
   const bytes = readFileSync(path);
-  bytes[bytes.length >>> 1]! ^= 1;
+  bytes[location % 2 ** 32 + BYTES_INTO_IMAGE]! ^= 1;
   writeFileSync(path, bytes);
 }

@@ -105,7 +105,7 @@ export class Stack {
     this.output = new IpOutput(this.drops);
     this.output.setNow(options.nowMs);
     const config = { ...DEFAULT_TCP_CONFIG, ...options.tcp };
-    this.tcp = new Tcp(config, this.connections, this.output, this.drops, options.entropy, options.nowMs, {
+    this.tcp = new Tcp(config, this.connections, this.output, options.entropy, options.nowMs, {
       expired: (tcb) => this.#expired(tcb),
       send: (tcb) => this.#send(tcb),
       tcpEvents: (tcb, events) => this.#tell(tcb, events),

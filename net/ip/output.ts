@@ -59,7 +59,6 @@ export class IpOutput implements TransportOutput {
   readonly loopback: Slab[] = [];
   firewall: Firewall | undefined;
   #nowMs = 0;
-  #identification = 0;
   readonly #ip = new Ipv4Record();
   readonly #ethernet = new EthernetRecord();
   readonly #arp = new ArpRecord();
@@ -101,8 +100,7 @@ export class IpOutput implements TransportOutput {
     ip.dontFragment = true;
     ip.moreFragments = false;
     ip.fragmentOffset = 0;
-    // RFC 6864: an atomic datagram's identification means nothing; counting helps who reads captures.
-    ip.identification = this.#identification = (this.#identification + 1) & 0xffff;
+    ip.identification = 0; // RFC 6864: means nothing where DF is set, and a counter would tell how much we send
     writeIpv4(ip, this.slab, ETHERNET_HEADER_LENGTH, length);
     if (index === INTERFACE_LOCAL) {
       if (this.loopback.length >= LOOPBACK_MAX) return this.#drop(Drop.LinkFull);

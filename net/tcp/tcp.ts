@@ -4,7 +4,6 @@ import type { Slab } from "../../base/slab.ts";
 import { TimerWheel } from "../../base/timer_wheel.ts";
 import { TurnQueue } from "../../base/turn_queue.ts";
 import { type ConnectionMap, Field, RecordState } from "../connections/connection_map.ts";
-import type { DropCounters } from "../wire/drop.ts";
 import { TcpRecord } from "../wire/tcp.ts";
 import type { CongestionControl } from "./congestion/congestion.ts";
 import { newReno } from "./congestion/new_reno.ts";
@@ -59,7 +58,6 @@ export class Tcp {
   readonly secrets: TcpSecrets;
   readonly congestion: CongestionControl = newReno;
   readonly output: TransportOutput;
-  readonly drops: DropCounters;
   /** Every outgoing segment is composed in this one record. */
   readonly segment: TcpRecord = new TcpRecord();
   readonly #tcbs: (Tcb | undefined)[] = [];
@@ -73,7 +71,6 @@ export class Tcp {
     config: Readonly<TcpConfig>,
     connections: ConnectionMap,
     output: TransportOutput,
-    drops: DropCounters,
     entropy: Entropy,
     nowMs: number,
     turn: TcpTurn,
@@ -82,7 +79,6 @@ export class Tcp {
     this.#turn = turn;
     this.connections = connections;
     this.output = output;
-    this.drops = drops;
     this.secrets = new TcpSecrets(entropy);
     this.#wheel = new TimerWheel(nowMs);
   }
