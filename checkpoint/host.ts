@@ -1,7 +1,7 @@
 import { Host, type HostOptions } from "../net/socket/host.ts";
 import { type Analyzer, IdleAnalyzer } from "./analyzer.ts";
 import type { Store } from "./store/store.ts";
-import { Sleeper } from "./suspend.ts";
+import { type Recovered, Sleeper } from "./suspend.ts";
 
 /** A host whose idle connections sleep. */
 export interface SleepyHostOptions extends HostOptions {
@@ -33,8 +33,8 @@ export interface SleepyHostOptions extends HostOptions {
  */
 export class SleepyHost extends Host {
   readonly sleeper: Sleeper;
-  /** What the store held when it was opened: connections that sleep now, and images that could not be used. */
-  readonly recovered: { readonly connections: number; readonly damaged: number };
+  /** What the store held when it was opened. */
+  readonly recovered: Recovered;
   readonly #store: Store;
 
   constructor(options: SleepyHostOptions) {
@@ -52,7 +52,10 @@ export class SleepyHost extends Host {
     return { awake, asleep, waking };
   }
 
-  /** Puts every connection to sleep, then closes links and store: a later process goes on with all of them. */
+  /**
+   * Puts every connection to sleep, then closes links and store: a later process goes on with all of them.
+   * New connections are not accepted from now on, nor refused: their peers ask again, and reach that process.
+   */
   async shutdown(): Promise<void> {
     await this.sleeper.shutdown();
     this.close();

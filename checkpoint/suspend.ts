@@ -1,10 +1,10 @@
 import { EventEmitter } from "eventemitter3";
 import { TimerWheel } from "../base/timer_wheel.ts";
-import { RecordState } from "../net/connections/connection_map.ts";
+import { Field, RecordState } from "../net/connections/connection_map.ts";
 import type { Host } from "../net/socket/host.ts";
 import type { Stack } from "../net/stack.ts";
 import { freezeTcb } from "../net/tcp/freeze.ts";
-import { type Tcb, TcpState } from "../net/tcp/tcb.ts";
+import { type Tcb, TcpError, TcpState } from "../net/tcp/tcb.ts";
 import { isQuiet } from "../net/tcp/tcp.ts";
 import type { SleepOwner } from "../net/wake/sleep_owner.ts";
 import { SleepTimers } from "../net/wake/sleep_timers.ts";
@@ -13,6 +13,7 @@ import { type Analyzer, IdleAnalyzer } from "./analyzer.ts";
 import { type CborValue, encodeCbor } from "./image/cbor.ts";
 import { type FrozenSocket, readSocketImage, writeSocketImage } from "./sockets/socket_image.ts";
 import { type Commit, RECORD_BYTES_MAX, type Store, StoreError } from "./store/store.ts";
+import { Unheard } from "./unheard.ts";
 
 /** What a sleeper tells about. */
 export interface SleeperEvents {
@@ -20,9 +21,13 @@ export interface SleeperEvents {
   suspended(event: { id: string; imageBytes: number }): void;
   /** The connection is awake again. */
   restored(event: { id: string }): void;
-  /** The image could not be read: the peer will get a reset. */
+  /** The image could not be read: the peer will get a reset. An `error` when nobody listens to it. */
   lost(event: { id: string; error: Error }): void;
-  /** The store refused something; connections stay as they are and it is tried again. */
+  /**
+   * The store, an attachment or the analyzer refused something: connections stay as they are, and it is tried
+   * again. Or an image that `recover` found could not be used. When nobody listens, each message goes to
+   * `console.error` once.
+   */
   error(error: Error): void;
 }
 
@@ -42,10 +47,29 @@ const DRAINING_MS = 50;
 const DRAINING_MS_MAX = 10_000;
 /** How long to leave a store alone that has refused something. */
 const RETRY_MS = 1_000;
+/** How late at the latest a connection that cannot be written down is tried again. */
+const UNWRITABLE_MS_MAX = 60_000;
+/** How long the analyzer is left alone about a connection for which it has thrown. */
+const ANALYZER_RETRY_MS = 10_000;
+/** As good as never, and still a time that the timer wheel takes (300 years). */
+const NEVER_MS = 1e13;
 /** Reads that a disk may refuse before the image counts as lost. */
 const READS_MAX = 5;
 /** Turns in which `suspendAll` may get nowhere: one is usual, when an owner has to hear news first. */
 const IDLE_ROUNDS_MAX = 16;
+
+/** What `recover` found in the store. */
+export interface Recovered {
+  /** Connections that sleep now and wake when they are spoken to. */
+  readonly connections: number;
+  /** Images that could not be used. */
+  readonly damaged: number;
+  /**
+   * Connections of a local address that the host does not have. They sleep on, in the store too, without
+   * their timers: should `setRoutes` bring the address back, they wake like all others.
+   */
+  readonly unreachable: number;
+}
 
 /** A connection whose image is written and not yet durable. */
 interface Saving {
@@ -77,6 +101,8 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
   readonly #commits = new Set<Promise<void>>(); // settle when their batch is asleep, or awake again
   readonly #ready = new Map<Tcb, "idle" | "forced">(); // connections to suspend
   readonly #refused = new Map<number, number>(); // by record: reads that the disk refused
+  readonly #unwritable = new WeakMap<Tcb, number>(); // how often there was no image to be had
+  readonly #unheard = new Unheard();
   #wanted: number[] = []; // records to wake, all of them in state `waking`
   #saveAgainAtMs = -Infinity;
   #wakeAgainAtMs = -Infinity;
@@ -103,14 +129,17 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
   }
 
   /**
-   * Enters every connection that the store holds: the first thing to do after opening it.
-   * @returns How many sleep now, and how many images could not be used.
+   * Enters every connection that the store holds: the first thing to do after opening it. What is wrong
+   * is told by `error` events a moment later, so that there is time to listen.
    */
-  recover(): { connections: number; damaged: number } {
+  recover(): Recovered {
     const nowMs = this.#host.clock.nowMs();
     const stale: number[] = [];
+    const errors: unknown[] = [];
+    let example = "";
     let connections = 0;
     let damaged = 0;
+    let unreachable = 0;
     for (const { location, bytes } of this.store.live()) {
       try {
         const { tcb } = readSocketImage(bytes);
@@ -118,22 +147,29 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
         if (record < 0) {
           throw new Error(`Cannot adopt the connection at ${location}: it is awake, or there is no room`);
         }
+        const reachable = this.#stack.isOurs(this.#stack.connections.get(record, Field.localAddress));
         if (staleLocation >= 0) stale.push(staleLocation);
-        else connections++;
-        if (deadlineMs < Infinity) this.#timers.set(record, deadlineMs);
+        else if (reachable) connections++;
+        else if (unreachable++ === 0) example = this.#stack.idOf(record);
+        if (deadlineMs < Infinity && reachable) this.#timers.set(record, deadlineMs);
         else this.#timers.clear(record);
       } catch (error) {
         damaged++;
-        this.#report(error);
+        errors.push(error);
       }
     }
     try {
       if (stale.length > 0) this.store.remove(stale);
     } catch (error) {
-      this.#report(error); // they are older than what is in force: the next recovery finds them again
+      errors.push(error); // they are older than what is in force: the next recovery finds them again
     }
+    if (unreachable > 0) {
+      const what = `${unreachable} sleeping connections are of addresses that this host does not have`;
+      errors.push(new Error(`${what}: nobody can reach them (${example} is one)`));
+    }
+    if (errors.length > 0) queueMicrotask(() => errors.forEach((error) => this.#report(error)));
     this.#host.kick();
-    return { connections, damaged };
+    return { connections, damaged, unreachable };
   }
 
   /**
@@ -158,9 +194,7 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
   async suspendAll(): Promise<number> {
     const before = this.#suspends;
     this.#host.turn(); // news first
-    for (const tcb of this.#stack.tcp.tcbs()) {
-      if (!tcb.saving && tcb.state >= TcpState.established) this.#ready.set(tcb, "forced");
-    }
+    this.#wantAll((tcb) => !tcb.saving);
     this.#saveAgainAtMs = -Infinity;
     let idleRounds = 0;
     while (this.#ready.size + this.#commits.size > 0 && idleRounds < IDLE_ROUNDS_MAX) {
@@ -169,29 +203,48 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
       idleRounds = this.#commits.size > 0 || this.#ready.size < left ? 0 : idleRounds + 1;
       await Promise.all(this.#commits);
       if (this.#saveAgainAtMs > -Infinity) break; // the store has refused, and said so by an event
+      // Handshakes that were under way have ended meanwhile; what could not be written will not be now.
+      if (this.#closing) this.#wantAll((tcb) => !tcb.saving && !this.#unwritable.has(tcb));
     }
     return this.#suspends - before;
   }
 
+  #wantAll(which: (tcb: Tcb) => boolean): void {
+    for (const tcb of this.#stack.tcp.tcbs()) {
+      if (tcb.state >= TcpState.established && which(tcb)) this.#ready.set(tcb, "forced");
+    }
+  }
+
   /**
-   * As `suspendAll`, at the end of a process: from now on nothing wakes here any more. What arrives is
-   * for the process that opens the store next; peers send it again.
+   * As `suspendAll`, at the end of a process: from now on nothing wakes here and nothing is accepted. What
+   * arrives is for the process that opens the store next; peers send it again. Connections whose handshake
+   * is over by the time of the last save sleep like the others; the others are dropped without a word.
    */
-  shutdown(): Promise<number> {
+  async shutdown(): Promise<number> {
     this.#host.turn(); // what is wanted awake already may still be
     this.#closing = true;
-    return this.suspendAll();
+    this.#stack.accepting = false;
+    const count = await this.suspendAll();
+    const { tcp } = this.#stack;
+    for (const tcb of tcp.tcbs()) {
+      if (tcb.state === TcpState.synReceived) tcp.destroy(tcb, TcpError.aborted); // no RST: its peer asks again
+    }
+    return count;
   }
 
   // SleepOwner
 
   watch(tcb: Tcb, nowMs: number): void {
     if (tcb.state === TcpState.closed) return;
-    this.#watchFor(tcb.slot, this.analyzer.stayAwakeMs(tcb, nowMs), nowMs);
+    this.#watchFor(tcb.slot, this.#stayAwakeMs(tcb, nowMs), nowMs);
   }
 
   wake(record: number): void {
     this.#wanted.push(record);
+  }
+
+  deadlineMoved(record: number, deadlineMs: number): void {
+    this.#timers.set(record, deadlineMs);
   }
 
   turn(nowMs: number): void {
@@ -208,14 +261,24 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
   }
 
   #watchFor(slot: number, delayMs: number, nowMs: number): void {
-    if (delayMs < Infinity) this.#watch.schedule(slot, nowMs + delayMs);
+    if (delayMs < NEVER_MS) this.#watch.schedule(slot, nowMs + delayMs);
     else this.#watch.cancel(slot); // the slot's last connection may have left something
+  }
+
+  /** The analyzer is the application's: its mistake keeps one connection awake, and no turn from its end. */
+  #stayAwakeMs(tcb: Tcb, nowMs: number): number {
+    try {
+      return this.analyzer.stayAwakeMs(tcb, nowMs);
+    } catch (error) {
+      this.#report(error);
+      return ANALYZER_RETRY_MS;
+    }
   }
 
   #consider(slot: number, nowMs: number): void {
     const tcb = this.#stack.tcp.tcbIn(slot);
     if (tcb === undefined || tcb.saving || tcb.state === TcpState.closed) return;
-    const delayMs = this.analyzer.stayAwakeMs(tcb, nowMs);
+    const delayMs = this.#stayAwakeMs(tcb, nowMs);
     if (delayMs > 0) {
       this.#watchFor(slot, delayMs, nowMs);
     } else if (nowMs < this.#saveAgainAtMs) {
@@ -254,7 +317,12 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
         batch.push({ tcb, why, bytes, attached: encodedIfObject(tcb.attachment) });
         batchBytes += bytes.length;
       } catch (error) {
-        this.#report(error); // an attachment that CBOR cannot hold: this connection stays awake
+        // An attachment that CBOR cannot hold. The connection stays awake until somebody mends it.
+        const failures = (this.#unwritable.get(tcb) ?? 0) + 1;
+        this.#unwritable.set(tcb, failures);
+        const retryMs = Math.min(RETRY_MS * 2 ** (failures - 1), UNWRITABLE_MS_MAX);
+        this.#watch.schedule(tcb.slot, nowMs + retryMs);
+        this.#report(error);
       }
     }
     if (batch.length === 0) return;
@@ -272,6 +340,7 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
     }
     const saved = batch.map(({ tcb, bytes, attached }, index): Saving => {
       this.#stack.beginSave(tcb);
+      this.#unwritable.delete(tcb);
       const location = commit.locations[index]!;
       const saving = { tcb, location, imageBytes: bytes.length, attachment: tcb.attachment, attached };
       this.#saving.set(tcb.record, saving);
@@ -389,7 +458,8 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
       if (this.store.failed !== undefined) this.#report(refusal); // else the store knows it to be gone
     }
     this.#stack.forget(record, nowMs);
-    this.emit("lost", { id, error });
+    if (this.listenerCount("lost") > 0) this.emit("lost", { id, error });
+    else this.#report(new Error(`Connection ${id} is lost: ${error.message}`, { cause: error }));
   }
 
   /** Whether the disk refused to read, which it may not do the next time; damage stays. */
@@ -407,7 +477,9 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
   }
 
   #report(error: unknown): void {
-    this.#guarded(() => this.emit("error", toError(error)));
+    const told = toError(error);
+    if (this.listenerCount("error") > 0) this.#guarded(() => this.emit("error", told));
+    else this.#unheard.tell(told);
   }
 
   /** Somebody else's mistake is thrown again where nothing catches it, and no turn ends halfway. */

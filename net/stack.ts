@@ -13,15 +13,16 @@ import { Evidence } from "./ip/neighbors.ts";
 import { AddressKind, type RouteConfig, RouteTable } from "./ip/routes.ts";
 import { DEFAULT_TCP_CONFIG, type TcpConfig } from "./tcp/config.ts";
 import { type FrozenTcb, thawTcb } from "./tcp/freeze.ts";
-import { listenInput } from "./tcp/handshake.ts";
+import { listenInput, updateMss } from "./tcp/handshake.ts";
 import { tcpInput } from "./tcp/input.ts";
 import { sendStrayReset, tcpOutput } from "./tcp/output.ts";
-import { Tcb, TcpError, TcpEvent } from "./tcp/tcb.ts";
+import { flightSize, Tcb, TcpError, TcpEvent } from "./tcp/tcb.ts";
 import { earliestDeadlineMs, Tcp, type TcpUpcalls } from "./tcp/tcp.ts";
 import { tcpTimers } from "./tcp/timers.ts";
 import { Udp, type UdpSocket } from "./udp/udp.ts";
 import { answerAsleep, judgeAsleep, WakeVerdict } from "./wake/filter.ts";
 import { HeldPackets } from "./wake/held.ts";
+import { SleepingKeepAlives } from "./wake/keep_alives.ts";
 import type { SleepOwner } from "./wake/sleep_owner.ts";
 import { locationOfRecord, loseRecord, sleepRecord, wakeRecord } from "./wake/slot.ts";
 import { isUnspecified } from "./wire/address.ts";
@@ -82,6 +83,8 @@ export class Stack {
   upcalls: StackUpcalls | undefined;
   /** Keeps the sleepers; without one nothing sleeps. */
   sleepOwner: SleepOwner | undefined;
+  /** Whether listeners take new connections. While false, a SYN is dropped without a word: its peer tries again. */
+  accepting = true;
   #nowMs: number;
   /** The frame at hand is addressed to a group of stations. */
   #toGroup = false;
@@ -92,6 +95,7 @@ export class Stack {
   readonly #udp = new UdpRecord();
   readonly #icmp = new IcmpRecord();
   readonly #gate = new InputGate();
+  readonly #keepAlives = new SleepingKeepAlives();
 
   constructor(options: StackOptions) {
     const seeds = new Uint32Array(2);
@@ -260,6 +264,7 @@ export class Stack {
       if (verdict === Verdict.Reject) sendStrayReset(this.tcp, ip.destination, ip.source, segment, nowMs);
       if (verdict !== Verdict.Accept) return verdict === Verdict.Reject ? Drop.FirewallReject : Drop.Firewall;
     }
+    if (!this.accepting && (segment.flags & TcpFlag.SYN) !== 0) return Drop.TcpBacklogFull;
     const listener = this.tcp.listeners.find(ip.destination, segment.destinationPort);
     if (listener !== undefined) return listenInput(this.tcp, listener, ip, segment, nowMs, predecessor);
     sendStrayReset(this.tcp, ip.destination, ip.source, segment, nowMs);
@@ -276,6 +281,10 @@ export class Stack {
   ): Drop {
     if (this.connections.state(record) === RecordState.asleep) {
       const verdict = judgeAsleep(this.connections, record, segment, nowMs);
+      if (verdict === WakeVerdict.heard) {
+        this.sleepOwner?.deadlineMoved(record, this.#keepAlives.heard(record, nowMs));
+        return Drop.AsleepIgnored;
+      }
       if (verdict === WakeVerdict.ignore) return Drop.AsleepIgnored;
       if (verdict !== WakeVerdict.hold) {
         const sent = answerAsleep(this.tcp, record, verdict === WakeVerdict.challenge, nowMs);
@@ -424,6 +433,7 @@ export class Stack {
     assert(this.connections.state(record) === RecordState.awake, "Somebody wants it awake");
     this.upcalls?.tcpSuspended(tcb, record);
     sleepRecord(this.connections, record, tcb, location);
+    this.#keepAlives.add(record, tcb);
     const deadlineMs = earliestDeadlineMs(tcb);
     this.tcp.detach(tcb);
     return deadlineMs;
@@ -464,7 +474,10 @@ export class Stack {
     } else {
       record = -1;
     }
-    if (record >= 0) sleepRecord(map, record, scratch, location);
+    if (record >= 0) {
+      sleepRecord(map, record, scratch, location);
+      this.#keepAlives.add(record, scratch);
+    }
     scratch.sendQueue.clear();
     scratch.receiveQueue.clear();
     return { record, deadlineMs, staleLocation };
@@ -476,6 +489,8 @@ export class Stack {
     const tcb = this.tcp.attach(record);
     thawTcb(frozen, tcb, this.tcp.config, nowMs);
     wakeRecord(this.connections, record, tcb, nowMs);
+    this.#keepAlives.take(record, tcb);
+    this.#fitToPath(tcb);
     tcb.attachment = attachment;
     this.tcp.queueOutput(tcb);
     this.tcp.arm(tcb);
@@ -487,11 +502,24 @@ export class Stack {
     return tcb;
   }
 
+  /** The path may have become narrower in its sleep: what is in flight goes again, in smaller pieces. */
+  #fitToPath(tcb: Tcb): void {
+    const sleptWith = tcb.sndMss;
+    updateMss(this.tcp, tcb);
+    if (tcb.sndMss >= sleptWith) {
+      tcb.sndMss = sleptWith; // a wider path, or a learnt limit that was forgotten: as awake, no news for it
+    } else if (flightSize(tcb) > 0) {
+      tcb.sndNxt = tcb.sndUna;
+      tcb.rttTiming = false;
+    }
+  }
+
   /** The image of a waking connection is lost: its owner is told, the peer gets a reset for what it sent. */
   forget(record: number, nowMs: number): void {
     assert(this.connections.state(record) === RecordState.waking, "Only what wakes can be found to be lost");
     const tcb = this.tcp.attach(record);
     loseRecord(this.connections, record, tcb);
+    this.#keepAlives.take(record, tcb);
     try {
       this.#tellRestored(tcb, record);
     } finally {

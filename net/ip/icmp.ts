@@ -14,7 +14,7 @@ import {
   writeIcmpEchoReply,
   writeIcmpError,
 } from "../wire/icmp.ts";
-import { type Ipv4Record, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../wire/ipv4.ts";
+import { type Ipv4Record, PROTOCOL_ICMP, PROTOCOL_TCP } from "../wire/ipv4.ts";
 
 /** An ICMP message for us: echo is answered, errors reach the connection that they quote (RFC 1122 section 3.2.2). */
 export function icmpInput(stack: Stack, ip: Ipv4Record, icmp: IcmpRecord, slab: Slab, nowMs: number): Drop {
@@ -29,13 +29,7 @@ export function icmpInput(stack: Stack, ip: Ipv4Record, icmp: IcmpRecord, slab: 
     return Drop.IcmpType; // source quench is ignored by RFC 6633, redirects by prudence
   }
   const quote = icmp.quote;
-  if (quote.protocol === PROTOCOL_UDP) {
-    const socket = stack.udp.find(quote.source, icmp.quoteSourcePort);
-    if (socket === undefined) return Drop.IcmpType;
-    stack.udp.failed(socket, (icmp.type << 8) | icmp.code);
-    return Drop.None;
-  }
-  if (quote.protocol !== PROTOCOL_TCP) return Drop.IcmpType;
+  if (quote.protocol !== PROTOCOL_TCP) return Drop.IcmpType; // no UDP socket is told: none is connected
   const map = stack.connections;
   const record = map.find(quote.source, quote.destination, icmp.quoteSourcePort, icmp.quoteDestinationPort);
   // A sleeping connection has nothing in flight that an honest error could be about (RFC 5927 section 4.1).

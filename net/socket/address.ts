@@ -1,9 +1,14 @@
 import { parseIpv4 } from "../wire/address.ts";
 
+/** What to say to somebody who looks for this host at 127.0.0.1, where Deno's would be. */
+export const LOOPBACK_HINT =
+  "loopback is the machine's, not this host's; leave the hostname out to reach this host";
+
 /** @throws {TypeError} When it is no address: names are not resolved. */
 export function addressOf(hostname: string): number {
   const address = parseIpv4(hostname);
   if (address !== undefined) return address;
+  if (hostname === "localhost") throw new TypeError(`"localhost" is not reached here: ${LOOPBACK_HINT}`);
   throw new TypeError(`"${hostname}" is not an IPv4 address; names are not resolved yet`);
 }
 

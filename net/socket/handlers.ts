@@ -17,6 +17,7 @@ import { connectionError } from "./connection_error.ts";
 import { BrokenPipe, ConnectionAborted } from "./errors.ts";
 import type { Host } from "./host.ts";
 import type { Acceptor, Owner } from "./owner.ts";
+import { throwLater } from "./throw_later.ts";
 import type { NetAddr } from "./types.ts";
 
 /**
@@ -55,7 +56,7 @@ export class Connection {
   constructor(server: HandlerServer, tcb: Tcb) {
     this.#server = server;
     this.#tcb = tcb;
-    this.id = formatTuple(tcb.localAddress, tcb.localPort, tcb.remoteAddress, tcb.remotePort);
+    this.id = idOf(tcb);
   }
 
   get localAddr(): NetAddr {
@@ -75,7 +76,7 @@ export class Connection {
 
   /** Bytes written and not yet acknowledged. */
   get bufferedBytes(): number {
-    return this.#tcb.sendQueue.length;
+    return this.#server.bufferedBytes(this.#tcb);
   }
 
   /**
@@ -119,7 +120,7 @@ export class Connection {
 interface Errands {
   /** Records are used again: an errand must not reach the connection that comes after. */
   readonly id: string;
-  readonly actions: ((connection: Connection) => void)[];
+  readonly actions: ((connection: Connection, tcb: Tcb) => void)[];
   bytes: number;
 }
 
@@ -168,18 +169,8 @@ export class HandlerServer implements Acceptor, Owner {
       this.write(tcb, bytes);
       return true;
     }
-    this.#checkRoom((this.#errands.get(record)?.bytes ?? 0) + bytes.length);
-    const copy = bytes.slice(); // a handler's bytes are gone when it returns
-    const errand = (connection: Connection): void => {
-      try {
-        connection.write(copy);
-      } catch (error) {
-        // Closed in its sleep: as if on the way. It slept with its buffer full: nobody to tell but the peer.
-        if (error instanceof RangeError) connection.abort();
-        else if (!(error instanceof BrokenPipe)) throw error;
-      }
-    };
-    this.#defer(record, id, errand).bytes += copy.length;
+    this.#checkRoom(this.#deferredBytes(record, id) + bytes.length);
+    this.#deferWrite(record, id, bytes, false);
     return true;
   }
 
@@ -203,6 +194,7 @@ export class HandlerServer implements Acceptor, Owner {
     }
     const connection = this.#awake.get(tcb);
     if (connection === undefined || tcb.orphan) return false;
+    this.#catchUp(tcb);
     action(connection);
     return true;
   }
@@ -227,9 +219,16 @@ export class HandlerServer implements Acceptor, Owner {
   write(tcb: Tcb, bytes: Uint8Array): boolean {
     if (tcb.state === TcpState.closed) throw new BrokenPipe("Cannot write: the connection is gone");
     if (tcb.record < 0) throw new BrokenPipe("Cannot write: the connection sleeps and this object is stale");
-    if (tcb.saving) return this.send(this.#awake.get(tcb)!.id, bytes);
+    if (!tcb.saving) this.#catchUp(tcb);
     if (!canWrite(tcb)) throw new BrokenPipe("Cannot write: the connection has been closed for writing");
-    this.#checkRoom(tcb.sendQueue.length + bytes.length);
+    if (tcb.saving && !this.#awake.has(tcb)) throw new BrokenPipe("Cannot write: the host has been closed");
+    const buffered = this.bufferedBytes(tcb) + bytes.length;
+    this.#checkRoom(buffered);
+    if (tcb.saving) {
+      const full = buffered >= tcb.sendBufferBytes;
+      this.#deferWrite(tcb.record, idOf(tcb), bytes, full);
+      return !full;
+    }
     const limit = tcb.sendBufferBytes;
     tcb.sendBufferBytes = WRITE_BYTES_MAX;
     tcpSend(this.tcp, tcb, bytes, 0, bytes.length);
@@ -240,11 +239,19 @@ export class HandlerServer implements Acceptor, Owner {
     return false;
   }
 
+  bufferedBytes(tcb: Tcb): number {
+    const deferred = tcb.record < 0 ? 0 : this.#deferredBytes(tcb.record, idOf(tcb));
+    return tcb.sendQueue.length + deferred;
+  }
+
   act(tcb: Tcb, action: (tcb: Tcb, nowMs: number) => void): void {
     if (tcb.state === TcpState.closed || tcb.record < 0) return;
     if (tcb.saving) {
-      this.#defer(tcb.record, this.#awake.get(tcb)!.id, () => action(tcb, this.#host.clock.nowMs()));
+      // In TIME-WAIT it is nobody's any more, and there is nothing left to ask of it.
+      if (!this.#awake.has(tcb)) return;
+      this.#defer(tcb.record, idOf(tcb), (_, awake) => action(awake, this.#host.clock.nowMs()));
     } else {
+      this.#catchUp(tcb);
       action(tcb, this.#host.clock.nowMs());
       this.#host.kick();
     }
@@ -264,7 +271,11 @@ export class HandlerServer implements Acceptor, Owner {
   // Acceptor and Owner
 
   restored(tcb: Tcb): void {
-    const connection = this.#awake.get(tcb) ?? this.#adopt(tcb);
+    const known = this.#awake.get(tcb);
+    if (known === undefined && tcb.state === TcpState.timeWait && tcb.receiveQueue.length === 0) {
+      return; // its handlers were told before it slept that it is over
+    }
+    const connection = known ?? this.#adopt(tcb);
     if (tcb.saving) return this.#host.wake(tcb.record); // adopted in mid-sleep: from the beginning, please
     try {
       this.#runErrands(tcb, connection);
@@ -329,7 +340,42 @@ export class HandlerServer implements Acceptor, Owner {
     return tcb.saving ? undefined : tcb;
   }
 
-  #defer(record: number, id: string, action: (connection: Connection) => void): Errands {
+  /** Bytes that wait for a connection to be awake. */
+  #deferredBytes(record: number, id: string): number {
+    if (this.#errands.size === 0) return 0;
+    const errands = this.#errands.get(record);
+    return errands?.id === id ? errands.bytes : 0;
+  }
+
+  /** `promisedDrain`: the writer has been told to wait for it. */
+  #deferWrite(record: number, id: string, bytes: Uint8Array, promisedDrain: boolean): void {
+    const copy = bytes.slice(); // a handler's bytes are gone when it returns
+    const errand = (connection: Connection, tcb: Tcb): void => {
+      try {
+        connection.write(copy);
+        if (promisedDrain) tcb.wantsDrained = true; // acknowledgements may have come in between
+      } catch (error) {
+        // Closed in its sleep: as if on the way. It slept with its buffer full: nobody to tell but the peer.
+        if (error instanceof RangeError) connection.abort();
+        else if (!(error instanceof BrokenPipe)) throw error;
+      }
+    };
+    this.#defer(record, id, errand).bytes += copy.length;
+  }
+
+  /** What was asked for while the image was being written comes before what is asked for now. */
+  #catchUp(tcb: Tcb): void {
+    if (this.#errands.size === 0) return;
+    const connection = this.#awake.get(tcb);
+    if (connection === undefined) return;
+    try {
+      this.#runErrands(tcb, connection);
+    } catch (error) {
+      this.#failed(tcb, error);
+    }
+  }
+
+  #defer(record: number, id: string, action: (connection: Connection, tcb: Tcb) => void): Errands {
     let errands = this.#errands.get(record);
     if (errands === undefined || errands.id !== id) {
       errands = { id, actions: [], bytes: 0 };
@@ -361,7 +407,7 @@ export class HandlerServer implements Acceptor, Owner {
     if (errands.id !== connection.id) return; // that one has ended in its sleep
     for (const action of errands.actions) {
       const over = tcb.state === TcpState.closed || tcb.orphan || tcb.error !== TcpError.none; // or image lost
-      if (!over) action(connection);
+      if (!over) action(connection, tcb);
     }
   }
 
@@ -376,9 +422,7 @@ export class HandlerServer implements Acceptor, Owner {
   /** A handler's mistake ends its own connection, not the turn that serves all of them. */
   #failed(tcb: Tcb, error: unknown): void {
     if (tcb.record >= 0 && !tcb.saving) tcpAbort(this.tcp, tcb, this.#host.clock.nowMs());
-    queueMicrotask(() => {
-      throw error;
-    });
+    throwLater(error);
   }
 
   #deliver(tcb: Tcb, connection: Connection): void {
@@ -397,4 +441,8 @@ export class HandlerServer implements Acceptor, Owner {
     if (this.#handlers.end !== undefined) this.#handlers.end(connection);
     else this.act(tcb, (each) => tcpShutdown(this.tcp, each));
   }
+}
+
+function idOf(tcb: Tcb): string {
+  return formatTuple(tcb.localAddress, tcb.localPort, tcb.remoteAddress, tcb.remotePort);
 }

@@ -14,17 +14,19 @@ import type { TcpListener as ListenEntry } from "../tcp/listeners.ts";
 import { type Tcb, TcpEvent, TcpState } from "../tcp/tcb.ts";
 import { tcpAbort, tcpConnect } from "../tcp/user.ts";
 import type { UdpSocket } from "../udp/udp.ts";
-import { formatIpv4 } from "../wire/address.ts";
+import { formatIpv4, isLoopback } from "../wire/address.ts";
 import { formatMac, parseMac } from "../wire/mac.ts";
-import { addressOf, checkPort } from "./address.ts";
+import { addressOf, checkPort, LOOPBACK_HINT } from "./address.ts";
 import { TcpConnection } from "./conn.ts";
 import { Datagrams } from "./datagram.ts";
 import { Endpoint } from "./endpoint.ts";
+import { EphemeralPorts } from "./ephemeral_ports.ts";
 import { connectionError } from "./connection_error.ts";
 import { AddrInUse, AddrNotAvailable, BadResource, Interrupted, NetworkUnreachable } from "./errors.ts";
 import { type Handlers, HandlerServer } from "./handlers.ts";
 import { ConnListener } from "./listener.ts";
 import type { Acceptor, Owner } from "./owner.ts";
+import { throwLater } from "./throw_later.ts";
 import type { ConnectOptions, DatagramConn, ListenOptions, TcpConn, TcpListener } from "./types.ts";
 
 /** A link and what it is called. */
@@ -44,11 +46,17 @@ export interface HostOptions extends RouteConfig {
   connectionsMax?: number;
   clock?: Clock;
   entropy?: Entropy;
+  /**
+   * A link has ended, and `close` of this host did not end it; `name` is its interface's. Without this
+   * callback an error is printed.
+   *
+   * Nothing else ends with a link, not even with the last one, as when a cable is pulled: `accept` and
+   * `receive` go on waiting, connections and `connect` time out by TCP's rules, and the host still
+   * reaches itself.
+   */
+  onLinkClosed?(name: string, error: Error | undefined): void;
 }
 
-/** RFC 6335: the dynamic ports. */
-const EPHEMERAL_PORT_FIRST = 49152;
-const EPHEMERAL_PORTS = 65536 - EPHEMERAL_PORT_FIRST;
 /** Deno's default. */
 const BACKLOG_DEFAULT = 511;
 
@@ -61,6 +69,9 @@ const BACKLOG_DEFAULT = 511;
 export class Host {
   readonly stack: Stack;
   readonly clock: Clock;
+  readonly #ownAddress: string | undefined;
+  readonly #onLinkClosed: HostOptions["onLinkClosed"];
+  readonly #ports: EphemeralPorts;
   readonly #links: Link[] = [];
   readonly #acceptors = new Map<number, Acceptor>();
   readonly #retired = new Map<string, Acceptor>(); // by address and port: servers that take nothing new
@@ -68,7 +79,6 @@ export class Host {
   readonly #sleeping = new Map<number, Owner>(); // by record: those who wait for their connection
   readonly #datagrams = new Map<UdpSocket, Datagrams>();
   readonly #callingOff = new Set<Tcb>(); // asked for while their images were being written
-  #nextPort = 0;
   #alarm: Alarm | undefined;
   #alarmAtMs = Infinity;
   #turnQueued = false;
@@ -105,7 +115,10 @@ export class Host {
       tcpRestored: (tcb, record) => this.#tcpRestored(tcb, record),
       udpReadable: (socket) => this.#datagrams.get(socket)?.readable(),
     };
-    options.interfaces.forEach(({ link }, index) => this.#openLink(link, index));
+    this.#ports = new EphemeralPorts(this.stack.tcp.secrets);
+    this.#ownAddress = addresses?.[0]?.address.split("/")[0];
+    this.#onLinkClosed = options.onLinkClosed?.bind(options);
+    options.interfaces.forEach(({ link }, index) => this.#openLink(link, index, names[index]!));
   }
 
   /** The station address of an interface, for its peers' configuration. */
@@ -138,7 +151,8 @@ export class Host {
   }
 
   /**
-   * Connects like `Deno.connect`.
+   * Connects like `Deno.connect`. Without a hostname it connects to this host itself, at the first of
+   * its addresses; loopback is the machine's, and no host here reaches it.
    * @throws {ConnectionRefused} {TimedOut} {NetworkUnreachable} {AddrNotAvailable} {TypeError}, or the signal's reason.
    */
   async connect(options: ConnectOptions): Promise<TcpConn> {
@@ -148,7 +162,11 @@ export class Host {
   /** As `connect`, but gives the bare endpoint that adapters build on. */
   open(options: ConnectOptions): Promise<Endpoint> {
     const { signal, port } = options;
-    const remote = addressOf(options.hostname ?? "127.0.0.1");
+    const hostname = options.hostname ?? this.#ownAddress;
+    if (hostname === undefined) {
+      throw new TypeError("Cannot connect without a hostname: this host has no address of its own");
+    }
+    const remote = addressOf(hostname);
     checkPort(port, 1);
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted();
@@ -156,7 +174,11 @@ export class Host {
       const nowMs = this.clock.nowMs();
       const local = this.stack.output.sourceTowards(remote);
       const what = `Cannot connect to ${formatIpv4(remote)}:${port}`;
-      if (!this.stack.output.isHost(remote)) throw new NetworkUnreachable(`${what}: not a host's address`);
+      if (!this.stack.output.isHost(remote)) {
+        throw new NetworkUnreachable(
+          `${what}: ${isLoopback(remote) ? LOOPBACK_HINT : "not a host's address"}`,
+        );
+      }
       if (local === undefined || local === 0) throw new NetworkUnreachable(`${what}: no route`);
       const tcb = this.#connectFromFreePort(local, remote, port, nowMs);
       if (tcb === undefined) throw new AddrNotAvailable(`${what}: no free port or no room for a connection`);
@@ -182,7 +204,7 @@ export class Host {
     this.#checkOpen();
     const { address, port } = this.#localAddress(options);
     const bind = (candidate: number): UdpSocket | undefined => this.stack.udp.bind(address, candidate);
-    const socket = port === 0 ? this.#firstFree(bind) : bind(port);
+    const socket = port === 0 ? this.#ports.forBinding(address, bind) : bind(port);
     if (socket === undefined) throw new AddrInUse(`Cannot bind UDP port ${port}: address already in use`);
     const datagrams = new Datagrams(this, socket, () => {
       this.stack.udp.unbind(socket);
@@ -311,7 +333,7 @@ export class Host {
     const backlog = options.tcpBacklog ?? BACKLOG_DEFAULT;
     const add = (candidate: number): ListenEntry | undefined =>
       this.stack.tcp.listeners.add(address, candidate, backlog);
-    const entry = port === 0 ? this.#firstFree(add) : add(port);
+    const entry = port === 0 ? this.#ports.forBinding(address, add) : add(port);
     if (entry === undefined) throw new AddrInUse(`Cannot listen on port ${port}: address already in use`);
     return entry;
   }
@@ -356,28 +378,15 @@ export class Host {
     return { address, port };
   }
 
-  #firstFree<T>(take: (port: number) => T | undefined): T | undefined {
-    for (let port = EPHEMERAL_PORT_FIRST; port < 65536; port++) {
-      const taken = take(port);
-      if (taken !== undefined) return taken;
-    }
-    return undefined;
-  }
-
-  /** RFC 6056 algorithm 3: a secret offset per peer, and one counter, so that the search does not start over. */
   #connectFromFreePort(local: number, remote: number, port: number, nowMs: number): Tcb | undefined {
-    const offset = this.stack.tcp.secrets.portOffset(local, remote, port);
-    for (let step = 0; step < EPHEMERAL_PORTS; step++) {
-      this.#nextPort = (this.#nextPort + 1) % EPHEMERAL_PORTS;
-      const candidate = EPHEMERAL_PORT_FIRST + ((offset + this.#nextPort) % EPHEMERAL_PORTS);
-      if (this.stack.tcp.listeners.find(local, candidate) !== undefined) continue;
-      const tcb = tcpConnect(this.stack.tcp, local, candidate, remote, port, nowMs);
-      if (tcb !== undefined) return tcb;
-    }
-    return undefined;
+    const { tcp } = this.stack;
+    return this.#ports.towards(local, remote, port, (candidate) => {
+      if (tcp.listeners.find(local, candidate) !== undefined) return undefined;
+      return tcpConnect(tcp, local, candidate, remote, port, nowMs);
+    });
   }
 
-  #openLink(link: Link, index: number): void {
+  #openLink(link: Link, index: number, name: string): void {
     this.#links.push(link);
     link.open({
       receive: (slab: Slab, start: number, end: number): void => {
@@ -385,8 +394,21 @@ export class Host {
         this.stack.receive(index, slab, start, end, this.#batchMs);
       },
       flush: () => this.turn(),
-      closed: () => {},
+      closed: (error) => this.#linkClosed(name, error),
     });
+  }
+
+  #linkClosed(name: string, error: Error | undefined): void {
+    if (this.#closed) return;
+    if (this.#onLinkClosed === undefined) {
+      if (error !== undefined) console.error(`Link "${name}" has ended:`, error);
+      return;
+    }
+    try {
+      this.#onLinkClosed(name, error);
+    } catch (mistake) {
+      throwLater(mistake); // the link has things to put away yet
+    }
   }
 
   #tcpEvents(tcb: Tcb, events: number): void {

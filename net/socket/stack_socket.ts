@@ -4,6 +4,7 @@ import type { Endpoint } from "./endpoint.ts";
 import type { Host } from "./host.ts";
 import { ConnListener } from "./listener.ts";
 import { nodeError } from "./node_error.ts";
+import { throwLater } from "./throw_later.ts";
 import type { TcpListener } from "./types.ts";
 
 /** How a {@linkcode StackSocket} behaves, as in `node:net`. */
@@ -15,7 +16,7 @@ export interface StackSocketOptions {
 /** Where to connect to. */
 export interface StackConnectOptions extends StackSocketOptions {
   port: number;
-  /** An IPv4 address. */
+  /** An IPv4 address; absent: this host's own first address. */
   host?: string;
   signal?: AbortSignal;
 }
@@ -365,7 +366,8 @@ export interface NodeServer {
  * Gives every connection of `listener` to `server`, or to a callback, until the listener is closed.
  *
  * The server's `listening` is true as long as that: `node:http` of Deno keeps no connection alive for a
- * server that does not listen.
+ * server that does not listen. When taking a connection throws, that connection is reset, the error is
+ * thrown again where nothing catches it, and the next connection is taken.
  * @throws {TypeError} When the listener is not one of a host's.
  */
 export function nodeServer(
@@ -383,8 +385,13 @@ export function nodeServer(
   void (async () => {
     for await (const { endpoint } of listener) {
       const socket = new StackSocket(endpoint.host, endpoint, options);
-      if (typeof server === "function") server(socket);
-      else server.emit("connection", socket);
+      try {
+        if (typeof server === "function") server(socket);
+        else server.emit("connection", socket);
+      } catch (error) {
+        socket.resetAndDestroy();
+        throwLater(error);
+      }
     }
     listens(false);
   })();

@@ -79,7 +79,7 @@ export interface ListenOptions {
 
 export interface ConnectOptions {
   port: number;
-  /** An IPv4 address. */
+  /** An IPv4 address; absent: this host's own first address. */
   hostname?: string;
   transport?: "tcp";
   /** Ends the attempt; `connect` then rejects with the signal's reason. */

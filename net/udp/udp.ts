@@ -25,8 +25,6 @@ export class UdpSocket {
   readonly queue: Datagram[] = [];
   queuedBytes = 0;
   drops = 0;
-  /** ICMP's last word on something that we sent: type << 8 | code, 0 for none. */
-  error = 0;
 
   constructor(id: number, address: number, port: number) {
     this.id = id;
@@ -120,11 +118,5 @@ export class Udp {
   drainEvents(readable: (socket: UdpSocket) => void): void {
     const sockets = new Set(this.#readable.splice(0));
     for (const socket of sockets) readable(socket);
-  }
-
-  /** An ICMP error about something that `port` sent. */
-  failed(socket: UdpSocket, typeAndCode: number): void {
-    socket.error = typeAndCode;
-    this.#readable.push(socket);
   }
 }

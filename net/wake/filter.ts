@@ -16,6 +16,8 @@ export const WakeVerdict = {
   challenge: 2,
   /** News: it is held until the connection is awake. */
   hold: 3,
+  /** Nothing new, but a sign of life that puts off the next keep-alive probe. */
+  heard: 4,
 } as const;
 export type WakeVerdict = (typeof WakeVerdict)[keyof typeof WakeVerdict];
 
@@ -71,9 +73,10 @@ export function judgeAsleep(
   if (talks || busy) return WakeVerdict.hold;
 
   // A pure ACK of nothing new. It may still move the window and the timestamp to echo.
+  const noNews = (meta & Asleep.keepAlive) !== 0 ? WakeVerdict.heard : WakeVerdict.ignore;
   const windows = map.get(record, Field.windows);
   if (behind > sendWindowOf(map, record, windows >>> 16)) return WakeVerdict.hold; // too old? the TCB knows
-  if (first > 0) return behind === 0 ? WakeVerdict.hold : WakeVerdict.ignore; // behind data that is missing
+  if (first > 0) return behind === 0 ? WakeVerdict.hold : noNews; // behind data that is missing
   // The record has room for one window: after a larger one MAX.SND.WND would be forgotten.
   const heard = (meta & Asleep.windowHeard) !== 0;
   if (behind === 0 && heard && segment.window < windows >>> 16) return WakeVerdict.hold;
@@ -82,7 +85,7 @@ export function judgeAsleep(
     map.set(record, Field.windows, (segment.window << 16) | (windows & 0xffff));
     map.set(record, Field.meta, map.get(record, Field.meta) | Asleep.windowHeard);
   }
-  return WakeVerdict.ignore;
+  return noNews;
 }
 
 /** Sends the ACK of a sleeping connection from its record alone; false when the rate limit forbids it. */

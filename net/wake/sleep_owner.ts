@@ -11,6 +11,8 @@ export interface SleepOwner {
   watch(tcb: Tcb, nowMs: number): void;
   /** This connection is wanted awake. Called once until it is; the answer may come within `turn`. */
   wake(record: number, nowMs: number): void;
+  /** A sleeper's peer has shown life: its first deadline is now this one, epoch milliseconds. */
+  deadlineMoved(record: number, deadlineMs: number): void;
   /** The end of a turn: the time to serve the wakes that were gathered, all at once. */
   turn(nowMs: number): void;
   /** When the owner wants the next turn at the latest; `Infinity` when nothing is due. */

@@ -9,7 +9,7 @@ import { flightSize, type Tcb, TcpError, TcpState } from "../tcp/tcb.ts";
  *
  * `meta`, above the record's state: bit 2 timestamps, bit 3 wake on anything acceptable, bit 4 the
  * peer's window was heard asleep, bit 5 an ACK was sent asleep, bits 6-9 send shift, bits 10-13 receive
- * shift, bit 14 wake on anything at all, bits 16-31 the day of TS.Recent. `windows`: the peer's window
+ * shift, bit 14 wake on anything at all, bit 15 keep-alive, bits 16-31 the day of TS.Recent. `windows`: the peer's window
  * field << 16 | ours. `extra`: low 32 bits of the time of the last challenge ACK.
  */
 export const Asleep = {
@@ -18,6 +18,7 @@ export const Asleep = {
   windowHeard: 16,
   answered: 32,
   wakeOnAll: 1 << 14,
+  keepAlive: 1 << 15,
 } as const;
 
 const SEND_SHIFT_BIT = 6;
@@ -27,9 +28,10 @@ const DAY_MS = 86_400_000;
 
 /** Fills the words of `record` from a TCB that goes to sleep at `location`, and marks it asleep. */
 export function sleepRecord(map: ConnectionMap, record: number, tcb: Tcb, location: number): void {
-  // Whatever a timer or the application still has to do for this connection, the filter cannot.
+  // Whatever a timer or the application still has to do for this connection, the filter cannot. The answer to a
+  // keep-alive probe must not be forgotten in a crash: the next process would count the probe as unanswered.
   const busy = flightSize(tcb) > 0 || tcb.sendQueue.length > 0 || tcb.ahead.length > 0 || tcb.finQueued ||
-    tcb.finPending || tcb.ackNow || tcb.keepAlive || tcb.orphan ||
+    tcb.finPending || tcb.ackNow || tcb.keepAlives > 0 || tcb.orphan ||
     tcb.lastAckSent !== tcb.rcvNxt || seqLess(tcb.rcvNxt, tcb.sndWl1);
   // Other states answer otherwise, and so does one whose peer shrank its window, or with another IP header. And
   // the filter knows our window only as its field says it: less than was promised would refuse good data.
@@ -40,7 +42,8 @@ export function sleepRecord(map: ConnectionMap, record: number, tcb: Tcb, locati
   const unusual = !established || shrunk || windowField << Math.max(tcb.rcvShift, 0) < promised ||
     tcb.typeOfService !== 0 || tcb.timeToLive !== 64;
   const meta = RecordState.asleep | (tcb.timestamps ? Asleep.timestamps : 0) | (busy ? Asleep.wakeOnAny : 0) |
-    (unusual ? Asleep.wakeOnAll : 0) | (tcb.sndShift << SEND_SHIFT_BIT) |
+    (unusual ? Asleep.wakeOnAll : 0) | (tcb.keepAlive ? Asleep.keepAlive : 0) |
+    (tcb.sndShift << SEND_SHIFT_BIT) |
     (Math.max(tcb.rcvShift, 0) << RECEIVE_SHIFT_BIT) | (dayOf(tcb.tsRecentAtMs) << DAY_BIT);
   map.set(record, Field.slot, location % 0x1_0000_0000 | 0);
   map.set(record, Field.locationHigh, Math.floor(location / 0x1_0000_0000));

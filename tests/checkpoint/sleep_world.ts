@@ -121,7 +121,7 @@ class MortalClock implements Clock {
 /** One end of a wire between two hosts; whoever opened it last is connected to it. */
 class WireEnd implements Link {
   readonly medium = "ip";
-  readonly mtu = 1500;
+  mtu = 1500;
   readonly counters = linkCounters();
   other!: WireEnd;
   sink: LinkSink | undefined;
@@ -206,7 +206,8 @@ export class SleepWorld {
   }
 
   /** Starts a server process on the disk. */
-  start(options: Partial<SleepyHostOptions> = {}): Process {
+  start(options: Partial<SleepyHostOptions> = {}, mtu = 1500): Process {
+    this.#serverEnd.mtu = mtu;
     const clock = new MortalClock(this.clock);
     const store = new ScriptedStore(this.disk);
     const end = this.#serverEnd;

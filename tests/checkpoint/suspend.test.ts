@@ -49,6 +49,29 @@ test("the peer's silence: with sleep the same packets flow as without", async ()
   expect(asleep.trace).toEqual(awake.trace);
 });
 
+test("with keep-alive the same packets flow with sleep as without, and only our own probes wake", async () => {
+  const run = async (idleMs: number): Promise<{ trace: string[]; restores: number }> => {
+    const world = new SleepWorld({ seed: 5, delayMs: 100 });
+    const process = world.start({ idleMs });
+    process.host.serve({
+      port: 7,
+      open: (connection) => connection.setKeepAlive(true, 60_000, 1_000, 3),
+      data: (connection, bytes) => void connection.write(bytes),
+    });
+    const opening = world.client.connect({ hostname: "10.0.0.1", port: 7 });
+    await world.clock.advance(500);
+    const conn = await opening;
+    expect(await say(world, conn, "a;")).toBe("a;");
+    await world.clock.advance(605_000);
+    expect(await say(world, conn, "b;")).toBe("b;");
+    return { trace: world.trace, restores: process.host.sleeper.stats.restores };
+  };
+  const awake = await run(1e9), asleep = await run(700);
+  expect(asleep.trace).toEqual(awake.trace);
+  expect(asleep.trace.length).toBeGreaterThan(20);
+  expect(asleep.restores).toBe(10); // once for each probe, which it is awake to hear the answer to
+});
+
 test("suspend() answers for what it can do, and twice is once", async () => {
   const world = new SleepWorld();
   const process = world.start({ idleMs: 1e9 });

@@ -131,7 +131,7 @@ test("after a crash the peer of a connection that was awake gets a reset; of one
   await say(world, awake, "a");
   first.kill();
   const second = world.start();
-  expect(second.host.recovered).toEqual({ connections: 1, damaged: 0 });
+  expect(second.host.recovered).toEqual({ connections: 1, damaged: 0, unreachable: 0 });
   serveCounter(second);
   await awake.write(text("b"));
   const reading = awake.read(new Uint8Array(10));
@@ -156,7 +156,7 @@ test("two images of one connection: the later one counts, the earlier one goes",
   world.disk.records.set(location! - 1, old); // as an earlier version's bug, or a disk that lied, may leave it
   world.disk.records.set(location!, image!);
   const second = world.start();
-  expect(second.host.recovered).toEqual({ connections: 1, damaged: 0 });
+  expect(second.host.recovered).toEqual({ connections: 1, damaged: 0, unreachable: 0 });
   expect([...world.disk.records.keys()]).toEqual([location]);
   serveCounter(second);
   expect(await say(world, conn, "b")).toBe("2:b;");
@@ -172,7 +172,7 @@ test("damaged images are counted and left alone, the others live", async () => {
   const [location] = world.disk.records.keys();
   world.disk.records.get(location!)![40]! ^= 4;
   const second = world.start();
-  expect(second.host.recovered).toEqual({ connections: 1, damaged: 1 });
+  expect(second.host.recovered).toEqual({ connections: 1, damaged: 1, unreachable: 0 });
   serveCounter(second);
   expect(await say(world, conns[1]!, "a")).toBe("1:a;");
 });
@@ -350,7 +350,7 @@ test("on a FileStore whose process dies, and whose disk fills up", async () => {
     disk.restart();
     store = await FileStore.open(disk, { entropy: new Prng(life + 1), segmentBytes: 4096 });
     process = world.start({ store });
-    expect(process.host.recovered).toEqual({ connections: 8, damaged: 0 });
+    expect(process.host.recovered).toEqual({ connections: 8, damaged: 0, unreachable: 0 });
     serveCounter(process);
   }
 });

@@ -57,6 +57,7 @@ export async function use(): Promise<void> {
   await echo(listener);
   await echo(host.listen({ port: 7, hostname: "0.0.0.0", tcpBacklog: 16 }));
   await greet(conn);
+  await greet(await host.connect({ port: 7 })); // this host, as with Deno
   await greet(await host.connect({ port: 7, hostname: "10.0.0.1", signal: AbortSignal.timeout(1) }));
   await answer(datagrams);
   await answer(host.listenDatagram({ port: 7, transport: "udp" }));

@@ -1,4 +1,3 @@
-import process from "node:process";
 import { expect, test } from "vitest";
 import { SleepyHost } from "../../../checkpoint/host.ts";
 import { MemoryStore } from "../../../checkpoint/store/mod.ts";
@@ -9,7 +8,7 @@ import type { Connection, Handlers, HandlerServer } from "../../../net/socket/ha
 import { Host } from "../../../net/socket/host.ts";
 import type { TcpConn } from "../../../net/socket/types.ts";
 import { CLIENT, difference, patterned, readAll, refusal, SERVER, settled } from "./world.ts";
-import { virtualPair, writeAll } from "./world.ts";
+import { uncaught, virtualPair, writeAll } from "./world.ts";
 
 const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
 const bytesOf = (value: string): Uint8Array => new TextEncoder().encode(value);
@@ -168,30 +167,22 @@ test("write limits: false asks for patience, drain ends it, 16 MiB is the end", 
 
 test("a handler that throws loses its connection only, and the error is not swallowed", async () => {
   const { server, client, clock } = virtualPair();
-  const thrown: unknown[] = [];
-  const others = process.listeners("uncaughtException");
-  process.removeAllListeners("uncaughtException");
-  process.on("uncaughtException", (error) => void thrown.push(error));
-  try {
-    const handlers = recorder({
-      data: (connection, bytes) => {
-        if (text(bytes) === "boom") throw new Error("a bug");
-        connection.write(bytes);
-      },
-    });
-    server.serve({ port: 7, ...handlers });
-    const good = await settled(clock, client.connect({ hostname: SERVER, port: 7 }));
-    const bad = await settled(clock, client.connect({ hostname: SERVER, port: 7 }));
-    await Promise.all([bad.write(bytesOf("boom")), good.write(bytesOf("fine"))]);
-    expect(await readSome(clock, good)).toBe("fine");
-    expect(await refusal(settled(clock, bad.read(new Uint8Array(1))))).toMatch(/^ConnectionReset: /);
-    await new Promise((resolve) => setTimeout(resolve, 0));
-    expect(thrown.map(String)).toEqual(["Error: a bug"]);
-    expect(handlers.log.filter((line) => line.startsWith("close"))).toEqual(["close ConnectionAborted"]);
-  } finally {
-    process.removeAllListeners("uncaughtException");
-    for (const listener of others) process.on("uncaughtException", listener);
-  }
+  const thrown = uncaught();
+  const handlers = recorder({
+    data: (connection, bytes) => {
+      if (text(bytes) === "boom") throw new Error("a bug");
+      connection.write(bytes);
+    },
+  });
+  server.serve({ port: 7, ...handlers });
+  const good = await settled(clock, client.connect({ hostname: SERVER, port: 7 }));
+  const bad = await settled(clock, client.connect({ hostname: SERVER, port: 7 }));
+  await Promise.all([bad.write(bytesOf("boom")), good.write(bytesOf("fine"))]);
+  expect(await readSome(clock, good)).toBe("fine");
+  expect(await refusal(settled(clock, bad.read(new Uint8Array(1))))).toMatch(/^ConnectionReset: /);
+  await new Promise((resolve) => setTimeout(resolve, 0));
+  expect(thrown.map(String)).toEqual(["Error: a bug"]);
+  expect(handlers.log.filter((line) => line.startsWith("close"))).toEqual(["close ConnectionAborted"]);
 });
 
 test("asleep: no object is left, the attachment comes back, send and close reach it by id", async () => {
@@ -333,6 +324,97 @@ test("send, with and close reach a connection whose image is being written", asy
     await clock.advance(10);
     expect([how, server.counts.awake]).toEqual([how, 1]); // that image counts no more
   }
+});
+
+test("in TIME-WAIT a stale object is harmless while it is being saved, and close is told once", async () => {
+  const store = new SlowStore();
+  const { clock, server, client } = sleepyWorld(1_000, store);
+  let kept: Connection | undefined;
+  const handlers = recorder({ open: (each) => void (kept = each).end() });
+  server.serve({ port: 7, ...handlers });
+  const conn = await settled(clock, client.connect({ hostname: SERVER, port: 7 }));
+  await settled(clock, readAll(conn));
+  await conn.closeWrite();
+  await clock.advance(10);
+  expect(handlers.log.slice(1)).toEqual(["close undefined"]);
+  const saving = server.sleeper.suspendAll();
+  await clock.advance(1);
+  expect(server.sleeper.stats.saving).toBe(1);
+  expect(await refusal(() => kept!.write(bytesOf("x")))).toMatch(/^BrokenPipe: /);
+  for (const act of ["end", "close", "abort", "setNoDelay", "setKeepAlive"] as const) kept![act]();
+  expect(kept!.bufferedBytes).toBe(0);
+  store.release();
+  await saving;
+  expect(server.counts).toEqual({ awake: 0, asleep: 1, waking: 0 });
+  expect(await refusal(() => kept!.write(bytesOf("x")))).toMatch(/^BrokenPipe: /);
+  kept!.abort();
+  server.wake(server.recordOf(kept!.id));
+  await clock.advance(10);
+  expect(server.counts.awake).toBe(1);
+  await clock.advance(300_000);
+  expect(server.counts).toEqual({ awake: 0, asleep: 0, waking: 0 });
+  expect(handlers.log.slice(1)).toEqual(["close undefined"]);
+});
+
+test("a write while the image is being written keeps the contract: false, drain, 16 MiB, and its place", async () => {
+  for (const extra of [-2, 0]) {
+    const store = new SlowStore();
+    const { clock, server, client } = sleepyWorld(1_000, store);
+    let kept: Connection | undefined;
+    const handlers = recorder({
+      open: (each) => void (kept = each),
+      data: (each) => void each.write(Uint8Array.of(9)),
+    });
+    server.serve({ port: 7, ...handlers });
+    const conn = await settled(clock, client.connect({ hostname: SERVER, port: 7 }));
+    await clock.advance(3_000);
+    expect(server.sleeper.stats.saving).toBe(1);
+    const first = patterned(server.stack.tcp.config.sendBufferBytes + extra);
+    expect(kept!.write(first)).toBe(extra < 0); // the byte of the answer does not fill it either
+    expect(kept!.bufferedBytes).toBe(first.length);
+    expect(() => kept!.write(new Uint8Array((16 << 20) - first.length + 1))).toThrow(RangeError);
+    await conn.write(bytesOf("go")); // what a handler answers to it comes behind what was written before
+    const all = new Uint8Array(first.length + 1);
+    for (let at = 0; at < all.length;) at += (await settled(clock, conn.read(all.subarray(at))))!;
+    expect([difference(all.subarray(0, first.length), first), all.at(-1)]).toEqual([-1, 9]);
+    await clock.advance(100);
+    expect(kept!.bufferedBytes).toBe(0);
+    expect(handlers.log.filter((line) => line === "drain")).toHaveLength(extra < 0 ? 0 : 1);
+  }
+});
+
+test("a write that waits for the store keeps its place, and its drain when acknowledgements come first", async () => {
+  const store = new SlowStore();
+  const { clock, server, client } = sleepyWorld(1_000, store);
+  let kept: Connection | undefined;
+  const handlers = recorder({
+    open: (each) => void (kept = each),
+    data: (each) => void each.write(Uint8Array.of(9)),
+  });
+  server.serve({ port: 7, ...handlers });
+  const conn = await settled(clock, client.connect({ hostname: SERVER, port: 7 }));
+  await clock.advance(10);
+  const limit = server.stack.tcp.config.sendBufferBytes;
+  const all = patterned(limit + 1);
+  all[limit] = 9;
+  expect(kept!.write(all.subarray(0, 1_000))).toBe(true);
+  server.turn(); // it is on its way
+  server.sleeper.suspend(kept!.id);
+  server.turn();
+  expect(server.sleeper.stats.saving).toBe(1);
+  const remove = store.remove;
+  store.remove = () => {
+    throw new Error("busy"); // the sleep cannot be called off yet
+  };
+  expect(kept!.write(all.subarray(1_000, limit))).toBe(false);
+  await conn.write(bytesOf("go")); // with the acknowledgement of the first thousand
+  await clock.advance(10);
+  store.remove = remove;
+  const got = new Uint8Array(all.length);
+  for (let at = 0; at < got.length;) at += (await settled(clock, conn.read(got.subarray(at))))!;
+  expect(difference(got, all)).toBe(-1);
+  await clock.advance(100);
+  expect(handlers.log.slice(1)).toEqual(["data go", "drain"]);
 });
 
 test("an errand for a connection that was reset in its sleep does not reach the next one", async () => {

@@ -39,3 +39,37 @@ test("a connection to everybody is refused, and says why (MUST-46)", async () =>
     await expect(host.connect({ hostname, port: 80 })).rejects.toThrow("not a host's address");
   }
 });
+
+/** The ports that a host gives to those who do not ask for one, and the host. */
+function anyPorts(kind: "listen" | "listenDatagram", count: number, seed: number): [number[], Host] {
+  const [link] = pipe({ medium: "ip" });
+  const addresses = [{ address: "10.0.0.2/24" }];
+  const host = new Host({ interfaces: [{ link }], addresses, entropy: new Prng(seed) });
+  const ports: number[] = [];
+  for (let each = 0; each < count; each++) {
+    ports.push((kind === "listen" ? host.listen({ port: 0 }) : host.listenDatagram({ port: 0 })).addr.port);
+  }
+  return [ports, host];
+}
+
+test("the port of a socket that asks for any cannot be told from those before it (RFC 6056)", () => {
+  for (const kind of ["listen", "listenDatagram"] as const) {
+    const [ports, one] = anyPorts(kind, 64, 1);
+    const [others, two] = anyPorts(kind, 64, 2);
+    one.close();
+    two.close();
+    const neighbours = ports.filter((port, index) => Math.abs(port - (ports[index - 1] ?? 0)) < 16);
+    expect([kind, neighbours.length < 4]).toEqual([kind, true]); // one of 64 pairs would do by chance
+    expect(ports.filter((port) => others.includes(port)).length).toBeLessThan(4);
+    expect(Math.min(...ports)).toBeGreaterThanOrEqual(49_152);
+    expect(Math.max(...ports) - Math.min(...ports)).toBeGreaterThan(8_192);
+  }
+});
+
+test("every dynamic port is found, the last one too, and then none", () => {
+  const [ports, host] = anyPorts("listenDatagram", 16_384, 3);
+  expect(new Set(ports).size).toBe(16_384);
+  expect([Math.min(...ports), Math.max(...ports)]).toEqual([49_152, 65_535]);
+  expect(() => host.listenDatagram({ port: 0 })).toThrow("address already in use");
+  host.close();
+});

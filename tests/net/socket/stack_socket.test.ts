@@ -1,4 +1,4 @@
-import { once } from "node:events";
+import { EventEmitter, once } from "node:events";
 import { Agent, createServer, type IncomingMessage, request, type RequestOptions } from "node:http";
 import type { Duplex } from "node:stream";
 import { expect, onTestFinished, test } from "vitest";
@@ -16,7 +16,9 @@ import {
   patterned,
   readAll,
   realPair,
+  refusal,
   SERVER,
+  uncaught,
   writeAll,
 } from "./world.ts";
 
@@ -291,4 +293,23 @@ test("node:http: a kept-alive connection sleeps between requests and answers aft
   }
   expect(sockets).toHaveLength(1);
   expect(server.sleeper.stats.restores).toBeGreaterThanOrEqual(2);
+});
+
+test("nodeServer: a callback that throws loses its connection only, and the next is served", async () => {
+  for (const how of ["callback", "emitter"] as const) {
+    const thrown = uncaught();
+    const { server, client } = realPair();
+    const listener = server.listen({ port: 80 });
+    let taken = 0;
+    const take = (socket: StackSocket): void => {
+      if (++taken === 1) throw new Error("a bug");
+      socket.end("served");
+    };
+    nodeServer(listener, how === "callback" ? take : new EventEmitter().on("connection", take));
+    const unlucky = await client.connect({ hostname: SERVER, port: 80 });
+    expect(await refusal(unlucky.read(new Uint8Array(1)))).toMatch(/^ConnectionReset: /);
+    const lucky = await client.connect({ hostname: SERVER, port: 80 });
+    expect(new TextDecoder().decode(await readAll(lucky))).toBe("served");
+    expect([how, thrown.map(String)]).toEqual([how, ["Error: a bug"]]);
+  }
 });

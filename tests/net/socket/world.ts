@@ -1,3 +1,4 @@
+import process from "node:process";
 import { onTestFinished } from "vitest";
 import { VirtualClock } from "../../../base/clock.ts";
 import { Prng } from "../../../base/random.ts";
@@ -103,6 +104,19 @@ export async function refusal(attempt: Promise<unknown> | (() => unknown)): Prom
     return `${(error as Error).name}: ${(error as Error).message}`;
   }
   throw new Error("Nothing was refused");
+}
+
+/** What is thrown where nothing catches it, until the test ends. */
+export function uncaught(): unknown[] {
+  const thrown: unknown[] = [];
+  const others = process.listeners("uncaughtException");
+  process.removeAllListeners("uncaughtException");
+  process.on("uncaughtException", (error) => void thrown.push(error));
+  onTestFinished(() => {
+    process.removeAllListeners("uncaughtException");
+    for (const listener of others) process.on("uncaughtException", listener);
+  });
+  return thrown;
 }
 
 /** Where two byte strings differ first, -1 for nowhere: `toEqual` takes seconds over a megabyte. */

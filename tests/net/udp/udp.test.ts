@@ -1,5 +1,4 @@
 import { expect, test } from "vitest";
-import { Slab } from "../../../base/slab.ts";
 import { UDP_QUEUE_BYTES_MAX, type UdpSocket } from "../../../net/udp/udp.ts";
 import { parseIpv4 } from "../../../net/wire/address.ts";
 import { LOCAL, REMOTE, Script } from "../tcp/script.ts";
@@ -76,16 +75,4 @@ test("the longest datagram that the path carries leaves, one byte more does not"
   expect(s.stack.udp.send(local, 7, remote, 9, new Uint8Array(1_472), s.nowMs)).toBe(true);
   expect(s.stack.udp.send(local, 7, remote, 9, new Uint8Array(1_473), s.nowMs)).toBe(false);
   expect(s.others.map(({ length }) => length)).toEqual([1_500]);
-});
-
-test("Port Unreachable reaches the socket that sent", () => {
-  const s = new Script();
-  const socket = s.stack.udp.bind(0, 7)!;
-  s.stack.udp.send(local, 7, remote, 9, Uint8Array.of(1), s.nowMs);
-  const sent = s.others.pop()!;
-  const other = new Script(); // the very same stack, to which the packet is somebody's: it refuses
-  other.stack.setRoutes({ addresses: [{ address: `${REMOTE}/24` }] });
-  other.stack.receive(0, new Slab(sent), 0, sent.length, other.nowMs);
-  s.receive(other.others.pop()!);
-  expect(socket.error).toBe((3 << 8) | 3);
 });

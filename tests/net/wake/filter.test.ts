@@ -328,3 +328,39 @@ test("adopt(): the later image of a connection counts; one that is awake is not 
   other.poll();
   expect(other.stack.adopt(frozen, 9, other.nowMs)).toMatchObject({ record: -1, staleLocation: -1 });
 });
+
+test("with keep-alive, duplicate ACKs wake nobody and put off the probe; an answered ACK does not", () => {
+  const peer = new SleepyPeer();
+  peer.open();
+  peer.pass(50);
+  tcpSetKeepAlive(peer.stack.tcp, peer.tcb, true, peer.nowMs, 60_000, 1_000, 3);
+  const { rcvNxt: sequence, sndMax: acknowledgment } = peer.tcb;
+  peer.sleep();
+  for (let round = 0; round < 5; round++) {
+    peer.pass(50_000);
+    expect(peer.in({ sequence, acknowledgment, ...ts })).toBe(Drop.AsleepIgnored);
+  }
+  peer.pass(30_000);
+  expect(peer.in({ sequence: sequence - 1, acknowledgment, ...ts })).toBe(Drop.AsleepAnswered); // its own probe
+  peer.take();
+  peer.pass(29_999);
+  expect([peer.wakes, peer.take()]).toEqual([0, []]);
+  peer.pass(1);
+  expect(peer.wakes).toBe(1);
+  expect(peer.take()).toHaveLength(1);
+  expect(peer.tcb.keepAlives).toBe(1);
+});
+
+test("the answer to a probe that was sent before the sleep wakes: a crash must not count it as missing", () => {
+  const peer = new SleepyPeer();
+  peer.open();
+  peer.pass(50);
+  tcpSetKeepAlive(peer.stack.tcp, peer.tcb, true, peer.nowMs, 60_000, 1_000, 3);
+  peer.pass(60_000);
+  expect(peer.tcb.keepAlives).toBe(1);
+  const { rcvNxt: sequence, sndMax: acknowledgment } = peer.tcb;
+  peer.sleep();
+  peer.in({ sequence, acknowledgment, ...ts });
+  expect(peer.wakes).toBe(1);
+  expect(peer.tcb.keepAlives).toBe(0);
+});

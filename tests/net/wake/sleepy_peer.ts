@@ -49,6 +49,8 @@ export class SleepyPeer implements SleepOwner {
   sent: Sent[] = [];
   lastDrop: Drop = Drop.None;
   wakes = 0;
+  /** Deadlines that moved while it slept. */
+  moves = 0;
   record = -1;
   frozen: FrozenTcb | undefined;
   attachment: unknown;
@@ -57,13 +59,13 @@ export class SleepyPeer implements SleepOwner {
   #wanted = false;
   readonly #timers: SleepTimers;
 
-  constructor(tcp: Partial<TcpConfig> = {}, seed = 1) {
+  constructor(tcp: Partial<TcpConfig> = {}, seed = 1, mtu = 1500) {
     const stack = this.stack = new Stack({ nowMs: START_MS, entropy: new Prng(seed), tcp });
     stack.addInterface({
       name: "net0",
       link: {
         medium: "ip",
-        mtu: 1500,
+        mtu,
         send: (slab, start, end) => {
           this.sent.push(readSent(slab.bytes.slice(start, end)));
           return true;
@@ -182,6 +184,13 @@ export class SleepyPeer implements SleepOwner {
     this.record = this.stack.adopt(frozen, 7, this.nowMs).record;
   }
 
+  /** asleep -> awake, without a reason from outside. */
+  wakeNow(): Tcb {
+    this.stack.wake(this.record, this.nowMs);
+    this.poll();
+    return this.tcb;
+  }
+
   /** What it sent since the last look. */
   take(): Sent[] {
     return this.sent.splice(0);
@@ -194,6 +203,11 @@ export class SleepyPeer implements SleepOwner {
   wake(_record: number): void {
     this.wakes++;
     this.#wanted = true;
+  }
+
+  deadlineMoved(record: number, deadlineMs: number): void {
+    this.moves++;
+    this.#timers.set(record, deadlineMs);
   }
 
   turn(nowMs: number): void {

@@ -13,7 +13,7 @@ import {
 import { TcpFlag } from "../../../net/wire/tcp.ts";
 import { type PeerSegment, type Sent, SleepyPeer } from "./sleepy_peer.ts";
 
-const RUNS = 600;
+const RUNS = 800;
 
 /**
  * The twins: one connection, twice. Both live the same life; then one of them is put to sleep, whatever
@@ -21,7 +21,7 @@ const RUNS = 600;
  * awake again it must be what the other is.
  */
 test("a sleeping connection behaves as its awake twin", () => {
-  let asleepAtTheEnd = 0, woken = 0, answered = 0;
+  let asleepAtTheEnd = 0, woken = 0, answered = 0, putOff = 0;
   for (let seed = 1; seed <= RUNS; seed++) {
     const prng = new Prng(seed);
     const tcp = { quickAcks: prng.pick([0, 16]), receiveBufferBytes: prng.pick([1 << 20, 3000]) };
@@ -42,7 +42,9 @@ test("a sleeping connection behaves as its awake twin", () => {
     b.sleep();
     log.push("-- sleeps");
     for (let step = 0; step < 6 && a.alive; step++) {
-      const ms = prng.pick([0, 0, 1, 10, 600, 5_000, 90_000_000, 2_200_000_000]);
+      const ms = a.tcb.keepAlive && prng.chance(0.7)
+        ? prng.pick([0, 1, 600, 5_000, 59_000])
+        : prng.pick([0, 0, 1, 10, 600, 5_000, 90_000_000, 2_200_000_000]);
       log.push(`${ms} ms`);
       a.pass(ms);
       b.pass(ms);
@@ -59,6 +61,7 @@ test("a sleeping connection behaves as its awake twin", () => {
       if (!b.awake && a.alive) a.tcb.quickAcks = b.frozen![frozenTcbFields.indexOf("quickAcks")] as number;
     }
     if (!a.alive) continue;
+    if (b.moves > 0) putOff++;
     if (b.awake) woken++;
     else asleepAtTheEnd++;
     b.stack.wake(b.record, b.nowMs);
@@ -72,6 +75,7 @@ test("a sleeping connection behaves as its awake twin", () => {
   expect(asleepAtTheEnd).toBeGreaterThan(50);
   expect(woken).toBeGreaterThan(200);
   expect(answered).toBeGreaterThan(200);
+  expect(putOff, "keep-alives put off by what did not wake").toBeGreaterThan(30);
 });
 
 /** A random life, the same for both. */
@@ -85,6 +89,7 @@ function live(prng: Prng, a: SleepyPeer, b: SleepyPeer, log: string[]): void {
   };
   log.push(JSON.stringify(open));
   both((each) => each.open(open));
+  if (prng.chance(0.3)) keepAlive(prng, a, b, log);
   const steps = prng.below(6);
   for (let step = 0; step < steps && a.awake; step++) {
     const kind = prng.below(12);
@@ -102,8 +107,7 @@ function live(prng: Prng, a: SleepyPeer, b: SleepyPeer, log: string[]): void {
       log.push("closes");
       both((each) => tcpClose(each.stack.tcp, each.tcb, each.nowMs));
     } else if (kind === 5) {
-      log.push("keep-alive");
-      both((each) => tcpSetKeepAlive(each.stack.tcp, each.tcb, true, each.nowMs, 60_000, 10_000, 3));
+      keepAlive(prng, a, b, log);
     } else {
       const { tcb } = a;
       const segment: PeerSegment = {
@@ -126,9 +130,25 @@ function live(prng: Prng, a: SleepyPeer, b: SleepyPeer, log: string[]): void {
   }
 }
 
+function keepAlive(prng: Prng, a: SleepyPeer, b: SleepyPeer, log: string[]): void {
+  const idleMs = prng.pick([700, 60_000, 7_200_000]);
+  log.push(`keep-alive after ${idleMs} ms`);
+  for (const each of [a, b]) {
+    tcpSetKeepAlive(each.stack.tcp, each.tcb, true, each.nowMs, idleMs, 10_000, 3);
+  }
+}
+
 /** A segment near the edges of what the connection takes. */
 function draw(prng: Prng, awake: SleepyPeer): PeerSegment {
   const { tcb } = awake;
+  if (tcb.keepAlive && prng.chance(0.4)) { // a sign of life and no more
+    return {
+      sequence: tcb.rcvNxt,
+      acknowledgment: tcb.sndMax,
+      window: 65_535,
+      ...stamp(tcb.tsRecent + prng.pick([0, 1]), tcb.timestamps),
+    };
+  }
   const window = (tcb.rcvAdv - tcb.rcvNxt) | 0;
   // What lies beyond what was offered, and would be offered now, the sleeper takes a little earlier.
   const far = tcb.receiveBufferBytes + 100;
