@@ -27,7 +27,8 @@ export { PcapngWriter, readPcapng, tap } from "./net/link/pcap.ts";
 
 // Sleep: who sleeps when, and where the images live.
 export { type Analyzer, IdleAnalyzer } from "./checkpoint/analyzer.ts";
-export { type Recovered, Sleeper, type SleeperEvents } from "./checkpoint/suspend.ts";
+export { Sleeper, type SleeperEvents } from "./checkpoint/suspend.ts";
+export type { Recovered } from "./checkpoint/recover.ts";
 export { FileStore, MemoryStore, type Store, StoreError } from "./checkpoint/store/mod.ts";
 export { explainImage, ImageError, readImage, verifyImage, writeImage } from "./checkpoint/image/mod.ts";
 

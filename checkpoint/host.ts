@@ -1,7 +1,8 @@
 import { Host, type HostOptions } from "../net/socket/host.ts";
 import { type Analyzer, IdleAnalyzer } from "./analyzer.ts";
 import type { Store } from "./store/store.ts";
-import { type Recovered, Sleeper } from "./suspend.ts";
+import type { Recovered } from "./recover.ts";
+import { Sleeper } from "./suspend.ts";
 
 /** A host whose idle connections sleep. */
 export interface SleepyHostOptions extends HostOptions {

@@ -1,6 +1,6 @@
 import { EventEmitter } from "eventemitter3";
 import { TimerWheel } from "../base/timer_wheel.ts";
-import { Field, RecordState } from "../net/connections/connection_map.ts";
+import { RecordState } from "../net/connections/connection_map.ts";
 import type { Host } from "../net/socket/host.ts";
 import type { Stack } from "../net/stack.ts";
 import { freezeTcb } from "../net/tcp/freeze.ts";
@@ -11,6 +11,7 @@ import { SleepTimers } from "../net/wake/sleep_timers.ts";
 import { locationOfRecord } from "../net/wake/slot.ts";
 import { type Analyzer, IdleAnalyzer } from "./analyzer.ts";
 import { type CborValue, encodeCbor } from "./image/cbor.ts";
+import { recoverConnections, type Recovered } from "./recover.ts";
 import { type FrozenSocket, readSocketImage, writeSocketImage } from "./sockets/socket_image.ts";
 import { type Commit, RECORD_BYTES_MAX, type Store, StoreError } from "./store/store.ts";
 import { Unheard } from "./unheard.ts";
@@ -57,19 +58,6 @@ const NEVER_MS = 1e13;
 const READS_MAX = 5;
 /** Turns in which `suspendAll` may get nowhere: one is usual, when an owner has to hear news first. */
 const IDLE_ROUNDS_MAX = 16;
-
-/** What `recover` found in the store. */
-export interface Recovered {
-  /** Connections that sleep now and wake when they are spoken to. */
-  readonly connections: number;
-  /** Images that could not be used. */
-  readonly damaged: number;
-  /**
-   * Connections of a local address that the host does not have. They sleep on, in the store too, without
-   * their timers: should `setRoutes` bring the address back, they wake like all others.
-   */
-  readonly unreachable: number;
-}
 
 /** A connection whose image is written and not yet durable. */
 interface Saving {
@@ -133,43 +121,15 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
    * is told by `error` events a moment later, so that there is time to listen.
    */
   recover(): Recovered {
-    const nowMs = this.#host.clock.nowMs();
-    const stale: number[] = [];
-    const errors: unknown[] = [];
-    let example = "";
-    let connections = 0;
-    let damaged = 0;
-    let unreachable = 0;
-    for (const { location, bytes } of this.store.live()) {
-      try {
-        const { tcb } = readSocketImage(bytes);
-        const { record, deadlineMs, staleLocation } = this.#stack.adopt(tcb, location, nowMs);
-        if (record < 0) {
-          throw new Error(`Cannot adopt the connection at ${location}: it is awake, or there is no room`);
-        }
-        const reachable = this.#stack.isOurs(this.#stack.connections.get(record, Field.localAddress));
-        if (staleLocation >= 0) stale.push(staleLocation);
-        else if (reachable) connections++;
-        else if (unreachable++ === 0) example = this.#stack.idOf(record);
-        if (deadlineMs < Infinity && reachable) this.#timers.set(record, deadlineMs);
-        else this.#timers.clear(record);
-      } catch (error) {
-        damaged++;
-        errors.push(error);
-      }
-    }
-    try {
-      if (stale.length > 0) this.store.remove(stale);
-    } catch (error) {
-      errors.push(error); // they are older than what is in force: the next recovery finds them again
-    }
-    if (unreachable > 0) {
-      const what = `${unreachable} sleeping connections are of addresses that this host does not have`;
-      errors.push(new Error(`${what}: nobody can reach them (${example} is one)`));
-    }
+    const { recovered, errors } = recoverConnections(
+      this.store,
+      this.#stack,
+      this.#timers,
+      this.#host.clock.nowMs(),
+    );
     if (errors.length > 0) queueMicrotask(() => errors.forEach((error) => this.#report(error)));
     this.#host.kick();
-    return { connections, damaged, unreachable };
+    return recovered;
   }
 
   /**

@@ -1,0 +1,64 @@
+import { Field } from "../net/connections/connection_map.ts";
+import type { Stack } from "../net/stack.ts";
+import type { SleepTimers } from "../net/wake/sleep_timers.ts";
+import { readSocketImage } from "./sockets/socket_image.ts";
+import type { Store } from "./store/store.ts";
+
+/** What `recover` found in the store. */
+export interface Recovered {
+  /** Connections that sleep now and wake when they are spoken to. */
+  readonly connections: number;
+  /** Images that could not be used. */
+  readonly damaged: number;
+  /**
+   * Connections of a local address that the host does not have. They sleep on, in the store too, without
+   * their timers: should `setRoutes` bring the address back, they wake like all others.
+   */
+  readonly unreachable: number;
+}
+
+/**
+ * Enters every connection that a store holds into a stack that knows none of them yet. Of two images of one
+ * connection the later is in force, and the older is removed.
+ */
+export function recoverConnections(
+  store: Store,
+  stack: Stack,
+  timers: SleepTimers,
+  nowMs: number,
+): { recovered: Recovered; errors: unknown[] } {
+  const stale: number[] = [];
+  const errors: unknown[] = [];
+  let example = "";
+  let connections = 0;
+  let damaged = 0;
+  let unreachable = 0;
+  for (const { location, bytes } of store.live()) {
+    try {
+      const { tcb } = readSocketImage(bytes);
+      const { record, deadlineMs, staleLocation } = stack.adopt(tcb, location, nowMs);
+      if (record < 0) {
+        throw new Error(`Cannot adopt the connection at ${location}: it is awake, or there is no room`);
+      }
+      const reachable = stack.isOurs(stack.connections.get(record, Field.localAddress));
+      if (staleLocation >= 0) stale.push(staleLocation);
+      else if (reachable) connections++;
+      else if (unreachable++ === 0) example = stack.idOf(record);
+      if (deadlineMs < Infinity && reachable) timers.set(record, deadlineMs);
+      else timers.clear(record);
+    } catch (error) {
+      damaged++;
+      errors.push(error);
+    }
+  }
+  try {
+    if (stale.length > 0) store.remove(stale);
+  } catch (error) {
+    errors.push(error); // they are older than what is in force: the next recovery finds them again
+  }
+  if (unreachable > 0) {
+    const what = `${unreachable} sleeping connections are of addresses that this host does not have`;
+    errors.push(new Error(`${what}: nobody can reach them (${example} is one)`));
+  }
+  return { recovered: { connections, damaged, unreachable }, errors };
+}
