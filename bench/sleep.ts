@@ -16,6 +16,14 @@ const SOCKETS_QUICK = 500;
 /** Sockets that connect at a time. */
 const CONNECTING = 256;
 const MESSAGE = new Uint8Array(64);
+const ROUND_TRIPS = 2_000;
+/** node:net neither suspends nor restores: opened to answer asleep. */
+const NOTHING: readonly undefined[] = new Array<undefined>(7).fill(undefined);
+
+/** What node:net holds, and how fast it answers. */
+interface Peer extends Held {
+  readonly answerUs: { p50: number; p99: number };
+}
 
 /** What a sleeping connection costs, and what it costs to put it to sleep and to wake it. */
 export const bench: Bench = {
@@ -26,8 +34,9 @@ export const bench: Bench = {
       const counts = quick ? COUNTS_QUICK : full ? COUNTS_FULL : COUNTS;
       await using worker = new Worker("sleep/host_worker.ts", [folder, ...counts]);
       for (const _ of counts) asleep.push(await worker.answer<Asleep>());
-      yield memoryTable(asleep, await holdSockets(quick ? SOCKETS_QUICK : SOCKETS), fileSystemOf(folder));
-      yield speedTable(asleep);
+      const held = await holdSockets(quick ? SOCKETS_QUICK : SOCKETS);
+      yield memoryTable(asleep, held, fileSystemOf(folder));
+      yield speedTable(asleep, held);
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }
@@ -84,27 +93,33 @@ function memoryTable(asleep: readonly Asleep[], held: Held, fileSystem: string):
   };
 }
 
-function speedTable(asleep: readonly Asleep[]): Table {
+function speedTable(asleep: readonly Asleep[], held: Peer): Table {
   return {
     title: "speed",
     columns: [
-      ...["", "connections", "opened/s", "suspended/s", "restored/s", "answer asleep, us", "p99"],
-      ...["answer awake, us", "p99"],
+      ...["", "connections", "opened/s", "suspended/s", "restored/s", "one suspended, us", "p99"],
+      ...["answer asleep, us", "p99", "answer awake, us", "p99"],
     ],
-    rows: asleep.map((at) => [
-      "Torpor",
-      ...[at.connections, at.opensPerSecond, at.suspendsPerSecond, at.restoresPerSecond],
-      ...[at.asleepUs.p50, at.asleepUs.p99, at.awakeUs.p50, at.awakeUs.p99],
-    ]),
+    rows: [
+      ["node:net, awake", held.connections, ...NOTHING, held.answerUs.p50, held.answerUs.p99],
+      ...asleep.map((at): Cell[] => [
+        "Torpor",
+        ...[at.connections, at.opensPerSecond, at.suspendsPerSecond, at.restoresPerSecond],
+        ...[at.suspendUs.p50, at.suspendUs.p99],
+        ...[at.asleepUs.p50, at.asleepUs.p99, at.awakeUs.p50, at.awakeUs.p99],
+      ]),
+    ],
     notes: [
       "Suspended: 1,000 at once, in batches of 256, until the last is durable (fdatasync per batch).",
-      "Answer: one connection at a time, from its packet in to the echo out, in one turn.",
+      "One suspended: alone, until it is durable and gone, a sync of its own included.",
+      "Answer: one connection at a time, from its packet in to the echo out, in one turn; of node:net a round trip",
+      "over the kernel's loopback between two processes.",
     ],
   };
 }
 
 /** Connects `count` sockets to a server in a process of its own; all of them are idle when it is asked. */
-async function holdSockets(count: number): Promise<Held> {
+async function holdSockets(count: number): Promise<Peer> {
   await using worker = new Worker("sleep/node_net_worker.ts");
   const { port } = await worker.answer<{ port: number }>();
   const sockets: Socket[] = [];
@@ -115,10 +130,24 @@ async function holdSockets(count: number): Promise<Held> {
       for (const each of settled) if (each.status === "fulfilled") sockets.push(each.value);
       if (settled.some(({ status }) => status === "rejected")) break; // no more file descriptors
     }
-    return await worker.ask<Held>();
+    const held = await worker.ask<Held>();
+    const us: number[] = [];
+    for (let round = 0; round < ROUND_TRIPS; round++) us.push(await roundTripUs(sockets[0]!));
+    us.sort((a, b) => a - b);
+    const answerUs = { p50: us[ROUND_TRIPS * 0.5]!, p99: us[ROUND_TRIPS * 0.99]! };
+    return { ...held, answerUs };
   } finally {
     for (const socket of sockets) socket.destroy();
   }
+}
+
+/** Microseconds until what a socket says has come back. */
+function roundTripUs(socket: Socket): Promise<number> {
+  const startMs = performance.now();
+  return new Promise((resolve) => {
+    socket.once("data", () => resolve((performance.now() - startMs) * 1000));
+    socket.write(MESSAGE);
+  });
 }
 
 /** Connects, says something, gets its echo and is silent. */

@@ -29,11 +29,15 @@ export interface Asleep {
   /** Microseconds from a packet in to its answer out, one connection at a time. */
   readonly asleepUs: { p50: number; p99: number };
   readonly awakeUs: { p50: number; p99: number };
+  /** Microseconds until one connection, suspended alone, is durable and gone. */
+  readonly suspendUs: { p50: number; p99: number };
 }
 
 /** Connections awake at a time while the population grows: what they needed awake is kept for the next ones. */
 const BLOCK = 1_000;
 const SPOKEN_TO_MAX = 5_000;
+/** Connections suspended one after the other, each with a sync of its own. */
+const SUSPENDED_ALONE_MAX = 500;
 const ATTEMPTS_MAX = 10;
 
 const [folder, ...counts] = process.argv.slice(2) as [string, ...string[]];
@@ -87,6 +91,10 @@ for (const count of counts) {
   const asleepUs = some.map(answerUs);
   const awakeUs = some.map(answerUs);
   assert(host.counts.awake === some.length, "Those are awake that were spoken to");
+  const suspendUs: number[] = [];
+  for (const tcb of [...host.stack.tcp.tcbs()].slice(0, SUSPENDED_ALONE_MAX)) {
+    suspendUs.push(await suspendUsOf(host.stack.idOf(tcb.record)));
+  }
   await suspendAll();
   const others = choose(some.length);
   const restoreMs = timed(() => {
@@ -104,6 +112,7 @@ for (const count of counts) {
       restoresPerSecond: others.length / restoreMs * 1000,
       asleepUs: quantiles(asleepUs),
       awakeUs: quantiles(awakeUs),
+      suspendUs: quantiles(suspendUs),
     } satisfies Asleep,
   );
 }
@@ -118,6 +127,15 @@ async function suspendAll(): Promise<number> {
     await host.sleeper.suspendAll();
   }
   return performance.now() - startMs;
+}
+
+/** Microseconds until the image of one connection is durable and its objects are gone. */
+async function suspendUsOf(id: string): Promise<number> {
+  const gone = new Promise((resolve) => void host.sleeper.once("suspended", resolve));
+  const startMs = performance.now();
+  host.sleeper.suspend(id);
+  await gone;
+  return (performance.now() - startMs) * 1000;
 }
 
 /** Different connections, in no order. */
