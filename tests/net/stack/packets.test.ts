@@ -248,11 +248,15 @@ test("Fragmentation Needed about a SYN changes the MSS and does not upset the ha
   s.out("P. 1:961 ack 1");
 });
 
-test("65,535 listeners, on every address of a network that is all ours", () => {
+test("every port has a listener on every address of a network that is all ours, and one address more", () => {
   const s = new Script();
   s.stack.setRoutes({ addresses: [{ address: "10.0.0.9/24" }], subnets: ["10.8.0.0/16"] });
   for (let port = 1; port <= 65_535; port++) s.stack.tcp.listeners.add(0, port, 1);
-  expect(s.stack.tcp.listeners.size).toBe(65_535);
+  const own = parseIpv4("10.8.1.1")!;
+  for (let port = 1; port <= 1_000; port++) s.stack.tcp.listeners.add(own, port, 1);
+  expect(s.stack.tcp.listeners.size).toBe(66_535);
+  expect(s.stack.tcp.listeners.find(own, 1_000)!.address).toBe(own);
+  expect(s.stack.tcp.listeners.find(own, 1_001)!.address).toBe(0);
   const prng = new Prng(5);
   for (let attempt = 0; attempt < 500; attempt++) {
     const destination = `10.8.${prng.below(256)}.${prng.below(256)}`;
