@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { describe, expect } from "vitest";
 import { judge } from "../support/judge.ts";
 import { TemporaryFolder } from "../support/folder.ts";
-import { INTERFACE, KernelServer, sleep, STACK_ADDRESS } from "./kernel_server.ts";
+import { INTERFACE, KERNEL_ADDRESS, KernelServer, sleep, STACK_ADDRESS } from "./kernel_server.ts";
 import { pattern, patternHash } from "./pattern.ts";
 
 const GIGABYTE = 1_000_000_000;
@@ -85,8 +85,10 @@ for (const runtime of ["node", "deno"] as const) {
           ...["-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE", "-Y", filter],
         );
       expect(found("tcp").split("\n").length).toBeGreaterThan(1_000);
+      // Linux writes a TCP checksum that comes out as zero as 0xffff; tshark calls that bad, so such are the kernel's alone.
+      const kernels = `(ip.src == ${KERNEL_ADDRESS} && tcp.checksum == 0xffff)`;
       const bad =
-        "_ws.malformed || tcp.checksum.status == 0 || ip.checksum.status == 0 || icmp.checksum.status == 0";
+        `_ws.malformed || (tcp.checksum.status == 0 && !${kernels}) || ip.checksum.status == 0 || icmp.checksum.status == 0`;
       expect(found(bad)).toBe("");
       expect(found(`ip.src == ${STACK_ADDRESS} && tcp.option_kind == 2 && tcp.flags.syn == 0`)).toBe("");
       const { drops } = await server.counts();
