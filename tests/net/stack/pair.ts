@@ -17,6 +17,7 @@ export interface PairOptions extends Partial<Impairments> {
   seed: number;
   medium?: Medium;
   tcp?: [Partial<TcpConfig>, Partial<TcpConfig>];
+  clock?: VirtualClock;
 }
 
 /** Shows every frame that a host sends to a watcher. */
@@ -56,14 +57,14 @@ class Spied implements Link {
 
 /** Two hosts and the bad wire between them, in virtual time. */
 export class Pair {
-  readonly clock: VirtualClock = new VirtualClock();
+  readonly clock: VirtualClock;
   readonly hosts: readonly [Host, Host];
   readonly wire: ImpairedLink;
   readonly watcher: Watcher = new Watcher();
 
   constructor(options: PairOptions) {
-    const { clock } = this;
-    const { seed, medium = "ip", tcp = [{}, {}], ...impairments } = options;
+    const { seed, medium = "ip", tcp = [{}, {}], clock = new VirtualClock(), ...impairments } = options;
+    this.clock = clock;
     const [left, right] = pipe({ clock, medium, delayMs: 1 });
     this.wire = impair(left, { clock, seed, ...impairments });
     const host = (side: 0 | 1, link: Link): Host => {
