@@ -1,0 +1,169 @@
+import { TIMESTAMP_OPTION_BYTES } from "./output.ts";
+import { flightSize, Recovery, sendEnd, type Tcb, TcpState } from "./tcb.ts";
+import type { Tcp } from "./tcp.ts";
+
+/** Bits of `TcpInfo.options`, as Linux has them in `tcpi_options`. */
+export const TcpInfoOption = {
+  timestamps: 1,
+  sack: 2,
+  windowScale: 4,
+  ecn: 8,
+  /** ECN was agreed on, and a packet with an ECN mark has arrived. */
+  ecnSeen: 16,
+  /** Data on our SYN was acknowledged (RFC 7413). */
+  synData: 32,
+} as const;
+
+/**
+ * A connection in numbers: Linux's `struct tcp_info`, field by field. Each name is Linux's without `tcpi_` and in
+ * camel case (`sndCwnd` is `tcpi_snd_cwnd`), so are units: microseconds for round trips and timeouts,
+ * milliseconds for `last…`, segments for `sndCwnd`, `unacked`, `lost`, `retrans`, bytes for the rest.
+ */
+export interface TcpInfo {
+  /** Linux's number: 1 ESTABLISHED, 2 SYN_SENT, 3 SYN_RECV, 4 FIN_WAIT1, 5 FIN_WAIT2, 6 TIME_WAIT, 7 CLOSE, 8 CLOSE_WAIT, 9 LAST_ACK, 11 CLOSING. */
+  state: number;
+  /** 0 open, 1 disorder, 2 CWR, 3 recovery, 4 loss. */
+  caState: number;
+  /** Timeouts in a row without an answer. */
+  retransmits: number;
+  /** Window and keep-alive probes without an answer. */
+  probes: number;
+  /** How often the retransmission timeout is doubled at present. */
+  backoff: number;
+  /** A set of `TcpInfoOption` bits. */
+  options: number;
+  sndWscale: number;
+  rcvWscale: number;
+  rto: number;
+  ato: number;
+  sndMss: number;
+  rcvMss: number;
+  unacked: number;
+  sacked: number;
+  lost: number;
+  retrans: number;
+  lastDataSent: number;
+  lastDataRecv: number;
+  lastAckRecv: number;
+  pmtu: number;
+  rcvSsthresh: number;
+  rtt: number;
+  rttvar: number;
+  /** In segments; 2^31 - 1 while there was no loss. */
+  sndSsthresh: number;
+  sndCwnd: number;
+  advmss: number;
+  reordering: number;
+  rcvRtt: number;
+  rcvSpace: number;
+  totalRetrans: number;
+  bytesAcked: number;
+  bytesReceived: number;
+  segsOut: number;
+  segsIn: number;
+  notsentBytes: number;
+  /** 2^32 - 1 while there is no sample. */
+  minRtt: number;
+  dataSegsIn: number;
+  dataSegsOut: number;
+  /** Microseconds with data unacknowledged; of those, with the peer's window or the send buffer in the way. */
+  busyTime: number;
+  rwndLimited: number;
+  sndbufLimited: number;
+  delivered: number;
+  deliveredCe: number;
+  bytesSent: number;
+  bytesRetrans: number;
+  dsackDups: number;
+  reordSeen: number;
+  rcvOoopack: number;
+  sndWnd: number;
+  rcvWnd: number;
+}
+
+/** Our states as Linux numbers them. */
+const LINUX_STATES: readonly number[] = [7, 2, 3, 1, 4, 5, 8, 11, 9, 6];
+const CA_OPEN = 0;
+const CA_DISORDER = 1;
+const CA_RECOVERY = 3;
+const CA_LOSS = 4;
+const IPV4_AND_TCP_BYTES = 40;
+const INFINITE_THRESHOLD = 0x7fff_ffff;
+
+/** What is known about the connection now. A sleeping one must be awake for it: only a TCB knows. */
+export function tcpInfo(tcp: Tcp, tcb: Tcb, nowMs: number): TcpInfo {
+  const options = tcb.timestamps ? TIMESTAMP_OPTION_BYTES : 0;
+  const segments = (bytes: number): number => Math.ceil(bytes / tcb.sndMss);
+  const scaled = tcb.rcvShift >= 0 && tcb.state > TcpState.synSent;
+  const since = (atMs: number): number => Math.max(0, Math.floor(nowMs - Math.max(atMs, 0)));
+  const pmtu = tcp.output.mtuTowards(tcb.remoteAddress);
+  const unsent = tcb.state < TcpState.established ? tcb.sendQueue.length : (sendEnd(tcb) - tcb.sndMax) | 0;
+  return {
+    state: LINUX_STATES[tcb.state]!,
+    caState: tcb.recovery === Recovery.loss
+      ? CA_LOSS
+      : tcb.recovery === Recovery.fast
+      ? CA_RECOVERY
+      : tcb.dupAcks > 0
+      ? CA_DISORDER
+      : CA_OPEN,
+    retransmits: tcb.retransmits,
+    probes: tcb.probesUnanswered + tcb.keepAlives,
+    backoff: Math.max(tcb.backoff, tcb.persists),
+    options: (tcb.timestamps ? TcpInfoOption.timestamps : 0) | (scaled ? TcpInfoOption.windowScale : 0),
+    sndWscale: scaled ? tcb.sndShift : 0,
+    rcvWscale: scaled ? tcb.rcvShift : 0,
+    rto: Math.min(tcp.config.rtoMaxMs, tcb.rtoMs * 2 ** Math.min(tcb.backoff, 16)) * 1000,
+    ato: tcp.config.delayedAckMs * 1000,
+    sndMss: tcb.sndMss,
+    rcvMss: Math.min(tcb.peerMss, pmtu - IPV4_AND_TCP_BYTES) - options,
+    unacked: segments(flightSize(tcb)),
+    sacked: 0,
+    lost: 0,
+    retrans: 0,
+    lastDataSent: since(tcb.lastSentMs),
+    lastDataRecv: since(tcb.lastActivityMs),
+    lastAckRecv: since(tcb.lastActivityMs),
+    pmtu,
+    rcvSsthresh: tcb.receiveBufferBytes,
+    rtt: Math.max(0, tcb.srttUs),
+    rttvar: tcb.rttvarUs,
+    sndSsthresh: tcb.ssthresh >= INFINITE_THRESHOLD
+      ? INFINITE_THRESHOLD
+      : Math.floor(tcb.ssthresh / tcb.sndMss),
+    sndCwnd: Math.floor(tcb.cwnd / tcb.sndMss),
+    advmss: pmtu - IPV4_AND_TCP_BYTES - options,
+    reordering: 3,
+    rcvRtt: 0,
+    rcvSpace: tcb.receiveBufferBytes,
+    totalRetrans: tcb.retransmittedSegments,
+    bytesAcked: 0,
+    bytesReceived: tcb.bytesIn,
+    segsOut: 0,
+    segsIn: 0,
+    notsentBytes: Math.max(0, unsent),
+    minRtt: 0xffff_ffff,
+    dataSegsIn: 0,
+    dataSegsOut: 0,
+    busyTime: 0,
+    rwndLimited: 0,
+    sndbufLimited: 0,
+    delivered: 0,
+    deliveredCe: 0,
+    bytesSent: tcb.bytesOut,
+    bytesRetrans: 0,
+    dsackDups: 0,
+    reordSeen: 0,
+    rcvOoopack: 0,
+    sndWnd: tcb.sndWnd,
+    rcvWnd: Math.max(0, (tcb.rcvAdv - tcb.rcvNxt) | 0),
+  };
+}
+
+/** The same under Linux's own names, `tcpi_snd_cwnd` for `sndCwnd`. */
+export function linuxTcpInfo(info: TcpInfo): Record<string, number> {
+  const names = Object.entries(info) as [string, number][];
+  return Object.fromEntries(names.map(([name, value]) => {
+    return [`tcpi_${name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}`, value];
+  }));
+}
