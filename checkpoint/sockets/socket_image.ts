@@ -75,6 +75,7 @@ export function readSocketImage(bytes: Uint8Array): FrozenSocket {
 
 const QUEUE_FIELDS = ["sendQueue", "receiveQueue"].map((name) => frozenTcbFields.indexOf(name));
 const AHEAD_FIELD = frozenTcbFields.indexOf("ahead");
+const CONGESTION_FIELD = frozenTcbFields.indexOf("congestionState");
 const NULLABLE_FIELDS = frozenTcbFields.flatMap((name, at) =>
   name.endsWith("In") || name === "sentAgoMs" ? [at] : []
 );
@@ -89,6 +90,9 @@ function checkShape(tcb: FrozenTcb): void {
         return Array.isArray(run) && run.length === 2 && typeof run[0] === "number" &&
           run[1] instanceof Uint8Array;
       });
+    }
+    if (at === CONGESTION_FIELD) {
+      right = Array.isArray(value) && value.every((each) => Number.isSafeInteger(each));
     }
     if (!right) throw wrongType(frozenTcbFields[at]!);
   });

@@ -1,5 +1,6 @@
 import { seqLess, seqLessEqual } from "../../base/sequence.ts";
 import type { TcpRecord } from "../wire/tcp.ts";
+import { congestionOf } from "./congestion/choose.ts";
 import { retransmitFirst } from "./output.ts";
 import { rtoBackedOffMs, rttSample } from "./rtt.ts";
 import { finSent, flightSize, Recovery, sendEnd, type Tcb, TcpError, TcpEvent, TcpState } from "./tcb.ts";
@@ -78,10 +79,7 @@ function leaveOrStayInRecovery(
     if (ackedBytes >= tcb.sndMss) tcb.cwnd += tcb.sndMss;
     return;
   }
-  // RFC 7661's concern in its simplest form: a window that was not used does not grow.
-  if (tcb.cwndLimited || tcb.recovery === Recovery.loss) {
-    tcp.congestion.acked(tcb, ackedBytes, nowMs);
-  }
+  congestionOf(tcb).acked(tcb, ackedBytes, nowMs);
   if (tcb.recovery === Recovery.loss && seqLessEqual(tcb.recover, ack)) tcb.recovery = Recovery.open;
 }
 
@@ -91,7 +89,7 @@ function duplicateAck(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   if (tcb.recovery === Recovery.fast) {
     tcb.cwnd += tcb.sndMss; // another segment has left the network
   } else if (tcb.dupAcks === 3 && tcb.recovery === Recovery.open) { // so `recover` is acknowledged
-    tcb.ssthresh = tcp.congestion.thresholdAfterLoss(tcb, flightSize(tcb), nowMs);
+    tcb.ssthresh = congestionOf(tcb).thresholdAfterLoss(tcb, flightSize(tcb), nowMs);
     tcb.recover = tcb.sndMax;
     tcb.recovery = Recovery.fast;
     retransmitFirst(tcp, tcb, nowMs);

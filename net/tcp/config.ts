@@ -1,3 +1,5 @@
+import type { CongestionControlName } from "./congestion/congestion.ts";
+
 /** Every constant of the TCP in one record, so that a profile can set them. Defaults are Linux's. */
 export interface TcpConfig {
   /** Bytes that a connection may hold unread; also the largest window offered. */
@@ -9,6 +11,12 @@ export interface TcpConfig {
   timestamps: boolean;
   /** RFC 6928. */
   initialWindowSegments: number;
+  /** RFC 9438 or RFC 5681; a connection may have another than its stack. */
+  congestionControl: CongestionControlName;
+  /** RFC 9406: leave slow start when round trips grow longer, before something is lost. */
+  hystart: boolean;
+  /** RFC 5681 section 4.1: after an RTO without sending the window is the initial one again. */
+  slowStartAfterIdle: boolean;
   rtoInitialMs: number;
   rtoMinMs: number;
   rtoMaxMs: number;
@@ -40,6 +48,9 @@ export const DEFAULT_TCP_CONFIG: Readonly<TcpConfig> = {
   receiveWindowScale: 7,
   timestamps: true,
   initialWindowSegments: 10,
+  congestionControl: "cubic",
+  hystart: true,
+  slowStartAfterIdle: true,
   rtoInitialMs: 1_000,
   rtoMinMs: 200,
   rtoMaxMs: 120_000,

@@ -1,5 +1,6 @@
 import { assert } from "../../base/assert.ts";
 import type { TcpConfig } from "./config.ts";
+import { freezeCongestion, thawCongestion } from "./congestion/freeze.ts";
 import { type Tcb, type TcpError, TcpState } from "./tcb.ts";
 
 /** Time to a deadline in whole milliseconds, negative when it is past; `null` when it is not set. */
@@ -79,6 +80,7 @@ export type FrozenTcb = [
   sendQueue: Uint8Array,
   receiveQueue: Uint8Array,
   ahead: [offset: number, bytes: Uint8Array][],
+  congestionState: number[],
 ];
 
 const NAMES_ALWAYS = [
@@ -130,6 +132,7 @@ const DEFAULTS: readonly (readonly [name: string, value: number | null | Uint8Ar
   ["sendQueue", EMPTY],
   ["receiveQueue", EMPTY],
   ["ahead", []],
+  ["congestionState", []],
 ];
 
 /** The tuple's places by name, for whoever prints an image. */
@@ -260,6 +263,7 @@ export function freezeTcb(tcb: Tcb, nowMs: number): FrozenTcb {
     tcb.sendQueue.toBytes(),
     tcb.receiveQueue.toBytes(),
     ahead,
+    freezeCongestion(tcb, atMs, idle),
   ];
 }
 
@@ -337,6 +341,7 @@ export function thawTcb(frozen: FrozenTcb, tcb: Tcb, config: Readonly<TcpConfig>
     sendQueue,
     receiveQueue,
     ahead,
+    congestionState,
   ] = frozen;
   // A clock that was set back while we slept counts as no time passed.
   const baseMs = Math.min(frozenAtMs, nowMs);
@@ -390,6 +395,7 @@ export function thawTcb(frozen: FrozenTcb, tcb: Tcb, config: Readonly<TcpConfig>
   tcb.cwnd = cwnd;
   tcb.ssthresh = ssthresh;
   tcb.cwndBytesAcked = cwndBytesAcked;
+  thawCongestion(congestionState, tcb, baseMs);
   tcb.dupAcks = dupAcks;
   tcb.recovery = recovery;
   tcb.recover = (tcb.iss + recoverAfterIss) | 0;

@@ -2,6 +2,7 @@ import { seqLess, seqLessEqual } from "../../base/sequence.ts";
 import { Drop } from "../wire/drop.ts";
 import type { Ipv4Record } from "../wire/ipv4.ts";
 import { TcpFlag, type TcpRecord } from "../wire/tcp.ts";
+import { startCongestion } from "./congestion/window.ts";
 import { hasRoom, type TcpListener } from "./listeners.ts";
 import { sendAck, sendStrayReset, sendSyn, TIMESTAMP_OPTION_BYTES } from "./output.ts";
 import { rttSample } from "./rtt.ts";
@@ -135,7 +136,7 @@ export function becomeEstablished(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs:
   tcb.retransmitAtMs = Infinity;
   tcb.recover = tcb.sndUna;
   tcb.quickAcks = tcp.config.quickAcks;
-  tcp.congestion.start(tcb, tcp.config.initialWindowSegments);
+  startCongestion(tcb, tcp.config, nowMs);
   if (retransmitted) tcb.cwnd = tcb.sndMss; // RFC 5681 section 3.1
   startKeepAlive(tcb, nowMs);
   tcp.notify(tcb, TcpEvent.established | TcpEvent.writable);

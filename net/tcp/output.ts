@@ -1,4 +1,5 @@
 import { seqLess } from "../../base/sequence.ts";
+import { sendingAgain, validateWindow } from "./congestion/window.ts";
 import { PROTOCOL_TCP } from "../wire/ipv4.ts";
 import { finishTcpChecksum, TcpFlag, type TcpRecord, writeTcp } from "../wire/tcp.ts";
 import { finSent, flightSize, Recovery, sendEnd, type Tcb, TcpState } from "./tcb.ts";
@@ -17,11 +18,11 @@ const OVERDRAFT_SHIFT = 4;
  */
 export function tcpOutput(tcp: Tcp, tcb: Tcb, nowMs: number, force = false): void {
   if (canSendData(tcb)) {
-    if (tcb.recovery === Recovery.open && flightSize(tcb) === 0 && idleLongerThanRto(tcp, tcb, nowMs)) {
-      tcp.congestion.restartAfterIdle(tcb, tcp.config.initialWindowSegments);
-    }
+    if (flightSize(tcb) === 0 && hasUnsent(tcb)) sendingAgain(tcb, tcp.config, nowMs);
+    const before = tcb.bytesOut;
     while (sendNext(tcp, tcb, nowMs, force)) force = false;
-    tcb.cwndLimited = tcb.sndNxt === tcb.sndMax && flightSize(tcb) + tcb.sndMss > tcb.cwnd;
+    const full = tcb.sndNxt === tcb.sndMax && flightSize(tcb) + tcb.sndMss > tcb.cwnd;
+    if (full || tcb.bytesOut !== before) validateWindow(tcb, full, tcp.config, nowMs);
     if (flightSize(tcb) === 0 && hasUnsent(tcb)) {
       if (tcb.persistAtMs === Infinity) tcb.persistAtMs = nowMs + persistDelayMs(tcp, tcb);
     } else {
@@ -40,10 +41,6 @@ function canSendData(tcb: Tcb): boolean {
 
 function hasUnsent(tcb: Tcb): boolean {
   return seqLess(tcb.sndMax, sendEnd(tcb)) || (tcb.finQueued && !finSent(tcb));
-}
-
-function idleLongerThanRto(tcp: Tcp, tcb: Tcb, nowMs: number): boolean {
-  return nowMs - tcb.lastSentMs > rtoBackedOffMs(tcb, tcp.config);
 }
 
 /** How long until the next window probe: an RTO, doubled each time (SHLD-29, SHLD-30). */

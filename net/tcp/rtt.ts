@@ -1,4 +1,5 @@
 import type { TcpConfig } from "./config.ts";
+import { hystartSample } from "./congestion/hystart.ts";
 import type { Tcb } from "./tcb.ts";
 
 /** A round trip longer than this is an echo of something else. */
@@ -8,6 +9,7 @@ const RTT_MS_MAX = 600_000;
 export function rttSample(tcb: Tcb, rttMs: number, config: TcpConfig): void {
   if (rttMs < 0 || rttMs > RTT_MS_MAX) return;
   const rttUs = Math.round(rttMs * 1000);
+  hystartSample(tcb, rttUs);
   if (tcb.srttUs < 0) {
     tcb.srttUs = rttUs;
     tcb.rttvarUs = rttUs >> 1;

@@ -123,8 +123,39 @@ export class Tcb {
   cwnd = 0;
   ssthresh = 0x7fff_ffff;
   cwndBytesAcked = 0;
-  /** The congestion window, and nothing else, ended the last sending. */
+  /** Number of its congestion control: a place in CONGESTION_CONTROLS. */
+  congestion = 0;
+  /** The congestion window, and nothing else, ended a sending since `cwndUsageEnd` was set. */
   cwndLimited = false;
+  /** Else the most that was in flight since then, in bytes; until what was sent then is acknowledged. */
+  cwndFlightMax = 0;
+  cwndUsageEnd = 0;
+  /** When the window was last in full use, and the most in flight since then, in bytes. */
+  cwndFullAtMs = 0;
+  cwndUsedBytes = 0;
+  /** `cwnd` and `ssthresh` before the last congestion episode, should it prove spurious. */
+  priorCwnd = 0;
+  priorSsthresh = 0;
+  // CUBIC's curve (congestion/cubic.ts): bytes and milliseconds, then what it was before the last episode.
+  cubicWMax = 0;
+  cubicEpochMs = Infinity;
+  cubicOrigin = 0;
+  cubicKMs = 0;
+  cubicWEst = 0;
+  cubicEstAcked = 0;
+  cubicPriorWMax = 0;
+  cubicPriorEpochMs = Infinity;
+  cubicPriorOrigin = 0;
+  cubicPriorKMs = 0;
+  cubicPriorWEst = 0;
+  // HyStart++ (congestion/hystart.ts): microseconds, 0 for none.
+  hystart = 0;
+  hystartRoundEnd = 0;
+  hystartSamples = 0;
+  hystartMinUs = 0;
+  hystartLastMinUs = 0;
+  hystartBaselineUs = 0;
+  hystartCssRounds = 0;
   dupAcks = 0;
   recovery: number = Recovery.open;
   recover = 0;

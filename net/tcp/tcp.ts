@@ -5,8 +5,7 @@ import { TimerWheel } from "../../base/timer_wheel.ts";
 import { TurnQueue } from "../../base/turn_queue.ts";
 import { type ConnectionMap, Field, RecordState } from "../connections/connection_map.ts";
 import { TcpRecord } from "../wire/tcp.ts";
-import type { CongestionControl } from "./congestion/congestion.ts";
-import { newReno } from "./congestion/new_reno.ts";
+import { congestionNumber } from "./congestion/choose.ts";
 import type { TcpConfig } from "./config.ts";
 import { TcpListeners } from "./listeners.ts";
 import { TcpSecrets } from "./secrets.ts";
@@ -56,7 +55,6 @@ export class Tcp {
   readonly connections: ConnectionMap;
   readonly listeners: TcpListeners = new TcpListeners();
   readonly secrets: TcpSecrets;
-  readonly congestion: CongestionControl = newReno;
   readonly output: TransportOutput;
   /** Every outgoing segment is composed in this one record. */
   readonly segment: TcpRecord = new TcpRecord();
@@ -124,6 +122,7 @@ export class Tcp {
     tcb.remoteAddress = this.connections.get(record, Field.remoteAddress);
     tcb.localPort = ports >>> 16;
     tcb.remotePort = ports & 0xffff;
+    tcb.congestion = congestionNumber(this.config.congestionControl);
     tcb.sendBufferBytes = this.config.sendBufferBytes;
     tcb.receiveBufferBytes = this.config.receiveBufferBytes;
     tcb.keepAliveIdleMs = this.config.keepAliveIdleMs;

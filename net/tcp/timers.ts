@@ -1,4 +1,5 @@
 import { enterTimeWait } from "./acknowledge.ts";
+import { congestionOf } from "./congestion/choose.ts";
 import { sendAck, sendProbe, sendReset, sendSyn, tcpOutput } from "./output.ts";
 import { rtoBackedOffMs } from "./rtt.ts";
 import { flightSize, Recovery, type Tcb, TcpError, TcpState } from "./tcb.ts";
@@ -36,7 +37,8 @@ function retransmissionTimeout(tcp: Tcp, tcb: Tcb, nowMs: number): void {
     sendSyn(tcp, tcb, nowMs);
   } else {
     if (tcb.retransmits === 1) {
-      tcb.ssthresh = tcp.congestion.thresholdAfterLoss(tcb, flightSize(tcb), nowMs);
+      tcb.ssthresh = congestionOf(tcb).thresholdAfterLoss(tcb, flightSize(tcb), nowMs);
+      congestionOf(tcb).timedOut(tcb, nowMs);
     }
     tcb.cwnd = tcb.sndMss;
     tcb.cwndBytesAcked = 0;

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { Prng } from "../../../base/random.ts";
 import { DEFAULT_TCP_CONFIG } from "../../../net/tcp/config.ts";
 import { freezeTcb, type FrozenTcb, frozenTcbFields, thawTcb } from "../../../net/tcp/freeze.ts";
-import { Tcb, TcpState } from "../../../net/tcp/tcb.ts";
+import { flightSize, Tcb, TcpState } from "../../../net/tcp/tcb.ts";
 import { timestampNow } from "../../../net/tcp/tcp.ts";
 
 const NOW_MS = 1_700_000_000_123.625;
@@ -29,7 +29,7 @@ function anyTcb(prng: Prng): Tcb {
     if (typeof value === "boolean") fields[name] = prng.chance(0.5);
     else if (typeof value === "number") {
       fields[name] = TIMES.test(name)
-        ? prng.chance(0.3) && name.endsWith("AtMs") ? Infinity : NOW_MS - prng.between(-100_000, 100_000)
+        ? prng.chance(0.3) && /(At|Epoch)Ms$/.test(name) ? Infinity : NOW_MS - prng.between(-100_000, 100_000)
         : prng.between(0, 60_000);
     }
   }
@@ -42,6 +42,9 @@ function anyTcb(prng: Prng): Tcb {
   tcb.state = prng.between(TcpState.synSent, TcpState.timeWait) as TcpState;
   tcb.tsRecentAtMs = NOW_MS - prng.below(100_000);
   tcb.lastActivityMs = NOW_MS - prng.below(100_000);
+  tcb.cubicKMs = prng.below(100_000);
+  tcb.cubicPriorKMs = prng.below(100_000);
+  tcb.cwndFullAtMs = NOW_MS - prng.below(100_000);
   tcb.backoff = prng.below(5);
   tcb.rcvShift = prng.between(-1, 14);
   tcb.sndShift = prng.between(0, 14);
@@ -50,6 +53,10 @@ function anyTcb(prng: Prng): Tcb {
   for (const name of ["iss", "sndNxt", "sndMax", "sndWl2", "recover", "rttSeq"]) {
     fields[name] = (tcb.sndUna + (name === "iss" ? -1 : 1) * prng.below(1 << 20)) | 0;
   }
+  for (const name of ["cwndUsageEnd", "hystartRoundEnd"]) {
+    fields[name] = (tcb.sndUna + prng.below(1 << 20)) | 0;
+  }
+  tcb.hystart = prng.below(3);
   for (const name of ["irs", "rcvAdv", "sndWl1", "lastAckSent", "finAhead"]) {
     fields[name] = (tcb.rcvNxt + (name === "irs" ? -1 : 1) * prng.below(1 << 20)) | 0;
   }
@@ -103,11 +110,15 @@ test("every field of a TCB comes back: the numbers exactly, the times to the mil
       if (!tcb.timestamps && name === "tsRecentAtMs") continue;
       if (tcb.retransmits === 0 && name === "stuckSinceMs") continue;
       if (name === "lastSentMs" && back[name] === -Infinity) continue;
+      if (tcb.hystart === 0 && name === "hystartRoundEnd") continue;
+      if (flightSize(tcb) === 0 && (name === "cwndUsageEnd" || name === "cwndFlightMax")) continue;
+      if (back["lastSentMs"] === -Infinity && (name === "cwndFullAtMs" || name === "cwndUsedBytes")) continue;
       if (name === "sendQueue" || name === "receiveQueue") {
         expect((back[name] as Tcb["sendQueue"]).toBytes(), where).toEqual(tcb[name].toBytes());
       } else if (TIMES.test(name) && value !== Infinity) {
         // What lies ahead of the clock, in a time that should be past, is now.
-        const since = name !== "lastSentMs" && name !== "rttStartMs" && name !== "stuckSinceMs";
+        const since = name !== "lastSentMs" && name !== "rttStartMs" && name !== "stuckSinceMs" &&
+          name !== "cwndFullAtMs" && !name.startsWith("cubic");
         const past = since ? value as number : Math.min(value as number, NOW_MS);
         expect(Math.abs(back[name] as number - past), where).toBeLessThanOrEqual(1);
       } else expect(back[name], where).toEqual(value);

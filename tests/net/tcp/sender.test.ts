@@ -5,7 +5,8 @@ import { Script } from "./script.ts";
 
 /** Segments of 1,000 bytes, so that positions are read off. */
 function thousands(tcp: ConstructorParameters<typeof Script>[0] = {}): Script {
-  return new Script({ ...tcp, tcp: { initialWindowSegments: 4, ...tcp.tcp } }).accepted("mss 1000");
+  return new Script({ ...tcp, tcp: { initialWindowSegments: 4, congestionControl: "newreno", ...tcp.tcp } })
+    .accepted("mss 1000");
 }
 
 /** `count` segments of 1,000 bytes from the one that starts at 1 + 1000 * `first`. */

@@ -1,0 +1,82 @@
+import { seqLessEqual } from "../../../base/sequence.ts";
+import type { TcpConfig } from "../config.ts";
+import { rtoBackedOffMs } from "../rtt.ts";
+import { flightSize, Recovery, type Tcb } from "../tcb.ts";
+import { congestionOf } from "./choose.ts";
+import { startHystart } from "./hystart.ts";
+import { mayGrow } from "./usage.ts";
+
+/** The handshake is over: initial window (RFC 6928), slow start. */
+export function startCongestion(tcb: Tcb, config: Readonly<TcpConfig>, nowMs: number): void {
+  tcb.cwnd = initialWindowBytes(tcb, config.initialWindowSegments);
+  tcb.cwndBytesAcked = 0;
+  tcb.cwndUsageEnd = tcb.sndMax;
+  tcb.cwndFullAtMs = nowMs;
+  startHystart(tcb, config.hystart);
+  congestionOf(tcb).start(tcb);
+}
+
+/** RFC 6928: ten segments, but not much above 14,600 bytes unless two segments are more. */
+export function initialWindowBytes(tcb: Tcb, segments: number): number {
+  return Math.min(segments * tcb.sndMss, Math.max(2 * tcb.sndMss, segments * 1460));
+}
+
+/**
+ * Data is about to leave with nothing in flight. After more than an RTO without sending the window is no longer
+ * known to fit the path: it becomes the initial one (RFC 5681 section 4.1; Linux halves it for each RTO).
+ */
+export function sendingAgain(tcb: Tcb, config: Readonly<TcpConfig>, nowMs: number): void {
+  const idleMs = nowMs - tcb.lastSentMs;
+  if (!(idleMs > 0)) return;
+  congestionOf(tcb).sendingAgain(tcb, idleMs, nowMs);
+  tcb.lastSentMs = nowMs; // that time has had its effect, should nothing leave after all
+  if (!config.slowStartAfterIdle || tcb.recovery !== Recovery.open) return;
+  if (idleMs <= rtoBackedOffMs(tcb, config)) return;
+  tcb.ssthresh = rememberedThreshold(tcb);
+  tcb.cwnd = Math.min(tcb.cwnd, initialWindowBytes(tcb, config.initialWindowSegments));
+  tcb.cwndFullAtMs = nowMs;
+  tcb.cwndUsedBytes = 0;
+}
+
+/**
+ * Something was sent, or `cwnd` let nothing out (`limited`): remembers how much of the window is in use. A
+ * window that is not used does not grow, and when that lasts longer than an RTO it shrinks (RFC 2861, as in
+ * Linux; RFC 7661's concern).
+ */
+export function validateWindow(
+  tcb: Tcb,
+  limited: boolean,
+  config: Readonly<TcpConfig>,
+  nowMs: number,
+): void {
+  const flight = flightSize(tcb);
+  if (
+    limited || seqLessEqual(tcb.cwndUsageEnd, tcb.sndUna) || (!tcb.cwndLimited && flight > tcb.cwndFlightMax)
+  ) {
+    tcb.cwndLimited = limited;
+    tcb.cwndFlightMax = flight;
+    tcb.cwndUsageEnd = tcb.sndMax;
+  }
+  if (mayGrow(tcb)) {
+    tcb.cwndUsedBytes = 0;
+    tcb.cwndFullAtMs = nowMs;
+    return;
+  }
+  if (flight > tcb.cwndUsedBytes) tcb.cwndUsedBytes = flight;
+  if (!config.slowStartAfterIdle || nowMs - tcb.cwndFullAtMs < rtoBackedOffMs(tcb, config)) return;
+  // The application waits for room in the send buffer: then it is not what holds us back.
+  if (tcb.recovery === Recovery.open && !tcb.wantsWritable) {
+    const used = Math.max(tcb.cwndUsedBytes, initialWindowBytes(tcb, config.initialWindowSegments));
+    if (used < tcb.cwnd) {
+      tcb.ssthresh = rememberedThreshold(tcb);
+      tcb.cwnd = (tcb.cwnd + used) >>> 1;
+    }
+    tcb.cwndUsedBytes = 0;
+  }
+  tcb.cwndFullAtMs = nowMs;
+}
+
+/** Slow start may go back to three quarters of what was once known to be right. */
+function rememberedThreshold(tcb: Tcb): number {
+  return Math.max(tcb.ssthresh, (tcb.cwnd >>> 1) + (tcb.cwnd >>> 2));
+}
