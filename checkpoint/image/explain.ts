@@ -43,20 +43,30 @@ function bodyLines(bytes: Uint8Array, frame: Frame): string[] {
     throw error;
   }
   if (!Array.isArray(body)) return [`  body at byte ${frame.bodyStart}: ${shown(body)}`];
-  const names = kindInfo(frame.kind)?.fields ?? [];
+  const { fields: names = [], places = [] } = kindInfo(frame.kind) ?? {};
   const offsets = itemOffsets(bytes, frame.bodyStart);
-  return body.map((item: CborValue, index) =>
-    `  byte ${offsets[index]}  ${names[index] ?? `field ${index}`} = ${shown(item)}`
-  );
+  return body.flatMap((item: CborValue, index) => {
+    const at = offsets[index]!;
+    const placed = places.length > 0 ? index - (names.length - 1) : -1;
+    if (item instanceof Map && placed === 0) {
+      const inner = itemOffsets(bytes, at);
+      return [...item].map(([place, value], each) =>
+        `  byte ${inner[2 * each + 1]}  ${places[place as number] ?? `place ${place}`} = ${shown(value)}`
+      );
+    }
+    const name = placed >= 0 ? places[placed] : names[index]; // version 1 had the places in the array
+    return [`  byte ${at}  ${name ?? `field ${index}`} = ${shown(item)}`];
+  });
 }
 
-/** Where each item of the array that starts at `start` starts. The array was decoded before: it is sound. */
+/** Where each item of the array or map that starts at `start` starts. It was decoded before: it is sound. */
 function itemOffsets(bytes: Uint8Array, start: number): number[] {
   const head: Head = { major: 0, argument: 0, next: 0 };
   readHead(bytes, start, head);
   const offsets: number[] = [];
   let at = head.next;
-  for (let index = 0; index < head.argument; index++) {
+  const count = head.major === 5 ? 2 * head.argument : head.argument;
+  for (let index = 0; index < count; index++) {
     offsets.push(at);
     at = scanCbor(bytes, at).end;
   }

@@ -24,10 +24,14 @@ export interface KindInfo {
    * Empty while nobody has registered any.
    */
   fields: readonly string[];
+  /** When a field is a map of places: what stands at each place. */
+  places: readonly string[];
 }
 
 const KINDS = new Map<number, KindInfo>(
-  Object.entries(Kind).map(([name, code]) => [code, { name: name.toLowerCase(), version: 1, fields: [] }]),
+  Object.entries(Kind).map((
+    [name, code],
+  ) => [code, { name: name.toLowerCase(), version: 1, fields: [], places: [] }]),
 );
 
 /** The kind with this code, or `undefined` when this Torpor knows none. */
@@ -44,6 +48,11 @@ export function kindName(code: number): string {
  * Says what version of `kind` is written today and how its fields are called. The owner of a kind
  * calls this once, when its module is loaded.
  */
-export function registerKind(kind: Kind, version: number, fields: readonly string[]): void {
-  Object.assign(KINDS.get(kind)!, { version, fields });
+export function registerKind(
+  kind: Kind,
+  version: number,
+  fields: readonly string[],
+  places: readonly string[] = [],
+): void {
+  Object.assign(KINDS.get(kind)!, { version, fields, places });
 }

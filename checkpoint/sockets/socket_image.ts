@@ -3,7 +3,7 @@ import {
   type FrozenTcb,
   frozenTcbDefaults,
   frozenTcbFields,
-  frozenTcbLength,
+  isFrozenTcbDefault,
 } from "../../net/tcp/freeze.ts";
 import type { CborValue } from "../image/cbor.ts";
 import { ImageError } from "../image/image_error.ts";
@@ -12,16 +12,20 @@ import { readImage } from "../image/read.ts";
 import { writeImage } from "../image/write.ts";
 
 /**
- * Version 1: the fields of `FrozenTcb` that every connection has, the attachment (an array of it, empty when
- * there is none), then the other fields as far as they are not at their defaults. image.cddl is the schema.
+ * Version 2: the fields of `FrozenTcb` that every connection has, the attachment (an array of it, empty when
+ * there is none), then a map of the other fields that are not at their defaults: place => value, 0 being the
+ * first after the attachment. In version 1 those were in the array itself, up to the last that was no default.
+ * image.cddl is the schema.
  */
-const VERSION = 1;
+const VERSION = 2;
 const ATTACHMENT_AT = FROZEN_TCB_ALWAYS;
-registerKind(Kind.Socket, VERSION, [
-  ...frozenTcbFields.slice(0, ATTACHMENT_AT),
-  "attachment",
-  ...frozenTcbFields.slice(ATTACHMENT_AT),
-]);
+const LATER_AT = ATTACHMENT_AT + 1;
+registerKind(
+  Kind.Socket,
+  VERSION,
+  [...frozenTcbFields.slice(0, ATTACHMENT_AT), "attachment", "later"],
+  frozenTcbFields.slice(FROZEN_TCB_ALWAYS),
+);
 
 /** A connection as its image holds it. */
 export interface FrozenSocket {
@@ -36,8 +40,13 @@ export interface FrozenSocket {
  * @throws {TypeError} When the attachment is something that CBOR cannot hold.
  */
 export function writeSocketImage(tcb: FrozenTcb, attachment: unknown): Uint8Array<ArrayBuffer> {
-  const body = (tcb as CborValue[]).slice(0, frozenTcbLength(tcb));
-  body.splice(ATTACHMENT_AT, 0, attachment === undefined ? [] : [attachment as CborValue]);
+  const body = (tcb as CborValue[]).slice(0, FROZEN_TCB_ALWAYS);
+  body.push(attachment === undefined ? [] : [attachment as CborValue]);
+  const later = new Map<number, CborValue>();
+  for (let place = FROZEN_TCB_ALWAYS; place < tcb.length; place++) {
+    if (!isFrozenTcbDefault(tcb, place)) later.set(place - FROZEN_TCB_ALWAYS, tcb[place] as CborValue);
+  }
+  if (later.size > 0) body.push(later);
   return writeImage({ kind: Kind.Socket, version: VERSION, body });
 }
 
@@ -56,7 +65,8 @@ export function readSocketImage(bytes: Uint8Array): FrozenSocket {
     );
   }
   const body = image.body as unknown[];
-  const most = frozenTcbFields.length + 1;
+  const listed = image.version === 1;
+  const most = listed ? frozenTcbFields.length + 1 : LATER_AT + 1;
   if (!Array.isArray(body) || body.length <= ATTACHMENT_AT || body.length > most) {
     const found = Array.isArray(body) ? `${body.length} fields` : "no fields";
     throw new ImageError(
@@ -65,12 +75,24 @@ export function readSocketImage(bytes: Uint8Array): FrozenSocket {
       `Cannot restore connection: the body has ${found}, need ${ATTACHMENT_AT + 1} to ${most}`,
     );
   }
-  const [attached] = body.splice(ATTACHMENT_AT, 1);
+  const attached = body[ATTACHMENT_AT];
   if (!Array.isArray(attached) || attached.length > 1) throw wrongType("attachment");
   const attachment = attached.length === 1 ? plain(attached[0]) : undefined;
-  const tcb = [...body, ...frozenTcbDefaults.slice(body.length - ATTACHMENT_AT)] as FrozenTcb;
-  checkShape(tcb);
-  return { tcb, attachment };
+  const tcb = [...body.slice(0, FROZEN_TCB_ALWAYS), ...frozenTcbDefaults] as unknown[];
+  const later = listed ? body.slice(LATER_AT).entries() : laterOf(body[LATER_AT]);
+  for (const [place, value] of later) tcb[FROZEN_TCB_ALWAYS + place] = value;
+  checkShape(tcb as FrozenTcb);
+  return { tcb: tcb as FrozenTcb, attachment };
+}
+
+/** The places that are no default: a map of known ones. A Torpor that knows more may not be guessed at. */
+function laterOf(later: unknown): ReadonlyMap<number, unknown> {
+  if (later === undefined) return new Map();
+  const known = later instanceof Map && [...later.keys()].every((place) => {
+    return Number.isInteger(place) && place >= 0 && place < frozenTcbDefaults.length;
+  });
+  if (!known) throw wrongType("later");
+  return later;
 }
 
 const QUEUE_FIELDS = ["sendQueue", "receiveQueue"].map((name) => frozenTcbFields.indexOf(name));

@@ -9,8 +9,8 @@ type FrozenDeadline = number | null;
 /**
  * Everything that a TCB is, as a tuple of CBOR-ready values. Addresses and sequence numbers are
  * uint32, positions near another one are distances from it, deadlines are milliseconds after
- * `frozenAtMs` (epoch). The order is the `socket` image's version 1: what every connection has, then
- * what an idle one leaves at its default (`frozenTcbDefaults`), the likelier the earlier.
+ * `frozenAtMs` (epoch). What every connection has comes first, then what an idle one leaves at its default
+ * (`frozenTcbDefaults`). A place means the same for ever: new ones go to the end.
  */
 export type FrozenTcb = [
   frozenAtMs: number,
@@ -144,18 +144,12 @@ export const FROZEN_TCB_ALWAYS: number = NAMES_ALWAYS.length;
 /** What the places from `FROZEN_TCB_ALWAYS` on hold when they are left out. */
 export const frozenTcbDefaults: readonly unknown[] = DEFAULTS.map(([, value]) => value);
 
-/** How many places of `frozen` must be kept: behind them is nothing but defaults. */
-export function frozenTcbLength(frozen: FrozenTcb): number {
-  let length = frozen.length;
-  while (length > FROZEN_TCB_ALWAYS) {
-    const value = frozen[length - 1];
-    const plain = typeof value === "object" && value !== null
-      ? value.length === 0 // bytes or runs
-      : value === frozenTcbDefaults[length - 1 - FROZEN_TCB_ALWAYS];
-    if (!plain) break;
-    length--;
-  }
-  return length;
+/** Whether what stands at `place`, from `FROZEN_TCB_ALWAYS` on, is the default, and need not be kept. */
+export function isFrozenTcbDefault(frozen: FrozenTcb, place: number): boolean {
+  const value = frozen[place];
+  return typeof value === "object" && value !== null
+    ? value.length === 0 // bytes or runs
+    : value === frozenTcbDefaults[place - FROZEN_TCB_ALWAYS];
 }
 
 const Flag = {

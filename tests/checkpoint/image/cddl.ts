@@ -1,6 +1,6 @@
 /**
  * A small CDDL matcher (RFC 8610), for the part of the language our schemas use: rules, choices,
- * arrays with names and occurrence marks, maps with literal keys, tags, ranges, literals, `.size`,
+ * arrays with names and occurrence marks, maps with literal keys or keys of one type, tags, ranges, literals, `.size`,
  * `.cbor`. It judges values as cborg decodes them, and refuses schemas it does not understand.
  */
 import { decode, Tagged } from "cborg";
@@ -15,8 +15,9 @@ type Member = { name: string; least: number; most: number; match: Match };
 
 /** The rules of a schema; `check(rule, value)` throws `Mismatch` unless `value` is one. */
 export function schema(text: string): { check(rule: string, value: unknown): void } {
-  const tokens = text.replace(/;.*/g, "").match(/"[^"]*"|#6\.\d+|\.\.|\.[a-z]+|[\w$@-]+|[=/:,*+?[\](){}]/g) ??
-    [];
+  const tokens =
+    text.replace(/;.*/g, "").match(/"[^"]*"|#6\.\d+|\.\.|=>|\.[a-z]+|[\w$@-]+|[=/:,*+?[\](){}]/g) ??
+      [];
   const rules = new Map<string, Match>();
   let at = 0;
   const take = (expected?: string): string => {
@@ -143,6 +144,20 @@ export function schema(text: string): { check(rule: string, value: unknown): voi
   }
 
   function map(): Match {
+    if (tokens[at] === "*" && tokens[at + 2] === "=>") {
+      take("*");
+      const key = type();
+      take("=>");
+      const value = type();
+      take("}");
+      return (found, path) => {
+        need(found instanceof Map, path, "map");
+        for (const [each, held] of found as Map<unknown, unknown>) {
+          key(each, `${path}'s key`);
+          value(held, `${path}.${each}`);
+        }
+      };
+    }
     const expected = members("}");
     return (value, path) => {
       need(value instanceof Map, path, "map");

@@ -16,6 +16,12 @@ import { decodeTagged, Mismatch, schema } from "../image/cddl.ts";
 
 const cddl = schema(readFileSync(new URL("../../../checkpoint/image/image.cddl", import.meta.url), "utf8"));
 
+/** The image and, in it, each field against the schema. */
+function check(bytes: Uint8Array, tcb: FrozenTcb): void {
+  cddl.check("image", decodeTagged(bytes));
+  cddl.check("socket-later", tcb.slice(FROZEN_TCB_ALWAYS));
+}
+
 /** A connection over which some requests went, idle for a minute. */
 function idle(): SleepyPeer {
   const peer = new SleepyPeer();
@@ -50,7 +56,7 @@ test("the image of an idle connection is small, matches image.cddl and holds eve
   const tcb = frozen(peer);
   const bytes = writeSocketImage(tcb, undefined);
   expect(bytes.length).toBeLessThanOrEqual(130);
-  cddl.check("image", decodeTagged(bytes));
+  check(bytes, tcb);
   expect(readSocketImage(bytes)).toEqual({ tcb, attachment: undefined });
   const lines = explainImage(bytes);
   for (const name of ["frozenAtMs", "rcvNxt", "attachment"]) expect(lines).toContain(`  ${name} = `);
@@ -71,7 +77,7 @@ test("an image holds whatever there is: every field, alone and with others", () 
     }
     const attachment = prng.pick([undefined, null, 0, "", false, [], [undefined].slice(1), { a: 1 }]);
     const bytes = writeSocketImage(tcb as FrozenTcb, attachment);
-    cddl.check("image", decodeTagged(bytes));
+    check(bytes, tcb as FrozenTcb);
     expect(readSocketImage(bytes), `seed ${seed}`).toEqual({ tcb, attachment });
   }
 });
@@ -84,6 +90,16 @@ test("our keep-alive costs a deadline and its times", () => {
   const bytes = writeSocketImage(tcb, undefined);
   expect(bytes.length).toBeLessThanOrEqual(150);
   expect(readSocketImage(bytes).tcb).toEqual(tcb);
+});
+
+test("an image of version 1, with all fields in one list, can be read", () => {
+  const tcb = frozen(idle()) as unknown[];
+  tcb[FROZEN_TCB_ALWAYS] = 4321;
+  const body = [...tcb.slice(0, FROZEN_TCB_ALWAYS), ["kept"], 4321];
+  const bytes = writeImage({ kind: Kind.Socket, version: 1, body: body as number[] });
+  const always = tcb.slice(0, FROZEN_TCB_ALWAYS);
+  const read = readSocketImage(bytes);
+  expect(read).toEqual({ tcb: [...always, 4321, ...frozenTcbDefaults.slice(1)], attachment: "kept" });
 });
 
 test("attachments come back: objects, maps, bytes of their own", () => {
@@ -109,9 +125,9 @@ test("attachments come back: objects, maps, bytes of their own", () => {
 
 test("what is no socket's image is refused by name", () => {
   const tcb = frozen(idle()) as unknown[];
-  const body = (change: (fields: unknown[]) => unknown[]): Uint8Array => {
+  const body = (change: (fields: unknown[]) => unknown[], version = 2): Uint8Array => {
     const fields = [...readImage(writeSocketImage(tcb as FrozenTcb, undefined)).body as unknown[]];
-    return writeImage({ kind: Kind.Socket, body: change(fields) as number[] });
+    return writeImage({ kind: Kind.Socket, version, body: change(fields) as number[] });
   };
   const refused = (bytes: Uint8Array, message: string): void => {
     expect(() => readSocketImage(bytes)).toThrow(ImageError);
@@ -120,7 +136,16 @@ test("what is no socket's image is refused by name", () => {
   refused(writeImage({ kind: Kind.Object, body: [] }), "need socket");
   refused(body(() => []), "0 fields");
   refused(body((fields) => fields.slice(0, FROZEN_TCB_ALWAYS)), `need ${FROZEN_TCB_ALWAYS + 1} to`);
-  refused(body((fields) => [...fields, ...Array(60).fill(0)]), "fields, need");
+  refused(body((fields) => [...fields, ...Array(90).fill(0)], 1), "fields, need");
+  const later = (value: unknown) => (fields: unknown[]): unknown[] => [
+    ...fields.slice(0, FROZEN_TCB_ALWAYS + 1),
+    value,
+  ];
+  refused(body(later(5)), `"later" has the wrong type`);
+  refused(body(later(new Map([["x", 1]]))), `"later" has the wrong type`);
+  refused(body(later(new Map([[frozenTcbDefaults.length, 1]]))), `"later" has the wrong type`);
+  refused(body(later(new Map([[0, "x"]]))), `"ssthresh" has the wrong type`);
+  refused(body((fields) => [...later(new Map())(fields), 0]), "fields, need");
   refused(writeImage({ kind: Kind.Socket, body: 7 }), "no fields");
   refused(body((fields) => fields.with(3, "80")), `"localPort" has the wrong type`);
   refused(body((fields) => fields.with(FROZEN_TCB_ALWAYS, 5)), `"attachment" has the wrong type`);
