@@ -1,5 +1,6 @@
 /**
- * IPv4 addresses: signed 32-bit integers in memory, dotted quads in text.
+ * Addresses: signed 32-bit integers in memory. An IPv4 address is itself; an IPv6 address is a handle of
+ * the stack's `AddressTable`, out of 240.0.0.0/8, where no IPv4 host can be.
  *
  * @example
  * ```ts
@@ -14,6 +15,13 @@
 export const IPV4_ANY = 0;
 /** 255.255.255.255: everyone on this link. */
 export const IPV4_BROADCAST = -1;
+/** `::` in every address table: no address yet, or any of either family. */
+export const IPV6_ANY: number = 0xf000_0000 | 0;
+
+/** Whether `address` stands for an IPv6 address. */
+export function isIpv6Handle(address: number): boolean {
+  return address >>> 24 === 0xf0;
+}
 
 /**
  * The address that `text` names, or `undefined`. Strict: four decimal numbers up to 255, no leading
@@ -71,9 +79,9 @@ export function isInPrefix(address: number, prefix: number, prefixLength: number
   return ((address ^ prefix) & maskOf(prefixLength)) === 0;
 }
 
-/** 0.0.0.0. */
+/** 0.0.0.0 or `::`. */
 export function isUnspecified(address: number): boolean {
-  return (address | 0) === IPV4_ANY;
+  return (address | 0) === IPV4_ANY || (address | 0) === IPV6_ANY;
 }
 
 /** 127.0.0.0/8. */

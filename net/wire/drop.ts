@@ -76,6 +76,28 @@ export const Drop = {
   LinkFull: 44,
   /** Longer than the link carries, and not to be fragmented. */
   PacketTooBig: 45,
+  /** Shorter than an IPv6 header. */
+  Ipv6Short: 46,
+  Ipv6Version: 47,
+  /** A payload length beyond the frame. */
+  Ipv6Length: 48,
+  /** Extension headers cut short, too many, or in a place that is not theirs. */
+  Ipv6Extension: 49,
+  /** An option that says of itself that who does not know it must drop the packet. */
+  Ipv6Option: 50,
+  /** A routing header that wants us to pass the packet on (RFC 5095). */
+  Ipv6Routing: 51,
+  /** A fragment that cannot be part of any datagram, or found no room in reassembly. */
+  Ipv6Fragment: 52,
+  /** A source that may not be one: a group, loopback, an IPv4-mapped address, or our own from outside. */
+  Ipv6Source: 53,
+  Ipv6NotOurs: 54,
+  /** A next header that nobody here speaks. */
+  Ipv6Protocol: 55,
+  /** The address table is full of addresses that are held. */
+  AddressTableFull: 56,
+  /** Neighbour discovery that breaks RFC 4861's rules, from beyond the link perhaps. */
+  NdpMalformed: 57,
 } as const;
 export type Drop = (typeof Drop)[keyof typeof Drop];
 

@@ -47,3 +47,6 @@ export function multicastMacLo(address: number): number {
 
 /** The first two bytes of every IPv4 multicast group's address. */
 export const MULTICAST_MAC_HI = 0x0100;
+
+/** The first two bytes of every IPv6 multicast group's address; the last four are the group's own (RFC 2464). */
+export const MULTICAST6_MAC_HI = 0x3333;

@@ -2,10 +2,14 @@ import type { Slab } from "../../base/slab.ts";
 import type { Medium } from "../link/link.ts";
 import { formatIpv4 } from "./address.ts";
 import { ArpOperation, ArpRecord, readArp } from "./arp.ts";
+import { foldSum } from "./checksum.ts";
 import { Drop, dropNames } from "./drop.ts";
 import { ETHER_ARP, ETHER_IPV4, ETHER_IPV6, EthernetRecord, readEthernet } from "./ethernet.ts";
 import { IcmpRecord, IcmpTimeExceeded, IcmpType, IcmpUnreachable, readIcmp } from "./icmp.ts";
+import { Icmpv6Record, Icmpv6Type, Icmpv6Unreachable, readIcmpv6 } from "./icmpv6.ts";
 import { Ipv4Record, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP, readIpv4 } from "./ipv4.ts";
+import { Ipv6Record, NEXT_FRAGMENT, PROTOCOL_ICMPV6, readIpv6, sumIpv6Address } from "./ipv6.ts";
+import { formatIpv6 } from "./ipv6_address.ts";
 import { formatMac } from "./mac.ts";
 import { readTcp, TCP_HEADER_LENGTH, tcpChecksumOk, TcpFlag, TcpRecord } from "./tcp.ts";
 import { TcpOption } from "./tcp_options.ts";
@@ -74,8 +78,19 @@ function formatArp(slab: Slab, start: number, end: number): string {
     : `ARP, Reply ${sender} is-at ${formatMac(arp.senderHi, arp.senderLo)}, length ${end - start}`;
 }
 
+/** What the lines of both families share: who speaks to whom, their checksums' share, and the payload. */
+interface Shown {
+  readonly family: "IP" | "IP6";
+  readonly source: string;
+  readonly destination: string;
+  readonly sourceSum: number;
+  readonly destinationSum: number;
+  readonly start: number;
+  readonly end: number;
+}
+
 function formatIp(slab: Slab, start: number, end: number): string {
-  if (end > start && slab.bytes[start]! >>> 4 === 6) return `IP6, length ${end - start}`;
+  if (end > start && slab.bytes[start]! >>> 4 === 6) return formatIp6(slab, start, end);
   const ip = new Ipv4Record();
   const drop = readIpv4(slab, start, end, ip);
   if (drop !== Drop.None) return malformed(drop, slab, start, end);
@@ -86,20 +101,61 @@ function formatIp(slab: Slab, start: number, end: number): string {
     const id = `id ${ip.identification}, offset ${fragmentOffset}${moreFragments ? "+" : ""}`;
     return `IP ${source} > ${destination}: fragment ${id}, proto ${protocol}, length ${dataEnd - dataStart}`;
   }
-  if (protocol === PROTOCOL_TCP) return formatTcp(slab, ip, source, destination);
-  if (protocol === PROTOCOL_UDP) return formatUdp(slab, ip, source, destination);
+  const shown: Shown = {
+    family: "IP",
+    source,
+    destination,
+    sourceSum: ip.source,
+    destinationSum: ip.destination,
+    start: dataStart,
+    end: dataEnd,
+  };
+  if (protocol === PROTOCOL_TCP) return formatTcp(slab, shown);
+  if (protocol === PROTOCOL_UDP) return formatUdp(slab, shown);
   if (protocol === PROTOCOL_ICMP) {
     return `IP ${source} > ${destination}: ICMP ${formatIcmp(slab, dataStart, dataEnd)}`;
   }
   return `IP ${source} > ${destination}: ip-proto-${protocol}, length ${dataEnd - dataStart}`;
 }
 
-function formatTcp(slab: Slab, ip: Ipv4Record, source: string, destination: string): string {
-  const { dataStart: start, dataEnd: end } = ip;
+function formatIp6(slab: Slab, start: number, end: number): string {
+  const ip = new Ipv6Record();
+  const drop = readIpv6(slab, start, end, ip);
+  if (drop !== Drop.None) return malformed(drop, slab, start, end);
+  const { protocol, dataStart, dataEnd } = ip;
+  const source = formatIpv6At(slab, start + 8);
+  const destination = formatIpv6At(slab, start + 24);
+  if (protocol === NEXT_FRAGMENT) {
+    const id = `id ${ip.identification >>> 0}, offset ${ip.fragmentOffset}${ip.moreFragments ? "+" : ""}`;
+    return `IP6 ${source} > ${destination}: frag ${id}, next-header ${ip.fragmentProtocol}, ` +
+      `length ${dataEnd - dataStart}`;
+  }
+  const shown: Shown = {
+    family: "IP6",
+    source,
+    destination,
+    sourceSum: foldSum(sumIpv6Address(slab, start + 8)),
+    destinationSum: foldSum(sumIpv6Address(slab, start + 24)),
+    start: dataStart,
+    end: dataEnd,
+  };
+  if (protocol === PROTOCOL_TCP) return formatTcp(slab, shown);
+  if (protocol === PROTOCOL_UDP) return formatUdp(slab, shown);
+  if (protocol === PROTOCOL_ICMPV6) return formatIcmp6(slab, shown);
+  return `IP6 ${source} > ${destination}: next-header ${protocol}, length ${dataEnd - dataStart}`;
+}
+
+function formatIpv6At(slab: Slab, at: number): string {
+  const { view } = slab;
+  return formatIpv6(view.getInt32(at), view.getInt32(at + 4), view.getInt32(at + 8), view.getInt32(at + 12));
+}
+
+function formatTcp(slab: Slab, shown: Shown): string {
+  const { family, source, destination, start, end } = shown;
   const tcp = new TcpRecord();
   const drop = readTcp(slab, start, end, tcp);
   if (drop !== Drop.None) {
-    return `IP ${source} > ${destination}: TCP ${malformed(drop, slab, start, end)}`;
+    return `${family} ${source} > ${destination}: TCP ${malformed(drop, slab, start, end)}`;
   }
   const length = tcp.dataEnd - tcp.dataStart;
   const parts = [`Flags [${formatTcpFlags(tcp.flags)}]`];
@@ -112,8 +168,8 @@ function formatTcp(slab: Slab, ip: Ipv4Record, source: string, destination: stri
   const options = formatTcpOptions(slab, start + TCP_HEADER_LENGTH, tcp.dataStart);
   if (options !== "") parts.push(`options [${options}]`);
   parts.push(`length ${length}`);
-  if (!tcpChecksumOk(slab, start, end, ip.source, ip.destination)) parts.push("bad checksum");
-  return `IP ${source}.${tcp.sourcePort} > ${destination}.${tcp.destinationPort}: ${parts.join(", ")}`;
+  if (!tcpChecksumOk(slab, start, end, shown.sourceSum, shown.destinationSum)) parts.push("bad checksum");
+  return `${family} ${source}.${tcp.sourcePort} > ${destination}.${tcp.destinationPort}: ${parts.join(", ")}`;
 }
 
 /** The options in `[start, end)` as they stand there, padding included. */
@@ -160,16 +216,60 @@ function formatTcpOption(view: DataView, at: number, kind: number, length: numbe
   return `unknown-${kind}${hex === "" ? "" : ` 0x${hex}`}`;
 }
 
-function formatUdp(slab: Slab, ip: Ipv4Record, source: string, destination: string): string {
-  const { dataStart: start, dataEnd: end } = ip;
+function formatUdp(slab: Slab, shown: Shown): string {
+  const { family, source, destination, sourceSum, destinationSum, start, end } = shown;
   const udp = new UdpRecord();
   const drop = readUdp(slab, start, end, udp);
   if (drop !== Drop.None) {
-    return `IP ${source} > ${destination}: UDP ${malformed(drop, slab, start, end)}`;
+    return `${family} ${source} > ${destination}: UDP ${malformed(drop, slab, start, end)}`;
   }
-  const note = udpChecksumOk(slab, start, udp.dataEnd, ip.source, ip.destination) ? "" : ", bad checksum";
-  return `IP ${source}.${udp.sourcePort} > ${destination}.${udp.destinationPort}: UDP, length ` +
-    `${udp.dataEnd - udp.dataStart}${note}`;
+  const absent = family === "IP6" && slab.view.getUint16(start + 6) === 0; // RFC 8200 section 8.1
+  const right = !absent && udpChecksumOk(slab, start, udp.dataEnd, sourceSum, destinationSum);
+  return `${family} ${source}.${udp.sourcePort} > ${destination}.${udp.destinationPort}: UDP, length ` +
+    `${udp.dataEnd - udp.dataStart}${right ? "" : ", bad checksum"}`;
+}
+
+function formatIcmp6(
+  slab: Slab,
+  { source, destination, sourceSum, destinationSum, start, end }: Shown,
+): string {
+  const icmp = new Icmpv6Record();
+  const drop = readIcmpv6(slab, start, end, sourceSum, destinationSum, icmp);
+  const text = drop === Drop.None
+    ? `${formatIcmp6Message(slab, icmp, start)}, length ${end - start}`
+    : malformed(drop, slab, start, end);
+  return `IP6 ${source} > ${destination}: ICMP6, ${text}`;
+}
+
+function formatIcmp6Message(slab: Slab, icmp: Icmpv6Record, start: number): string {
+  const about = (): string => formatIpv6At(slab, icmp.quote.headerStart + 24);
+  const hasTarget = icmp.dataEnd - icmp.dataStart >= 16;
+  switch (icmp.type) {
+    case Icmpv6Type.Echo:
+      return `echo request, id ${icmp.rest >>> 16}, seq ${icmp.rest & 0xffff}`;
+    case Icmpv6Type.EchoReply:
+      return `echo reply, id ${icmp.rest >>> 16}, seq ${icmp.rest & 0xffff}`;
+    case Icmpv6Type.Unreachable:
+      return icmp.code === Icmpv6Unreachable.Port
+        ? `destination unreachable, unreachable port, ${about()} port ${icmp.quoteDestinationPort}`
+        : `destination unreachable, code ${icmp.code}, ${about()}`;
+    case Icmpv6Type.PacketTooBig:
+      return `packet too big, mtu ${icmp.rest >>> 0}`;
+    case Icmpv6Type.TimeExceeded:
+      return `time exceeded ${icmp.code === 1 ? "(reassembly)" : "in-transit"} for ${about()}`;
+    case Icmpv6Type.ParameterProblem:
+      return `parameter problem, code ${icmp.code} - octet ${icmp.rest >>> 0}`;
+    case Icmpv6Type.RouterSolicitation:
+      return "router solicitation";
+    case Icmpv6Type.RouterAdvertisement:
+      return "router advertisement";
+    case Icmpv6Type.NeighborSolicitation:
+      return `neighbor solicitation, who has ${hasTarget ? formatIpv6At(slab, icmp.dataStart) : "?"}`;
+    case Icmpv6Type.NeighborAdvertisement:
+      return `neighbor advertisement, tgt is ${hasTarget ? formatIpv6At(slab, icmp.dataStart) : "?"}`;
+    default:
+      return `type-#${slab.bytes[start]}, code ${icmp.code}`;
+  }
 }
 
 function formatIcmp(slab: Slab, start: number, end: number): string {

@@ -1,5 +1,7 @@
 import { Slab } from "../../../base/slab.ts";
 import type { Prng } from "../../../base/random.ts";
+import { writeIpv6 } from "../../../net/wire/ipv6.ts";
+import { parseIpv6 } from "../../../net/wire/ipv6_address.ts";
 
 /** Bytes between a packet under test and either end of its buffer. */
 const MARGIN = 40;
@@ -54,4 +56,20 @@ export function randomInt32(prng: Prng): number {
 /** A random 16-bit number, the edges among them often. */
 export function randomUint16(prng: Prng, from = 0): number {
   return prng.chance(0.2) ? prng.pick([from, 0xffff]) : prng.between(from, 0xffff);
+}
+
+/** An IPv6 packet around bytes given in hex. */
+export function ip6(
+  nextHeader: number,
+  payload: string,
+  to = "2001:db8::2",
+  hopLimit = 64,
+): Uint8Array<ArrayBuffer> {
+  const data = fromHex(payload);
+  const slab = Slab.of(40 + data.length);
+  writeIpv6(slab, 0, data.length, nextHeader, 0xb9, 0xabcde, hopLimit);
+  parseIpv6("2001:db8::1")!.forEach((word, at) => slab.view.setInt32(8 + 4 * at, word));
+  parseIpv6(to)!.forEach((word, at) => slab.view.setInt32(24 + 4 * at, word));
+  slab.bytes.set(data, 40);
+  return slab.bytes;
 }

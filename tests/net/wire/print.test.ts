@@ -54,7 +54,10 @@ test("what cannot be read is shown with its reason and first bytes", () => {
 });
 
 test("other protocols, IPv6, other EtherTypes and fragments are named", () => {
-  expect(printed("60" + "00".repeat(39))).toBe("IP6, length 40");
+  expect(printed("60" + "00".repeat(5) + "3b40" + "00".repeat(32))).toBe(
+    "IP6 :: > ::: next-header 59, length 0",
+  );
+  expect(printed("60" + "00".repeat(39))).toMatch(/^\[Ipv6Extension\] 60/);
   expect(printed("020000000001" + "020000000002" + "88cc" + "00", "ethernet"))
     .toBe("02:00:00:00:00:02 > 02:00:00:00:00:01, ethertype 0x88cc, length 15");
   expect(printed(ip("abcd", { protocol: 47 }))).toBe("IP 10.0.0.1 > 10.0.0.2: ip-proto-47, length 2");
