@@ -7,9 +7,11 @@ import type { Firewall } from "./firewall/firewall.ts";
 import { InputGate } from "./firewall/gate.ts";
 import { Verdict } from "./firewall/packet.ts";
 import { icmpInput, sendIcmpError } from "./ip/icmp.ts";
+import { Identifications } from "./ip/identification.ts";
 import { Limiter } from "./ip/limiter.ts";
 import { type Interface, IpOutput, type LinkOutput } from "./ip/output.ts";
 import { Evidence } from "./ip/neighbors.ts";
+import { Fragment, Reassembly } from "./ip/reassembly.ts";
 import { AddressKind, type RouteConfig, RouteTable } from "./ip/routes.ts";
 import { DEFAULT_TCP_CONFIG, type TcpConfig } from "./tcp/config.ts";
 import { type FrozenTcb, thawTcb } from "./tcp/freeze.ts";
@@ -29,8 +31,16 @@ import { isUnspecified } from "./wire/address.ts";
 import { ArpOperation, ArpRecord, readArp } from "./wire/arp.ts";
 import { Drop, DropCounters } from "./wire/drop.ts";
 import { ETHER_ARP, ETHER_IPV4, EthernetRecord, readEthernet } from "./wire/ethernet.ts";
-import { IcmpRecord, IcmpType, IcmpUnreachable, readIcmp } from "./wire/icmp.ts";
-import { Ipv4Record, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP, readIpv4 } from "./wire/ipv4.ts";
+import { IcmpRecord, IcmpTimeExceeded, IcmpType, IcmpUnreachable, readIcmp } from "./wire/icmp.ts";
+import {
+  IPV4_LENGTH_MAX,
+  Ipv4Record,
+  PROTOCOL_ICMP,
+  PROTOCOL_TCP,
+  PROTOCOL_UDP,
+  readIpv4,
+  wholeIpv4,
+} from "./wire/ipv4.ts";
 import { isBroadcastMac, isGroupMac } from "./wire/mac.ts";
 import { readTcp, tcpChecksumOk, TcpFlag, TcpRecord } from "./wire/tcp.ts";
 import { readUdp, udpChecksumOk, UdpRecord } from "./wire/udp.ts";
@@ -78,6 +88,7 @@ export class Stack {
   readonly tcp: Tcp;
   readonly udp: Udp;
   readonly held: HeldPackets = new HeldPackets();
+  readonly reassembly: Reassembly = new Reassembly();
   readonly icmpErrors: Limiter = new Limiter(ICMP_ERRORS_PER_SECOND, ICMP_ERRORS_BURST);
   /** Told about news; set by the socket layer. */
   upcalls: StackUpcalls | undefined;
@@ -94,6 +105,7 @@ export class Stack {
   readonly #tcp = new TcpRecord();
   readonly #udp = new UdpRecord();
   readonly #icmp = new IcmpRecord();
+  readonly #fragment = new Fragment();
   readonly #gate = new InputGate();
   readonly #keepAlives = new SleepingKeepAlives();
 
@@ -114,6 +126,7 @@ export class Stack {
       send: (tcb) => this.#send(tcb),
       tcpEvents: (tcb, events) => this.#tell(tcb, events),
     });
+    this.output.identifications = new Identifications(options.entropy);
     this.udp = new Udp(this.output);
   }
 
@@ -227,7 +240,41 @@ export class Stack {
     if (!group && kind !== AddressKind.Ours) return Drop.Ipv4NotOurs;
     // RFC 1122 section 3.3.6: sent to everyone on the link, meant for one: all would answer, most wrongly.
     if (!group && this.#toGroup) return Drop.Ipv4NotOurs;
-    if (ip.moreFragments || ip.fragmentOffset !== 0) return Drop.Ipv4Fragment; // reassembly comes with RFC 791's issue
+    if (ip.moreFragments || ip.fragmentOffset !== 0) {
+      const reason = this.#fragmentInput(slab, nowMs);
+      const { whole } = this.reassembly;
+      if (reason !== Drop.None || whole === undefined) return reason;
+      slab = whole;
+    }
+    return this.#transportInput(interfaceIndex, slab, group, nowMs);
+  }
+
+  /** Puts a fragment to the others of its datagram. When that is whole, `#ip` describes it, in `reassembly.whole`. */
+  #fragmentInput(slab: Slab, nowMs: number): Drop {
+    const ip = this.#ip;
+    const fragment = this.#fragment;
+    fragment.source = ip.source;
+    fragment.destination = ip.destination;
+    fragment.protocol = ip.protocol;
+    fragment.identification = ip.identification;
+    fragment.ipv6 = false;
+    fragment.offset = ip.fragmentOffset;
+    fragment.more = ip.moreFragments;
+    fragment.ecn = ip.typeOfService & 3;
+    fragment.headerStart = ip.headerStart;
+    fragment.headerEnd = fragment.dataStart = ip.dataStart;
+    fragment.dataEnd = ip.dataEnd;
+    fragment.lengthMax = IPV4_LENGTH_MAX - (ip.dataStart - ip.headerStart);
+    const reason = this.reassembly.add(fragment, slab, nowMs);
+    const { whole } = this.reassembly;
+    if (whole === undefined) return reason;
+    wholeIpv4(whole, 0, whole.bytes.length, this.reassembly.congestionExperienced);
+    return readIpv4(whole, 0, whole.bytes.length, ip);
+  }
+
+  /** What `#ip` describes is whole and ours. */
+  #transportInput(interfaceIndex: number, slab: Slab, group: boolean, nowMs: number): Drop {
+    const ip = this.#ip;
     if (ip.protocol === PROTOCOL_TCP) {
       return group ? Drop.TcpAddress : this.#tcpInput(interfaceIndex, slab, nowMs);
     }
@@ -352,6 +399,7 @@ export class Stack {
     let more = false;
     this.output.setNow(nowMs);
     this.tcp.advance(nowMs);
+    this.reassembly.advance(nowMs, this.#reassemblyExpired);
     for (const each of this.output.interfaces) {
       each.neighbors?.advance(nowMs, each.neighborSink);
     }
@@ -369,11 +417,18 @@ export class Stack {
     this.output.flush();
     if (more) return nowMs;
     let deadlineMs = Math.min(this.tcp.nextDeadlineMs(), this.sleepOwner?.nextDeadlineMs() ?? Infinity);
+    deadlineMs = Math.min(deadlineMs, this.reassembly.nextDeadlineMs());
     for (const each of this.output.interfaces) {
       if (each.neighbors !== undefined) deadlineMs = Math.min(deadlineMs, each.neighbors.nextDeadlineMs());
     }
     return deadlineMs;
   }
+
+  /** The sender of `first` learns that the rest has not come in time (RFC 792). */
+  readonly #reassemblyExpired = (first: Slab): void => {
+    if (readIpv4(first, 0, first.bytes.length, this.#ip) !== Drop.None) return;
+    sendIcmpError(this, IcmpType.TimeExceeded, IcmpTimeExceeded.Reassembly, this.#ip, first, this.#nowMs);
+  };
 
   #expired(tcb: Tcb): void {
     if (!tcb.saving) tcpTimers(this.tcp, tcb, this.#nowMs);

@@ -22,7 +22,7 @@ export function icmpInput(stack: Stack, ip: Ipv4Record, icmp: IcmpRecord, slab: 
     if (!stack.isOurs(ip.destination)) return Drop.IcmpType; // a group, or everyone in a network
     const { slab: out, transportStart } = stack.output;
     const end = writeIcmpEchoReply(icmp, slab, out, transportStart);
-    stack.output.sendTransport(PROTOCOL_ICMP, ip.destination, ip.source, end, 0, 64, nowMs);
+    stack.output.sendTransport(PROTOCOL_ICMP, ip.destination, ip.source, end, 0, 64, nowMs, false);
     return Drop.None;
   }
   if (!icmp.hasQuote || icmp.type === IcmpType.SourceQuench || icmp.type === IcmpType.Redirect) {
@@ -81,6 +81,6 @@ export function sendIcmpError(
   if (!stack.icmpErrors.allow(nowMs)) return Drop.IcmpRate;
   const { slab: out, transportStart } = stack.output;
   const end = writeIcmpError(type, code, 0, slab, ip.headerStart, ip.dataEnd, out, transportStart);
-  stack.output.sendTransport(PROTOCOL_ICMP, destination, source, end, 0, 64, nowMs);
+  stack.output.sendTransport(PROTOCOL_ICMP, destination, source, end, 0, 64, nowMs, false);
   return Drop.None;
 }

@@ -15,6 +15,7 @@ import {
 } from "../wire/ethernet.ts";
 import { IPV4_HEADER_LENGTH, IPV4_LENGTH_MAX, Ipv4Record, PROTOCOL_TCP, writeIpv4 } from "../wire/ipv4.ts";
 import { MAC_BROADCAST, MULTICAST_MAC_HI, multicastMacLo } from "../wire/mac.ts";
+import type { Identifications } from "./identification.ts";
 import { Neighbors, type NeighborSink, Resolution } from "./neighbors.ts";
 import { AddressKind, INTERFACE_LOCAL, type RouteRecord, RouteTable } from "./routes.ts";
 
@@ -41,6 +42,8 @@ const PATH_MTU_MS = 600_000;
 const PATH_MTUS_MAX = 4096;
 /** A lower one is an attack (RFC 5927 section 7); IPv4 promises 576 in practice. */
 const PATH_MTU_MIN = 552;
+/** The most that a datagram holds beside its header. */
+const IPV4_DATA_MAX = IPV4_LENGTH_MAX - IPV4_HEADER_LENGTH;
 /** Packets to ourselves that wait for their turn. */
 const LOOPBACK_MAX = 1024;
 
@@ -58,6 +61,8 @@ export class IpOutput implements TransportOutput {
   /** Packets from us to us, whole, oldest first. */
   readonly loopback: Slab[] = [];
   firewall: Firewall | undefined;
+  /** Names datagrams that may be fragmented; without it all are called 0. */
+  identifications: Identifications | undefined;
   #nowMs = 0;
   readonly #ip = new Ipv4Record();
   readonly #ethernet = new EthernetRecord();
@@ -84,9 +89,11 @@ export class IpOutput implements TransportOutput {
     typeOfService: number,
     timeToLive: number,
     nowMs: number,
+    dontFragment: boolean = true,
   ): boolean {
     const ip = this.#ip;
     const length = end - this.transportStart;
+    if (length > IPV4_DATA_MAX) return this.#drop(Drop.PacketTooBig);
     if (!this.routes.route(destination, this.#route)) return this.#drop(Drop.NoRoute);
     const index = this.#route.interfaceIndex;
     if (this.firewall !== undefined && !this.#allowed(protocol, source, destination, end, index)) {
@@ -97,10 +104,13 @@ export class IpOutput implements TransportOutput {
     ip.protocol = protocol;
     ip.typeOfService = typeOfService;
     ip.timeToLive = timeToLive;
-    ip.dontFragment = true;
+    ip.dontFragment = dontFragment;
     ip.moreFragments = false;
     ip.fragmentOffset = 0;
-    ip.identification = 0; // RFC 6864: means nothing where DF is set, and a counter would tell how much we send
+    // RFC 6864: means nothing where DF is set, and a counter would tell how much we send.
+    ip.identification = dontFragment
+      ? 0
+      : this.identifications?.next(source, destination, protocol, nowMs) ?? 0;
     writeIpv4(ip, this.slab, ETHERNET_HEADER_LENGTH, length);
     if (index === INTERFACE_LOCAL) {
       if (this.loopback.length >= LOOPBACK_MAX) return this.#drop(Drop.LinkFull);
@@ -108,11 +118,43 @@ export class IpOutput implements TransportOutput {
       return true;
     }
     const through = this.interfaces[index]!;
-    if (length + IPV4_HEADER_LENGTH > through.link.mtu) return this.#drop(Drop.PacketTooBig);
-    if (through.neighbors === undefined) {
-      return this.#transmit(through, this.slab, ETHERNET_HEADER_LENGTH, end);
+    const { nextHop } = this.#route;
+    if (!dontFragment && length + IPV4_HEADER_LENGTH > this.mtuTowards(destination)) {
+      return this.#sendFragments(through, nextHop, this.mtuTowards(destination), end, nowMs);
     }
-    return this.#sendEthernet(through, through.neighbors, this.#route.nextHop, end, nowMs);
+    if (length + IPV4_HEADER_LENGTH > through.link.mtu) return this.#drop(Drop.PacketTooBig);
+    return this.#sendPacket(through, nextHop, ETHERNET_HEADER_LENGTH, end, nowMs);
+  }
+
+  /**
+   * Sends what `#ip` describes in pieces (RFC 791 section 3.2). Each header is written over the end of the
+   * piece before, which has left by then: links and queues never keep the slab.
+   */
+  #sendFragments(through: Interface, nextHop: number, mtu: number, end: number, nowMs: number): boolean {
+    const ip = this.#ip;
+    const pieceMax = (mtu - IPV4_HEADER_LENGTH) & ~7;
+    for (let at = this.transportStart; at < end; at += pieceMax) {
+      const length = Math.min(pieceMax, end - at);
+      ip.fragmentOffset = at - this.transportStart;
+      ip.moreFragments = at + length < end;
+      writeIpv4(ip, this.slab, at - IPV4_HEADER_LENGTH, length);
+      // Without one of its pieces the rest is of no use to anybody.
+      if (!this.#sendPacket(through, nextHop, at - IPV4_HEADER_LENGTH, at + length, nowMs)) return false;
+    }
+    return true;
+  }
+
+  /** Sends the packet in `[start, end)`, before which there is room for a frame's header. */
+  #sendPacket(through: Interface, nextHop: number, start: number, end: number, nowMs: number): boolean {
+    if (through.neighbors === undefined) return this.#transmit(through, this.slab, start, end);
+    return this.#sendEthernet(
+      through,
+      through.neighbors,
+      nextHop,
+      start - ETHERNET_HEADER_LENGTH,
+      end,
+      nowMs,
+    );
   }
 
   mtuTowards(destination: number): number {
@@ -152,7 +194,7 @@ export class IpOutput implements TransportOutput {
     const neighborSink: NeighborSink = {
       request: (address, hi, lo) => this.askFor(added, address, hi, lo),
       deliver: (frame, start, end, hi, lo) => {
-        this.#writeEthernet(frame, added, hi, lo, ETHER_IPV4);
+        this.#writeEthernet(frame, start, added, hi, lo, ETHER_IPV4);
         this.#transmit(added, frame, start, end);
       },
       failed: () => this.drops.count(Drop.NeighborPending),
@@ -181,7 +223,7 @@ export class IpOutput implements TransportOutput {
     arp.targetHi = request ? 0 : hi;
     arp.targetLo = request ? 0 : lo;
     arp.targetIp = targetIp;
-    const at = this.#writeEthernet(this.#arpSlab, through, hi, lo, ETHER_ARP);
+    const at = this.#writeEthernet(this.#arpSlab, 0, through, hi, lo, ETHER_ARP);
     this.#transmit(through, this.#arpSlab, 0, writeArp(arp, this.#arpSlab, at));
   }
 
@@ -204,6 +246,7 @@ export class IpOutput implements TransportOutput {
     through: Interface,
     neighbors: Neighbors,
     nextHop: number,
+    start: number,
     end: number,
     nowMs: number,
   ): boolean {
@@ -215,7 +258,7 @@ export class IpOutput implements TransportOutput {
     } else if (this.routes.classify(nextHop) !== AddressKind.Broadcast) {
       const resolution = neighbors.lookup(nextHop, nowMs);
       if (resolution > Resolution.FoundRequest) {
-        const kept = resolution !== Resolution.Failed && neighbors.hold(nextHop, this.slab, 0, end);
+        const kept = resolution !== Resolution.Failed && neighbors.hold(nextHop, this.slab, start, end);
         if (resolution === Resolution.Request) this.askFor(through, nextHop, hi, lo);
         return kept || this.#drop(Drop.NeighborPending);
       }
@@ -223,18 +266,25 @@ export class IpOutput implements TransportOutput {
       lo = neighbors.lo;
       if (resolution === Resolution.FoundRequest) this.askFor(through, nextHop, hi, lo);
     }
-    this.#writeEthernet(this.slab, through, hi, lo, ETHER_IPV4);
-    return this.#transmit(through, this.slab, 0, end);
+    this.#writeEthernet(this.slab, start, through, hi, lo, ETHER_IPV4);
+    return this.#transmit(through, this.slab, start, end);
   }
 
-  #writeEthernet(slab: Slab, through: Interface, hi: number, lo: number, etherType: number): number {
+  #writeEthernet(
+    slab: Slab,
+    at: number,
+    through: Interface,
+    hi: number,
+    lo: number,
+    etherType: number,
+  ): number {
     const ethernet = this.#ethernet;
     ethernet.destinationHi = hi;
     ethernet.destinationLo = lo;
     ethernet.sourceHi = through.macHi;
     ethernet.sourceLo = through.macLo;
     ethernet.etherType = etherType;
-    return writeEthernet(ethernet, slab, 0);
+    return writeEthernet(ethernet, slab, at);
   }
 
   #allowed(protocol: number, source: number, destination: number, end: number, index: number): boolean {

@@ -1,4 +1,4 @@
-import type { UdpSocket } from "../udp/udp.ts";
+import { UDP_DATA_MAX, type UdpSocket } from "../udp/udp.ts";
 import { formatIpv4, parseIpv4 } from "../wire/address.ts";
 import { BadResource, Interrupted, NetworkUnreachable, NotSupported } from "./errors.ts";
 import { checkPort } from "./address.ts";
@@ -7,9 +7,6 @@ import type { DatagramConn, MulticastV4Membership, MulticastV6Membership, NetAdd
 
 type Received = [Uint8Array<ArrayBuffer>, NetAddr];
 type Receiver = { resolve: (received: Received) => void; reject: (error: Error) => void };
-
-/** Octets of an IPv4 and a UDP header. */
-const HEADER_BYTES = 28;
 
 /**
  * `Deno.DatagramConn` over a UDP socket of the stack.
@@ -53,10 +50,9 @@ export class Datagrams implements DatagramConn {
     const { stack, clock } = this.#host;
     const source = this.#socket.address || stack.output.sourceTowards(remote);
     if (source === undefined) throw new NetworkUnreachable(`Cannot send to ${addr.hostname}: no route`);
-    const room = stack.output.mtuTowards(remote) - HEADER_BYTES;
-    if (p.byteLength > room) {
+    if (p.byteLength > UDP_DATA_MAX) {
       throw new RangeError(
-        `Cannot send ${p.byteLength} bytes to ${addr.hostname}: a datagram there holds ${room}`,
+        `Cannot send ${p.byteLength} bytes to ${addr.hostname}: a datagram holds at most ${UDP_DATA_MAX}`,
       );
     }
     stack.udp.send(source, this.#socket.port, remote, addr.port, p, clock.nowMs());

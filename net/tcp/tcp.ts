@@ -16,7 +16,10 @@ export interface TransportOutput {
   /** Where the transport header is written: `slab` from `transportStart` on. */
   readonly slab: Slab;
   readonly transportStart: number;
-  /** Sends `slab[transportStart, end)`; false when it was dropped on the way, which TCP repairs. */
+  /**
+   * Sends `slab[transportStart, end)`; false when it was dropped on the way, which TCP repairs. What may be
+   * fragmented (`dontFragment` false) is cut when it is longer than the path carries, and overwritten by that.
+   */
   sendTransport(
     protocol: number,
     source: number,
@@ -25,6 +28,7 @@ export interface TransportOutput {
     typeOfService: number,
     timeToLive: number,
     nowMs: number,
+    dontFragment?: boolean,
   ): boolean;
   /** Largest IP packet towards `destination`, in bytes. */
   mtuTowards(destination: number): number;

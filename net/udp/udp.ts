@@ -13,6 +13,8 @@ export interface Datagram {
 
 /** Bytes that a socket may hold unread, headers of the queue counted; Linux's default is 212,992. */
 export const UDP_QUEUE_BYTES_MAX = 212_992;
+/** Bytes in one datagram: what its IPv4 packet's length can count. */
+export const UDP_DATA_MAX = 65_507;
 /** What a datagram costs beside its bytes, so that empty ones are bounded too. */
 const DATAGRAM_OVERHEAD_BYTES = 128;
 
@@ -90,7 +92,10 @@ export class Udp {
     return Drop.None;
   }
 
-  /** Sends one datagram; false when it is too long for the path or was dropped on the way. */
+  /**
+   * Sends one datagram, in fragments when the path carries no more (RFC 1122 section 3.3.3: that is IP's
+   * choice, not ours); false when it is longer than a datagram can be or was dropped on the way.
+   */
   send(
     local: number,
     localPort: number,
@@ -100,14 +105,15 @@ export class Udp {
     nowMs: number,
   ): boolean {
     const { slab, transportStart } = this.#output;
-    if (bytes.length + UDP_HEADER_LENGTH + 20 > this.#output.mtuTowards(remote)) return false;
+    if (bytes.length > UDP_DATA_MAX) return false;
+    const fits = bytes.length + UDP_HEADER_LENGTH + 20 <= this.#output.mtuTowards(remote);
     this.#record.sourcePort = localPort;
     this.#record.destinationPort = remotePort;
     const dataStart = writeUdp(this.#record, slab, transportStart, bytes.length);
     slab.bytes.set(bytes, dataStart);
     const end = dataStart + bytes.length;
     finishUdpChecksum(slab, transportStart, end, local, remote);
-    return this.#output.sendTransport(PROTOCOL_UDP, local, remote, end, 0, 64, nowMs);
+    return this.#output.sendTransport(PROTOCOL_UDP, local, remote, end, 0, 64, nowMs, fits);
   }
 
   get hasEvents(): boolean {

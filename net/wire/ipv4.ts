@@ -130,3 +130,17 @@ export function writeIpv4(record: Ipv4Record, slab: Slab, at: number, dataLength
   view.setUint16(at + AT.checksum, checksumOf(slab, at, at + IPV4_HEADER_LENGTH));
   return at + IPV4_HEADER_LENGTH;
 }
+
+/**
+ * Makes the header at `at` that of a datagram whose fragments were put together: `[at, end)` is all of it.
+ * Options and the rest of the header stay the first fragment's.
+ */
+export function wholeIpv4(slab: Slab, at: number, end: number, congestionExperienced: boolean): void {
+  const view = slab.view;
+  const headerEnd = at + ((view.getUint8(at) & 15) << 2);
+  if (congestionExperienced) view.setUint8(at + AT.typeOfService, view.getUint8(at + AT.typeOfService) | 3);
+  view.setUint16(at + AT.totalLength, end - at);
+  view.setUint16(at + AT.fragment, view.getUint16(at + AT.fragment) & DONT_FRAGMENT);
+  view.setUint16(at + AT.checksum, 0);
+  view.setUint16(at + AT.checksum, checksumOf(slab, at, headerEnd));
+}

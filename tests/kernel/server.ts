@@ -8,7 +8,7 @@ import { createHash } from "node:crypto";
 import { createInterface } from "node:readline";
 import process from "node:process";
 import * as v8 from "node:v8";
-import { FileStore, openTun, SleepyHost, type TcpConn } from "../../mod.ts";
+import { type DatagramConn, FileStore, openTun, SleepyHost, type TcpConn } from "../../mod.ts";
 import { Tcb } from "../../net/tcp/tcb.ts";
 import { serveIperf3, writeAll } from "../support/iperf3.ts";
 import { pattern } from "./pattern.ts";
@@ -33,6 +33,8 @@ host.serve({
     connection.write(bytes);
   },
 });
+// UDP port 7: echo.
+void echoDatagrams(host.listenDatagram({ port: 7 }));
 // Port 80: enough HTTP/1.1 for curl.
 void serveHttp(host.listen({ port: 80 }));
 // Port 5201: the stock iperf3 client.
@@ -52,6 +54,10 @@ lines.on("line", () => {
 });
 lines.on("close", () => process.exit(0));
 console.log(JSON.stringify({ ready: true, ...host.counts }));
+
+async function echoDatagrams(socket: DatagramConn): Promise<void> {
+  for await (const [bytes, from] of socket) await socket.send(bytes, from);
+}
 
 async function serveHttp(listener: AsyncIterable<TcpConn>): Promise<void> {
   for await (const conn of listener) {

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { UDP_QUEUE_BYTES_MAX } from "../../../net/udp/udp.ts";
-import { CLIENT, patterned, refusal, SERVER, settled, virtualPair } from "./world.ts";
+import { CLIENT, difference, patterned, refusal, SERVER, settled, virtualPair } from "./world.ts";
 
 test("datagrams go both ways, whole, in order, empty ones too", async () => {
   const { server, client, clock } = virtualPair();
@@ -30,14 +30,15 @@ test("several receivers are served in the order of their calls, also by what cam
   expect(received.map(([bytes]) => bytes[0])).toEqual([0, 1, 2]);
 });
 
-test("a datagram as long as the path allows, and one byte more", async () => {
-  const { server, client } = virtualPair();
-  server.listenDatagram({ port: 53 });
+test("a datagram as long as one can be arrives whole, one byte more is refused", async () => {
+  const { server, client, clock } = virtualPair();
+  const here = server.listenDatagram({ port: 53 });
   const there = client.listenDatagram();
   const to = { transport: "udp", hostname: SERVER, port: 53 } as const;
-  expect(await there.send(new Uint8Array(1_472), to)).toBe(1_472);
-  expect(await refusal(there.send(new Uint8Array(1_473), to))).toBe(
-    `RangeError: Cannot send 1473 bytes to ${SERVER}: a datagram there holds 1472`,
+  expect(await there.send(patterned(65_507), to)).toBe(65_507);
+  expect(difference((await settled(clock, here.receive()))[0], patterned(65_507))).toBe(-1);
+  expect(await refusal(there.send(new Uint8Array(65_508), to))).toBe(
+    `RangeError: Cannot send 65508 bytes to ${SERVER}: a datagram holds at most 65507`,
   );
 });
 

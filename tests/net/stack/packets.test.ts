@@ -1,11 +1,12 @@
 import { expect, test } from "vitest";
 import { Prng } from "../../../base/random.ts";
 import { Slab } from "../../../base/slab.ts";
+import { Firewall } from "../../../net/firewall/firewall.ts";
 import { Stack } from "../../../net/stack.ts";
 import { tcpStateNames } from "../../../net/tcp/tcb.ts";
 import { IcmpType, IcmpUnreachable, writeIcmp } from "../../../net/wire/icmp.ts";
 import { parseIpv4 } from "../../../net/wire/address.ts";
-import { Ipv4Record, PROTOCOL_ICMP, PROTOCOL_UDP, writeIpv4 } from "../../../net/wire/ipv4.ts";
+import { Ipv4Record, PROTOCOL_ICMP, PROTOCOL_UDP, readIpv4, writeIpv4 } from "../../../net/wire/ipv4.ts";
 import { finishUdpChecksum, UdpRecord, writeUdp } from "../../../net/wire/udp.ts";
 import { obviousChecksum, pseudoHeader, readSegment, word32 } from "../tcp/checker.ts";
 import { LOCAL, REMOTE, Script } from "../tcp/script.ts";
@@ -105,11 +106,118 @@ test("an unknown protocol gets Protocol Unreachable", () => {
   expect(readMessage(s.others[0]!)).toMatchObject({ type: 3, code: 2 });
 });
 
-test("fragments are counted and go no further, until reassembly comes", () => {
+/** A packet cut into fragments of `length` bytes of data. */
+function fragmentsOf(packet: Uint8Array, length: number, id = 7): Uint8Array<ArrayBuffer>[] {
+  const data = packet.subarray(20);
+  const fragments: Uint8Array<ArrayBuffer>[] = [];
+  for (let at = 0; at < data.length; at += length) {
+    const slab = Slab.of(20 + Math.min(length, data.length - at));
+    const ip = new Ipv4Record();
+    readIpv4(new Slab(Uint8Array.from(packet)), 0, packet.length, ip);
+    Object.assign(ip, { identification: id, fragmentOffset: at, moreFragments: at + length < data.length });
+    writeIpv4(ip, slab, 0, slab.bytes.length - 20);
+    slab.bytes.set(data.subarray(at, at + length), 20);
+    fragments.push(slab.bytes);
+  }
+  return fragments;
+}
+
+test("fragments of datagrams, segments and echo requests are put together and go the ordinary way", () => {
+  const s = new Script().listen();
+  const socket = s.stack.udp.bind(0, 7)!;
+  const payload = Uint8Array.from({ length: 5_000 }, (_, at) => at);
+  for (const fragment of fragmentsOf(udp(7, payload), 1_480).toReversed()) s.receive(fragment);
+  expect(socket.shift()!.bytes).toEqual(payload);
+  for (const fragment of fragmentsOf(s.main.packet("S 0 win 65535 <mss 1460>"), 16)) s.receive(fragment);
+  s.poll();
+  s.out("S. 0 ack 1");
+  // The answer is longer than the link carries, and leaves in fragments of one identification, DF clear.
+  for (const fragment of fragmentsOf(ipPacket(PROTOCOL_ICMP, icmp(8, 0, 1, payload)), 1_480)) {
+    s.receive(fragment);
+  }
+  expect(s.others.map((packet) => packet.length)).toEqual([1_500, 1_500, 1_500, 588]);
+  expect(s.others.map((packet) => (packet[6]! << 8) | packet[7]!)).toEqual([0x2000, 0x20b9, 0x2172, 0x022b]);
+  expect(new Set(s.others.map((packet) => (packet[4]! << 8) | packet[5]!)).size).toBe(1);
+  s.others.forEach((packet) => expect(obviousChecksum(packet.subarray(0, 20))).toBe(0));
+  const answered = s.others.flatMap((packet) => [...packet.subarray(20)]);
+  expect(obviousChecksum(Uint8Array.from(answered))).toBe(0);
+  expect(answered.slice(8)).toEqual([...payload]);
+  expect([s.drops(), s.stack.reassembly.size]).toEqual([{}, 0]);
+});
+
+test("the firewall sees whole packets: a port in the first fragment decides about all of them", () => {
   const s = new Script();
-  s.receive(ipPacket(PROTOCOL_UDP, new Uint8Array(64), { moreFragments: true }));
-  s.receive(ipPacket(PROTOCOL_UDP, new Uint8Array(64), { fragmentOffset: 64 }));
-  expect([s.drops(), s.others.length]).toEqual([{ Ipv4Fragment: 2 }, 0]);
+  const socket = s.stack.udp.bind(0, 7)!;
+  s.stack.firewall = new Firewall({
+    policy: { input: "drop" },
+    rules: [{ protocol: "udp", destinationPort: 7, action: "accept" }],
+  }, ["net0"]);
+  for (const port of [7, 8]) {
+    for (const fragment of fragmentsOf(udp(port, new Uint8Array(100)), 8)) s.receive(fragment);
+  }
+  expect([socket.queue.length, s.drops()]).toEqual([1, { Firewall: 1 }]);
+});
+
+test("the rest does not come for 30 s: Time Exceeded, code 1, about the first fragment (RFC 1122 section 3.3.2)", () => {
+  const s = new Script();
+  const [first, second] = fragmentsOf(udp(7, new Uint8Array(64)), 32);
+  s.receive(first!);
+  s.receive(fragmentsOf(udp(7, new Uint8Array(64)), 32, 8)[1]!); // of another one, the first of which never came
+  s.poll();
+  s.wait(29_999);
+  expect(s.others.length).toBe(0);
+  s.wait(1);
+  expect(s.others.length).toBe(1);
+  expect(readMessage(s.others[0]!)).toEqual({ type: 11, code: 1, rest: 0, data: [...first!] });
+  s.receive(second!); // too late
+  expect([s.stack.reassembly.size, s.stack.reassembly.counters.timeouts]).toEqual([1, 2]);
+  s.wait(30_000);
+  expect([s.stack.reassembly.size, s.others.length]).toEqual([0, 1]);
+});
+
+test("a datagram longer than the path is cut; identifications of flows do not tell of each other (RFC 7739)", () => {
+  const s = new Script({ mtu: 1_500 });
+  const payload = Uint8Array.from({ length: 4_000 }, (_, at) => at);
+  const other = parseIpv4("10.0.0.9")!;
+  s.stack.output.lowerMtu(parseIpv4(REMOTE)!, 1_000);
+  s.stack.udp.send(parseIpv4(LOCAL)!, 7, parseIpv4(REMOTE)!, 9, payload, s.nowMs);
+  expect(s.others.map((packet) => packet.length)).toEqual([996, 996, 996, 996, 124]); // 976 is a multiple of 8
+  const socket = s.stack.udp.bind(0, 9)!;
+  for (const packet of s.others.splice(0)) s.receive(turned(packet));
+  expect(socket.shift()!.bytes).toEqual(payload);
+  const ids: number[] = [];
+  for (let time = 0; time < 4; time++) {
+    for (const to of [other, parseIpv4(REMOTE)!]) {
+      s.stack.udp.send(parseIpv4(LOCAL)!, 7, to, 9, payload, s.nowMs);
+      const id = word32(s.others[0]!, 4) >>> 16;
+      expect(ids).not.toContain(id);
+      ids.push(id);
+      s.others.length = 0;
+    }
+  }
+  s.stack.udp.send(parseIpv4(LOCAL)!, 7, other, 9, new Uint8Array(8), s.nowMs);
+  expect(word32(s.others[0]!, 4)).toBe(0x0000_4000); // DF, and no identification (RFC 6864)
+});
+
+/** A packet as if the other end had sent it; the checksums stay right. */
+function turned(packet: Uint8Array): Uint8Array<ArrayBuffer> {
+  const back = Uint8Array.from(packet);
+  back.set(packet.subarray(16, 20), 12);
+  back.set(packet.subarray(12, 16), 16);
+  return back;
+}
+
+test("fragments wait for a neighbour's answer together", () => {
+  const { stack, frames, receive } = ethernet();
+  const payload = new Uint8Array(60_000);
+  expect(stack.udp.send(parseIpv4(LOCAL)!, 7, parseIpv4(REMOTE)!, 9, payload, 1_000)).toBe(true);
+  expect(frames.length).toBe(1); // who has?
+  receive(arp(2, [10, 0, 0, 2], [10, 0, 0, 1], OURS));
+  expect(frames.length).toBe(1 + 41);
+  frames.slice(1).forEach((frame) => {
+    expect([...frame.subarray(0, 14)]).toEqual([...THEIRS, ...OURS, 8, 0]);
+    expect(obviousChecksum(frame.subarray(14, 34))).toBe(0);
+  });
 });
 
 test("wrong checksums are dropped and counted, whichever bit is wrong (MUST-3, MUST-2)", () => {

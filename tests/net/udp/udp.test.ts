@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { UDP_QUEUE_BYTES_MAX, type UdpSocket } from "../../../net/udp/udp.ts";
+import { UDP_DATA_MAX, UDP_QUEUE_BYTES_MAX, type UdpSocket } from "../../../net/udp/udp.ts";
 import { parseIpv4 } from "../../../net/wire/address.ts";
 import { LOCAL, REMOTE, Script } from "../tcp/script.ts";
 import { obviousChecksum, pseudoHeader } from "../tcp/checker.ts";
@@ -70,9 +70,12 @@ test("a specific address is preferred to the wildcard; taken ones are refused, f
   expect(udp.bind(local, 7)).toBeDefined();
 });
 
-test("the longest datagram that the path carries leaves, one byte more does not", () => {
+test("the longest datagram leaves in fragments, one byte more does not", () => {
   const s = new Script({ mtu: 1500 });
   expect(s.stack.udp.send(local, 7, remote, 9, new Uint8Array(1_472), s.nowMs)).toBe(true);
-  expect(s.stack.udp.send(local, 7, remote, 9, new Uint8Array(1_473), s.nowMs)).toBe(false);
-  expect(s.others.map(({ length }) => length)).toEqual([1_500]);
+  expect(s.others.splice(0).map(({ length }) => length)).toEqual([1_500]);
+  expect(s.stack.udp.send(local, 7, remote, 9, new Uint8Array(UDP_DATA_MAX), s.nowMs)).toBe(true);
+  expect(s.others.splice(0).reduce((sum, { length }) => sum + length - 20, 0)).toBe(65_515);
+  expect(s.stack.udp.send(local, 7, remote, 9, new Uint8Array(UDP_DATA_MAX + 1), s.nowMs)).toBe(false);
+  expect(s.others.length).toBe(0);
 });
