@@ -4,10 +4,12 @@ import {
   tcpClose,
   tcpReceive,
   tcpSend,
+  tcpSetCongestionControl,
   tcpSetKeepAlive,
   tcpSetNoDelay,
   tcpShutdown,
 } from "../tcp/user.ts";
+import type { CongestionControlName } from "../tcp/congestion/congestion.ts";
 import { type Tcb, TcpError, TcpEvent, TcpState } from "../tcp/tcb.ts";
 import { formatIpv4 } from "../wire/address.ts";
 import { connectionError } from "./connection_error.ts";
@@ -189,6 +191,11 @@ export class Endpoint implements Owner {
     this.#option((tcb) => {
       tcpSetKeepAlive(this.#host.stack.tcp, tcb, on, this.#host.clock.nowMs(), idleMs, intervalMs, probes);
     });
+  }
+
+  /** `cubic` or `newreno`; by default the stack's `congestionControl`. */
+  setCongestionControl(name: CongestionControlName): void {
+    this.#option((tcb) => tcpSetCongestionControl(tcb, name));
   }
 
   // Owner

@@ -18,7 +18,7 @@ const OVERDRAFT_SHIFT = 4;
  */
 export function tcpOutput(tcp: Tcp, tcb: Tcb, nowMs: number, force = false): void {
   if (canSendData(tcb)) {
-    if (flightSize(tcb) === 0 && hasUnsent(tcb)) sendingAgain(tcb, tcp.config, nowMs);
+    if (flightSize(tcb) === 0 && tcb.sndWnd > 0 && hasUnsent(tcb)) sendingAgain(tcb, tcp.config, nowMs);
     const before = tcb.bytesOut;
     while (sendNext(tcp, tcb, nowMs, force)) force = false;
     const full = tcb.sndNxt === tcb.sndMax && flightSize(tcb) + tcb.sndMss > tcb.cwnd;

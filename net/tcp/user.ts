@@ -1,4 +1,6 @@
 import { assert } from "../../base/assert.ts";
+import { congestionNumber, congestionOf } from "./congestion/choose.ts";
+import type { CongestionControlName } from "./congestion/congestion.ts";
 import { openActive, startKeepAlive } from "./handshake.ts";
 import { sendReset, windowGrowth } from "./output.ts";
 import { type Tcb, TcpError, TcpState } from "./tcb.ts";
@@ -104,6 +106,14 @@ export function tcpAbort(tcp: Tcp, tcb: Tcb, nowMs: number): void {
 export function tcpSetNoDelay(tcp: Tcp, tcb: Tcb, noDelay: boolean): void {
   tcb.noDelay = noDelay;
   if (noDelay) tcp.queueOutput(tcb);
+}
+
+/** Another congestion control than the stack's, at any time; the window stays as it is. */
+export function tcpSetCongestionControl(tcb: Tcb, name: CongestionControlName): void {
+  const number = congestionNumber(name);
+  if (number === tcb.congestion) return;
+  tcb.congestion = number;
+  congestionOf(tcb).start(tcb);
 }
 
 /** Keep-alive on or off, per connection, off by default (MUST-24, MUST-25). Times in milliseconds. */
