@@ -3,6 +3,7 @@ import { assert } from "./assert.ts";
 /** Buffers that are not in use, by power-of-two size, so that busy rings do not allocate. */
 const POOL_BYTES_MAX = 32 << 20; // what an idle process keeps; the rest goes to the garbage collector
 const SIZE_MIN = 1024; // below this the ring's own object outweighs its buffer
+const ROOMY_BYTES = 256 << 10; // a buffer larger than this goes back when it is almost empty, too
 const EMPTY = new Uint8Array(0);
 const pool: Uint8Array<ArrayBuffer>[][] = [];
 let pooledBytes = 0;
@@ -104,6 +105,9 @@ export class ByteRing {
     this.#length -= count;
     if (this.#length === 0 && !keep) return this.clear();
     this.#start = (this.#start + count) & (this.#buffer.length - 1);
+    if (!keep && this.#buffer.length > ROOMY_BYTES && this.#length <= this.#buffer.length >>> 4) {
+      this.#shrink();
+    }
   }
 
   /** Forgets everything and gives the buffer back. */
@@ -130,6 +134,16 @@ export class ByteRing {
     const mask = this.#buffer.length - 1;
     for (let at = 0; at < count; at++) bytes[at] = this.#buffer[(this.#start + offset + at) & mask]!;
     return bytes;
+  }
+
+  /** Almost empty: what is left, perhaps for long, does not hold on to the memory of a large transfer. */
+  #shrink(): void {
+    const rest = this.toBytes();
+    give(this.#buffer);
+    this.#buffer = EMPTY;
+    this.#start = this.#length = this.#needed = 0;
+    this.#sizeHint = ROOMY_BYTES;
+    this.append(rest, 0, rest.length);
   }
 
   #grow(needed: number): void {

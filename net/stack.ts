@@ -13,7 +13,7 @@ import { type Interface, IpOutput, type LinkOutput } from "./ip/output.ts";
 import { Evidence } from "./ip/neighbors.ts";
 import { Fragment, Reassembly } from "./ip/reassembly.ts";
 import { AddressKind, type RouteConfig, RouteTable } from "./ip/routes.ts";
-import { DEFAULT_TCP_CONFIG, type TcpConfig } from "./tcp/config.ts";
+import { completeConfig, type TcpConfig } from "./tcp/config.ts";
 import { type FrozenTcb, thawTcb } from "./tcp/freeze.ts";
 import { listenInput, updateMss } from "./tcp/handshake.ts";
 import { tcpInput } from "./tcp/input.ts";
@@ -120,7 +120,7 @@ export class Stack {
     this.#nowMs = options.nowMs;
     this.output = new IpOutput(this.drops);
     this.output.setNow(options.nowMs);
-    const config = { ...DEFAULT_TCP_CONFIG, ...options.tcp };
+    const config = completeConfig(options.tcp);
     this.tcp = new Tcp(config, this.connections, this.output, options.entropy, options.nowMs, {
       expired: (tcb) => this.#expired(tcb),
       send: (tcb) => this.#send(tcb),

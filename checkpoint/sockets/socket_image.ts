@@ -97,7 +97,7 @@ function laterOf(later: unknown): ReadonlyMap<number, unknown> {
 
 const QUEUE_FIELDS = ["sendQueue", "receiveQueue"].map((name) => frozenTcbFields.indexOf(name));
 const AHEAD_FIELD = frozenTcbFields.indexOf("ahead");
-const CONGESTION_FIELD = frozenTcbFields.indexOf("congestionState");
+const NUMBERS_FIELDS = ["congestionState", "bufferState"].map((name) => frozenTcbFields.indexOf(name));
 const NULLABLE_FIELDS = frozenTcbFields.flatMap((name, at) =>
   name.endsWith("In") || name === "sentAgoMs" ? [at] : []
 );
@@ -113,7 +113,7 @@ function checkShape(tcb: FrozenTcb): void {
           run[1] instanceof Uint8Array;
       });
     }
-    if (at === CONGESTION_FIELD) {
+    if (NUMBERS_FIELDS.includes(at)) {
       right = Array.isArray(value) && value.every((each) => Number.isSafeInteger(each));
     }
     if (!right) throw wrongType(frozenTcbFields[at]!);

@@ -7,6 +7,8 @@ import {
   tcpSetCongestionControl,
   tcpSetKeepAlive,
   tcpSetNoDelay,
+  tcpSetReceiveBuffer,
+  tcpSetSendBuffer,
   tcpShutdown,
 } from "../tcp/user.ts";
 import type { CongestionControlName } from "../tcp/congestion/congestion.ts";
@@ -196,6 +198,16 @@ export class Endpoint implements Owner {
   /** `cubic` or `newreno`; by default the stack's `congestionControl`. */
   setCongestionControl(name: CongestionControlName): void {
     this.#option((tcb) => tcpSetCongestionControl(tcb, name));
+  }
+
+  /** Bytes that may be unread; by default the stack finds out what is needed. */
+  setReceiveBuffer(bytes: number): void {
+    this.#option((tcb) => tcpSetReceiveBuffer(this.#host.stack.tcp, tcb, bytes));
+  }
+
+  /** Bytes that may be unacknowledged; by default the stack finds out what is needed. */
+  setSendBuffer(bytes: number): void {
+    this.#option((tcb) => tcpSetSendBuffer(this.#host.stack.tcp, tcb, bytes));
   }
 
   // Owner

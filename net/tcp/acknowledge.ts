@@ -1,5 +1,6 @@
 import { seqLess, seqLessEqual } from "../../base/sequence.ts";
 import type { TcpRecord } from "../wire/tcp.ts";
+import { tuneSendBuffer } from "./buffers.ts";
 import { congestionOf } from "./congestion/choose.ts";
 import { retransmitFirst } from "./output.ts";
 import { rtoBackedOffMs, rttSample } from "./rtt.ts";
@@ -48,6 +49,7 @@ function advance(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs: number): void {
   // RFC 6298 sections 5.2 and 5.3.
   tcb.retransmitAtMs = flightSize(tcb) === 0 ? Infinity : nowMs + rtoBackedOffMs(tcb, tcp.config);
 
+  if (tcb.wantsWritable) tuneSendBuffer(tcb, tcp.config);
   if (tcb.wantsWritable && (wasFull || tcb.sendQueue.length < tcb.sendBufferBytes)) {
     tcb.wantsWritable = false;
     tcp.notify(tcb, TcpEvent.writable);

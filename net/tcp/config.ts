@@ -2,11 +2,15 @@ import type { CongestionControlName } from "./congestion/congestion.ts";
 
 /** Every constant of the TCP in one record, so that a profile can set them. Defaults are Linux's. */
 export interface TcpConfig {
-  /** Bytes that a connection may hold unread; also the largest window offered. */
+  /** Bytes that a new connection may hold unread; also the largest window offered. */
   receiveBufferBytes: number;
-  /** Bytes that a connection may hold unacknowledged. */
+  /** How far that grows while the application reads fast (Linux's tcp_rmem). */
+  receiveBufferMax: number;
+  /** Bytes that a new connection may hold unacknowledged. */
   sendBufferBytes: number;
-  /** RFC 7323 shift offered; 2^shift * 65,535 must reach `receiveBufferBytes`. */
+  /** How far that grows with the congestion window (Linux's tcp_wmem). */
+  sendBufferMax: number;
+  /** RFC 7323 shift offered; by default the least with which 65,535 * 2^shift reaches `receiveBufferMax`. */
   receiveWindowScale: number;
   timestamps: boolean;
   /** RFC 6928. */
@@ -43,8 +47,10 @@ export interface TcpConfig {
 }
 
 export const DEFAULT_TCP_CONFIG: Readonly<TcpConfig> = {
-  receiveBufferBytes: 1 << 20,
-  sendBufferBytes: 1 << 20,
+  receiveBufferBytes: 128 << 10,
+  receiveBufferMax: 6 << 20,
+  sendBufferBytes: 256 << 10,
+  sendBufferMax: 4 << 20,
   receiveWindowScale: 7,
   timestamps: true,
   initialWindowSegments: 10,
@@ -67,3 +73,22 @@ export const DEFAULT_TCP_CONFIG: Readonly<TcpConfig> = {
   outOfOrderRangesMax: 64,
   challengeAckMs: 500,
 };
+
+/** RFC 7323 section 2.3: a window is at most 2^30. */
+export const BUFFER_BYTES_MAX: number = 1 << 30;
+
+/** The defaults with what is given. A buffer size without a maximum of its own is fixed. */
+export function completeConfig(given: Partial<TcpConfig> = {}): TcpConfig {
+  const config = { ...DEFAULT_TCP_CONFIG, ...given };
+  const { receiveBufferBytes, sendBufferBytes } = given;
+  config.receiveBufferMax = given.receiveBufferMax ?? receiveBufferBytes ?? config.receiveBufferMax;
+  config.sendBufferMax = given.sendBufferMax ?? sendBufferBytes ?? config.sendBufferMax;
+  if (given.receiveWindowScale === undefined) config.receiveWindowScale = scaleFor(config.receiveBufferMax);
+  return config;
+}
+
+function scaleFor(windowBytes: number): number {
+  let shift = 0;
+  while (shift < 14 && 0xffff * 2 ** shift < windowBytes) shift++;
+  return shift;
+}

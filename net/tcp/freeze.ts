@@ -1,4 +1,5 @@
 import { assert } from "../../base/assert.ts";
+import { freezeBuffers, thawBuffers } from "./buffers.ts";
 import type { TcpConfig } from "./config.ts";
 import { freezeCongestion, thawCongestion } from "./congestion/freeze.ts";
 import { type Tcb, type TcpError, TcpState } from "./tcb.ts";
@@ -81,6 +82,7 @@ export type FrozenTcb = [
   receiveQueue: Uint8Array,
   ahead: [offset: number, bytes: Uint8Array][],
   congestionState: number[],
+  bufferState: number[],
 ];
 
 const NAMES_ALWAYS = [
@@ -88,6 +90,9 @@ const NAMES_ALWAYS = [
   "sndWndMaxAbove sndWl1Behind sndWl2Behind sndShift peerMss sndMssBelow rcvNxt irsBehind rcvAdvOffset",
   "rcvShift tsOffset tsRecent tsRecentAgeMs srttUs rttvarUs rtoMs cwnd quickAcks idleMs bytesIn bytesOut",
 ].join(" ").split(" ");
+
+/** What stands for a buffer's size that no application has set: `bufferState` tells it. */
+const UNSET_BUFFER_BYTES = 1 << 20;
 
 const EMPTY = new Uint8Array(0);
 
@@ -106,8 +111,8 @@ const DEFAULTS: readonly (readonly [name: string, value: number | null | Uint8Ar
   ["keepAliveIntervalMs", 75_000],
   ["keepAliveProbes", 9],
   ["userTimeoutMs", 0],
-  ["sendBufferBytes", 1 << 20],
-  ["receiveBufferBytes", 1 << 20],
+  ["sendBufferBytes", UNSET_BUFFER_BYTES],
+  ["receiveBufferBytes", UNSET_BUFFER_BYTES],
   ["typeOfService", 0],
   ["timeToLive", 64],
   ["softError", 0],
@@ -133,6 +138,7 @@ const DEFAULTS: readonly (readonly [name: string, value: number | null | Uint8Ar
   ["receiveQueue", EMPTY],
   ["ahead", []],
   ["congestionState", []],
+  ["bufferState", []],
 ];
 
 /** The tuple's places by name, for whoever prints an image. */
@@ -231,8 +237,8 @@ export function freezeTcb(tcb: Tcb, nowMs: number): FrozenTcb {
     tcb.keepAliveIntervalMs,
     tcb.keepAliveProbes,
     tcb.userTimeoutMs,
-    tcb.sendBufferBytes,
-    tcb.receiveBufferBytes,
+    tcb.sendBufferSet ? tcb.sendBufferBytes : UNSET_BUFFER_BYTES,
+    tcb.receiveBufferSet ? tcb.receiveBufferBytes : UNSET_BUFFER_BYTES,
     tcb.typeOfService,
     tcb.timeToLive,
     tcb.softError,
@@ -258,6 +264,7 @@ export function freezeTcb(tcb: Tcb, nowMs: number): FrozenTcb {
     tcb.receiveQueue.toBytes(),
     ahead,
     freezeCongestion(tcb, atMs, idle),
+    freezeBuffers(tcb, atMs),
   ];
 }
 
@@ -336,6 +343,7 @@ export function thawTcb(frozen: FrozenTcb, tcb: Tcb, config: Readonly<TcpConfig>
     receiveQueue,
     ahead,
     congestionState,
+    bufferState,
   ] = frozen;
   // A clock that was set back while we slept counts as no time passed.
   const baseMs = Math.min(frozenAtMs, nowMs);
@@ -410,8 +418,7 @@ export function thawTcb(frozen: FrozenTcb, tcb: Tcb, config: Readonly<TcpConfig>
   tcb.userTimeoutMs = userTimeoutMs;
   tcb.typeOfService = typeOfService;
   tcb.timeToLive = timeToLive;
-  tcb.sendBufferBytes = sendBufferBytes;
-  tcb.receiveBufferBytes = receiveBufferBytes;
+  thawBuffers(bufferState, sendBufferBytes, receiveBufferBytes, tcb, baseMs);
   tcb.lastActivityMs = baseMs - idleMs;
   tcb.lastSentMs = sentAgoMs === null ? -Infinity : baseMs - sentAgoMs;
   tcb.bytesIn = bytesIn;

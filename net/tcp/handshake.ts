@@ -160,7 +160,8 @@ function chooseStart(tcp: Tcp, tcb: Tcb, nowMs: number): void {
 
 /** The shift to offer: one that can tell a sixteenth of the buffer, whatever was configured. */
 function receiveShift(tcp: Tcp, tcb: Tcb): number {
-  return Math.max(0, Math.min(tcp.config.receiveWindowScale, 27 - Math.clz32(tcb.receiveBufferBytes)));
+  const largest = tcb.receiveBufferSet ? tcb.receiveBufferBytes : tcp.config.receiveBufferMax;
+  return Math.max(0, Math.min(tcp.config.receiveWindowScale, 27 - Math.clz32(largest)));
 }
 
 function learnFromSyn(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs: number): void {

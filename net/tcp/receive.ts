@@ -2,6 +2,7 @@ import { seqLess } from "../../base/sequence.ts";
 import type { Slab } from "../../base/slab.ts";
 import type { TcpRecord } from "../wire/tcp.ts";
 import { enterTimeWait } from "./acknowledge.ts";
+import { tuneReceiveBuffer } from "./buffers.ts";
 import { sendAck } from "./output.ts";
 import { type Tcb, TcpEvent, TcpState } from "./tcb.ts";
 import type { Tcp } from "./tcp.ts";
@@ -27,6 +28,7 @@ export function receiveData(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, 
     sendAck(tcp, tcb, nowMs); // each counts as a duplicate for fast retransmit (RFC 5681 section 4.2)
     return;
   }
+  tuneReceiveBuffer(tcb, segment, tcp.config, nowMs);
   tcb.receiveQueue.append(slab.bytes, from, to);
   let count = to - from;
   const filledHole = tcb.ahead.length > 0;

@@ -191,6 +191,16 @@ export class Tcb {
   timeToLive = 64;
   sendBufferBytes = 0;
   receiveBufferBytes = 0;
+  /** The application has chosen the size: no tuning (buffers.ts). */
+  sendBufferSet = false;
+  receiveBufferSet = false;
+  // How fast the application reads: bytes in a round trip, since when and from where the present one is
+  // measured, the round trip as the receiver sees it, and our timestamp that was echoed last.
+  receiveSpaceBytes = 0;
+  receiveSpaceAtMs = -Infinity;
+  receiveSpaceSeq = 0;
+  receiveRttUs = 0;
+  receiveEchoed = 0;
   /** The application has let go: what arrives now is answered with RST. */
   orphan = false;
   /** Somebody waits for room in the send buffer. */

@@ -1,9 +1,10 @@
 import { assert } from "../../base/assert.ts";
+import { BUFFER_BYTES_MAX } from "./config.ts";
 import { congestionNumber, congestionOf } from "./congestion/choose.ts";
 import type { CongestionControlName } from "./congestion/congestion.ts";
 import { openActive, startKeepAlive } from "./handshake.ts";
 import { sendReset, windowGrowth } from "./output.ts";
-import { type Tcb, TcpError, TcpState } from "./tcb.ts";
+import { type Tcb, TcpError, TcpEvent, TcpState } from "./tcb.ts";
 import type { Tcp } from "./tcp.ts";
 import { orphanDeadline } from "./timers.ts";
 
@@ -106,6 +107,30 @@ export function tcpAbort(tcp: Tcp, tcb: Tcb, nowMs: number): void {
 export function tcpSetNoDelay(tcp: Tcp, tcb: Tcb, noDelay: boolean): void {
   tcb.noDelay = noDelay;
   if (noDelay) tcp.queueOutput(tcb);
+}
+
+/** The receive buffer is this large from here on: no tuning. What was offered to the peer stays offered (SHLD-14). */
+export function tcpSetReceiveBuffer(tcp: Tcp, tcb: Tcb, bytes: number): void {
+  tcb.receiveBufferBytes = bufferBytes(bytes);
+  tcb.receiveBufferSet = true;
+  if (tcb.state >= TcpState.established && !tcb.finReceived) announceWindow(tcp, tcb);
+}
+
+/** The send buffer is this large from here on: no tuning. */
+export function tcpSetSendBuffer(tcp: Tcp, tcb: Tcb, bytes: number): void {
+  tcb.sendBufferBytes = bufferBytes(bytes);
+  tcb.sendBufferSet = true;
+  if (!tcb.wantsWritable || tcb.sendQueue.length >= tcb.sendBufferBytes) return;
+  tcb.wantsWritable = false;
+  tcp.notify(tcb, TcpEvent.writable);
+}
+
+/** At least what Linux allows at least: less than that is no window that a peer could use. */
+const BUFFER_BYTES_MIN = 2_304;
+
+function bufferBytes(bytes: number): number {
+  assert(Number.isFinite(bytes), "A buffer's size is a number of bytes");
+  return Math.max(BUFFER_BYTES_MIN, Math.min(Math.floor(bytes), BUFFER_BYTES_MAX));
 }
 
 /** Another congestion control than the stack's, at any time; the window stays as it is. */

@@ -88,3 +88,20 @@ test("more than is there cannot be read, removed or taken in", () => {
   ring.drop(3);
   expect(() => ring.extend(1)).toThrow(AssertionError);
 });
+
+test("what is left of a large transfer does not hold on to its memory", () => {
+  const ring = new ByteRing();
+  const bytes = Uint8Array.from({ length: 1 << 20 }, (_, at) => at * 7 + (at >>> 8));
+  ring.append(bytes, 0, bytes.length);
+  const large = ring.capacity;
+  ring.drop(bytes.length - large / 16 - 1);
+  expect(ring.capacity).toBe(large);
+  ring.drop(1, true); // something may be placed beyond the end
+  expect(ring.capacity).toBe(large);
+  ring.drop(1);
+  expect(ring.capacity).toBe(256 << 10);
+  expect(ring.toBytes()).toEqual(bytes.subarray(-(large / 16) + 1));
+  ring.drop(ring.length - 1);
+  expect(ring.capacity).toBe(256 << 10); // small enough
+  expect(ring.toBytes()).toEqual(bytes.subarray(-1));
+});

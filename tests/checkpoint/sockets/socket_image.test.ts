@@ -71,7 +71,7 @@ test("an image holds whatever there is: every field, alone and with others", () 
       const standard = frozenTcbDefaults[at - FROZEN_TCB_ALWAYS];
       if (frozenTcbFields[at] === "recovery") tcb[at] = 2;
       else if (frozenTcbFields[at] === "ahead") tcb[at] = [[prng.below(100), new Uint8Array(3)]];
-      else if (frozenTcbFields[at] === "congestionState") tcb[at] = [1, 0, prng.below(2 ** 31)];
+      else if (frozenTcbFields[at]!.endsWith("State")) tcb[at] = [1, 0, prng.below(2 ** 31)];
       else if (standard instanceof Uint8Array) tcb[at] = new Uint8Array(prng.below(100)).fill(at);
       else tcb[at] = prng.below(2 ** 31);
     }

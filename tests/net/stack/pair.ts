@@ -16,6 +16,8 @@ export const ADDRESSES = ["10.0.0.1", "10.0.0.2"] as const;
 export interface PairOptions extends Partial<Impairments> {
   seed: number;
   medium?: Medium;
+  /** Frames under way in each direction. */
+  queueMax?: number;
   tcp?: [Partial<TcpConfig>, Partial<TcpConfig>];
   clock?: VirtualClock;
 }

@@ -57,6 +57,9 @@ function anyTcb(prng: Prng): Tcb {
     fields[name] = (tcb.sndUna + prng.below(1 << 20)) | 0;
   }
   tcb.hystart = prng.below(3);
+  tcb.receiveSpaceSeq = (tcb.rcvNxt - prng.below(1 << 20)) | 0;
+  tcb.receiveSpaceAtMs = NOW_MS - prng.below(4_000);
+  tcb.receiveSpaceBytes = prng.between(1, 1 << 20);
   for (const name of ["irs", "rcvAdv", "sndWl1", "lastAckSent", "finAhead"]) {
     fields[name] = (tcb.rcvNxt + (name === "irs" ? -1 : 1) * prng.below(1 << 20)) | 0;
   }
@@ -113,12 +116,13 @@ test("every field of a TCB comes back: the numbers exactly, the times to the mil
       if (tcb.hystart === 0 && name === "hystartRoundEnd") continue;
       if (flightSize(tcb) === 0 && (name === "cwndUsageEnd" || name === "cwndFlightMax")) continue;
       if (back["lastSentMs"] === -Infinity && (name === "cwndFullAtMs" || name === "cwndUsedBytes")) continue;
+      if (back["receiveSpaceAtMs"] === -Infinity && /^receive(Space|Rtt|Echoed)/.test(name)) continue;
       if (name === "sendQueue" || name === "receiveQueue") {
         expect((back[name] as Tcb["sendQueue"]).toBytes(), where).toEqual(tcb[name].toBytes());
       } else if (TIMES.test(name) && value !== Infinity) {
         // What lies ahead of the clock, in a time that should be past, is now.
         const since = name !== "lastSentMs" && name !== "rttStartMs" && name !== "stuckSinceMs" &&
-          name !== "cwndFullAtMs" && !name.startsWith("cubic");
+          name !== "cwndFullAtMs" && name !== "receiveSpaceAtMs" && !name.startsWith("cubic");
         const past = since ? value as number : Math.min(value as number, NOW_MS);
         expect(Math.abs(back[name] as number - past), where).toBeLessThanOrEqual(1);
       } else expect(back[name], where).toEqual(value);

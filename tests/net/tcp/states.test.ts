@@ -21,7 +21,7 @@ test("an active open: SYN-SENT, ESTABLISHED", () => {
   s.out("S 0 win 65535 <mss 1460,TS 1 0,wscale 7>");
   expect(s.state).toBe("synSent");
   s.turn("S. 0 ack 1 win 65535 <mss 1460,sackOK,TS 100 1,nop,wscale 7>");
-  s.out(". 1 ack 1 win 8192 <TS 1 100>");
+  s.out(". 1 ack 1 win 1024 <TS 1 100>");
   expect(s.heard()).toEqual(["established writable"]);
 });
 

@@ -110,6 +110,7 @@ test("a window of which little is used for longer than an RTO decays toward what
 test("an application that waits for room in the send buffer is not what holds the window back", () => {
   const s = grown();
   s.tcb.sendBufferBytes = 2_000;
+  s.tcb.sendBufferSet = true;
   let at = 26;
   for (let round = 0; round < 30; round++) {
     expect(s.write(4_000)).toBe(2_000);
