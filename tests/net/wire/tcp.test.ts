@@ -69,7 +69,7 @@ function readOptions(hex: string, flags: number): TcpRecord {
   return got;
 }
 
-test("segments round-trip with every mix of options; any flipped bit breaks the checksum", () => {
+test("segments round-trip with every mix of options; any flipped bit breaks the checksum (MUST-2, MUST-3, MUST-4)", () => {
   const prng = new Prng(9293);
   const got = new TcpRecord(); // one for all: what the packet before left must not show
   for (let run = 0; run < 2000; run++) {
@@ -148,7 +148,7 @@ test("as many SACK blocks are written as the header holds", () => {
   expect(fits({ ...syn, hasTimestamp: true })).toBe(2);
 });
 
-test("options that only a SYN may carry are neither read nor written without one", () => {
+test("options that only a SYN may carry are neither read nor written without one (MUST-65)", () => {
   const hex = "020405b4" + "01030307" + "01010402";
   expect(readOptions(hex, TcpFlag.SYN)).toMatchObject({ mss: 1460, windowScale: 7, sackPermitted: true });
   expect(readOptions(hex, TcpFlag.ACK)).toMatchObject({ mss: 0, windowScale: -1, sackPermitted: false });
@@ -170,7 +170,7 @@ test("a window scale above 14 is 14 (RFC 7323 section 2.3)", () => {
   }
 });
 
-test("random lists of options are read as they were meant", () => {
+test("random lists of options are read as they were meant (MUST-5, MUST-6, MUST-64)", () => {
   const prng = new Prng(7);
   for (let run = 0; run < 5000; run++) {
     const bytes: number[] = [];
@@ -252,7 +252,7 @@ test("random lists of options are read as they were meant", () => {
   }
 });
 
-test("an illegal length ends the options, keeps what came before, and spares the segment", () => {
+test("an illegal length ends the options, keeps what came before, and spares the segment (MUST-7)", () => {
   for (const illegal of ["0800", "0801", "080d", "fd00", "fd01", "fd0d", "05ff"]) { // 12 bytes are left
     const got = readOptions("020405b4" + illegal + "01030307" + "0402" + "01010101", TcpFlag.SYN);
     expect(got, illegal).toMatchObject({
