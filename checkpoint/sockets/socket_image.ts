@@ -97,7 +97,10 @@ function laterOf(later: unknown): ReadonlyMap<number, unknown> {
 
 const QUEUE_FIELDS = ["sendQueue", "receiveQueue"].map((name) => frozenTcbFields.indexOf(name));
 const AHEAD_FIELD = frozenTcbFields.indexOf("ahead");
-const NUMBERS_FIELDS = ["congestionState", "bufferState"].map((name) => frozenTcbFields.indexOf(name));
+/** Lists of whole numbers. */
+const LIST_FIELDS = frozenTcbFields.flatMap((name, at) =>
+  name !== "ahead" && Array.isArray(frozenTcbDefaults[at - FROZEN_TCB_ALWAYS]) ? [at] : []
+);
 const NULLABLE_FIELDS = frozenTcbFields.flatMap((name, at) =>
   name.endsWith("In") || name === "sentAgoMs" ? [at] : []
 );
@@ -113,7 +116,7 @@ function checkShape(tcb: FrozenTcb): void {
           run[1] instanceof Uint8Array;
       });
     }
-    if (NUMBERS_FIELDS.includes(at)) {
+    if (LIST_FIELDS.includes(at)) {
       right = Array.isArray(value) && value.every((each) => Number.isSafeInteger(each));
     }
     if (!right) throw wrongType(frozenTcbFields[at]!);

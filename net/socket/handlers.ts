@@ -229,10 +229,12 @@ export class HandlerServer implements Acceptor, Owner {
       this.#deferWrite(tcb.record, idOf(tcb), bytes, full);
       return !full;
     }
-    const limit = tcb.sendBufferBytes;
+    const { sendBufferBytes: limit, notSentLowWaterBytes } = tcb;
     tcb.sendBufferBytes = WRITE_BYTES_MAX;
+    tcb.notSentLowWaterBytes = 0;
     tcpSend(this.tcp, tcb, bytes, 0, bytes.length);
     tcb.sendBufferBytes = limit;
+    tcb.notSentLowWaterBytes = notSentLowWaterBytes;
     this.#host.kick();
     if (tcb.sendQueue.length < limit) return true;
     tcb.wantsDrained = true;

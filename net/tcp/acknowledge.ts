@@ -4,8 +4,10 @@ import { tuneSendBuffer } from "./buffers.ts";
 import { congestionOf } from "./congestion/choose.ts";
 import { retransmitFirst } from "./output.ts";
 import { rtoBackedOffMs, rttSample } from "./rtt.ts";
+import { tellWritable } from "./send_buffer.ts";
 import { finSent, flightSize, Recovery, sendEnd, type Tcb, TcpError, TcpEvent, TcpState } from "./tcb.ts";
 import { type Tcp, timestampNow } from "./tcp.ts";
+import { leaveFinWait2 } from "./timers.ts";
 
 /**
  * Takes in an acceptable ACK: frees what it acknowledges, learns the round-trip time, moves the
@@ -30,7 +32,6 @@ function advance(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs: number): void {
   const acked = (ack - tcb.sndUna) >>> 0;
   const finAcked = finSent(tcb) && seqLess(sendEnd(tcb), ack);
   const ackedBytes = acked - (finAcked ? 1 : 0);
-  const wasFull = tcb.sendQueue.length >= tcb.sendBufferBytes;
 
   if (tcb.timestamps && segment.hasTimestamp && segment.tsEcr !== 0) {
     rttSample(tcb, (timestampNow(tcb, nowMs) - segment.tsEcr) | 0, tcp.config);
@@ -50,10 +51,7 @@ function advance(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs: number): void {
   tcb.retransmitAtMs = flightSize(tcb) === 0 ? Infinity : nowMs + rtoBackedOffMs(tcb, tcp.config);
 
   if (tcb.wantsWritable) tuneSendBuffer(tcb, tcp.config);
-  if (tcb.wantsWritable && (wasFull || tcb.sendQueue.length < tcb.sendBufferBytes)) {
-    tcb.wantsWritable = false;
-    tcp.notify(tcb, TcpEvent.writable);
-  }
+  tellWritable(tcp, tcb);
   if (tcb.wantsDrained && tcb.sendQueue.length === 0) {
     tcb.wantsDrained = false;
     tcp.notify(tcb, TcpEvent.drained);
@@ -119,7 +117,7 @@ function updateSendWindow(tcp: Tcp, tcb: Tcb, segment: TcpRecord, windowBytes: n
 function ourFinAcknowledged(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   if (tcb.state === TcpState.finWait1) {
     tcb.state = TcpState.finWait2;
-    if (tcb.orphan) tcb.expireAtMs = nowMs + tcp.config.finWait2Ms;
+    if (tcb.orphan) leaveFinWait2(tcp, tcb, nowMs);
   } else if (tcb.state === TcpState.closing) {
     enterTimeWait(tcp, tcb, nowMs);
   } else if (tcb.state === TcpState.lastAck) {

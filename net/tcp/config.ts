@@ -30,6 +30,8 @@ export interface TcpConfig {
   quickAcks: number;
   /** R2 as a count of retransmissions of data; 15 takes about 924 s (SHLD-11: at least 100 s). */
   retransmitsMax: number;
+  /** R1: from so many retransmissions on the application is told that there is trouble (SHLD-10: at least 3). */
+  retransmitsTrouble: number;
   /** R2 for SYN and SYN-ACK; 7 takes 247 s (MUST-23: at least 180 s). */
   synRetransmitsMax: number;
   /** Default for connections that switch keep-alive on (MUST-28: at least 2 h). */
@@ -63,6 +65,7 @@ export const DEFAULT_TCP_CONFIG: Readonly<TcpConfig> = {
   delayedAckMs: 40,
   quickAcks: 16,
   retransmitsMax: 15,
+  retransmitsTrouble: 3,
   synRetransmitsMax: 7,
   keepAliveIdleMs: 7_200_000,
   keepAliveIntervalMs: 75_000,

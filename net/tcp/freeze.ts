@@ -2,6 +2,8 @@ import { assert } from "../../base/assert.ts";
 import { freezeBuffers, thawBuffers } from "./buffers.ts";
 import type { TcpConfig } from "./config.ts";
 import { freezeCongestion, thawCongestion } from "./congestion/freeze.ts";
+import { freezeCounters, thawCounters } from "./freeze_counters.ts";
+import { freezeOptions, thawOptions } from "./freeze_options.ts";
 import { type Tcb, type TcpError, TcpState } from "./tcb.ts";
 
 /** Time to a deadline in whole milliseconds, negative when it is past; `null` when it is not set. */
@@ -83,6 +85,9 @@ export type FrozenTcb = [
   ahead: [offset: number, bytes: Uint8Array][],
   congestionState: number[],
   bufferState: number[],
+  counters: number[],
+  options: number[],
+  persistForMs: number,
 ];
 
 const NAMES_ALWAYS = [
@@ -139,6 +144,9 @@ const DEFAULTS: readonly (readonly [name: string, value: number | null | Uint8Ar
   ["ahead", []],
   ["congestionState", []],
   ["bufferState", []],
+  ["counters", []],
+  ["options", []],
+  ["persistForMs", 0],
 ];
 
 /** The tuple's places by name, for whoever prints an image. */
@@ -265,6 +273,9 @@ export function freezeTcb(tcb: Tcb, nowMs: number): FrozenTcb {
     ahead,
     freezeCongestion(tcb, atMs, idle),
     freezeBuffers(tcb, atMs),
+    freezeCounters(tcb, atMs),
+    freezeOptions(tcb),
+    tcb.persists > 0 ? age(tcb.persistSinceMs) : 0,
   ];
 }
 
@@ -344,6 +355,9 @@ export function thawTcb(frozen: FrozenTcb, tcb: Tcb, config: Readonly<TcpConfig>
     ahead,
     congestionState,
     bufferState,
+    counters,
+    options,
+    persistForMs,
   ] = frozen;
   // A clock that was set back while we slept counts as no time passed.
   const baseMs = Math.min(frozenAtMs, nowMs);
@@ -398,6 +412,7 @@ export function thawTcb(frozen: FrozenTcb, tcb: Tcb, config: Readonly<TcpConfig>
   tcb.ssthresh = ssthresh;
   tcb.cwndBytesAcked = cwndBytesAcked;
   thawCongestion(congestionState, tcb, baseMs);
+  tcb.persistSinceMs = baseMs - persistForMs;
   tcb.dupAcks = dupAcks;
   tcb.recovery = recovery;
   tcb.recover = (tcb.iss + recoverAfterIss) | 0;
@@ -424,6 +439,8 @@ export function thawTcb(frozen: FrozenTcb, tcb: Tcb, config: Readonly<TcpConfig>
   tcb.bytesIn = bytesIn;
   tcb.bytesOut = bytesOut;
   tcb.retransmittedSegments = retransmittedSegments;
+  thawCounters(counters, tcb, baseMs);
+  thawOptions(options, tcb);
   tcb.sendQueue.clear();
   tcb.sendQueue.append(sendQueue, 0, sendQueue.length);
   tcb.receiveQueue.clear();

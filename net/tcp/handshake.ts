@@ -4,6 +4,7 @@ import type { Ipv4Record } from "../wire/ipv4.ts";
 import { TcpFlag, type TcpRecord } from "../wire/tcp.ts";
 import { startCongestion } from "./congestion/window.ts";
 import { hasRoom, type TcpListener } from "./listeners.ts";
+import { tcpSetOptions } from "./options.ts";
 import { sendAck, sendStrayReset, sendSyn, TIMESTAMP_OPTION_BYTES } from "./output.ts";
 import { rttSample } from "./rtt.ts";
 import { type Tcb, TcpError, TcpEvent, TcpState } from "./tcb.ts";
@@ -43,6 +44,7 @@ export function listenInput(
   listener.pending++;
   tcb.listener = listener.id;
   tcb.state = TcpState.synReceived;
+  if (listener.options !== undefined) tcpSetOptions(tcp, tcb, listener.options, nowMs);
   chooseStart(tcp, tcb, nowMs);
   if (predecessor !== undefined && seqLessEqual(tcb.iss, predecessor.sndMax)) {
     tcb.iss =
@@ -173,6 +175,7 @@ function learnFromSyn(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs: number): vo
   tcb.sndWl1 = segment.sequence;
   tcb.sndWl2 = tcb.sndUna;
   tcb.peerMss = Math.max(MSS_MIN, segment.mss || MSS_DEFAULT);
+  if (tcb.mssMax > 0) tcb.peerMss = Math.min(tcb.peerMss, tcb.mssMax);
   if (tcb.timestamps) {
     tcb.tsRecent = segment.tsVal;
     tcb.tsRecentAtMs = nowMs;

@@ -1,5 +1,7 @@
 import { TIMESTAMP_OPTION_BYTES } from "./output.ts";
-import { flightSize, Recovery, sendEnd, type Tcb, TcpState } from "./tcb.ts";
+import { Limit } from "./counters.ts";
+import { unsentBytes } from "./send_buffer.ts";
+import { finSent, flightSize, Recovery, type Tcb, TcpState } from "./tcb.ts";
 import type { Tcp } from "./tcp.ts";
 
 /** Bits of `TcpInfo.options`, as Linux has them in `tcpi_options`. */
@@ -57,6 +59,7 @@ export interface TcpInfo {
   rcvRtt: number;
   rcvSpace: number;
   totalRetrans: number;
+  /** Linux counts the FIN as one, and in an active open the SYN, which this does not. */
   bytesAcked: number;
   bytesReceived: number;
   segsOut: number;
@@ -87,7 +90,6 @@ const CA_OPEN = 0;
 const CA_DISORDER = 1;
 const CA_RECOVERY = 3;
 const CA_LOSS = 4;
-const IPV4_AND_TCP_BYTES = 40;
 const INFINITE_THRESHOLD = 0x7fff_ffff;
 
 /** What is known about the connection now. A sleeping one must be awake for it: only a TCB knows. */
@@ -97,7 +99,11 @@ export function tcpInfo(tcp: Tcp, tcb: Tcb, nowMs: number): TcpInfo {
   const scaled = tcb.rcvShift >= 0 && tcb.state > TcpState.synSent;
   const since = (atMs: number): number => Math.max(0, Math.floor(nowMs - Math.max(atMs, 0)));
   const pmtu = tcp.output.mtuTowards(tcb.remoteAddress);
-  const unsent = tcb.state < TcpState.established ? tcb.sendQueue.length : (sendEnd(tcb) - tcb.sndMax) | 0;
+  const unsent = tcb.state < TcpState.established ? tcb.sendQueue.length : unsentBytes(tcb);
+  const inFlight = tcb.sendQueue.length - unsent;
+  const nowLimitedMs = tcb.limit === Limit.none ? 0 : Math.max(0, nowMs - tcb.limitedSinceMs);
+  const micros = (ms: number, limit: number): number =>
+    Math.round((ms + (limit === tcb.limit ? nowLimitedMs : 0)) * 1000);
   return {
     state: LINUX_STATES[tcb.state]!,
     caState: tcb.recovery === Recovery.loss
@@ -116,14 +122,14 @@ export function tcpInfo(tcp: Tcp, tcb: Tcb, nowMs: number): TcpInfo {
     rto: Math.min(tcp.config.rtoMaxMs, tcb.rtoMs * 2 ** Math.min(tcb.backoff, 16)) * 1000,
     ato: tcp.config.delayedAckMs * 1000,
     sndMss: tcb.sndMss,
-    rcvMss: Math.min(tcb.peerMss, pmtu - IPV4_AND_TCP_BYTES) - options,
+    rcvMss: tcb.rcvMss,
     unacked: segments(flightSize(tcb)),
     sacked: 0,
     lost: 0,
     retrans: 0,
-    lastDataSent: since(tcb.lastSentMs),
-    lastDataRecv: since(tcb.lastActivityMs),
-    lastAckRecv: since(tcb.lastActivityMs),
+    lastDataSent: since(tcb.lastSentMs === -Infinity ? tcb.lastActivityMs : tcb.lastSentMs),
+    lastDataRecv: since(tcb.lastReceivedMs),
+    lastAckRecv: since(tcb.lastAckMs),
     pmtu,
     rcvSsthresh: tcb.receiveBufferBytes,
     rtt: Math.max(0, tcb.srttUs),
@@ -132,32 +138,37 @@ export function tcpInfo(tcp: Tcp, tcb: Tcb, nowMs: number): TcpInfo {
       ? INFINITE_THRESHOLD
       : Math.floor(tcb.ssthresh / tcb.sndMss),
     sndCwnd: Math.floor(tcb.cwnd / tcb.sndMss),
-    advmss: pmtu - IPV4_AND_TCP_BYTES - options,
+    advmss: tcb.advMss - (tcb.state > TcpState.synSent ? options : 0),
     reordering: 3,
     rcvRtt: tcb.receiveRttUs,
     rcvSpace: tcb.receiveSpaceBytes,
     totalRetrans: tcb.retransmittedSegments,
-    bytesAcked: 0,
+    bytesAcked: tcb.bytesOut - tcb.retransmittedBytes - inFlight + (isFinAcknowledged(tcb) ? 1 : 0),
     bytesReceived: tcb.bytesIn,
-    segsOut: 0,
-    segsIn: 0,
-    notsentBytes: Math.max(0, unsent),
+    segsOut: tcb.segmentsOut,
+    segsIn: tcb.segmentsIn,
+    notsentBytes: unsent,
     minRtt: 0xffff_ffff,
-    dataSegsIn: 0,
-    dataSegsOut: 0,
-    busyTime: 0,
-    rwndLimited: 0,
-    sndbufLimited: 0,
+    dataSegsIn: tcb.dataSegmentsIn,
+    dataSegsOut: tcb.dataSegmentsOut,
+    busyTime: Math.round((tcb.limitedMs + nowLimitedMs) * 1000),
+    rwndLimited: micros(tcb.windowLimitedMs, Limit.window),
+    sndbufLimited: micros(tcb.bufferLimitedMs, Limit.buffer),
     delivered: 0,
     deliveredCe: 0,
     bytesSent: tcb.bytesOut,
-    bytesRetrans: 0,
+    bytesRetrans: tcb.retransmittedBytes,
     dsackDups: 0,
     reordSeen: 0,
-    rcvOoopack: 0,
+    rcvOoopack: tcb.outOfOrderSegments,
     sndWnd: tcb.sndWnd,
     rcvWnd: Math.max(0, (tcb.rcvAdv - tcb.rcvNxt) | 0),
   };
+}
+
+function isFinAcknowledged(tcb: Tcb): boolean {
+  return tcb.state === TcpState.finWait2 || tcb.state === TcpState.timeWait ||
+    (finSent(tcb) && flightSize(tcb) === 0);
 }
 
 /** The same under Linux's own names, `tcpi_snd_cwnd` for `sndCwnd`. */

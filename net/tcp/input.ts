@@ -3,6 +3,7 @@ import type { Slab } from "../../base/slab.ts";
 import { Drop } from "../wire/drop.ts";
 import { TcpFlag, type TcpRecord } from "../wire/tcp.ts";
 import { acknowledge } from "./acknowledge.ts";
+import { countSegmentIn } from "./counters.ts";
 import { hasRoom } from "./listeners.ts";
 import { becomeEstablished, startKeepAlive, synSentInput } from "./handshake.ts";
 import { sendAck, sendChallengeAck, sendReset, sendStrayReset, sendSyn } from "./output.ts";
@@ -20,6 +21,7 @@ const PAWS_MS_MAX = 24 * 86_400_000;
  * that one ACK serves all that arrived in a batch (MUST-58, MUST-59).
  */
 export function tcpInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, nowMs: number): Drop {
+  countSegmentIn(tcb, segment.dataEnd - segment.dataStart, nowMs);
   if (tcb.state === TcpState.synSent) return synSentInput(tcp, tcb, segment, nowMs);
   const flags = segment.flags;
   let synchronize = (flags & TcpFlag.SYN) !== 0;

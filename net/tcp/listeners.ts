@@ -1,3 +1,5 @@
+import type { TcpOptions } from "./options.ts";
+
 /** Somebody who accepts connections. Plain data: the socket layer knows the rest by `id`. */
 export interface TcpListener {
   readonly id: number;
@@ -9,6 +11,8 @@ export interface TcpListener {
   /** Established ones that the application has not taken yet: the socket layer counts them. */
   waiting: number;
   readonly backlog: number;
+  /** What holds for its connections, from their SYN-ACK on. */
+  options?: TcpOptions;
 }
 
 /** Whether one more connection may begin its handshake. */

@@ -2,6 +2,8 @@ import { seqLess } from "../../base/sequence.ts";
 import { sendingAgain, validateWindow } from "./congestion/window.ts";
 import { PROTOCOL_TCP } from "../wire/ipv4.ts";
 import { finishTcpChecksum, TcpFlag, type TcpRecord, writeTcp } from "../wire/tcp.ts";
+import { watchLimit } from "./counters.ts";
+import { tellWritable } from "./send_buffer.ts";
 import { finSent, flightSize, Recovery, sendEnd, type Tcb, TcpState } from "./tcb.ts";
 import { rtoBackedOffMs } from "./rtt.ts";
 import { type Tcp, timestampNow } from "./tcp.ts";
@@ -24,13 +26,15 @@ export function tcpOutput(tcp: Tcp, tcb: Tcb, nowMs: number, force = false): voi
     const full = tcb.sndNxt === tcb.sndMax && flightSize(tcb) + tcb.sndMss > tcb.cwnd;
     if (full || tcb.bytesOut !== before) validateWindow(tcb, full, tcp.config, nowMs);
     if (flightSize(tcb) === 0 && hasUnsent(tcb)) {
-      if (tcb.persistAtMs === Infinity) tcb.persistAtMs = nowMs + persistDelayMs(tcp, tcb);
+      if (tcb.persistAtMs === Infinity) tcb.persistAtMs = nowMs + persistDelayMs(tcp, tcb, nowMs);
     } else {
       tcb.persistAtMs = Infinity;
       tcb.persists = 0;
     }
   }
   if (tcb.ackNow) sendAck(tcp, tcb, nowMs);
+  watchLimit(tcb, nowMs);
+  if (tcb.notSentLowWaterBytes > 0) tellWritable(tcp, tcb);
   tcp.arm(tcb);
 }
 
@@ -44,9 +48,11 @@ function hasUnsent(tcb: Tcb): boolean {
 }
 
 /** How long until the next window probe: an RTO, doubled each time (SHLD-29, SHLD-30). */
-function persistDelayMs(tcp: Tcp, tcb: Tcb): number {
+function persistDelayMs(tcp: Tcp, tcb: Tcb, nowMs: number): number {
   const base = Math.max(tcp.config.rtoMinMs, tcb.rtoMs);
-  return Math.min(tcp.config.persistMaxMs, base * 2 ** Math.min(tcb.persists, 16));
+  const delayMs = Math.min(tcp.config.persistMaxMs, base * 2 ** Math.min(tcb.persists, 16));
+  if (tcb.userTimeoutMs === 0 || tcb.persists === 0) return delayMs;
+  return Math.max(1, Math.min(delayMs, tcb.persistSinceMs + tcb.userTimeoutMs - nowMs));
 }
 
 /** Sends one segment of data or FIN at `sndNxt`, if the rules allow it; false when there is no more to do. */
@@ -83,6 +89,7 @@ function sendNext(tcp: Tcp, tcb: Tcb, nowMs: number, force: boolean): boolean {
 /** Sender's silly-window avoidance and Nagle (RFC 9293 section 3.8.6.2.1). */
 function worthSending(tcb: Tcb, length: number, last: boolean, again: boolean): boolean {
   if (length >= tcb.sndMss) return true;
+  if (tcb.cork && !tcb.finQueued && !again) return false; // the persist timer ends it: MUST-60
   if (again) return true; // its bounds were chosen when it was new
   if (!tcb.noDelay && !tcb.finQueued && flightSize(tcb) > 0) return false;
   return last || length >= tcb.sndWndMax >>> 1;
@@ -116,6 +123,8 @@ function sendSegment(
   const dataStart = writeTcp(segment, slab, transportStart);
   tcb.sendQueue.copyTo(offset, length, slab.bytes, dataStart);
   tcb.bytesOut += length;
+  if (length > 0) tcb.dataSegmentsOut++;
+  if (seqLess(sequence, tcb.sndMax)) tcb.retransmittedBytes += length;
   tcb.lastActivityMs = tcb.lastSentMs = nowMs;
   finish(tcp, tcb, dataStart + length, nowMs);
 }
@@ -158,7 +167,7 @@ export function sendSyn(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   segment.urgentPointer = 0;
   const windowBytes = Math.min(0xffff, tcb.receiveBufferBytes); // never scaled in a SYN
   segment.window = windowBytes;
-  segment.mss = tcp.output.mtuTowards(tcb.remoteAddress) - IPV4_AND_TCP_BYTES;
+  segment.mss = tcb.advMss = announcedMss(tcp, tcb);
   if (!answer || tcb.rcvShift >= 0) segment.windowScale = Math.max(tcb.rcvShift, 0);
   if (tcb.timestamps) {
     segment.hasTimestamp = true;
@@ -171,6 +180,12 @@ export function sendSyn(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   }
   tcb.sndMax = tcb.sndNxt = (tcb.iss + 1) | 0;
   finish(tcp, tcb, writeTcp(segment, tcp.output.slab, tcp.output.transportStart), nowMs);
+}
+
+/** The MSS option of our SYN: what an IP packet holds here (MUST-67), or what the application allows. */
+function announcedMss(tcp: Tcp, tcb: Tcb): number {
+  const mss = tcp.output.mtuTowards(tcb.remoteAddress) - IPV4_AND_TCP_BYTES;
+  return tcb.mssMax > 0 ? Math.min(mss, tcb.mssMax) : mss;
 }
 
 /** Sends the RST of an abort: at SND.NXT, so that the peer believes it. */
@@ -271,6 +286,7 @@ export function windowGrowth(tcb: Tcb): number {
 }
 
 function finish(tcp: Tcp, tcb: Tcb, end: number, nowMs: number): void {
+  if (tcb.state !== TcpState.synReceived) tcb.segmentsOut++; // a SYN-ACK does not count, as in Linux
   const { slab, transportStart } = tcp.output;
   finishTcpChecksum(slab, transportStart, end, tcb.localAddress, tcb.remoteAddress);
   tcp.output.sendTransport(

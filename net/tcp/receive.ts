@@ -3,6 +3,7 @@ import type { Slab } from "../../base/slab.ts";
 import type { TcpRecord } from "../wire/tcp.ts";
 import { enterTimeWait } from "./acknowledge.ts";
 import { tuneReceiveBuffer } from "./buffers.ts";
+import { measureReceivedMss } from "./counters.ts";
 import { sendAck } from "./output.ts";
 import { type Tcb, TcpEvent, TcpState } from "./tcb.ts";
 import type { Tcp } from "./tcp.ts";
@@ -23,7 +24,9 @@ export function receiveData(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, 
     tcb.ackNow = true; // an old duplicate: our ACK was lost
     return;
   }
+  measureReceivedMss(tcb, segment.dataEnd - segment.dataStart);
   if (offset > 0) {
+    tcb.outOfOrderSegments++;
     keepAhead(tcp, tcb, slab, from, to, offset);
     sendAck(tcp, tcb, nowMs); // each counts as a duplicate for fast retransmit (RFC 5681 section 4.2)
     return;

@@ -27,6 +27,8 @@ export const TcpEvent = {
   writable: 4,
   /** All that was written has been acknowledged. */
   drained: 8,
+  /** Delivery has become doubtful: retransmissions reached R1, or ICMP reported a soft error (SHLD-9, SHLD-25). */
+  trouble: 32,
   /** The TCB is gone; `tcb.error` says why. Always the last event. */
   closed: 16,
 } as const;
@@ -173,6 +175,8 @@ export class Tcb {
   persists = 0;
   probesUnanswered = 0;
   keepAlives = 0;
+  /** When the first window probe since then left; for the user timeout. */
+  persistSinceMs = 0;
   /** Since when the peer has acknowledged nothing, set by the first retransmission; for the user timeout. */
   stuckSinceMs = 0;
 
@@ -187,6 +191,7 @@ export class Tcb {
   keepAliveIntervalMs = 0;
   keepAliveProbes = 0;
   userTimeoutMs = 0;
+  /** DSCP << 2; the ECN bits below it are TCP's. */
   typeOfService = 0;
   timeToLive = 64;
   sendBufferBytes = 0;
@@ -201,6 +206,18 @@ export class Tcb {
   receiveSpaceSeq = 0;
   receiveRttUs = 0;
   receiveEchoed = 0;
+  /** Only full segments leave, until it is off again or 200 ms have passed. */
+  cork = false;
+  /** 0: a close is a reset (SO_LINGER); -1: it is not. */
+  lingerMs = -1;
+  /** How long FIN-WAIT-2 lasts without an application; -1: not at all (TCP_LINGER2). */
+  finWait2Ms = 60_000;
+  /** The application is not asked for more while so much is unsent; 0: only the send buffer counts. */
+  notSentLowWaterBytes = 0;
+  /** Largest segment that we announce and send, options included; 0: what the path allows (TCP_MAXSEG). */
+  mssMax = 0;
+  /** R2 of the handshake, in retransmissions; 0: the stack's. */
+  synRetransmitsMax = 0;
   /** The application has let go: what arrives now is answered with RST. */
   orphan = false;
   /** Somebody waits for room in the send buffer. */
@@ -217,6 +234,25 @@ export class Tcb {
   bytesIn = 0;
   bytesOut = 0;
   retransmittedSegments = 0;
+  // Counters that only tcp_info reads (info.ts)
+  segmentsIn = 0;
+  segmentsOut = 0;
+  dataSegmentsIn = 0;
+  dataSegmentsOut = 0;
+  retransmittedBytes = 0;
+  outOfOrderSegments = 0;
+  /** Estimate of the peer's segment size, in bytes. */
+  rcvMss = 536;
+  /** MSS that our SYN announced. */
+  advMss = 536;
+  lastReceivedMs = 0;
+  lastAckMs = 0;
+  /** What limits the sender since `limitedSinceMs`: a `Limit`; and how long each of them did so far. */
+  limit = 0;
+  limitedSinceMs = 0;
+  limitedMs = 0;
+  windowLimitedMs = 0;
+  bufferLimitedMs = 0;
   /** Verdict cache: the firewall generation that accepted this connection on an interface, and the rule. */
   firewallGeneration = -1;
   firewallRule = -1;

@@ -132,6 +132,7 @@ export class Tcp {
     tcb.keepAliveIdleMs = this.config.keepAliveIdleMs;
     tcb.keepAliveIntervalMs = this.config.keepAliveIntervalMs;
     tcb.keepAliveProbes = this.config.keepAliveProbes;
+    tcb.finWait2Ms = this.config.finWait2Ms;
     this.connections.set(record, Field.slot, slot);
     this.connections.setState(record, RecordState.awake);
     return tcb;

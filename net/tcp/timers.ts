@@ -2,7 +2,7 @@ import { enterTimeWait } from "./acknowledge.ts";
 import { congestionOf } from "./congestion/choose.ts";
 import { sendAck, sendProbe, sendReset, sendSyn, tcpOutput } from "./output.ts";
 import { rtoBackedOffMs } from "./rtt.ts";
-import { flightSize, Recovery, type Tcb, TcpError, TcpState } from "./tcb.ts";
+import { flightSize, Recovery, type Tcb, TcpError, TcpEvent, TcpState } from "./tcb.ts";
 import type { Tcp } from "./tcp.ts";
 
 /** Acts on every deadline of `tcb` that has come (RFC 9293 section 3.10.8, RFC 6298 section 5). */
@@ -26,11 +26,13 @@ function retransmissionTimeout(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   tcb.retransmits++;
   if (probing) tcb.probesUnanswered++;
   const tries = probing ? tcb.probesUnanswered : tcb.retransmits;
-  const limit = handshake ? tcp.config.synRetransmitsMax : tcp.config.retransmitsMax;
+  const syns = tcb.synRetransmitsMax > 0 ? tcb.synRetransmitsMax : tcp.config.synRetransmitsMax;
+  const limit = handshake ? syns : tcp.config.retransmitsMax;
   const userMs = tcb.userTimeoutMs > 0 ? tcb.stuckSinceMs + tcb.userTimeoutMs : Infinity;
   if (tries > limit || nowMs >= userMs) {
     return tcp.destroy(tcb, tcb.softError !== 0 && handshake ? TcpError.unreachable : TcpError.timedOut);
   }
+  if (!handshake && tcb.retransmits === tcp.config.retransmitsTrouble) tcp.notify(tcb, TcpEvent.trouble); // R1
   tcb.backoff++;
   tcb.rttTiming = false; // Karn
   if (handshake) {
@@ -56,7 +58,12 @@ function retransmissionTimeout(tcp: Tcp, tcb: Tcb, nowMs: number): void {
 /** The window is closed, or too small to be worth a segment: ask, or send what fits (MUST-36). */
 function persistTimeout(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   tcb.persistAtMs = Infinity;
-  if (tcb.probesUnanswered >= tcp.config.retransmitsMax) return tcp.destroy(tcb, TcpError.timedOut);
+  if (tcb.persists === 0) tcb.persistSinceMs = nowMs;
+  // A peer that answers may keep its window closed for ever (MAY-8), but for an application that set a limit.
+  const tooLong = tcb.userTimeoutMs > 0 && nowMs - tcb.persistSinceMs >= tcb.userTimeoutMs;
+  if (tooLong || tcb.probesUnanswered >= tcp.config.retransmitsMax) {
+    return tcp.destroy(tcb, TcpError.timedOut);
+  }
   if (tcb.orphan && tcb.persists >= tcp.config.retransmitsMax) {
     sendReset(tcp, tcb, nowMs); // no application is left that could give up: a peer must not hold us for ever
     return tcp.destroy(tcb, TcpError.timedOut);
@@ -77,7 +84,12 @@ function keepAliveTimeout(tcp: Tcp, tcb: Tcb, nowMs: number): void {
     tcb.keepAliveAtMs = nowMs + tcb.keepAliveIdleMs; // MUST-26
     return;
   }
-  if (tcb.keepAlives >= tcb.keepAliveProbes) {
+  // With a user timeout that decides, and not the number of probes (RFC 5482 section 4.2, as Linux does).
+  const silentMs = tcb.keepAliveIdleMs + tcb.keepAlives * tcb.keepAliveIntervalMs;
+  const dead = tcb.userTimeoutMs > 0
+    ? tcb.keepAlives > 0 && silentMs >= tcb.userTimeoutMs
+    : tcb.keepAlives >= tcb.keepAliveProbes;
+  if (dead) {
     sendReset(tcp, tcb, nowMs);
     return tcp.destroy(tcb, TcpError.timedOut);
   }
@@ -88,6 +100,16 @@ function keepAliveTimeout(tcp: Tcp, tcb: Tcb, nowMs: number): void {
 
 /** Ends waiting for the peer's FIN once nobody waits for its data. */
 export function orphanDeadline(tcp: Tcp, tcb: Tcb, nowMs: number): void {
-  if (tcb.state === TcpState.finWait2) tcb.expireAtMs = nowMs + tcp.config.finWait2Ms;
+  if (tcb.state === TcpState.finWait2) leaveFinWait2(tcp, tcb, nowMs);
   else if (tcb.state === TcpState.timeWait) enterTimeWait(tcp, tcb, nowMs);
+}
+
+/** An orphan in FIN-WAIT-2: its peer gets some time to end too; without any it gets RST, as in Linux. */
+export function leaveFinWait2(tcp: Tcp, tcb: Tcb, nowMs: number): void {
+  if (tcb.finWait2Ms >= 0) {
+    tcb.expireAtMs = nowMs + tcb.finWait2Ms;
+    return;
+  }
+  sendReset(tcp, tcb, nowMs);
+  tcp.destroy(tcb, TcpError.none);
 }

@@ -3,8 +3,10 @@ import { BUFFER_BYTES_MAX } from "./config.ts";
 import { congestionNumber, congestionOf } from "./congestion/choose.ts";
 import type { CongestionControlName } from "./congestion/congestion.ts";
 import { openActive, startKeepAlive } from "./handshake.ts";
+import { type TcpOptions, tcpSetOptions } from "./options.ts";
 import { sendReset, windowGrowth } from "./output.ts";
-import { type Tcb, TcpError, TcpEvent, TcpState } from "./tcb.ts";
+import { type Tcb, TcpError, TcpState } from "./tcb.ts";
+import { sendRoom, tellWritable } from "./send_buffer.ts";
 import type { Tcp } from "./tcp.ts";
 import { orphanDeadline } from "./timers.ts";
 
@@ -21,11 +23,14 @@ export function tcpConnect(
   remote: number,
   remotePort: number,
   nowMs: number,
+  options?: TcpOptions,
 ): Tcb | undefined {
   if (!tcp.output.isHost(remote)) return undefined;
   if (tcp.connections.find(local, remote, localPort, remotePort) >= 0) return undefined;
   const tcb = tcp.create(local, remote, localPort, remotePort);
-  if (tcb !== undefined) openActive(tcp, tcb, nowMs);
+  if (tcb === undefined) return undefined;
+  if (options !== undefined) tcpSetOptions(tcp, tcb, options, nowMs);
+  openActive(tcp, tcb, nowMs);
   return tcb;
 }
 
@@ -40,7 +45,7 @@ export function canWrite(tcb: Tcb): boolean {
  */
 export function tcpSend(tcp: Tcp, tcb: Tcb, bytes: Uint8Array, from: number, to: number): number {
   assert(canWrite(tcb), "Write on a connection that cannot send");
-  const count = Math.max(0, Math.min(to - from, tcb.sendBufferBytes - tcb.sendQueue.length));
+  const count = Math.min(to - from, sendRoom(tcb));
   if (count > 0) {
     tcb.sendQueue.append(bytes, from, from + count);
     tcp.queueOutput(tcb);
@@ -89,7 +94,8 @@ export function tcpShutdown(tcp: Tcp, tcb: Tcb): void {
 export function tcpClose(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   if (tcb.state === TcpState.closed) return;
   if (tcb.state === TcpState.timeWait) tcb.receiveQueue.clear(); // the peer is past hearing of it (MUST-13)
-  if (tcb.receiveQueue.length > 0 || tcb.ahead.length > 0) return tcpAbort(tcp, tcb, nowMs);
+  const unread = tcb.receiveQueue.length > 0 || tcb.ahead.length > 0;
+  if (unread || (tcb.lingerMs === 0 && tcb.state !== TcpState.timeWait)) return tcpAbort(tcp, tcb, nowMs);
   tcb.orphan = true;
   tcpShutdown(tcp, tcb);
   orphanDeadline(tcp, tcb, nowMs);
@@ -120,9 +126,7 @@ export function tcpSetReceiveBuffer(tcp: Tcp, tcb: Tcb, bytes: number): void {
 export function tcpSetSendBuffer(tcp: Tcp, tcb: Tcb, bytes: number): void {
   tcb.sendBufferBytes = bufferBytes(bytes);
   tcb.sendBufferSet = true;
-  if (!tcb.wantsWritable || tcb.sendQueue.length >= tcb.sendBufferBytes) return;
-  tcb.wantsWritable = false;
-  tcp.notify(tcb, TcpEvent.writable);
+  tellWritable(tcp, tcb);
 }
 
 /** At least what Linux allows at least: less than that is no window that a peer could use. */

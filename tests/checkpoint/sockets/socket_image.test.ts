@@ -55,7 +55,7 @@ test("the image of an idle connection is small, matches image.cddl and holds eve
   const peer = idle();
   const tcb = frozen(peer);
   const bytes = writeSocketImage(tcb, undefined);
-  expect(bytes.length).toBeLessThanOrEqual(130);
+  expect(bytes.length).toBeLessThanOrEqual(150);
   check(bytes, tcb);
   expect(readSocketImage(bytes)).toEqual({ tcb, attachment: undefined });
   const lines = explainImage(bytes);
@@ -71,7 +71,7 @@ test("an image holds whatever there is: every field, alone and with others", () 
       const standard = frozenTcbDefaults[at - FROZEN_TCB_ALWAYS];
       if (frozenTcbFields[at] === "recovery") tcb[at] = 2;
       else if (frozenTcbFields[at] === "ahead") tcb[at] = [[prng.below(100), new Uint8Array(3)]];
-      else if (frozenTcbFields[at]!.endsWith("State")) tcb[at] = [1, 0, prng.below(2 ** 31)];
+      else if (Array.isArray(standard)) tcb[at] = [1, 0, prng.below(2 ** 31)];
       else if (standard instanceof Uint8Array) tcb[at] = new Uint8Array(prng.below(100)).fill(at);
       else tcb[at] = prng.below(2 ** 31);
     }
@@ -88,7 +88,7 @@ test("our keep-alive costs a deadline and its times", () => {
   tcpSetKeepAlive(peer.stack.tcp, peer.tcb, true, peer.nowMs, 30_000, 5_000, 4);
   const tcb = frozen(peer);
   const bytes = writeSocketImage(tcb, undefined);
-  expect(bytes.length).toBeLessThanOrEqual(150);
+  expect(bytes.length).toBeLessThanOrEqual(170);
   expect(readSocketImage(bytes).tcb).toEqual(tcb);
 });
 

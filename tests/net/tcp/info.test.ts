@@ -53,3 +53,41 @@ test("tcp_info has Linux's names, units and state numbers", () => {
   script.shutdown();
   expect(info(script).state).toBe(1); // the FIN waits behind data
 });
+
+test("tcp_info counts segments, bytes and what the sender waited for", () => {
+  const script = new Script();
+  script.accepted("mss 1000", 2000);
+  script.write(5000);
+  script.out(". 1:1001 ack 1", ". 1001:2001 ack 1");
+  script.wait(100);
+  expect(info(script)).toMatchObject({ rwndLimited: 100_000, busyTime: 100_000, notsentBytes: 3000 });
+  script.turn(". 1 ack 2001 win 5000");
+  script.wait(50);
+  script.out(". 2001:3001 ack 1", ". 3001:4001 ack 1", "P. 4001:5001 ack 1");
+  expect(info(script)).toMatchObject({
+    rwndLimited: 100_000,
+    busyTime: 150_000,
+    bytesAcked: 2000,
+    bytesSent: 5000,
+    segsOut: 5,
+    dataSegsOut: 5,
+    segsIn: 2, // the SYN came before there was a connection
+    dataSegsIn: 0,
+  });
+  script.turn(". 1 ack 5001");
+  script.wait(1000);
+  expect(info(script)).toMatchObject({ busyTime: 150_000, bytesAcked: 5000, lastAckRecv: 1000 });
+  script.turn("P. 1:301 ack 5001");
+  script.turn("P. 601:901 ack 5001");
+  script.wait(70);
+  expect(info(script)).toMatchObject({
+    bytesReceived: 300,
+    rcvOoopack: 1,
+    dataSegsIn: 2,
+    segsIn: 5,
+    rcvMss: 536,
+    lastDataRecv: 70,
+  });
+  script.turn("P. 301:1301 ack 5001");
+  expect(info(script)).toMatchObject({ bytesReceived: 1300, rcvMss: 1000 });
+});

@@ -272,7 +272,7 @@ test("data: given up after R2, later than 100 s (MUST-20, SHLD-10, SHLD-11)", ()
   expect(s.state).toBe("established");
   expect(s.tcb.retransmits).toBeGreaterThan(3);
   s.wait(2_000_000);
-  expect(s.heard()).toEqual(["closed timedOut"]);
+  expect(s.heard()).toEqual(["trouble", "closed timedOut"]);
   expect(s.take(4000).length).toBe(16);
   s.gone();
 });
@@ -285,7 +285,7 @@ test("the application's user timeout ends it when it is over, not before (MUST-2
   s.wait(9_999);
   expect(s.state).toBe("established");
   s.wait(1);
-  expect(s.heard()).toEqual(["closed timedOut"]);
+  expect(s.heard()).toEqual(["trouble", "closed timedOut"]);
   // 1.0, 1.2, 1.6, 2.4, 4.0, 7.2 and no more
   expect(s.take(4000).length).toBe(6);
 });

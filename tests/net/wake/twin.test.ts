@@ -221,5 +221,6 @@ function state(peer: SleepyPeer): object {
     frozenTcbFields.map((name, at) => [name, frozen[at]]),
   );
   delete named["tsRecentAgeMs"]; // known to the day
+  delete named["counters"]; // what the filter answers is not counted
   return named;
 }

@@ -1,0 +1,53 @@
+import { seqLess } from "../../base/sequence.ts";
+import { sendEnd, type Tcb } from "./tcb.ts";
+
+/** What keeps data from being sent or acknowledged sooner (Linux's `tcp_chrono`). */
+export const Limit = {
+  /** There is no data. */
+  none: 0,
+  /** The network: congestion window and round trip. */
+  network: 1,
+  /** The peer's window. */
+  window: 2,
+  /** Our send buffer: all of it is in flight, and the application has more. */
+  buffer: 3,
+} as const;
+
+/** A smaller estimate is not believed (Linux's `TCP_MIN_MSS`). */
+const RECEIVED_MSS_MIN = 88;
+
+/** Counts a segment that arrives. */
+export function countSegmentIn(tcb: Tcb, dataLength: number, nowMs: number): void {
+  tcb.segmentsIn++;
+  if (dataLength === 0) {
+    tcb.lastAckMs = nowMs;
+    return;
+  }
+  tcb.dataSegmentsIn++;
+  tcb.lastReceivedMs = tcb.lastAckMs = nowMs;
+}
+
+/** Looks at the length of data that is taken in: the peer's segments are as long as its longest. */
+export function measureReceivedMss(tcb: Tcb, dataLength: number): void {
+  if (dataLength > tcb.rcvMss) tcb.rcvMss = Math.max(RECEIVED_MSS_MIN, Math.min(dataLength, tcb.advMss));
+}
+
+/** Looks at what limits the sender from `nowMs` on. */
+export function watchLimit(tcb: Tcb, nowMs: number): void {
+  const limit = limitOf(tcb);
+  if (limit === tcb.limit) return;
+  const elapsedMs = Math.max(0, nowMs - tcb.limitedSinceMs);
+  if (tcb.limit !== Limit.none) tcb.limitedMs += elapsedMs;
+  if (tcb.limit === Limit.window) tcb.windowLimitedMs += elapsedMs;
+  if (tcb.limit === Limit.buffer) tcb.bufferLimitedMs += elapsedMs;
+  tcb.limit = limit;
+  tcb.limitedSinceMs = nowMs;
+}
+
+function limitOf(tcb: Tcb): number {
+  if (tcb.sendQueue.length === 0) return Limit.none;
+  const unsent = (sendEnd(tcb) - tcb.sndMax) | 0;
+  if (unsent <= 0) return tcb.wantsWritable ? Limit.buffer : Limit.network;
+  const next = (tcb.sndMax + Math.min(unsent, tcb.sndMss)) | 0;
+  return seqLess((tcb.sndUna + tcb.sndWnd) | 0, next) ? Limit.window : Limit.network;
+}

@@ -1,0 +1,29 @@
+import { withoutTail } from "./freeze_counters.ts";
+import type { Tcb } from "./tcb.ts";
+
+/** Defaults of the format, whatever today's configuration says. */
+const FIN_WAIT_2_MS = 60_000;
+
+/** The application's options beyond those that have places of their own, as whole numbers: 0 is the default. */
+export function freezeOptions(tcb: Tcb): number[] {
+  return withoutTail([
+    tcb.cork ? 1 : 0,
+    tcb.lingerMs + 1,
+    tcb.finWait2Ms - FIN_WAIT_2_MS,
+    tcb.notSentLowWaterBytes,
+    tcb.mssMax,
+    tcb.synRetransmitsMax,
+  ]);
+}
+
+/** Puts them back. */
+export function thawOptions(state: readonly number[], tcb: Tcb): void {
+  let at = 0;
+  const next = (): number => state[at++] ?? 0;
+  tcb.cork = next() !== 0;
+  tcb.lingerMs = next() - 1;
+  tcb.finWait2Ms = next() + FIN_WAIT_2_MS;
+  tcb.notSentLowWaterBytes = next();
+  tcb.mssMax = next();
+  tcb.synRetransmitsMax = next();
+}
