@@ -10,6 +10,12 @@ export { SleepyHost, type SleepyHostOptions } from "./checkpoint/host.ts";
 export { Host, type HostInterface, type HostOptions } from "./net/socket/host.ts";
 export { type Connection, type Handlers, type HandlerServer } from "./net/socket/handlers.ts";
 export type { ConnectOptions, DatagramConn, ListenOptions, NetAddr } from "./net/socket/types.ts";
+export type {
+  ConnectDatagramOptions,
+  ConnectedUdpConn,
+  DatagramOptions,
+  UdpConn,
+} from "./net/socket/types.ts";
 export type { TcpConn, TcpListener } from "./net/socket/types.ts";
 export * as errors from "./net/socket/errors.ts";
 

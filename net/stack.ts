@@ -378,7 +378,10 @@ export class Stack {
   #quotesOurs(icmp: IcmpRecord): boolean {
     if (!icmp.hasQuote) return false;
     const { source, destination, protocol } = icmp.quote;
-    if (protocol === PROTOCOL_UDP) return this.udp.find(source, icmp.quoteSourcePort) !== undefined;
+    if (protocol === PROTOCOL_UDP) {
+      return this.udp.find(source, icmp.quoteSourcePort, destination, icmp.quoteDestinationPort) !==
+        undefined;
+    }
     if (protocol !== PROTOCOL_TCP) return false;
     return this.connections.find(source, destination, icmp.quoteSourcePort, icmp.quoteDestinationPort) >= 0;
   }

@@ -4,6 +4,7 @@ import { Field, RecordState } from "../connections/connection_map.ts";
 import type { Stack } from "../stack.ts";
 import { updateMss } from "../tcp/handshake.ts";
 import { type Tcb, TcpError, TcpState } from "../tcp/tcb.ts";
+import { UdpError } from "../udp/udp.ts";
 import { isBroadcast, isMulticast, isUnspecified } from "../wire/address.ts";
 import { Drop } from "../wire/drop.ts";
 import {
@@ -14,7 +15,7 @@ import {
   writeIcmpEchoReply,
   writeIcmpError,
 } from "../wire/icmp.ts";
-import { type Ipv4Record, PROTOCOL_ICMP, PROTOCOL_TCP } from "../wire/ipv4.ts";
+import { type Ipv4Record, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../wire/ipv4.ts";
 
 /** An ICMP message for us: echo is answered, errors reach the connection that they quote (RFC 1122 section 3.2.2). */
 export function icmpInput(stack: Stack, ip: Ipv4Record, icmp: IcmpRecord, slab: Slab, nowMs: number): Drop {
@@ -29,13 +30,49 @@ export function icmpInput(stack: Stack, ip: Ipv4Record, icmp: IcmpRecord, slab: 
     return Drop.IcmpType; // source quench is ignored by RFC 6633, redirects by prudence
   }
   const quote = icmp.quote;
-  if (quote.protocol !== PROTOCOL_TCP) return Drop.IcmpType; // no UDP socket is told: none is connected
+  if (quote.protocol === PROTOCOL_UDP) return udpError(stack, icmp);
+  if (quote.protocol !== PROTOCOL_TCP) return Drop.IcmpType;
   const map = stack.connections;
   const record = map.find(quote.source, quote.destination, icmp.quoteSourcePort, icmp.quoteDestinationPort);
   // A sleeping connection has nothing in flight that an honest error could be about (RFC 5927 section 4.1).
   if (record < 0 || map.state(record) !== RecordState.awake) return Drop.IcmpType;
   return tcpError(stack, stack.tcp.tcbAt(map.get(record, Field.slot)), icmp);
 }
+
+/** RFC 1122 section 4.1.3.3: what cannot be delivered is told to whoever sent it, if it wants to know. */
+function udpError(stack: Stack, icmp: IcmpRecord): Drop {
+  const { source, destination } = icmp.quote;
+  const port = icmp.quoteDestinationPort;
+  const socket = stack.udp.find(source, icmp.quoteSourcePort, destination, port);
+  if (socket === undefined) return Drop.IcmpType;
+  const { type, code } = icmp;
+  const report = (error: UdpError, hard: boolean, mtu = 0): Drop => {
+    stack.udp.report(socket, { error, address: destination, port, mtu }, hard);
+    return Drop.None;
+  };
+  if (type !== IcmpType.Unreachable) {
+    return report(UdpError.HostUnreachable, type === IcmpType.ParameterProblem);
+  }
+  switch (code) {
+    case IcmpUnreachable.FragmentationNeeded:
+      stack.output.lowerMtu(destination, icmp.rest & 0xffff);
+      if (!socket.dontFragment) return Drop.None; // what comes next leaves in fragments
+      return report(UdpError.TooBig, true, stack.output.mtuTowards(destination));
+    case IcmpUnreachable.Port:
+    case IcmpUnreachable.Protocol:
+      return report(UdpError.Refused, true);
+    case IcmpUnreachable.Network:
+      return report(UdpError.NetworkUnreachable, false);
+    case IcmpUnreachable.NetworkUnknown:
+    case IcmpUnreachable.NetworkProhibited:
+      return report(UdpError.NetworkUnreachable, true);
+    default: // which of them are final is Linux's judgment
+      return report(UdpError.HostUnreachable, !SOFT_UNREACHABLES.includes(code));
+  }
+}
+
+/** Host, source route failed, network or host with this type of service. */
+const SOFT_UNREACHABLES: readonly number[] = [1, 5, 11, 12];
 
 /** RFC 9293 section 3.9.2.2, RFC 5927: soft errors are noted, hard ones end only a handshake. */
 function tcpError(stack: Stack, tcb: Tcb, icmp: IcmpRecord): Drop {

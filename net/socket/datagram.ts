@@ -1,37 +1,62 @@
-import { UDP_DATA_MAX, type UdpSocket } from "../udp/udp.ts";
+import { UDP_DATA_MAX, UdpError, type UdpReport, type UdpSocket } from "../udp/udp.ts";
 import { formatIpv4, parseIpv4 } from "../wire/address.ts";
-import { BadResource, Interrupted, NetworkUnreachable, NotSupported } from "./errors.ts";
 import { checkPort } from "./address.ts";
+import {
+  BadResource,
+  ConnectionRefused,
+  HostUnreachable,
+  Interrupted,
+  NetworkUnreachable,
+  NotSupported,
+} from "./errors.ts";
 import type { Host } from "./host.ts";
-import type { DatagramConn, MulticastV4Membership, MulticastV6Membership, NetAddr } from "./types.ts";
+import { throwLater } from "./throw_later.ts";
+import type {
+  ConnectedUdpConn,
+  DatagramOptions,
+  MulticastV4Membership,
+  MulticastV6Membership,
+  NetAddr,
+  UdpConn,
+} from "./types.ts";
 
+type SocketWishes = Pick<DatagramOptions, "dontFragment" | "onError">;
 type Received = [Uint8Array<ArrayBuffer>, NetAddr];
 type Receiver = { resolve: (received: Received) => void; reject: (error: Error) => void };
+
+/** Bytes of an IPv4 and a UDP header. */
+const HEADER_BYTES = 28;
 
 /**
  * `Deno.DatagramConn` over a UDP socket of the stack.
  *
- * As on Linux, an unconnected socket is not told of ICMP errors: they are about one of the many that it
- * talks to, and nothing says whom the next `receive` is about. Datagrams beyond the queue's 212,992
+ * As on Linux, a connected socket's next `receive` or `send` rejects with what ICMP says of an earlier
+ * datagram, port unreachable above all; an unconnected socket is not told, unless it has an `onError`: it
+ * talks to many, and nothing says whom the next `receive` is about. Datagrams beyond the queue's 212,992
  * bytes are dropped and counted.
  */
-export class Datagrams implements DatagramConn {
+export class Datagrams implements UdpConn {
   readonly addr: NetAddr;
   readonly #host: Host;
   readonly #socket: UdpSocket;
   readonly #unbind: () => void;
+  readonly #onError: DatagramOptions["onError"];
   readonly #waiting: Receiver[] = [];
   #closed = false;
 
-  constructor(host: Host, socket: UdpSocket, unbind: () => void) {
+  constructor(host: Host, socket: UdpSocket, options: SocketWishes, unbind: () => void) {
     this.#host = host;
     this.#socket = socket;
     this.#unbind = unbind;
+    this.#onError = options.onError?.bind(options);
+    socket.wantsReports = this.#onError !== undefined;
+    socket.dontFragment = options.dontFragment ?? false;
     this.addr = { transport: "udp", hostname: formatIpv4(socket.address), port: socket.port };
   }
 
   async receive(p?: Uint8Array): Promise<Received> {
     if (this.#closed) throw new BadResource("Socket has been closed");
+    this.#throwReport();
     const received = this.#shift() ??
       await new Promise<Received>((resolve, reject) => void this.#waiting.push({ resolve, reject }));
     if (p === undefined) return received;
@@ -44,20 +69,28 @@ export class Datagrams implements DatagramConn {
   // deno-lint-ignore require-await -- errors are rejections, as Deno's are
   async send(p: Uint8Array, addr: NetAddr): Promise<number> {
     if (this.#closed) throw new BadResource("Socket has been closed");
-    const remote = parseIpv4(addr.hostname);
-    if (remote === undefined) throw new TypeError(`"${addr.hostname}" is not an IPv4 address`);
+    const remote = remoteOf(addr.hostname);
     checkPort(addr.port, 1);
+    this.#throwReport();
     const { stack, clock } = this.#host;
     const source = this.#socket.address || stack.output.sourceTowards(remote);
     if (source === undefined) throw new NetworkUnreachable(`Cannot send to ${addr.hostname}: no route`);
-    if (p.byteLength > UDP_DATA_MAX) {
+    const room = this.#socket.dontFragment ? this.payloadMax(addr.hostname) : UDP_DATA_MAX;
+    if (p.byteLength > room) {
       throw new RangeError(
-        `Cannot send ${p.byteLength} bytes to ${addr.hostname}: a datagram holds at most ${UDP_DATA_MAX}`,
+        `Cannot send ${p.byteLength} bytes to ${addr.hostname}: a datagram ${
+          room < UDP_DATA_MAX ? `there holds ${room}` : `holds at most ${room}`
+        }`,
       );
     }
-    stack.udp.send(source, this.#socket.port, remote, addr.port, p, clock.nowMs());
+    stack.udp.send(source, this.#socket.port, remote, addr.port, p, clock.nowMs(), this.#socket);
     this.#host.kick();
     return p.byteLength;
+  }
+
+  payloadMax(hostname: string): number {
+    const mtu = this.#host.stack.output.mtuTowards(remoteOf(hostname));
+    return Math.min(mtu - HEADER_BYTES, UDP_DATA_MAX);
   }
 
   joinMulticastV4(_address: string, _networkInterface: string): Promise<MulticastV4Membership> {
@@ -89,8 +122,14 @@ export class Datagrams implements DatagramConn {
     }
   }
 
-  /** Datagrams have arrived. */
+  /** Datagrams or reports have arrived. */
   readable(): void {
+    while (this.#onError !== undefined || this.#waiting.length > 0) {
+      const report = this.#socket.reports.shift();
+      if (report === undefined) break;
+      if (this.#onError === undefined) this.#waiting.shift()!.reject(errorOf(report));
+      else this.#tell(report, this.#onError);
+    }
     while (this.#waiting.length > 0) {
       const received = this.#shift();
       if (received === undefined) return;
@@ -98,12 +137,62 @@ export class Datagrams implements DatagramConn {
     }
   }
 
+  #tell(report: UdpReport, onError: NonNullable<DatagramOptions["onError"]>): void {
+    try {
+      onError(errorOf(report), addrOf(report));
+    } catch (mistake) {
+      throwLater(mistake); // the turn has others to tell yet
+    }
+  }
+
+  #throwReport(): void {
+    const report = this.#onError === undefined ? this.#socket.reports.shift() : undefined;
+    if (report !== undefined) throw errorOf(report);
+  }
+
   #shift(): Received | undefined {
     const datagram = this.#socket.shift();
     if (datagram === undefined) return undefined;
-    return [
-      datagram.bytes,
-      { transport: "udp", hostname: formatIpv4(datagram.address), port: datagram.port },
-    ];
+    return [datagram.bytes, addrOf(datagram)];
+  }
+}
+
+/** A datagram socket with one peer. */
+export class ConnectedDatagrams extends Datagrams implements ConnectedUdpConn {
+  readonly remoteAddr: NetAddr;
+
+  constructor(host: Host, socket: UdpSocket, options: SocketWishes, unbind: () => void) {
+    super(host, socket, options, unbind);
+    this.remoteAddr = addrOf({ address: socket.remoteAddress, port: socket.remotePort });
+  }
+
+  /** Sends one datagram to the peer; as with Linux, another address may be named. */
+  override send(p: Uint8Array, addr: NetAddr = this.remoteAddr): Promise<number> {
+    return super.send(p, addr);
+  }
+}
+
+function remoteOf(hostname: string): number {
+  const remote = parseIpv4(hostname);
+  if (remote === undefined) throw new TypeError(`"${hostname}" is not an IPv4 address`);
+  return remote;
+}
+
+function addrOf({ address, port }: { readonly address: number; readonly port: number }): NetAddr {
+  return { transport: "udp", hostname: formatIpv4(address), port };
+}
+
+function errorOf(report: UdpReport): Error {
+  const { hostname, port } = addrOf(report);
+  const what = `A datagram to ${hostname}:${port} was not delivered`;
+  switch (report.error) {
+    case UdpError.Refused:
+      return new ConnectionRefused(`${what}: connection refused`);
+    case UdpError.NetworkUnreachable:
+      return new NetworkUnreachable(`${what}: the network cannot be reached`);
+    case UdpError.TooBig:
+      return new RangeError(`${what}: the path carries packets of ${report.mtu} bytes`);
+    default:
+      return new HostUnreachable(`${what}: the host cannot be reached`);
   }
 }

@@ -18,7 +18,7 @@ import { formatIpv4, isLoopback } from "../wire/address.ts";
 import { formatMac, parseMac } from "../wire/mac.ts";
 import { addressOf, checkPort, LOOPBACK_HINT } from "./address.ts";
 import { TcpConnection } from "./conn.ts";
-import { Datagrams } from "./datagram.ts";
+import { ConnectedDatagrams, Datagrams } from "./datagram.ts";
 import { Endpoint } from "./endpoint.ts";
 import { EphemeralPorts } from "./ephemeral_ports.ts";
 import { connectionError } from "./connection_error.ts";
@@ -27,7 +27,16 @@ import { type Handlers, HandlerServer } from "./handlers.ts";
 import { ConnListener } from "./listener.ts";
 import type { Acceptor, Owner } from "./owner.ts";
 import { throwLater } from "./throw_later.ts";
-import type { ConnectOptions, DatagramConn, ListenOptions, TcpConn, TcpListener } from "./types.ts";
+import type {
+  ConnectDatagramOptions,
+  ConnectedUdpConn,
+  ConnectOptions,
+  DatagramOptions,
+  ListenOptions,
+  TcpConn,
+  TcpListener,
+  UdpConn,
+} from "./types.ts";
 
 /** A link and what it is called. */
 export interface HostInterface {
@@ -200,18 +209,50 @@ export class Host {
    * Binds a UDP port like `Deno.listenDatagram`.
    * @throws {AddrInUse} {AddrNotAvailable} {TypeError}
    */
-  listenDatagram(options: { port?: number; hostname?: string; transport?: "udp" } = {}): DatagramConn {
+  listenDatagram(options: DatagramOptions = {}): UdpConn {
     this.#checkOpen();
     const { address, port } = this.#localAddress(options);
-    const bind = (candidate: number): UdpSocket | undefined => this.stack.udp.bind(address, candidate);
-    const socket = port === 0 ? this.#ports.forBinding(address, bind) : bind(port);
-    if (socket === undefined) throw new AddrInUse(`Cannot bind UDP port ${port}: address already in use`);
-    const datagrams = new Datagrams(this, socket, () => {
-      this.stack.udp.unbind(socket);
-      this.#datagrams.delete(socket);
-    });
+    const socket = this.#bindUdp(address, port, 0, 0);
+    const datagrams = new Datagrams(this, socket, options, () => this.#unbindUdp(socket));
     this.#datagrams.set(socket, datagrams);
     return datagrams;
+  }
+
+  /**
+   * A UDP socket with one peer: it hears nobody else, and is told when the peer's host refuses.
+   * @throws {AddrInUse} {AddrNotAvailable} {NetworkUnreachable} {TypeError}
+   */
+  // deno-lint-ignore require-await -- names will be resolved here
+  async connectDatagram(options: ConnectDatagramOptions): Promise<ConnectedUdpConn> {
+    this.#checkOpen();
+    const { hostname, localHostname, localPort = 0 } = options;
+    const remote = addressOf(hostname);
+    checkPort(options.port, 1);
+    const source = this.stack.output.sourceTowards(remote);
+    if (source === undefined || source === 0) {
+      throw new NetworkUnreachable(`Cannot connect to ${hostname}: no route`);
+    }
+    const local = localHostname === undefined
+      ? { address: source, port: localPort }
+      : this.#localAddress({ port: localPort, hostname: localHostname });
+    checkPort(local.port, 0);
+    const socket = this.#bindUdp(local.address, local.port, remote, options.port);
+    const datagrams = new ConnectedDatagrams(this, socket, options, () => this.#unbindUdp(socket));
+    this.#datagrams.set(socket, datagrams);
+    return datagrams;
+  }
+
+  #bindUdp(address: number, port: number, remote: number, remotePort: number): UdpSocket {
+    const bind = (candidate: number): UdpSocket | undefined =>
+      this.stack.udp.bind(address, candidate, remote, remotePort);
+    const socket = port === 0 ? this.#ports.forBinding(address, bind) : bind(port);
+    if (socket === undefined) throw new AddrInUse(`Cannot bind UDP port ${port}: address already in use`);
+    return socket;
+  }
+
+  #unbindUdp(socket: UdpSocket): void {
+    this.stack.udp.unbind(socket);
+    this.#datagrams.delete(socket);
   }
 
   /** Ids of all connections, awake and asleep, or of those on one local port. */

@@ -66,6 +66,49 @@ export interface DatagramConn extends AsyncIterable<[Uint8Array<ArrayBuffer>, Ne
   [Symbol.asyncIterator](): AsyncIterableIterator<[Uint8Array<ArrayBuffer>, NetAddr]>;
 }
 
+/** A datagram socket of a host: Deno's, and what the path carries. */
+export interface UdpConn extends DatagramConn {
+  /** Bytes of the longest datagram that goes to `hostname` in one piece, as far as is known now. */
+  payloadMax(hostname: string): number;
+}
+
+/** A datagram socket with one peer: `Deno.DatagramConn` whose `send` needs no address. */
+export interface ConnectedUdpConn extends UdpConn {
+  readonly remoteAddr: NetAddr;
+  send(p: Uint8Array, addr?: NetAddr): Promise<number>;
+}
+
+export interface DatagramOptions {
+  /** 0 or absent: any free port. */
+  port?: number;
+  /** One of the host's addresses; "0.0.0.0" or absent: all of them. */
+  hostname?: string;
+  transport?: "udp";
+  /**
+   * Sends nothing in fragments: what is longer than the path carries is refused with a `RangeError`, and when
+   * the path turns out to carry less, that is an error of the socket's like the others.
+   */
+  dontFragment?: boolean;
+  /**
+   * Is told of ICMP errors about datagrams of this socket: `ConnectionRefused`, `NetworkUnreachable`,
+   * `HostUnreachable`, or `RangeError` for what is too long. Then `receive` and `send` do not reject with them.
+   */
+  onError?(error: Error, addr: NetAddr): void;
+  /** Taken for Deno's sake. */
+  reuseAddress?: boolean;
+  loopback?: boolean;
+}
+
+/** How to connect a datagram socket: where to, and from where. */
+export interface ConnectDatagramOptions extends Pick<DatagramOptions, "dontFragment" | "onError"> {
+  hostname: string;
+  port: number;
+  /** Default: any free one. */
+  localPort?: number;
+  /** One of the host's addresses; default: the one that the route says. */
+  localHostname?: string;
+}
+
 export interface ListenOptions {
   /** 0 or absent: any free port. */
   port?: number;

@@ -18,20 +18,61 @@ export const UDP_DATA_MAX = 65_507;
 /** What a datagram costs beside its bytes, so that empty ones are bounded too. */
 const DATAGRAM_OVERHEAD_BYTES = 128;
 
+/** What an ICMP error says of a datagram that was sent. */
+export const UdpError = {
+  /** Nobody has that port. */
+  Refused: 0,
+  /** No way to the network; perhaps only for now. */
+  NetworkUnreachable: 1,
+  /** The host does not answer, or somebody on the way lets nothing through. */
+  HostUnreachable: 2,
+  /** Longer than the path carries, and not to be fragmented: `mtu` says what it carries. */
+  TooBig: 3,
+} as const;
+export type UdpError = (typeof UdpError)[keyof typeof UdpError];
+
+/** An ICMP error about a datagram of a socket's. */
+export interface UdpReport {
+  readonly error: UdpError;
+  /** Whom the datagram was for. */
+  readonly address: number;
+  readonly port: number;
+  /** Bytes of the largest IP packet that the path carries, for `TooBig`; else 0. */
+  readonly mtu: number;
+}
+
+/** Reports that a socket keeps; the next are dropped, as the application does not look. */
+export const UDP_REPORTS_MAX = 16;
+
 /** A bound UDP port: plain data, read by the socket layer. */
 export class UdpSocket {
   readonly id: number;
   /** Local address (int32), 0 for all. */
   readonly address: number;
   readonly port: number;
+  /** Whom it is connected to: the only one it hears. Port 0: anybody. */
+  readonly remoteAddress: number;
+  readonly remotePort: number;
   readonly queue: Datagram[] = [];
+  readonly reports: UdpReport[] = [];
   queuedBytes = 0;
   drops = 0;
+  /** Hears of every ICMP error. Without, as on Linux, a connected socket hears of the final ones, another of none. */
+  wantsReports = false;
+  /** Sends nothing in fragments, and is told what the path carries: Linux's IP_PMTUDISC_DO. */
+  dontFragment = false;
+  timeToLive = 64;
 
-  constructor(id: number, address: number, port: number) {
+  constructor(id: number, address: number, port: number, remoteAddress: number, remotePort: number) {
     this.id = id;
     this.address = address;
     this.port = port;
+    this.remoteAddress = remoteAddress;
+    this.remotePort = remotePort;
+  }
+
+  get connected(): boolean {
+    return this.remotePort !== 0;
   }
 
   /** The oldest datagram, removed from the queue. */
@@ -54,11 +95,14 @@ export class Udp {
     this.#output = output;
   }
 
-  /** @returns The socket, or `undefined` when address and port are taken. */
-  bind(address: number, port: number): UdpSocket | undefined {
+  /**
+   * Binds a port; with a remote address and port, for one peer alone.
+   * @returns The socket, or `undefined` when address and port are taken.
+   */
+  bind(address: number, port: number, remoteAddress = 0, remotePort = 0): UdpSocket | undefined {
     const others = this.#sockets.get(port) ?? [];
     if (others.some((other) => other.address === address)) return undefined;
-    const socket = new UdpSocket(this.#nextId++, address, port);
+    const socket = new UdpSocket(this.#nextId++, address, port, remoteAddress, remotePort);
     this.#sockets.set(port, address === 0 ? [...others, socket] : [socket, ...others]);
     return socket;
   }
@@ -69,16 +113,33 @@ export class Udp {
     else this.#sockets.set(socket.port, others);
   }
 
-  find(address: number, port: number): UdpSocket | undefined {
-    for (const socket of this.#sockets.get(port) ?? []) {
-      if (socket.address === address || socket.address === 0) return socket;
+  /** The socket for what `remote` sends to `address`, or has sent back from there. */
+  find(address: number, port: number, remote: number, remotePort: number): UdpSocket | undefined {
+    const sockets = this.#sockets.get(port);
+    if (sockets === undefined) return undefined;
+    for (const socket of sockets) {
+      if (socket.address !== address && socket.address !== 0) continue;
+      if (!socket.connected || (socket.remoteAddress === remote && socket.remotePort === remotePort)) {
+        return socket;
+      }
     }
     return undefined;
   }
 
+  /**
+   * An ICMP error about a datagram that `socket` sent (RFC 1122 section 4.1.3.3).
+   * @param hard It will not pass by itself.
+   */
+  report(socket: UdpSocket, report: UdpReport, hard: boolean): void {
+    const heard = socket.wantsReports || (socket.connected && hard);
+    if (!heard || socket.reports.length >= UDP_REPORTS_MAX) return;
+    socket.reports.push(report);
+    this.#readable.push(socket);
+  }
+
   /** Queues a datagram that has passed all checks. */
   input(ip: Ipv4Record, record: UdpRecord, slab: Slab): Drop {
-    const socket = this.find(ip.destination, record.destinationPort);
+    const socket = this.find(ip.destination, record.destinationPort, ip.source, record.sourcePort);
     if (socket === undefined) return Drop.UdpNoSocket;
     const bytes = slab.bytes.slice(record.dataStart, record.dataEnd);
     const cost = bytes.length + DATAGRAM_OVERHEAD_BYTES;
@@ -94,7 +155,8 @@ export class Udp {
 
   /**
    * Sends one datagram, in fragments when the path carries no more (RFC 1122 section 3.3.3: that is IP's
-   * choice, not ours); false when it is longer than a datagram can be or was dropped on the way.
+   * choice, not ours); false when it is longer than a datagram can be or was dropped on the way. `socket`
+   * may have wishes of its own.
    */
   send(
     local: number,
@@ -103,6 +165,7 @@ export class Udp {
     remotePort: number,
     bytes: Uint8Array,
     nowMs: number,
+    socket?: UdpSocket,
   ): boolean {
     const { slab, transportStart } = this.#output;
     if (bytes.length > UDP_DATA_MAX) return false;
@@ -113,14 +176,16 @@ export class Udp {
     slab.bytes.set(bytes, dataStart);
     const end = dataStart + bytes.length;
     finishUdpChecksum(slab, transportStart, end, local, remote);
-    return this.#output.sendTransport(PROTOCOL_UDP, local, remote, end, 0, 64, nowMs, fits);
+    if (!fits && socket?.dontFragment) return false;
+    const timeToLive = socket?.timeToLive ?? 64;
+    return this.#output.sendTransport(PROTOCOL_UDP, local, remote, end, 0, timeToLive, nowMs, fits);
   }
 
   get hasEvents(): boolean {
     return this.#readable.length > 0;
   }
 
-  /** Tells once per socket that it has datagrams. */
+  /** Tells once per socket that it has datagrams or reports. */
   drainEvents(readable: (socket: UdpSocket) => void): void {
     const sockets = new Set(this.#readable.splice(0));
     for (const socket of sockets) readable(socket);

@@ -77,6 +77,64 @@ test("port unreachable: an unconnected socket is not told, as on Linux, and goes
   expect((await settled(clock, receiving))[0]).toEqual(patterned(3));
 });
 
+test("port unreachable: a connected socket's next receive or send rejects, once, as on Linux", async () => {
+  const { server, client, clock } = virtualPair();
+  const there = await client.connectDatagram({ hostname: SERVER, port: 9 });
+  expect(there.remoteAddr).toEqual({ transport: "udp", hostname: SERVER, port: 9 });
+  expect(there.addr.hostname).toBe(CLIENT);
+  const refused = `ConnectionRefused: A datagram to ${SERVER}:9 was not delivered: connection refused`;
+  const waiting = refusal(there.receive());
+  await there.send(patterned(1));
+  expect(await settled(clock, waiting)).toBe(refused); // who waits is told at once
+  await there.send(patterned(1));
+  await clock.advance(10);
+  expect(await refusal(there.receive())).toBe(refused); // and who comes later
+  await there.send(patterned(1));
+  await clock.advance(10);
+  expect(await refusal(there.send(patterned(1)))).toBe(refused);
+  const here = server.listenDatagram({ port: 9 });
+  await there.send(patterned(5));
+  const [bytes, from] = await settled(clock, here.receive());
+  expect([bytes, from]).toEqual([patterned(5), there.addr]);
+  const other = server.listenDatagram({ port: 10 });
+  await other.send(patterned(1), there.addr); // not our peer
+  await here.send(patterned(2), there.addr);
+  expect((await settled(clock, there.receive()))[0]).toEqual(patterned(2));
+});
+
+test("onError hears of every ICMP error with its address, and receive goes on", async () => {
+  const { server, client, clock } = virtualPair();
+  const told: string[] = [];
+  const there = client.listenDatagram({
+    onError: ({ name }, { hostname, port }) => void told.push(`${name} ${hostname}:${port}`),
+  });
+  const receiving = there.receive();
+  for (const port of [9, 10]) {
+    await there.send(patterned(1), { transport: "udp", hostname: SERVER, port });
+  }
+  await clock.advance(10);
+  expect(told).toEqual([`ConnectionRefused ${SERVER}:9`, `ConnectionRefused ${SERVER}:10`]);
+  await server.listenDatagram({ port: 9 }).send(patterned(3), {
+    transport: "udp",
+    hostname: CLIENT,
+    port: there.addr.port,
+  });
+  expect((await settled(clock, receiving))[0]).toEqual(patterned(3));
+});
+
+test("dontFragment: a datagram as long as the path allows, and one byte more", async () => {
+  const { server, client, clock } = virtualPair();
+  const here = server.listenDatagram({ port: 53 });
+  const there = await client.connectDatagram({ hostname: SERVER, port: 53, dontFragment: true });
+  expect(there.payloadMax(SERVER)).toBe(1_472);
+  expect(await there.send(patterned(1_472))).toBe(1_472);
+  expect((await settled(clock, here.receive()))[0]).toEqual(patterned(1_472));
+  expect(await refusal(there.send(new Uint8Array(1_473)))).toBe(
+    `RangeError: Cannot send 1473 bytes to ${SERVER}: a datagram there holds 1472`,
+  );
+  expect(client.listenDatagram().payloadMax(CLIENT)).toBe(65_507);
+});
+
 test("what cannot be bound or sent says why", async () => {
   const { server, client } = virtualPair();
   const here = server.listenDatagram({ port: 53 });
@@ -87,6 +145,10 @@ test("what cannot be bound or sent says why", async () => {
   expect(await refusal(here.send(patterned(1), to("a name")))).toMatch(/^TypeError: "a name"/);
   expect(await refusal(here.send(patterned(1), to(CLIENT, 0)))).toMatch(/^TypeError: Port 0/);
   expect(await refusal(here.send(patterned(1), to("192.0.2.1")))).toMatch(/^NetworkUnreachable: /);
+  expect(await refusal(server.connectDatagram({ hostname: "192.0.2.1", port: 1 }))).toMatch(
+    /^NetworkUnreachable: /,
+  );
+  expect(await refusal(server.connectDatagram({ hostname: CLIENT, port: 0 }))).toMatch(/^TypeError: Port 0/);
   expect(await refusal(here.joinMulticastV4("224.0.0.251", SERVER))).toMatch(/^NotSupported: /);
   expect(await refusal(here.joinMulticastV6("ff02::fb", 1))).toMatch(/^NotSupported: /);
   here.close();

@@ -1,6 +1,16 @@
 import { expect, test } from "vitest";
-import { UDP_DATA_MAX, UDP_QUEUE_BYTES_MAX, type UdpSocket } from "../../../net/udp/udp.ts";
+import { Slab } from "../../../base/slab.ts";
+import {
+  UDP_DATA_MAX,
+  UDP_QUEUE_BYTES_MAX,
+  UDP_REPORTS_MAX,
+  UdpError,
+  type UdpSocket,
+} from "../../../net/udp/udp.ts";
 import { parseIpv4 } from "../../../net/wire/address.ts";
+import { Drop } from "../../../net/wire/drop.ts";
+import { writeIcmp } from "../../../net/wire/icmp.ts";
+import { Ipv4Record, writeIpv4 } from "../../../net/wire/ipv4.ts";
 import { LOCAL, REMOTE, Script } from "../tcp/script.ts";
 import { obviousChecksum, pseudoHeader } from "../tcp/checker.ts";
 
@@ -62,11 +72,11 @@ test("a specific address is preferred to the wildcard; taken ones are refused, f
   const any = udp.bind(0, 7)!;
   const one = udp.bind(local, 7)!;
   expect(udp.bind(local, 7)).toBeUndefined();
-  expect(udp.find(local, 7)).toBe(one);
-  expect(udp.find(remote, 7)).toBe(any);
-  expect(udp.find(local, 8)).toBeUndefined();
+  expect(udp.find(local, 7, 0, 0)).toBe(one);
+  expect(udp.find(remote, 7, 0, 0)).toBe(any);
+  expect(udp.find(local, 8, 0, 0)).toBeUndefined();
   udp.unbind(one);
-  expect(udp.find(local, 7)).toBe(any);
+  expect(udp.find(local, 7, 0, 0)).toBe(any);
   expect(udp.bind(local, 7)).toBeDefined();
 });
 
@@ -78,4 +88,101 @@ test("the longest datagram leaves in fragments, one byte more does not", () => {
   expect(s.others.splice(0).reduce((sum, { length }) => sum + length - 20, 0)).toBe(65_515);
   expect(s.stack.udp.send(local, 7, remote, 9, new Uint8Array(UDP_DATA_MAX + 1), s.nowMs)).toBe(false);
   expect(s.others.length).toBe(0);
+});
+
+test("a connected socket hears its peer alone; who else sends there finds nobody", () => {
+  const s = new Script();
+  const socket = s.stack.udp.bind(local, 7, remote, 5353)!;
+  expect(s.stack.udp.bind(local, 7, remote, 5354)).toBeUndefined();
+  deliver(s, 7, Uint8Array.of(1)); // from port 5353
+  s.stack.udp.send(local, 7, remote, 5354, Uint8Array.of(2), s.nowMs);
+  s.receive(reversed(s.others.pop()!));
+  expect(socket.queue.map(({ bytes }) => [...bytes])).toEqual([[1]]);
+  expect([s.drops(), s.others.length]).toEqual([{ UdpNoSocket: 1 }, 1]); // port unreachable
+});
+
+/** An ICMP error about the packet that was sent last. */
+function icmpAbout(s: Script, type: number, code: number, rest = 0): Drop {
+  const quote = s.others.at(-1)!.subarray(0, 28);
+  const slab = Slab.of(20 + 8 + quote.length);
+  writeIcmp(type, code, rest, new Slab(quote.slice()), 0, quote.length, slab, 20);
+  const ip = new Ipv4Record();
+  Object.assign(ip, { source: parseIpv4("10.0.0.254"), destination: local, protocol: 1, timeToLive: 64 });
+  writeIpv4(ip, slab, 0, 8 + quote.length);
+  return s.receive(slab.bytes);
+}
+
+test("every ICMP error reaches a socket that asks for them, hard ones a connected one, none another (RFC 1122 section 4.1.3.3)", () => {
+  const cases: [type: number, code: number, error: UdpError, hard: boolean][] = [
+    [3, 0, UdpError.NetworkUnreachable, false],
+    [3, 1, UdpError.HostUnreachable, false],
+    [3, 2, UdpError.Refused, true],
+    [3, 3, UdpError.Refused, true],
+    [3, 5, UdpError.HostUnreachable, false],
+    [3, 6, UdpError.NetworkUnreachable, true],
+    [3, 7, UdpError.HostUnreachable, true],
+    [3, 10, UdpError.HostUnreachable, true],
+    [3, 11, UdpError.HostUnreachable, false],
+    [3, 13, UdpError.HostUnreachable, true],
+    [11, 0, UdpError.HostUnreachable, false],
+    [11, 1, UdpError.HostUnreachable, false],
+    [12, 0, UdpError.HostUnreachable, true],
+  ];
+  for (const [type, code, error, hard] of cases) {
+    const s = new Script();
+    const sockets = [
+      s.stack.udp.bind(0, 7)!,
+      s.stack.udp.bind(0, 8)!,
+      s.stack.udp.bind(local, 9, remote, 53)!,
+    ];
+    sockets[0]!.wantsReports = true;
+    for (const { port } of sockets) {
+      s.stack.udp.send(local, port, remote, 53, Uint8Array.of(1), s.nowMs);
+      expect(icmpAbout(s, type, code)).toBe(Drop.None);
+    }
+    const report = { error, address: remote, port: 53, mtu: 0 };
+    expect(sockets.map(({ reports }) => reports), `${type}/${code}`).toEqual([
+      [report],
+      [],
+      hard ? [report] : [],
+    ]);
+  }
+});
+
+test("an error that quotes no socket's datagram reaches nobody", () => {
+  const s = new Script();
+  const socket = s.stack.udp.bind(local, 9, remote, 53)!;
+  s.stack.udp.send(local, 9, remote, 54, Uint8Array.of(1), s.nowMs);
+  expect(icmpAbout(s, 3, 3)).toBe(Drop.IcmpType);
+  s.stack.udp.send(local, 8, remote, 53, Uint8Array.of(1), s.nowMs);
+  expect(icmpAbout(s, 3, 3)).toBe(Drop.IcmpType);
+  expect(socket.reports).toEqual([]);
+});
+
+test("a socket keeps 16 reports and drops the next", () => {
+  const s = new Script();
+  const socket = s.stack.udp.bind(local, 9, remote, 53)!;
+  s.stack.udp.send(local, 9, remote, 53, Uint8Array.of(1), s.nowMs);
+  for (let count = 1; count <= UDP_REPORTS_MAX + 1; count++) {
+    icmpAbout(s, 3, 3);
+    expect(socket.reports.length).toBe(Math.min(count, UDP_REPORTS_MAX));
+  }
+});
+
+test("Fragmentation Needed: the path is narrower now; a socket that sends no fragments is told (RFC 1191)", () => {
+  const s = new Script();
+  const cut = s.stack.udp.bind(local, 8, remote, 53)!;
+  const whole = s.stack.udp.bind(local, 9, remote, 53)!;
+  whole.dontFragment = true;
+  const send = (socket: UdpSocket, length: number): boolean =>
+    s.stack.udp.send(local, socket.port, remote, 53, new Uint8Array(length), s.nowMs, socket);
+  expect([send(whole, 1_472), send(whole, 1_473)]).toEqual([true, false]);
+  expect(icmpAbout(s, 3, 4, 1_000)).toBe(Drop.None);
+  expect(whole.reports).toEqual([{ error: UdpError.TooBig, address: remote, port: 53, mtu: 1_000 }]);
+  expect([send(whole, 972), send(whole, 973)]).toEqual([true, false]);
+  s.others.length = 0;
+  expect(send(cut, 1_400)).toBe(true);
+  expect(s.others.map(({ length }) => length)).toEqual([996, 452]);
+  icmpAbout(s, 3, 4, 600);
+  expect(cut.reports).toEqual([]);
 });
