@@ -48,6 +48,14 @@ export class NetworkNamespace implements Disposable {
     return child;
   }
 
+  /** Runs a command inside without holding up this process; resolves to its exit code. */
+  finished(command: string, ...args: string[]): Promise<number | null> {
+    const child = this.start(command, args);
+    child.stdout!.resume();
+    child.stdin!.end();
+    return new Promise((resolve) => void child.once("close", resolve));
+  }
+
   /** Gives an interface an address with prefix, and sets it up. IPv6's own chatter is switched off. */
   configure(interfaceName: string, address: string, mtu = 1500): void {
     this.run("sh", "-c", `echo 1 > /proc/sys/net/ipv6/conf/${interfaceName}/disable_ipv6`);

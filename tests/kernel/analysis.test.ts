@@ -1,0 +1,55 @@
+import { writeFileSync } from "node:fs";
+import { expect } from "vitest";
+import { judge } from "../support/judge.ts";
+import { TemporaryFolder } from "../support/folder.ts";
+import { Capture } from "./capture.ts";
+import { INTERFACE, KERNEL_ADDRESS, KernelServer, STACK_ADDRESS } from "./kernel_server.ts";
+
+const NEEDS = ["root", "tun", "ip", "curl", "nc", "tcpdump", "tshark"] as const;
+const NEVER_IDLE_MS = 3_600_000;
+/** Lengths around one segment, around windows, and one long enough for everything to settle. */
+const LENGTHS = [1, 1_447, 1_448, 1_449, 14_480, 65_536, 1_000_000, 20_000_000];
+/** When a machine holds our process up for so long, either end may well send again; such a capture says nothing. */
+const STALL = "tcp.time_delta > 0.1";
+const ATTEMPTS = 5;
+
+judge(
+  "tshark's analysis has no remark on a run without loss: nothing is sent twice, out of order, or beside the window",
+  NEEDS,
+  async () => {
+    for (let attempt = 1;; attempt++) {
+      using folder = new TemporaryFolder();
+      using server = new KernelServer("node", folder.path, NEVER_IDLE_MS);
+      await server.start();
+      const capture = await Capture.start(server.netns, INTERFACE, folder.file("capture.pcap"));
+      for (const length of LENGTHS) {
+        await server.netns.finished(
+          "curl",
+          "-sS",
+          "-o",
+          "/dev/null",
+          `http://${STACK_ADDRESS}/bytes/${length}`,
+        );
+        const body = folder.file("body");
+        writeFileSync(body, new Uint8Array(length));
+        await server.netns.finished("curl", "-sS", "-T", body, `http://${STACK_ADDRESS}/`);
+      }
+      await server.netns.finished("sh", "-c", `printf hello | nc -N ${STACK_ADDRESS} 7`);
+      await server.netns.finished("sh", "-c", `nc -z -w 2 ${STACK_ADDRESS} 81`); // refused
+      await capture.stop();
+      // curl may fill a window faster than it is read out. tshark says so of the kernel's segment that does, and of
+      // our ACK that opens it again: both are what should happen then, and nothing else is.
+      const ours = capture.lines(
+        `tcp.analysis.flags && ip.src == ${STACK_ADDRESS} && !tcp.analysis.window_update`,
+      );
+      const kernels = capture.lines(
+        `tcp.analysis.flags && ip.src == ${KERNEL_ADDRESS} && !tcp.analysis.window_full`,
+      );
+      if (ours.length + kernels.length > 0 && attempt < ATTEMPTS && capture.lines(STALL).length > 0) continue;
+      expect({ ours, kernels }).toEqual({ ours: [], kernels: [] });
+      expect(capture.lines("tcp").length).toBeGreaterThan(10_000);
+      return;
+    }
+  },
+  300_000,
+);
