@@ -18,7 +18,7 @@ import { type FrozenTcb, thawTcb } from "./tcp/freeze.ts";
 import { listenInput, updateMss } from "./tcp/handshake.ts";
 import { tcpInput } from "./tcp/input.ts";
 import { sendStrayReset, tcpOutput } from "./tcp/output.ts";
-import { flightSize, Tcb, TcpError, TcpEvent } from "./tcp/tcb.ts";
+import { flightSize, Tcb, TcpError, TcpEvent, TcpState } from "./tcp/tcb.ts";
 import { earliestDeadlineMs, Tcp, type TcpUpcalls } from "./tcp/tcp.ts";
 import { tcpTimers } from "./tcp/timers.ts";
 import { Udp, type UdpSocket } from "./udp/udp.ts";
@@ -311,9 +311,12 @@ export class Stack {
       if (verdict === Verdict.Reject) sendStrayReset(this.tcp, ip.destination, ip.source, segment, nowMs);
       if (verdict !== Verdict.Accept) return verdict === Verdict.Reject ? Drop.FirewallReject : Drop.Firewall;
     }
-    if (!this.accepting && (segment.flags & TcpFlag.SYN) !== 0) return Drop.TcpBacklogFull;
     const listener = this.tcp.listeners.find(ip.destination, segment.destinationPort);
-    if (listener !== undefined) return listenInput(this.tcp, listener, ip, segment, nowMs, predecessor);
+    // The ACK of a SYN cookie makes a connection as well.
+    if (!this.accepting && (listener !== undefined || (segment.flags & TcpFlag.SYN) !== 0)) {
+      return Drop.TcpBacklogFull;
+    }
+    if (listener !== undefined) return listenInput(this.tcp, listener, ip, segment, slab, nowMs, predecessor);
     sendStrayReset(this.tcp, ip.destination, ip.source, segment, nowMs);
     return Drop.TcpNoListener;
   }
@@ -327,7 +330,7 @@ export class Stack {
     nowMs: number,
   ): Drop {
     if (this.connections.state(record) === RecordState.asleep) {
-      const verdict = judgeAsleep(this.connections, record, segment, nowMs);
+      const verdict = judgeAsleep(this.tcp, record, segment, nowMs);
       if (verdict === WakeVerdict.heard) {
         this.sleepOwner?.deadlineMoved(record, this.#keepAlives.heard(record, nowMs));
         return Drop.AsleepIgnored;
@@ -546,6 +549,7 @@ export class Stack {
     assert(this.connections.state(record) === RecordState.waking, "Only what wakes can be restored");
     const tcb = this.tcp.attach(record);
     thawTcb(frozen, tcb, this.tcp.config, nowMs);
+    if (tcb.state === TcpState.timeWait) this.tcp.timeWaits++;
     wakeRecord(this.connections, record, tcb, nowMs);
     this.#keepAlives.take(record, tcb);
     this.#fitToPath(tcb);

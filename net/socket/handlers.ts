@@ -262,6 +262,7 @@ export class HandlerServer implements Acceptor, Owner {
   // Acceptor
 
   accepted(tcb: Tcb): void {
+    this.#entry.waiting--;
     const connection = this.#adopt(tcb);
     try {
       this.#handlers.open?.(connection);

@@ -78,12 +78,16 @@ export class ConnListener implements TcpListener, Acceptor {
     const endpoint = new Endpoint(this.#host, tcb);
     this.#host.setOwner(tcb, endpoint);
     const accept = this.#waiting.shift();
-    if (accept !== undefined) return accept.resolve(endpoint);
-    this.#entry.waiting++;
-    this.#ready.push(endpoint);
+    if (accept === undefined) {
+      this.#ready.push(endpoint);
+    } else {
+      this.#entry.waiting--;
+      accept.resolve(endpoint);
+    }
   }
 
   restored(tcb: Tcb): void {
+    this.#entry.waiting++; // it stands in the queue again
     this.accepted(tcb);
   }
 

@@ -127,7 +127,11 @@ function ourFinAcknowledged(tcp: Tcp, tcb: Tcb, nowMs: number): void {
 
 /** RFC 9293 section 3.6: the end that closed first remembers the connection for a while. */
 export function enterTimeWait(tcp: Tcp, tcb: Tcb, nowMs: number): void {
-  tcb.state = TcpState.timeWait;
   tcb.retransmitAtMs = tcb.persistAtMs = tcb.keepAliveAtMs = Infinity;
   tcb.expireAtMs = nowMs + tcp.config.timeWaitMs;
+  if (tcb.state === TcpState.timeWait) return;
+  tcb.state = TcpState.timeWait;
+  if (tcp.timeWaits++ < tcp.config.timeWaitsMax) return;
+  tcp.counters.timeWaitOverflow++;
+  tcb.expireAtMs = nowMs; // no room to remember it: it goes when its last ACK has left
 }

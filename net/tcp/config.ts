@@ -32,13 +32,38 @@ export interface TcpConfig {
   retransmitsMax: number;
   /** R1: from so many retransmissions on the application is told that there is trouble (SHLD-10: at least 3). */
   retransmitsTrouble: number;
-  /** R2 for SYN and SYN-ACK; 7 takes 247 s (MUST-23: at least 180 s). */
+  /**
+   * R2 for SYN, linear timeouts not counted. 7 gives up after 251 s; Linux's 6 would after 131 s, where MUST-23 asks
+   * for 180.
+   */
   synRetransmitsMax: number;
+  /** So many timeouts of a SYN come before they begin to double, as since Linux 6.5. */
+  synLinearTimeouts: number;
+  /** R2 for the SYN-ACK of a passive open; 5 holds a half-open connection for 63 s. */
+  synAckRetransmitsMax: number;
+  /** Half-open connections of one listener, however long its backlog (Linux: somaxconn). */
+  synBacklogMax: number;
+  /**
+   * RFC 4987: 1 answers with SYN cookies what finds the SYN queue full, 2 every SYN (for tests), 0 none: what finds
+   * the queue full is dropped.
+   */
+  synCookies: 0 | 1 | 2;
   /** Default for connections that switch keep-alive on (MUST-28: at least 2 h). */
   keepAliveIdleMs: number;
   keepAliveIntervalMs: number;
   keepAliveProbes: number;
   timeWaitMs: number;
+  /** Connections in TIME-WAIT; one more is forgotten at once. A TCB with empty queues has some 2 KB. */
+  timeWaitsMax: number;
+  /**
+   * Whether an active open takes the ports of a connection in TIME-WAIT that had timestamps (RFC 6191): 0 never, 1
+   * always, 2 only for connections of a host to itself.
+   */
+  timeWaitReuse: 0 | 1 | 2;
+  /** RFC 1337: no RST ends TIME-WAIT. RFC 9293 lets it. */
+  rfc1337: boolean;
+  /** Take segments without the timestamp that was agreed on, as Linux does; RFC 7323 section 3.2 says to drop them. */
+  tolerateMissingTimestamps: boolean;
   /** How long an orphan (closed by the application) waits for the peer's FIN. */
   finWait2Ms: number;
   persistMaxMs: number;
@@ -46,6 +71,12 @@ export interface TcpConfig {
   outOfOrderRangesMax: number;
   /** RFC 5961: at most one challenge ACK per connection in this time. */
   challengeAckMs: number;
+  /**
+   * RFC 5961 section 7: challenge ACKs of all connections in one second, on average. No limit, as in Linux since
+   * 5.17: a shared counter tells an attacker what other connections do (CVE-2016-5696), and the limit per
+   * connection is enough against storms.
+   */
+  challengeAcksPerSecondMax: number;
 }
 
 export const DEFAULT_TCP_CONFIG: Readonly<TcpConfig> = {
@@ -67,14 +98,23 @@ export const DEFAULT_TCP_CONFIG: Readonly<TcpConfig> = {
   retransmitsMax: 15,
   retransmitsTrouble: 3,
   synRetransmitsMax: 7,
+  synLinearTimeouts: 4,
+  synAckRetransmitsMax: 5,
+  synBacklogMax: 4_096,
+  synCookies: 1,
   keepAliveIdleMs: 7_200_000,
   keepAliveIntervalMs: 75_000,
   keepAliveProbes: 9,
   timeWaitMs: 60_000,
+  timeWaitsMax: 65_536,
+  timeWaitReuse: 2,
+  rfc1337: false,
+  tolerateMissingTimestamps: false,
   finWait2Ms: 60_000,
   persistMaxMs: 60_000,
   outOfOrderRangesMax: 64,
   challengeAckMs: 500,
+  challengeAcksPerSecondMax: Infinity,
 };
 
 /** RFC 7323 section 2.3: a window is at most 2^30. */

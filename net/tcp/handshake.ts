@@ -1,13 +1,16 @@
 import { seqLess, seqLessEqual } from "../../base/sequence.ts";
+import type { Slab } from "../../base/slab.ts";
 import { Drop } from "../wire/drop.ts";
 import type { Ipv4Record } from "../wire/ipv4.ts";
 import { TcpFlag, type TcpRecord } from "../wire/tcp.ts";
 import { startCongestion } from "./congestion/window.ts";
-import { hasRoom, type TcpListener } from "./listeners.ts";
+import { tcpInput } from "./input.ts";
+import { acceptQueueFull, synQueueFull, type TcpListener } from "./listeners.ts";
 import { tcpSetOptions } from "./options.ts";
 import { sendAck, sendStrayReset, sendSyn, TIMESTAMP_OPTION_BYTES } from "./output.ts";
 import { rttSample } from "./rtt.ts";
 import { type Tcb, TcpError, TcpEvent, TcpState } from "./tcb.ts";
+import { COOKIE_MS_MAX, cookieSequence, cookieTimestamp, readCookie } from "./syn_cookies.ts";
 import { type Tcp, timestampNow } from "./tcp.ts";
 
 const IPV4_AND_TCP_BYTES = 40;
@@ -28,42 +31,129 @@ export function listenInput(
   listener: TcpListener,
   ip: Ipv4Record,
   segment: TcpRecord,
+  slab: Slab,
   nowMs: number,
   predecessor?: Tcb,
 ): Drop {
   const flags = segment.flags;
   if ((flags & TcpFlag.RST) !== 0) return Drop.TcpUnacceptable;
   if ((flags & TcpFlag.ACK) !== 0) {
+    if ((flags & TcpFlag.SYN) === 0 && cookieInput(tcp, listener, ip, segment, slab, nowMs)) return Drop.None;
     sendStrayReset(tcp, ip.destination, ip.source, segment, nowMs);
     return Drop.TcpBadAck;
   }
-  if ((flags & TcpFlag.SYN) === 0) return Drop.TcpUnacceptable;
-  if (!hasRoom(listener)) return Drop.TcpBacklogFull;
+  // Nobody closes what he opens but to probe for holes in firewalls. RFC 9293 would keep the FIN; Linux does as we.
+  if ((flags & (TcpFlag.SYN | TcpFlag.FIN)) !== TcpFlag.SYN) return Drop.TcpUnacceptable;
+  if (acceptQueueFull(listener)) {
+    tcp.counters.listenOverflows++;
+    return Drop.TcpBacklogFull;
+  }
+  const { synCookies, synBacklogMax } = tcp.config;
+  // Whoever was in TIME-WAIT is no flood: it gets a place, and an ISN beyond its predecessor's.
+  if (predecessor === undefined && (synCookies === 2 || synQueueFull(listener, synBacklogMax))) {
+    if (synCookies > 0) return answerWithCookie(tcp, listener, ip, segment, nowMs);
+    tcp.counters.reqQFullDrop++;
+    return Drop.TcpBacklogFull;
+  }
   const tcb = tcp.create(ip.destination, ip.source, segment.destinationPort, segment.sourcePort);
   if (tcb === undefined) return Drop.TcpTableFull;
   listener.pending++;
   tcb.listener = listener.id;
-  tcb.state = TcpState.synReceived;
-  if (listener.options !== undefined) tcpSetOptions(tcp, tcb, listener.options, nowMs);
-  chooseStart(tcp, tcb, nowMs);
-  if (predecessor !== undefined && seqLessEqual(tcb.iss, predecessor.sndMax)) {
-    tcb.iss =
-      tcb.sndUna =
-      tcb.sndNxt =
-      tcb.sndMax =
-        (predecessor.sndMax + REOPEN_DISTANCE) | 0; // MAY-2
-  }
-  tcb.rcvShift = segment.windowScale >= 0 ? receiveShift(tcp, tcb) : -1;
-  tcb.timestamps = tcp.config.timestamps && segment.hasTimestamp;
-  learnFromSyn(tcp, tcb, segment, nowMs);
+  beginPassive(tcp, tcb, listener, segment, nowMs);
+  if (predecessor !== undefined) startBeyond(tcb, predecessor); // MAY-2
+  // Data on a SYN without Fast Open is not taken: it is neither acknowledged nor kept, and the peer sends it again.
   sendFirstSyn(tcp, tcb, nowMs);
   return Drop.None;
 }
 
+/** A fresh TCB takes in the SYN of its peer. */
+function beginPassive(tcp: Tcp, tcb: Tcb, listener: TcpListener, syn: TcpRecord, nowMs: number): void {
+  tcb.state = TcpState.synReceived;
+  if (listener.options !== undefined) tcpSetOptions(tcp, tcb, listener.options, nowMs);
+  chooseStart(tcp, tcb, nowMs);
+  tcb.rcvShift = syn.windowScale >= 0 ? receiveShift(tcp, tcb) : -1;
+  tcb.timestamps = tcp.config.timestamps && syn.hasTimestamp;
+  learnFromSyn(tcp, tcb, syn, nowMs);
+}
+
+/** The SYN-ACK that remembers itself (RFC 4987 section 3.6). */
+function answerWithCookie(
+  tcp: Tcp,
+  listener: TcpListener,
+  ip: Ipv4Record,
+  segment: TcpRecord,
+  nowMs: number,
+): Drop {
+  const tcb = tcp.scratchTcb(ip.destination, ip.source, segment.destinationPort, segment.sourcePort);
+  if (!tcp.config.timestamps || !segment.hasTimestamp) { // nowhere to keep what they say
+    segment.windowScale = -1;
+    segment.sackPermitted = false;
+    segment.flags &= ~(TcpFlag.ECE | TcpFlag.CWR);
+  }
+  beginPassive(tcp, tcb, listener, segment, nowMs);
+  tcb.iss = tcb.sndUna = tcb.sndNxt = cookieSequence(tcp, ip.destination, ip.source, segment, nowMs);
+  if (tcb.timestamps) {
+    const clock = (timestampNow(tcb, nowMs) - tcb.tsOffset) | 0;
+    const ecn = (segment.flags & (TcpFlag.ECE | TcpFlag.CWR)) === (TcpFlag.ECE | TcpFlag.CWR);
+    const stamp = cookieTimestamp(segment, segment.sackPermitted, ecn, clock);
+    tcb.tsOffset = (tcb.tsOffset + stamp - clock) | 0;
+  }
+  sendSyn(tcp, tcb, nowMs);
+  tcp.counters.syncookiesSent++;
+  listener.cookiesUntilMs = nowMs + COOKIE_MS_MAX;
+  return Drop.None;
+}
+
+/** An ACK without a connection may bring back a cookie: then the connection is made of it. False when it does not. */
+function cookieInput(
+  tcp: Tcp,
+  listener: TcpListener,
+  ip: Ipv4Record,
+  segment: TcpRecord,
+  slab: Slab,
+  nowMs: number,
+): boolean {
+  const { destination: local, source: remote } = ip;
+  if (tcp.config.synCookies === 0 || nowMs >= listener.cookiesUntilMs) return false;
+  const tsOffset = tcp.secrets.timestampOffset(local, remote);
+  if (!readCookie(tcp, local, remote, segment, tsOffset, nowMs, tcp.syn)) {
+    tcp.counters.syncookiesFailed++;
+    return false;
+  }
+  tcp.counters.syncookiesRecv++;
+  if (acceptQueueFull(listener)) {
+    tcp.counters.listenOverflows++;
+    return true; // silence: the peer tries again with its data
+  }
+  const tcb = tcp.create(local, remote, segment.destinationPort, segment.sourcePort);
+  if (tcb === undefined) return true;
+  listener.pending++;
+  tcb.listener = listener.id;
+  beginPassive(tcp, tcb, listener, tcp.syn, nowMs);
+  tcb.iss = tcb.sndUna = (segment.acknowledgment - 1) | 0;
+  tcb.sndNxt = tcb.sndMax = segment.acknowledgment;
+  tcb.rcvAdv = (tcb.rcvNxt + Math.min(0xffff, tcb.receiveBufferBytes)) | 0;
+  tcb.lastAckSent = tcb.rcvNxt;
+  segment.tsEcr = 0; // its low bits were options: it tells no round-trip time
+  tcpInput(tcp, tcb, segment, slab, nowMs);
+  return true;
+}
+
+/** Old segments of `predecessor`, whose ports `tcb` takes over, must not fit into the new connection. */
+export function startBeyond(tcb: Tcb, predecessor: Tcb): void {
+  if (!seqLessEqual(tcb.iss, predecessor.sndMax)) return;
+  tcb.iss =
+    tcb.sndUna =
+    tcb.sndNxt =
+    tcb.sndMax =
+      (predecessor.sndMax + REOPEN_DISTANCE) | 0;
+}
+
 /** Starts an active open: the SYN leaves now (RFC 9293 section 3.10.1). */
-export function openActive(tcp: Tcp, tcb: Tcb, nowMs: number): void {
+export function openActive(tcp: Tcp, tcb: Tcb, nowMs: number, predecessor?: Tcb): void {
   tcb.state = TcpState.synSent;
   chooseStart(tcp, tcb, nowMs);
+  if (predecessor !== undefined) startBeyond(tcb, predecessor);
   tcb.rcvShift = receiveShift(tcp, tcb);
   tcb.timestamps = tcp.config.timestamps;
   sendFirstSyn(tcp, tcb, nowMs);
@@ -89,6 +179,14 @@ export function synSentInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs: numb
   ) {
     sendStrayReset(tcp, tcb.localAddress, tcb.remoteAddress, segment, nowMs);
     return Drop.TcpBadAck;
+  }
+  if (
+    acks && tcb.timestamps && segment.hasTimestamp && segment.tsEcr !== 0 &&
+    !echoesOurSyn(tcb, segment, nowMs)
+  ) {
+    tcp.counters.pawsActive++; // of an earlier connection (RFC 7323 section 5.1; Linux does the same)
+    sendStrayReset(tcp, tcb.localAddress, tcb.remoteAddress, segment, nowMs);
+    return Drop.TcpPaws;
   }
   if ((flags & TcpFlag.RST) !== 0) {
     if (!acks) return Drop.TcpUnacceptable;
@@ -120,16 +218,23 @@ export function synSentInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs: numb
   return Drop.None;
 }
 
+/** Whether the timestamp that a SYN-ACK echoes is of one of the SYNs that we sent. */
+function echoesOurSyn(tcb: Tcb, segment: TcpRecord, nowMs: number): boolean {
+  const agoMs = (timestampNow(tcb, nowMs) - segment.tsEcr) | 0;
+  return agoMs >= 0 && agoMs <= Math.floor(nowMs) - Math.floor(tcb.rttStartMs);
+}
+
 /** The handshake is over: timers off, congestion window set, the owner told. */
 export function becomeEstablished(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs: number): void {
-  const retransmitted = tcb.retransmits > 0;
+  const retransmits = tcb.retransmits;
+  if (tcb.state === TcpState.synReceived) enterAcceptQueue(tcp, tcb);
   tcp.leaveHandshake(tcb);
   tcb.state = TcpState.established;
   if (tcb.timestamps && segment.hasTimestamp && segment.tsEcr !== 0) {
     rttSample(tcb, (timestampNow(tcb, nowMs) - segment.tsEcr) | 0, tcp.config);
-  } else if (tcb.rttTiming && !retransmitted) {
+  } else if (tcb.rttTiming && retransmits === 0) {
     rttSample(tcb, nowMs - tcb.rttStartMs, tcp.config);
-  } else {
+  } else if (retransmits > 0) {
     tcb.rtoMs = Math.max(tcb.rtoMs, 3_000); // RFC 6298 section 5.7
   }
   tcb.rttTiming = false;
@@ -139,10 +244,16 @@ export function becomeEstablished(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs:
   tcb.recover = tcb.sndUna;
   tcb.quickAcks = tcp.config.quickAcks;
   startCongestion(tcb, tcp.config, nowMs);
-  if (retransmitted) tcb.cwnd = tcb.sndMss; // RFC 5681 section 3.1
+  if (retransmits > 1) tcb.cwnd = tcb.sndMss; // RFC 6928 section 2: one may be no loss, but a long round trip
   startKeepAlive(tcb, nowMs);
   tcp.notify(tcb, TcpEvent.established | TcpEvent.writable);
   tcp.queueOutput(tcb);
+}
+
+/** A passive connection waits to be accepted from now on. */
+function enterAcceptQueue(tcp: Tcp, tcb: Tcb): void {
+  const listener = tcp.listeners.byId(tcb.listener);
+  if (listener !== undefined) listener.waiting++;
 }
 
 /** (Re)starts the keep-alive clock, when it is switched on. */

@@ -4,10 +4,11 @@ import { Drop } from "../wire/drop.ts";
 import { TcpFlag, type TcpRecord } from "../wire/tcp.ts";
 import { acknowledge } from "./acknowledge.ts";
 import { countSegmentIn } from "./counters.ts";
-import { hasRoom } from "./listeners.ts";
+import { acceptQueueFull } from "./listeners.ts";
 import { becomeEstablished, startKeepAlive, synSentInput } from "./handshake.ts";
-import { sendAck, sendChallengeAck, sendReset, sendStrayReset, sendSyn } from "./output.ts";
+import { mayAnswerNoise, sendAck, sendChallengeAck, sendReset, sendStrayReset, sendSyn } from "./output.ts";
 import { receiveData, takeFin } from "./receive.ts";
+import { rtoBackedOffMs } from "./rtt.ts";
 import { type Tcb, TcpError, TcpState } from "./tcb.ts";
 import type { Tcp } from "./tcp.ts";
 
@@ -31,10 +32,11 @@ export function tcpInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, now
     return Drop.TcpClosed; // the caller offers the segment to a listener
   }
 
-  // First: timestamps, then the sequence number.
+  // First: timestamps, then the sequence number. RST is judged by its sequence number alone (RFC 7323 section 5.2).
   if (tcb.timestamps && (flags & TcpFlag.RST) === 0) {
-    if (!segment.hasTimestamp) return Drop.TcpPaws; // RFC 7323 section 3.2
-    if (seqLess(segment.tsVal, tcb.tsRecent) && nowMs - tcb.tsRecentAtMs < PAWS_MS_MAX) {
+    if (!segment.hasTimestamp) {
+      if (!tcp.config.tolerateMissingTimestamps) return Drop.TcpPaws; // section 3.2
+    } else if (seqLess(segment.tsVal, tcb.tsRecent) && !tsRecentOutdated(tcb, nowMs)) {
       answerUnacceptable(tcp, tcb, segment, nowMs);
       return Drop.TcpPaws;
     }
@@ -47,12 +49,11 @@ export function tcpInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, now
   // RST is judged by its sequence number alone: a closed window must let it in (MUST-66).
   const length = flags & TcpFlag.RST ? 0 : dataLength + (synchronize ? 1 : 0) + (flags & TcpFlag.FIN ? 1 : 0);
   if (!isAcceptable(tcb, segment.sequence, length)) {
-    if ((flags & TcpFlag.RST) !== 0) return Drop.TcpUnacceptable;
-    const again = (flags & (TcpFlag.SYN | TcpFlag.ACK)) === TcpFlag.SYN && segment.sequence === tcb.irs;
-    if (again && tcb.state === TcpState.synReceived) {
-      sendSyn(tcp, tcb, nowMs); // the peer missed our SYN-ACK
-      return Drop.None;
+    if ((flags & TcpFlag.RST) !== 0) {
+      return resetsAtFin(tcb, segment.sequence) ? reset(tcp, tcb) : Drop.TcpUnacceptable;
     }
+    const again = (flags & (TcpFlag.SYN | TcpFlag.ACK)) === TcpFlag.SYN && segment.sequence === tcb.irs;
+    if (again && tcb.state === TcpState.synReceived) return answerSynAgain(tcp, tcb, nowMs);
     answerUnacceptable(tcp, tcb, segment, nowMs);
     // RFC 9293 section 3.10.7.4: with a closed window valid ACKs still count.
     const closedWindow = segment.sequence === tcb.rcvNxt && tcb.state >= TcpState.established;
@@ -64,20 +65,19 @@ export function tcpInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, now
 
   // Second: RST (RFC 5961 section 3).
   if ((flags & TcpFlag.RST) !== 0) {
-    if (segment.sequence !== tcb.rcvNxt) {
-      sendChallengeAck(tcp, tcb, nowMs);
-      return Drop.TcpUnacceptable;
-    }
-    const passive = tcb.state === TcpState.synReceived && tcb.listener >= 0;
-    const refused = tcb.state === TcpState.synReceived && !passive;
-    const over = tcb.state >= TcpState.closing; // both FINs are out: nobody is left to tell
-    tcp.destroy(tcb, over ? TcpError.none : refused ? TcpError.refused : TcpError.reset);
-    return Drop.None;
+    if (isExactReset(tcb, segment.sequence)) return reset(tcp, tcb);
+    sendChallengeAck(tcp, tcb, nowMs);
+    return Drop.TcpUnacceptable;
   }
 
   // Fourth: SYN (RFC 5961 section 4).
   if (synchronize) {
-    sendChallengeAck(tcp, tcb, nowMs);
+    if (isHalfOpen(tcb)) { // back to LISTEN, where the peer's next SYN is welcome
+      tcp.counters.embryonicRsts++;
+      tcp.destroy(tcb, TcpError.reset);
+    } else {
+      sendChallengeAck(tcp, tcb, nowMs);
+    }
     return Drop.TcpUnacceptable;
   }
 
@@ -85,7 +85,8 @@ export function tcpInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, now
   if ((flags & TcpFlag.ACK) === 0) return Drop.TcpUnacceptable;
   if (tcb.state === TcpState.synReceived) {
     const ack = segment.acknowledgment;
-    if (tcb.listener >= 0 && tcp.listeners.byId(tcb.listener) === undefined) {
+    const listener = tcp.listeners.byId(tcb.listener);
+    if (tcb.listener >= 0 && listener === undefined) {
       sendStrayReset(tcp, tcb.localAddress, tcb.remoteAddress, segment, nowMs); // nobody accepts it any more
       tcp.destroy(tcb, TcpError.aborted);
       return Drop.TcpNoListener;
@@ -93,6 +94,10 @@ export function tcpInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, now
     if (seqLessEqual(ack, tcb.sndUna) || seqLess(tcb.sndMax, ack)) {
       sendStrayReset(tcp, tcb.localAddress, tcb.remoteAddress, segment, nowMs);
       return Drop.TcpBadAck;
+    }
+    if (listener !== undefined && acceptQueueFull(listener)) {
+      tcp.counters.listenOverflows++; // as if it had been lost: our SYN-ACK goes again, and so does the peer's ACK
+      return Drop.TcpBacklogFull;
     }
     tcb.sndUna = (tcb.iss + 1) | 0;
     tcb.sndWnd = tcb.sndWndMax = segment.window << tcb.sndShift;
@@ -106,7 +111,7 @@ export function tcpInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, now
   }
   if (
     tcb.timestamps && segment.hasTimestamp && seqLessEqual(segment.sequence, tcb.lastAckSent) &&
-    seqLessEqual(tcb.tsRecent, segment.tsVal)
+    (seqLessEqual(tcb.tsRecent, segment.tsVal) || tsRecentOutdated(tcb, nowMs))
   ) {
     tcb.tsRecent = segment.tsVal;
     tcb.tsRecentAtMs = nowMs;
@@ -144,18 +149,74 @@ export function isInWindow(first: number, length: number, window: number): boole
   return window > 0 && first < window && ((first + length) | 0) > 0;
 }
 
-/** RFC 5961 section 5.2: SND.UNA - MAX.SND.WND <= SEG.ACK <= SND.NXT. */
+/** Whether TS.Recent is too old to refuse anything (RFC 7323 section 5.5). */
+function tsRecentOutdated(tcb: Tcb, nowMs: number): boolean {
+  return nowMs - tcb.tsRecentAtMs >= PAWS_MS_MAX;
+}
+
+/**
+ * Whether an RST in the window is the peer's beyond doubt: at RCV.NXT, or where the data ahead of a hole ends, which is
+ * the SND.NXT of a peer whose segments before it were lost (Linux does the same).
+ */
+function isExactReset(tcb: Tcb, sequence: number): boolean {
+  if (sequence === tcb.rcvNxt) return true;
+  const { ahead } = tcb;
+  return ahead.length > 0 && sequence === ((tcb.rcvNxt + ahead[ahead.length - 1]!) | 0);
+}
+
+/** A peer that aborts behind its FIN may give the RST the FIN's own number, as macOS does; Linux believes it too. */
+function resetsAtFin(tcb: Tcb, sequence: number): boolean {
+  return sequence === ((tcb.rcvNxt - 1) | 0) &&
+    (tcb.state === TcpState.closeWait || tcb.state === TcpState.closing || tcb.state === TcpState.lastAck);
+}
+
+/** An RST that is believed (RFC 9293 section 3.10.7.4). A half-open passive connection goes back to LISTEN (MUST-11). */
+function reset(tcp: Tcp, tcb: Tcb): Drop {
+  if (tcb.state === TcpState.timeWait && tcp.config.rfc1337) return Drop.TcpUnacceptable;
+  if (isHalfOpen(tcb)) tcp.counters.embryonicRsts++;
+  const refused = tcb.state === TcpState.synReceived && tcb.listener < 0;
+  const over = tcb.state >= TcpState.closing; // both FINs are out: nobody is left to tell
+  tcp.destroy(tcb, over ? TcpError.none : refused ? TcpError.refused : TcpError.reset);
+  return Drop.None;
+}
+
+/** Whether a passive open waits for the ACK of its SYN-ACK, and nobody knows of it yet. */
+function isHalfOpen(tcb: Tcb): boolean {
+  return tcb.state === TcpState.synReceived && tcb.listener >= 0;
+}
+
+/** The peer's SYN comes again: it missed our SYN-ACK. Not oftener than other noise, and the timer starts over. */
+function answerSynAgain(tcp: Tcp, tcb: Tcb, nowMs: number): Drop {
+  if (!mayAnswerNoise(tcp, tcb, nowMs)) return Drop.TcpUnacceptable;
+  tcb.rttTiming = false; // Karn
+  sendSyn(tcp, tcb, nowMs);
+  tcb.retransmitAtMs = nowMs + rtoBackedOffMs(tcb, tcp.config);
+  tcp.arm(tcb);
+  return Drop.None;
+}
+
+/**
+ * RFC 5961 section 5.2: SND.UNA - MAX.SND.WND <= SEG.ACK <= SND.NXT, and nothing from before the connection's start
+ * (as Linux has it: such an ACK was never right).
+ */
 function believableAck(tcb: Tcb, segment: TcpRecord): boolean {
-  return (segment.flags & TcpFlag.ACK) !== 0 && seqLessEqual(segment.acknowledgment, tcb.sndMax) &&
-    seqLessEqual((tcb.sndUna - tcb.sndWndMax) | 0, segment.acknowledgment);
+  const behind = (tcb.sndUna - segment.acknowledgment) | 0;
+  if ((segment.flags & TcpFlag.ACK) === 0 || seqLess(tcb.sndMax, segment.acknowledgment)) return false;
+  if (behind <= 0) return true;
+  if (behind > tcb.sndWndMax) return false;
+  // Once more than half the sequence space was sent, ISS is nowhere.
+  return tcb.bytesOut >= 0x8000_0000 || behind < ((tcb.sndUna - tcb.iss) >>> 0);
 }
 
 /** Tells the peer where we stand. What carries data is always answered, the rest at a limited rate. */
 function answerUnacceptable(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs: number): void {
-  if (tcb.state === TcpState.timeWait && (segment.flags & TcpFlag.FIN) !== 0) {
+  const flags = segment.flags;
+  if (tcb.state === TcpState.timeWait && (flags & TcpFlag.FIN) !== 0) {
     tcb.expireAtMs = nowMs + tcp.config.timeWaitMs; // the peer has not seen our ACK: wait anew
   }
-  if (segment.dataEnd > segment.dataStart || (segment.flags & TcpFlag.FIN) !== 0) sendAck(tcp, tcb, nowMs);
+  // A loop of ACKs carries no data. A SYN proves nothing, whatever it carries.
+  const talks = segment.dataEnd > segment.dataStart || (flags & TcpFlag.FIN) !== 0;
+  if (talks && (flags & TcpFlag.SYN) === 0) sendAck(tcp, tcb, nowMs);
   else sendChallengeAck(tcp, tcb, nowMs);
   tcp.arm(tcb);
 }
@@ -170,7 +231,7 @@ function crossesOurSynAck(tcb: Tcb, segment: TcpRecord): boolean {
 function mayReopen(tcp: Tcp, tcb: Tcb, segment: TcpRecord): boolean {
   if ((segment.flags & (TcpFlag.ACK | TcpFlag.RST)) !== 0) return false;
   const listener = tcp.listeners.find(tcb.localAddress, tcb.localPort);
-  if (listener === undefined || !hasRoom(listener)) return false; // TIME-WAIT is worth more than a refusal
+  if (listener === undefined || acceptQueueFull(listener)) return false; // TIME-WAIT is worth more than a refusal
   if (tcb.timestamps && segment.hasTimestamp && segment.tsVal !== tcb.tsRecent) {
     return seqLess(tcb.tsRecent, segment.tsVal);
   }

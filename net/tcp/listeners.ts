@@ -6,18 +6,25 @@ export interface TcpListener {
   /** Local address (int32), or 0 for every address of the stack. */
   readonly address: number;
   readonly port: number;
-  /** Connections in SYN-RECEIVED. */
+  /** The SYN queue: connections in SYN-RECEIVED. */
   pending: number;
-  /** Established ones that the application has not taken yet: the socket layer counts them. */
+  /** The accept queue: established ones that the application has not taken. Whoever takes one counts it off. */
   waiting: number;
   readonly backlog: number;
   /** What holds for its connections, from their SYN-ACK on. */
   options?: TcpOptions;
+  /** Until then an ACK out of nowhere may be a SYN cookie that comes back. */
+  cookiesUntilMs: number;
 }
 
-/** Whether one more connection may begin its handshake. */
-export function hasRoom(listener: TcpListener): boolean {
-  return listener.pending + listener.waiting < listener.backlog;
+/** Whether one more handshake would be too many: what comes now is answered with a cookie, or dropped. */
+export function synQueueFull(listener: TcpListener, synBacklogMax: number): boolean {
+  return listener.pending >= Math.min(Math.max(1, listener.backlog), synBacklogMax);
+}
+
+/** Whether no more connections may be established: one more than the backlog waits, as on Linux. */
+export function acceptQueueFull(listener: TcpListener): boolean {
+  return listener.waiting > listener.backlog;
 }
 
 /** Port and address -> listener. A specific address is preferred to the wildcard. */
@@ -34,7 +41,15 @@ export class TcpListeners {
   add(address: number, port: number, backlog: number): TcpListener | undefined {
     const others = this.#byPort.get(port);
     if (others?.some((other) => other.address === address)) return undefined;
-    const listener: TcpListener = { id: this.#nextId++, address, port, pending: 0, waiting: 0, backlog };
+    const listener: TcpListener = {
+      id: this.#nextId++,
+      address,
+      port,
+      pending: 0,
+      waiting: 0,
+      backlog,
+      cookiesUntilMs: -Infinity,
+    };
     if (others === undefined) this.#byPort.set(port, [listener]);
     else if (address === 0) others.push(listener);
     else others.unshift(listener); // wildcards stay last

@@ -147,11 +147,21 @@ export function sendProbe(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   finish(tcp, tcb, writeTcp(segment, tcp.output.slab, tcp.output.transportStart), nowMs);
 }
 
-/** RFC 5961: at most one challenge ACK per connection and interval. */
+/** RFC 5961: at most one challenge ACK per connection and interval, and so many of all connections in a second. */
 export function sendChallengeAck(tcp: Tcp, tcb: Tcb, nowMs: number): void {
-  if (nowMs - tcb.challengeAtMs < tcp.config.challengeAckMs) return;
-  tcb.challengeAtMs = nowMs;
+  if (!mayAnswerNoise(tcp, tcb, nowMs) || !tcp.challenges.take(tcp.config.challengeAcksPerSecondMax, nowMs)) {
+    tcp.counters.ackSkippedChallenge++;
+    return;
+  }
+  tcp.counters.challengeAck++;
   sendAck(tcp, tcb, nowMs);
+}
+
+/** Whether a segment that brings nothing may be answered now; the one limit for all of a connection's noise. */
+export function mayAnswerNoise(tcp: Tcp, tcb: Tcb, nowMs: number): boolean {
+  if (nowMs - tcb.challengeAtMs < tcp.config.challengeAckMs) return false;
+  tcb.challengeAtMs = nowMs;
+  return true;
 }
 
 /** Sends SYN (SYN-SENT) or SYN-ACK (SYN-RECEIVED), with the options that we offer or agreed to. */

@@ -6,6 +6,8 @@ export class TcpSecrets {
   readonly #sequence: SipHash;
   readonly #timestamp: SipHash;
   readonly #port: SipHash;
+  readonly #cookie: SipHash;
+  readonly #words: Int32Array = new Int32Array(5);
 
   constructor(entropy: Entropy) {
     const key = (): SipHash => {
@@ -16,6 +18,7 @@ export class TcpSecrets {
     this.#sequence = key();
     this.#timestamp = key();
     this.#port = key();
+    this.#cookie = key();
   }
 
   /** RFC 6528: a clock of 4 microseconds plus a keyed hash of the connection. */
@@ -31,5 +34,24 @@ export class TcpSecrets {
   /** RFC 6056 algorithm 3: where the search for a free port starts, as an unsigned number. */
   portOffset(local: number, remote: number, remotePort: number): number {
     return this.#port.words3(local, remote, remotePort) >>> 0;
+  }
+
+  /**
+   * What a SYN cookie is made of: a hash of the connection, of the peer's ISN and of a counter, so that each of its
+   * ticks brings a new secret.
+   */
+  synCookie(local: number, remote: number, ports: number, sequence: number, tick: number): number {
+    const words = this.#words;
+    words[0] = local;
+    words[1] = remote;
+    words[2] = ports;
+    words[3] = sequence;
+    words[4] = tick | 0;
+    return this.#cookie.words(words, 5);
+  }
+
+  /** A number below `limit` that the outside cannot guess, another for each `tick`. */
+  below(limit: number, tick: number): number {
+    return (this.#cookie.words3(0, 0, tick | 0) >>> 0) % limit; // a cookie hashes five words
   }
 }

@@ -6,7 +6,9 @@ import { TurnQueue } from "../../base/turn_queue.ts";
 import { type ConnectionMap, Field, RecordState } from "../connections/connection_map.ts";
 import { TcpRecord } from "../wire/tcp.ts";
 import { congestionNumber } from "./congestion/choose.ts";
+import { ChallengeLimit } from "./challenge.ts";
 import type { TcpConfig } from "./config.ts";
+import { TcpCounters } from "./netstat.ts";
 import { TcpListeners } from "./listeners.ts";
 import { TcpSecrets } from "./secrets.ts";
 import { flightSize, Tcb, TcpError, TcpEvent, TcpState } from "./tcb.ts";
@@ -59,9 +61,15 @@ export class Tcp {
   readonly connections: ConnectionMap;
   readonly listeners: TcpListeners = new TcpListeners();
   readonly secrets: TcpSecrets;
+  readonly challenges: ChallengeLimit;
+  readonly counters: TcpCounters = new TcpCounters();
+  /** Awake connections in TIME-WAIT. */
+  timeWaits = 0;
   readonly output: TransportOutput;
   /** Every outgoing segment is composed in this one record. */
   readonly segment: TcpRecord = new TcpRecord();
+  /** The SYN that a cookie remembers. */
+  readonly syn: TcpRecord = new TcpRecord();
   readonly #tcbs: (Tcb | undefined)[] = [];
   readonly #freeSlots: number[] = [];
   readonly #wheel: TimerWheel;
@@ -82,6 +90,7 @@ export class Tcp {
     this.connections = connections;
     this.output = output;
     this.secrets = new TcpSecrets(entropy);
+    this.challenges = new ChallengeLimit(this.secrets);
     this.#wheel = new TimerWheel(nowMs);
   }
 
@@ -126,6 +135,14 @@ export class Tcp {
     tcb.remoteAddress = this.connections.get(record, Field.remoteAddress);
     tcb.localPort = ports >>> 16;
     tcb.remotePort = ports & 0xffff;
+    this.configure(tcb);
+    this.connections.set(record, Field.slot, slot);
+    this.connections.setState(record, RecordState.awake);
+    return tcb;
+  }
+
+  /** What a TCB takes from the configuration. */
+  configure(tcb: Tcb): void {
     tcb.congestion = congestionNumber(this.config.congestionControl);
     tcb.sendBufferBytes = this.config.sendBufferBytes;
     tcb.receiveBufferBytes = this.config.receiveBufferBytes;
@@ -133,13 +150,22 @@ export class Tcp {
     tcb.keepAliveIntervalMs = this.config.keepAliveIntervalMs;
     tcb.keepAliveProbes = this.config.keepAliveProbes;
     tcb.finWait2Ms = this.config.finWait2Ms;
-    this.connections.set(record, Field.slot, slot);
-    this.connections.setState(record, RecordState.awake);
+  }
+
+  /** A TCB in state CLOSED that is in no map, for a segment that must be composed without a connection. */
+  scratchTcb(local: number, remote: number, localPort: number, remotePort: number): Tcb {
+    const tcb = new Tcb(-1);
+    tcb.localAddress = local;
+    tcb.remoteAddress = remote;
+    tcb.localPort = localPort;
+    tcb.remotePort = remotePort;
+    this.configure(tcb);
     return tcb;
   }
 
   /** Frees the TCB and keeps the record: the connection sleeps. */
   detach(tcb: Tcb): void {
+    if (tcb.state === TcpState.timeWait) this.timeWaits--;
     this.#wheel.cancel(tcb.slot);
     tcb.sendQueue.clear();
     tcb.receiveQueue.clear();
@@ -152,6 +178,7 @@ export class Tcp {
   destroy(tcb: Tcb, error: TcpError): void {
     if (tcb.state === TcpState.closed) return;
     this.leaveHandshake(tcb);
+    if (tcb.state === TcpState.timeWait) this.timeWaits--;
     tcb.state = TcpState.closed;
     if (tcb.error === TcpError.none) tcb.error = error;
     tcb.sendQueue.clear();

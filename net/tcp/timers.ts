@@ -26,14 +26,14 @@ function retransmissionTimeout(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   tcb.retransmits++;
   if (probing) tcb.probesUnanswered++;
   const tries = probing ? tcb.probesUnanswered : tcb.retransmits;
-  const syns = tcb.synRetransmitsMax > 0 ? tcb.synRetransmitsMax : tcp.config.synRetransmitsMax;
-  const limit = handshake ? syns : tcp.config.retransmitsMax;
+  const limit = handshake ? handshakeRetransmitsMax(tcp, tcb) : tcp.config.retransmitsMax;
   const userMs = tcb.userTimeoutMs > 0 ? tcb.stuckSinceMs + tcb.userTimeoutMs : Infinity;
   if (tries > limit || nowMs >= userMs) {
     return tcp.destroy(tcb, tcb.softError !== 0 && handshake ? TcpError.unreachable : TcpError.timedOut);
   }
   if (!handshake && tcb.retransmits === tcp.config.retransmitsTrouble) tcp.notify(tcb, TcpEvent.trouble); // R1
-  tcb.backoff++;
+  const linear = tcb.state === TcpState.synSent && tcb.retransmits <= tcp.config.synLinearTimeouts;
+  if (!linear) tcb.backoff++;
   tcb.rttTiming = false; // Karn
   if (handshake) {
     sendSyn(tcp, tcb, nowMs);
@@ -53,6 +53,13 @@ function retransmissionTimeout(tcp: Tcp, tcb: Tcb, nowMs: number): void {
     tcpOutput(tcp, tcb, nowMs, true);
   }
   tcb.retransmitAtMs = Math.min(nowMs + rtoBackedOffMs(tcb, tcp.config), userMs);
+}
+
+function handshakeRetransmitsMax(tcp: Tcp, tcb: Tcb): number {
+  const { synAckRetransmitsMax, synRetransmitsMax, synLinearTimeouts } = tcp.config;
+  const own = tcb.synRetransmitsMax;
+  if (tcb.state === TcpState.synReceived && tcb.listener >= 0) return own > 0 ? own : synAckRetransmitsMax;
+  return (own > 0 ? own : synRetransmitsMax) + synLinearTimeouts;
 }
 
 /** The window is closed, or too small to be worth a segment: ask, or send what fits (MUST-36). */

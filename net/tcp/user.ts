@@ -1,4 +1,5 @@
 import { assert } from "../../base/assert.ts";
+import { Field, RecordState } from "../connections/connection_map.ts";
 import { BUFFER_BYTES_MAX } from "./config.ts";
 import { congestionNumber, congestionOf } from "./congestion/choose.ts";
 import type { CongestionControlName } from "./congestion/congestion.ts";
@@ -9,6 +10,9 @@ import { type Tcb, TcpError, TcpState } from "./tcb.ts";
 import { sendRoom, tellWritable } from "./send_buffer.ts";
 import type { Tcp } from "./tcp.ts";
 import { orphanDeadline } from "./timers.ts";
+
+/** The peer's clock has ticked since then, even where it ticks once in a second (RFC 7323 section 5.4). */
+const REUSE_AFTER_MS = 1_000;
 
 /** The user calls of RFC 9293 section 3.10: nothing here waits; segments leave at the end of the turn. */
 
@@ -26,12 +30,31 @@ export function tcpConnect(
   options?: TcpOptions,
 ): Tcb | undefined {
   if (!tcp.output.isHost(remote)) return undefined;
-  if (tcp.connections.find(local, remote, localPort, remotePort) >= 0) return undefined;
+  const record = tcp.connections.find(local, remote, localPort, remotePort);
+  const predecessor = record < 0 ? undefined : reusableTimeWait(tcp, record, nowMs);
+  if (record >= 0) {
+    if (predecessor === undefined) return undefined;
+    tcp.counters.twRecycled++;
+    tcp.destroy(predecessor, TcpError.none);
+  }
   const tcb = tcp.create(local, remote, localPort, remotePort);
   if (tcb === undefined) return undefined;
   if (options !== undefined) tcpSetOptions(tcp, tcb, options, nowMs);
-  openActive(tcp, tcb, nowMs);
+  openActive(tcp, tcb, nowMs, predecessor);
   return tcb;
+}
+
+/**
+ * The connection of `record`, if it does nothing but wait and its timestamps tell its segments from those of a
+ * successor (RFC 6191 section 2, for an active open).
+ */
+function reusableTimeWait(tcp: Tcp, record: number, nowMs: number): Tcb | undefined {
+  const { connections, config } = tcp;
+  if (config.timeWaitReuse === 0 || connections.state(record) !== RecordState.awake) return undefined;
+  const tcb = tcp.tcbAt(connections.get(record, Field.slot));
+  if (tcb.state !== TcpState.timeWait || !tcb.timestamps || tcb.saving) return undefined;
+  if (config.timeWaitReuse === 2 && tcb.localAddress !== tcb.remoteAddress) return undefined;
+  return nowMs - tcb.tsRecentAtMs > REUSE_AFTER_MS ? tcb : undefined;
 }
 
 /** Whether the application may still write. */

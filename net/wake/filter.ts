@@ -1,5 +1,5 @@
 import { seqLess } from "../../base/sequence.ts";
-import { type ConnectionMap, Field } from "../connections/connection_map.ts";
+import { Field } from "../connections/connection_map.ts";
 import { PROTOCOL_TCP } from "../wire/ipv4.ts";
 import { finishTcpChecksum, TcpFlag, type TcpRecord, writeTcp } from "../wire/tcp.ts";
 import { isInWindow } from "../tcp/input.ts";
@@ -30,12 +30,8 @@ const TIMESTAMP_DAYS_MAX = 23;
  * connection, except for the peer's window and TS.Recent, which it writes into the record. Where the
  * record knows less than the TCB, it says `hold`.
  */
-export function judgeAsleep(
-  map: ConnectionMap,
-  record: number,
-  segment: TcpRecord,
-  nowMs: number,
-): WakeVerdict {
+export function judgeAsleep(tcp: Tcp, record: number, segment: TcpRecord, nowMs: number): WakeVerdict {
+  const map = tcp.connections;
   const meta = map.get(record, Field.meta);
   if ((meta & Asleep.wakeOnAll) !== 0) return WakeVerdict.hold;
   const rcvNxt = map.get(record, Field.rcvNxt);
@@ -46,10 +42,12 @@ export function judgeAsleep(
   const timestamps = (meta & Asleep.timestamps) !== 0;
 
   if (timestamps && (flags & TcpFlag.RST) === 0) {
-    if (!segment.hasTimestamp) return WakeVerdict.ignore;
+    if (!segment.hasTimestamp) {
+      return tcp.config.tolerateMissingTimestamps ? WakeVerdict.hold : WakeVerdict.ignore;
+    }
     if (seqLess(segment.tsVal, tsRecent)) {
       if (timestampAgeDays(map, record, nowMs) > TIMESTAMP_DAYS_MAX) return WakeVerdict.hold;
-      return talks ? WakeVerdict.answer : WakeVerdict.challenge;
+      return talks && (flags & TcpFlag.SYN) === 0 ? WakeVerdict.answer : WakeVerdict.challenge;
     }
   }
 
@@ -58,15 +56,16 @@ export function judgeAsleep(
     ? 0
     : dataLength + (flags & TcpFlag.SYN ? 1 : 0) + (flags & TcpFlag.FIN ? 1 : 0);
   if (!isInWindow(first, length, receiveWindowOf(map, record))) {
-    if ((flags & TcpFlag.RST) !== 0) return WakeVerdict.ignore;
+    if ((flags & TcpFlag.RST) !== 0) return first === -1 ? WakeVerdict.hold : WakeVerdict.ignore; // behind its FIN?
     if (first === 0) return WakeVerdict.hold; // our window is closed: its ACK still counts
-    return talks ? WakeVerdict.answer : WakeVerdict.challenge;
+    return talks && (flags & TcpFlag.SYN) === 0 ? WakeVerdict.answer : WakeVerdict.challenge;
   }
 
-  if ((flags & TcpFlag.RST) !== 0) return first === 0 ? WakeVerdict.hold : WakeVerdict.challenge;
+  const busy = (meta & Asleep.wakeOnAny) !== 0;
+  // Busy: there may be data ahead of a hole, at whose end an RST is as good as at RCV.NXT.
+  if ((flags & TcpFlag.RST) !== 0) return first === 0 || busy ? WakeVerdict.hold : WakeVerdict.challenge;
   if ((flags & TcpFlag.SYN) !== 0) return WakeVerdict.challenge;
   if ((flags & TcpFlag.ACK) === 0) return WakeVerdict.ignore;
-  const busy = (meta & Asleep.wakeOnAny) !== 0;
   const behind = (map.get(record, Field.sndNxt) - segment.acknowledgment) | 0;
   // Busy: the record has SND.MAX only, and ACKs are judged from SND.UNA.
   if (behind < 0 || (!busy && behind > sendWindowOf(map, record, 0xffff))) return WakeVerdict.challenge;
@@ -75,16 +74,14 @@ export function judgeAsleep(
   // A pure ACK of nothing new. It may still move the window and the timestamp to echo.
   const noNews = (meta & Asleep.keepAlive) !== 0 ? WakeVerdict.heard : WakeVerdict.ignore;
   const windows = map.get(record, Field.windows);
-  if (behind > sendWindowOf(map, record, windows >>> 16)) return WakeVerdict.hold; // too old? the TCB knows
-  if (first > 0) return behind === 0 ? WakeVerdict.hold : noNews; // behind data that is missing
+  if (behind > 0) return WakeVerdict.hold; // too old, or from before the connection's start? the TCB knows
+  if (first > 0) return WakeVerdict.hold; // behind data that is missing
   // The record has room for one window: after a larger one MAX.SND.WND would be forgotten.
   const heard = (meta & Asleep.windowHeard) !== 0;
-  if (behind === 0 && heard && segment.window < windows >>> 16) return WakeVerdict.hold;
+  if (heard && segment.window < windows >>> 16) return WakeVerdict.hold;
   if (timestamps) setTsRecent(map, record, segment.tsVal, nowMs);
-  if (behind === 0) {
-    map.set(record, Field.windows, (segment.window << 16) | (windows & 0xffff));
-    map.set(record, Field.meta, map.get(record, Field.meta) | Asleep.windowHeard);
-  }
+  map.set(record, Field.windows, (segment.window << 16) | (windows & 0xffff));
+  map.set(record, Field.meta, map.get(record, Field.meta) | Asleep.windowHeard);
   return noNews;
 }
 
@@ -93,8 +90,13 @@ export function answerAsleep(tcp: Tcp, record: number, challenge: boolean, nowMs
   const map = tcp.connections;
   if (challenge) {
     const lastMs = map.get(record, Field.extra);
-    if (lastMs !== 0 && ((nowMs | 0) - lastMs) >>> 0 < tcp.config.challengeAckMs) return false;
-    map.set(record, Field.extra, nowMs | 0);
+    const recent = lastMs !== 0 && ((nowMs | 0) - lastMs) >>> 0 < tcp.config.challengeAckMs;
+    if (!recent) map.set(record, Field.extra, nowMs | 0);
+    if (recent || !tcp.challenges.take(tcp.config.challengeAcksPerSecondMax, nowMs)) {
+      tcp.counters.ackSkippedChallenge++;
+      return false;
+    }
+    tcp.counters.challengeAck++;
   }
   const meta = map.get(record, Field.meta);
   const local = map.get(record, Field.localAddress);

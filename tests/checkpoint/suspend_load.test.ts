@@ -107,7 +107,7 @@ for (const kind of ["Deno-style connections", "handlers"]) {
         expect(process.host.stack.held.bytes).toBe(0);
       }
     }
-    expect(suspends).toBeGreaterThan(100);
+    expect(suspends).toBeGreaterThan(75);
   });
 }
 

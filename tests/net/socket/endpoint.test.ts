@@ -235,12 +235,11 @@ test("a host talks to itself", async () => {
   await writing;
 });
 
-test("a full backlog turns connections away, one accepted makes room for one", async () => {
-  const { server, client, clock } = virtualPair({}, { tcp: { synRetransmitsMax: 1 } });
+test("a full backlog turns connections away, one accepted makes room for one; one more than asked for fits, as on Linux", async () => {
+  const { server, client, clock } = virtualPair({}, { tcp: { synRetransmitsMax: 1, synLinearTimeouts: 0 } });
   const listener = server.listen({ port: 80, tcpBacklog: 2 });
   const connect = (): Promise<TcpConn> => settled(clock, client.connect({ hostname: SERVER, port: 80 }));
-  await connect();
-  await connect();
+  for (let count = 0; count < 3; count++) await connect();
   await clock.advance(10);
   await expect(connect()).rejects.toThrow("Cannot connect");
   await listener.accept();

@@ -232,37 +232,47 @@ test("RTT: smoothed and varied as RFC 6298 says; an impossible echo is ignored",
   s.turn(". 1 ack 2001");
   expect([t.srttUs, t.rttvarUs, t.rtoMs]).toEqual([33_438, 60_625, 276]);
 
-  const late = new Script().connect();
-  late.learn();
-  late.turn("S. 0 ack 1 <mss 1460,TS 100 -2000000000>");
-  expect([late.state, late.tcb.srttUs, late.tcb.rtoMs]).toEqual(["established", -1, 1_000]);
+  const late = new Script().accepted("mss 1460,TS 100 0");
+  const { srttUs, rtoMs } = late.tcb;
+  late.write(100);
+  late.turn(". 1 ack 101 <TS 100 -2000000000>");
+  expect([late.tcb.srttUs, late.tcb.rtoMs]).toEqual([srttUs, rtoMs]);
 });
 
-test("SYN: sent again after 1, 2, 4 ... s, given up after more than 180 s (MUST-22, MUST-23)", () => {
+test("SYN: sent again each second, then after 2, 4 ... s, given up after more than 180 s (MUST-22, MUST-23)", () => {
   const s = new Script().connect();
   s.wait(400_000);
-  s.outAt(...[0, 1, 3, 7, 15, 31, 63, 127].map((second) => `${second * 1000} S 0`));
+  s.outAt(...[0, 1, 2, 3, 4, 5, 7, 11, 19, 35, 67, 131].map((second) => `${second * 1000} S 0`));
   expect(s.heard()).toEqual(["closed timedOut"]);
   s.gone();
+
+  const doubling = new Script({ tcp: { synLinearTimeouts: 0, synRetransmitsMax: 6 } }).connect();
+  doubling.wait(126_999);
+  expect(doubling.state).toBe("synSent");
+  doubling.wait(1);
+  doubling.outAt(...[0, 1, 3, 7, 15, 31, 63].map((second) => `${second * 1000} S 0`));
+  doubling.gone();
 });
 
-test("SYN-ACK: the same, and the listener has room again", () => {
+test("SYN-ACK: five times again, doubling at once, and the listener has room again", () => {
   const s = new Script().listen(1);
   s.turn("S 0 <mss 1460>");
-  s.wait(246_999); // the last wait is rtoMaxMs
-  expect(s.take(4000).length).toBe(8);
+  s.wait(62_999);
+  s.outAt(...[0, 1, 3, 7, 15, 31].map((second) => `${second * 1000} S. 0 ack 1`));
   expect(s.listener!.pending).toBe(1);
   s.wait(1);
   expect(s.listener!.pending).toBe(0);
   s.gone();
 });
 
-test("a handshake with retransmissions starts with one segment and an RTO of 3 s (RFC 5681, 6298)", () => {
-  const s = new Script().connect();
-  s.wait(1_500);
-  s.learn();
-  s.turn("S. 0 ack 1 <mss 1460>");
-  expect([s.tcb.cwnd, s.tcb.rtoMs]).toEqual([1_460, 3_000]);
+test("a handshake with retransmissions starts with an RTO of 3 s, with more than one also with one segment (RFC 6298 section 5.7, RFC 6928 section 2)", () => {
+  for (const [seconds, cwnd] of [[1, 14_600], [2, 1_460]] as const) {
+    const s = new Script().connect();
+    s.wait(seconds * 1000 + 500);
+    s.learn();
+    s.turn("S. 0 ack 1 <mss 1460>");
+    expect([s.tcb.cwnd, s.tcb.rtoMs]).toEqual([cwnd, 3_000]);
+  }
 });
 
 test("data: given up after R2, later than 100 s (MUST-20, SHLD-10, SHLD-11)", () => {

@@ -136,7 +136,16 @@ test("SYN-RECEIVED: a wrong ACK gets RST and changes nothing; the SYN again gets
   s.out("R 0");
   s.turn("S 0 <mss 1460>");
   s.out("S. 0 ack 1");
+  s.turn("S 0 <mss 1460>"); // noise by now
+  s.wait(499);
+  s.turn("S 0 <mss 1460>");
+  s.out();
+  s.wait(1);
   s.turn("SEW 0 <mss 1460>"); // an ECN-setup SYN is a SYN
+  s.out("S. 0 ack 1");
+  s.wait(999); // the timer has started over
+  s.out();
+  s.wait(1);
   s.out("S. 0 ack 1");
   s.turn(". 1 ack 1");
   expect(s.state).toBe("established");
@@ -447,8 +456,8 @@ test("several connections of one listener and one port live side by side (MUST-4
   expect(s.stack.tcp.listeners.add(0, 80, 8)).toBeUndefined();
 });
 
-test("the backlog bounds connections that nobody has taken: the last one fits, the next is ignored", () => {
-  const s = new Script().listen(2);
+test("the backlog bounds handshakes under way: the last one fits, the next is ignored (RFC 4987)", () => {
+  const s = new Script({ tcp: { synCookies: 0 } }).listen(2);
   const [a, b, c] = [s.peer(4001), s.peer(4002), s.peer(4003)];
   a.turn("S 0 <mss 1460>");
   b.turn("S 0 <mss 1460>");

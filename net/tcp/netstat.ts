@@ -1,0 +1,25 @@
+/**
+ * What the TCP of a stack has counted since it started, all connections together. Linux shows the same under these
+ * names in /proc/net/netstat.
+ */
+export class TcpCounters {
+  /** Handshakes that began with a cookie, ended with one, and ACKs that looked like one and were none. */
+  syncookiesSent = 0;
+  syncookiesRecv = 0;
+  syncookiesFailed = 0;
+  /** SYNs that found the SYN queue full, and went without a cookie. */
+  reqQFullDrop = 0;
+  /** SYNs and handshake ACKs that found the accept queue full. */
+  listenOverflows = 0;
+  /** Half-open passive connections that a RST or a SYN ended. */
+  embryonicRsts = 0;
+  challengeAck = 0;
+  /** Challenge ACKs that the rate limits swallowed. */
+  ackSkippedChallenge = 0;
+  /** Connections that found no room in TIME-WAIT. */
+  timeWaitOverflow = 0;
+  /** Connections in TIME-WAIT whose place a new one took. */
+  twRecycled = 0;
+  /** SYN-ACKs that echo no timestamp of ours. */
+  pawsActive = 0;
+}
