@@ -1,0 +1,22 @@
+import { expect, test } from "vitest";
+import { ownScripts } from "./corpus.ts";
+import { judge, showOutcome } from "./report.ts";
+
+const MODES = [
+  { strict: false, sleep: false },
+  { strict: true, sleep: false },
+  { strict: false, sleep: true },
+  { strict: true, sleep: true },
+];
+
+for (const { name, text } of ownScripts()) {
+  test(`${name} passes, strictly and asleep too`, () => {
+    for (const mode of MODES) {
+      const outcome = judge(name, text, { ...mode, ip: "ipv4", flags: [] });
+      if (outcome === undefined) continue; // for another IP version
+      expect(outcome.verdict, `${JSON.stringify(mode)} ${showOutcome(outcome)}`).toBe("passed");
+      // A script that never sleeps shows nothing about sleep.
+      if (mode.sleep) expect(outcome.sleeps).toBeGreaterThan(0);
+    }
+  });
+}

@@ -1,0 +1,118 @@
+import { CONGESTION_CONTROLS, type CongestionControlName } from "../../net/tcp/congestion/congestion.ts";
+import { checkTcpOptions, type TcpOptions, tcpSetOptions } from "../../net/tcp/options.ts";
+import { TcpState } from "../../net/tcp/tcb.ts";
+import { numberOf } from "./constants.ts";
+import { type Expression, Unsupported } from "./script.ts";
+import type { ScriptSocket } from "./sockets.ts";
+import type { World } from "./world.ts";
+
+/** Set without anything to see on the wire. */
+const IGNORED = new Set([
+  "SO_REUSEADDR",
+  "SO_REUSEPORT",
+  "SO_DEBUG",
+  "SO_PRIORITY",
+  "SO_RCVTIMEO",
+  "SO_SNDTIMEO",
+  "IP_MTU_DISCOVER",
+  "IPV6_MTU_DISCOVER",
+  "IPV6_V6ONLY",
+]);
+
+/** Linux's options as ours. */
+const OPTIONS: Readonly<Record<string, (value: number) => TcpOptions>> = {
+  SO_KEEPALIVE: (value) => ({ keepAlive: value !== 0 }),
+  TCP_KEEPIDLE: (value) => ({ keepAliveIdleMs: value * 1000 }),
+  TCP_KEEPINTVL: (value) => ({ keepAliveIntervalMs: value * 1000 }),
+  TCP_KEEPCNT: (value) => ({ keepAliveProbes: value }),
+  TCP_NODELAY: (value) => ({ noDelay: value !== 0 }),
+  TCP_CORK: (value) => ({ cork: value !== 0 }),
+  TCP_QUICKACK: (value) => ({ quickAck: value !== 0 }),
+  TCP_USER_TIMEOUT: (value) => ({ userTimeoutMs: value }),
+  TCP_SYNCNT: (value) => ({ synRetransmitsMax: value }),
+  TCP_LINGER2: (value) => ({ finWait2Ms: value < 0 ? -1 : value * 1000 }),
+  TCP_NOTSENT_LOWAT: (value) => ({ notSentLowWaterBytes: value }),
+  TCP_MAXSEG: (value) => ({ mssMax: value }),
+  SO_LINGER: (seconds) => ({ lingerMs: seconds === 0 ? 0 : -1 }),
+  SO_RCVBUF: (value) => ({ receiveBufferBytes: value }),
+  // As Linux: doubled, for what its own records take.
+  SO_SNDBUF: (value) => ({ sendBufferBytes: 2 * value }),
+  IP_TOS: (value) => ({ dscp: value >>> 2 }),
+  IPV6_TCLASS: (value) => ({ dscp: value >>> 2 }),
+  IP_TTL: (value) => ({ timeToLive: value }),
+  IPV6_UNICAST_HOPS: (value) => ({ timeToLive: value }),
+};
+
+/** @returns An error's name, when the option is refused. */
+export function setOption(
+  world: World,
+  socket: ScriptSocket,
+  name: string,
+  place: Expression,
+): string | undefined {
+  if (IGNORED.has(name)) return undefined;
+  const option = name === "TCP_CONGESTION" ? congestionControl(place) : OPTIONS[name]?.(valueOf(name, place));
+  if (option === undefined) throw new Unsupported(`option ${name}`);
+  try {
+    checkTcpOptions(option);
+  } catch (error) {
+    if (error instanceof RangeError) return "EINVAL";
+    throw error;
+  }
+  Object.assign(socket.options, option);
+  if (socket.listener !== undefined) socket.listener.options = socket.options;
+  if (socket.record >= 0) tcpSetOptions(world.stack.tcp, world.awake(socket.record), option, world.nowMs);
+  return undefined;
+}
+
+function congestionControl(place: Expression): TcpOptions {
+  const item = place.kind === "list" ? place.items[0] : place;
+  const name = item?.kind === "string" ? item.value : "";
+  if (!CONGESTION_CONTROLS.includes(name as CongestionControlName)) {
+    throw new Unsupported(`congestion control "${name}"`);
+  }
+  return { congestionControl: name as CongestionControlName };
+}
+
+export function getOption(world: World, socket: ScriptSocket, name: string): number {
+  const tcb = socket.record < 0 ? undefined : world.awake(socket.record);
+  const { options } = socket;
+  switch (name) {
+    case "SO_ERROR": {
+      const { error } = socket;
+      socket.error = undefined;
+      return error === undefined ? 0 : numberOf({ kind: "word", name: error });
+    }
+    case "TCP_MAXSEG":
+      return tcb !== undefined && tcb.state >= TcpState.established ? tcb.sndMss : options.mssMax || 536;
+    case "TCP_NODELAY":
+      return Number(tcb?.noDelay ?? options.noDelay ?? false);
+    case "SO_KEEPALIVE":
+      return Number(tcb?.keepAlive ?? options.keepAlive ?? false);
+    case "SO_RCVBUF":
+      return 2 *
+        (tcb?.receiveBufferBytes ?? options.receiveBufferBytes ?? world.stack.tcp.config.receiveBufferBytes);
+    case "SO_SNDBUF":
+      return tcb?.sendBufferBytes ?? options.sendBufferBytes ?? world.stack.tcp.config.sendBufferBytes;
+    case "IP_TOS":
+      return tcb?.typeOfService ?? (options.dscp ?? 0) << 2;
+    case "IP_TTL":
+      return tcb?.timeToLive ?? options.timeToLive ?? 64;
+    case "TCP_USER_TIMEOUT":
+      return tcb?.userTimeoutMs ?? options.userTimeoutMs ?? 0;
+    default:
+      throw new Unsupported(`option ${name}`);
+  }
+}
+
+/** `[1]`, `1`, `{onoff=1, linger=5}`: for SO_LINGER the seconds, or -1 when it is switched off. */
+function valueOf(name: string, place: Expression): number {
+  if (place.kind === "struct" && name === "SO_LINGER") {
+    const fields = new Map(
+      place.items.flatMap((item) => item.kind === "field" ? [[item.name, item.value]] : []),
+    );
+    return numberOf(fields.get("onoff")!) === 0 ? -1 : numberOf(fields.get("linger")!);
+  }
+  if (place.kind === "list" && place.items.length === 1) return valueOf(name, place.items[0]!);
+  return numberOf(place);
+}

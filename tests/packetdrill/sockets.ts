@@ -1,0 +1,108 @@
+import type { StackUpcalls } from "../../net/stack.ts";
+import type { TcpListener } from "../../net/tcp/listeners.ts";
+import type { TcpOptions } from "../../net/tcp/options.ts";
+import { type Tcb, TcpError, TcpEvent } from "../../net/tcp/tcb.ts";
+
+const ERRNO_OF_ERROR: Readonly<Record<number, string | undefined>> = {
+  [TcpError.none]: undefined,
+  [TcpError.reset]: "ECONNRESET",
+  [TcpError.refused]: "ECONNREFUSED",
+  [TcpError.timedOut]: "ETIMEDOUT",
+  [TcpError.aborted]: "ECONNABORTED",
+  [TcpError.unreachable]: "EHOSTUNREACH",
+};
+
+/** A socket as a script's program holds it. */
+export class ScriptSocket {
+  nonBlocking = false;
+  boundPort = 0;
+  listener: TcpListener | undefined;
+  /** Connections that nobody has accepted yet, the oldest first. */
+  readonly queue: ScriptSocket[] = [];
+  /** The connection's record while it lives, else -1. */
+  record = -1;
+  /** Its TCB while it is awake. */
+  tcb: Tcb | undefined;
+  /** It had a connection, or tried to have one. */
+  used = false;
+  established = false;
+  /** The connection is over. */
+  ended = false;
+  /** What the next call fails with, once. */
+  error: string | undefined;
+  /** Unread when the connection ended in peace. */
+  leftover = 0;
+  shutRead = false;
+  shutWrite = false;
+  /** The program has closed it. */
+  closed = false;
+  /** Options as they were set. */
+  readonly options: TcpOptions = {};
+}
+
+/** All sockets of a script, and who among them owns which connection. */
+export class Sockets implements StackUpcalls {
+  readonly byFd = new Map<number, ScriptSocket>();
+  readonly #byTcb = new Map<Tcb, ScriptSocket>();
+  readonly #byRecord = new Map<number, ScriptSocket>();
+  readonly #listeners = new Map<number, ScriptSocket>();
+  /** The connection that was heard of last, for `tcp_info`. */
+  newest: ScriptSocket | undefined;
+
+  own(socket: ScriptSocket, tcb: Tcb): void {
+    socket.tcb = tcb;
+    socket.record = tcb.record;
+    socket.used = true;
+    this.#byTcb.set(tcb, socket);
+    this.newest = socket;
+  }
+
+  listen(socket: ScriptSocket, listener: TcpListener): void {
+    socket.listener = listener;
+    listener.options = socket.options;
+    this.#listeners.set(listener.id, socket);
+  }
+
+  tcpEvents(tcb: Tcb, events: number): void {
+    const socket = this.#byTcb.get(tcb) ?? this.#born(tcb);
+    if (socket === undefined) return;
+    if ((events & TcpEvent.established) !== 0) socket.established = true;
+    if ((events & TcpEvent.closed) === 0) return;
+    socket.ended = true;
+    socket.error = ERRNO_OF_ERROR[tcb.error];
+    if (tcb.error === TcpError.none) socket.leftover = tcb.receiveQueue.length;
+    socket.tcb = undefined;
+    socket.record = -1;
+    this.#byTcb.delete(tcb);
+  }
+
+  udpReadable(): void {}
+
+  tcpSuspended(tcb: Tcb, record: number): void {
+    const socket = this.#byTcb.get(tcb);
+    if (socket === undefined) return;
+    this.#byTcb.delete(tcb);
+    this.#byRecord.set(record, socket);
+    socket.tcb = undefined;
+  }
+
+  tcpRestored(tcb: Tcb, record: number): void {
+    const socket = this.#byRecord.get(record);
+    if (socket === undefined) return;
+    this.#byRecord.delete(record);
+    this.#byTcb.set(tcb, socket);
+    socket.tcb = tcb;
+  }
+
+  /** The first news of a connection that a listener took in. */
+  #born(tcb: Tcb): ScriptSocket | undefined {
+    const parent = this.#listeners.get(tcb.listener);
+    if (parent?.listener === undefined || parent.closed) return undefined;
+    const child = new ScriptSocket();
+    Object.assign(child.options, parent.options);
+    this.own(child, tcb);
+    parent.queue.push(child);
+    parent.listener.waiting++;
+    return child;
+  }
+}

@@ -1,0 +1,399 @@
+import {
+  canWrite,
+  tcpAbort,
+  tcpClose,
+  tcpConnect,
+  tcpReceive,
+  tcpSend,
+  tcpShutdown,
+} from "../../net/tcp/user.ts";
+import { TcpState } from "../../net/tcp/tcb.ts";
+import { numberOf } from "./constants.ts";
+import { type Expression, Unsupported } from "./script.ts";
+import { ScriptSocket, type Sockets } from "./sockets.ts";
+import { getOption, setOption } from "./socket_options.ts";
+import type { World } from "./world.ts";
+
+/** How a call ends: its value, or -1 with an error's name. */
+export interface Returned {
+  readonly value: number;
+  readonly errno?: string;
+  /** What the call wrote where the script has its expectation differs from it. */
+  readonly mismatch?: string;
+}
+
+/** A call that waits. `retry` is called after every turn until it gives a result. */
+export interface Blocked {
+  readonly retry: () => Returned | undefined;
+}
+
+/** What a call works on. */
+export interface Call {
+  readonly world: World;
+  readonly sockets: Sockets;
+  readonly args: readonly Expression[];
+  /** The number that the script gives to what the call opens. */
+  readonly newFd: number;
+  /** A connection is about to be opened from this port to that one. */
+  readonly connecting: (localPort: number, remotePort: number) => void;
+  readonly listening: () => void;
+}
+
+export type Handler = (call: Call) => Returned | Blocked;
+
+/** Ports of the local and of the remote service, as packetdrill has them. */
+export const SERVICE_PORT = 8080;
+const EPHEMERAL_PORT_FIRST = 32_768;
+
+function failed(errno: string): Returned {
+  return { value: -1, errno };
+}
+
+const OK: Returned = { value: 0 };
+const PEEK = 2, DONTWAIT = 0x40, NOSIGNAL = 0x4000;
+
+/** A number among the arguments; `...` is `fallback`. */
+function number(call: Call, at: number, fallback?: number): number {
+  const expression = call.args[at];
+  if (expression === undefined || expression.kind === "any") {
+    if (fallback !== undefined) return fallback;
+    throw new Unsupported(`argument ${at + 1} is not given`);
+  }
+  return numberOf(expression);
+}
+
+function socketOf(call: Call): ScriptSocket | undefined {
+  return call.sockets.byFd.get(number(call, 0));
+}
+
+/** Does `act` now, or as often as it takes when the socket waits. */
+function maybeBlock(
+  socket: ScriptSocket,
+  flags: number,
+  act: () => Returned | undefined,
+): Returned | Blocked {
+  const now = act();
+  if (now !== undefined) return now;
+  return socket.nonBlocking || (flags & DONTWAIT) !== 0 ? failed("EAGAIN") : { retry: act };
+}
+
+function takeError(socket: ScriptSocket): Returned | undefined {
+  const { error } = socket;
+  socket.error = undefined;
+  return error === undefined ? undefined : failed(error);
+}
+
+function open(call: Call): Returned {
+  const [domain, type, protocol] = [number(call, 0, 2), number(call, 1, 1), number(call, 2, 0)];
+  if ((type & 0xf) !== 1 || (protocol !== 6 && protocol !== 0)) {
+    throw new Unsupported("socket other than TCP");
+  }
+  if (domain !== 2 && domain !== 10) throw new Unsupported(`address family ${domain}`);
+  const socket = new ScriptSocket();
+  socket.nonBlocking = (type & 0o4000) !== 0;
+  call.sockets.byFd.set(call.newFd, socket);
+  return { value: call.newFd };
+}
+
+function bind(call: Call): Returned {
+  const socket = socketOf(call);
+  if (socket === undefined) return failed("EBADF");
+  socket.boundPort = SERVICE_PORT;
+  return OK;
+}
+
+function listen(call: Call): Returned {
+  const socket = socketOf(call);
+  if (socket === undefined) return failed("EBADF");
+  if (socket.used) return failed("EINVAL");
+  if (socket.listener === undefined) {
+    // As Linux counts: one more than asked for fits into the queue.
+    const backlog = Math.max(0, number(call, 1, 128)) + 1;
+    const listener = call.world.stack.tcp.listeners.add(0, socket.boundPort || SERVICE_PORT, backlog);
+    if (listener === undefined) return failed("EADDRINUSE");
+    call.sockets.listen(socket, listener);
+  }
+  call.listening();
+  return OK;
+}
+
+function accept(call: Call): Returned | Blocked {
+  const socket = socketOf(call);
+  if (socket === undefined) return failed("EBADF");
+  if (socket.listener === undefined) return failed("EINVAL");
+  const nonBlocking = (number(call, 3, 0) & 0o4000) !== 0;
+  return maybeBlock(socket, 0, () => {
+    const child = socket.queue.shift();
+    if (child === undefined) return undefined;
+    socket.listener!.waiting--;
+    child.nonBlocking = nonBlocking;
+    call.sockets.byFd.set(call.newFd, child);
+    call.sockets.newest = child;
+    return { value: call.newFd };
+  });
+}
+
+function connect(call: Call): Returned | Blocked {
+  const socket = socketOf(call);
+  if (socket === undefined) return failed("EBADF");
+  if (socket.used) {
+    const error = takeError(socket);
+    if (error !== undefined) return error;
+    if (socket.ended) return failed("ECONNABORTED");
+    return failed(socket.established ? "EISCONN" : "EALREADY");
+  }
+  startConnect(call, socket);
+  const result = (): Returned | undefined => {
+    if (socket.established) return OK;
+    return socket.ended ? takeError(socket) ?? failed("ECONNABORTED") : undefined;
+  };
+  return socket.nonBlocking ? failed("EINPROGRESS") : { retry: result };
+}
+
+function startConnect(call: Call, socket: ScriptSocket): void {
+  const { world, sockets } = call;
+  let port = socket.boundPort || EPHEMERAL_PORT_FIRST;
+  call.connecting(port, SERVICE_PORT);
+  while (world.stack.connections.find(world.local, world.remote, port, SERVICE_PORT) >= 0) port++;
+  call.connecting(port, SERVICE_PORT);
+  const { tcp } = world.stack;
+  const tcb = tcpConnect(tcp, world.local, port, world.remote, SERVICE_PORT, world.nowMs, socket.options);
+  if (tcb === undefined) throw new Unsupported("connect() without a free port");
+  sockets.own(socket, tcb);
+}
+
+/** Sends `count` bytes, all of them zero. */
+function sendBytes(
+  call: Call,
+  socket: ScriptSocket | undefined,
+  count: number,
+  flags: number,
+): Returned | Blocked {
+  if (socket === undefined) return failed("EBADF");
+  if ((flags & ~(DONTWAIT | NOSIGNAL)) !== 0) {
+    throw new Unsupported(`flags 0x${flags.toString(16)} of send()`);
+  }
+  const { world } = call;
+  let sent = 0;
+  return maybeBlock(socket, flags, () => {
+    const error = takeError(socket);
+    if (error !== undefined) return sent > 0 ? { value: sent } : error;
+    if (!socket.used || socket.ended || socket.shutWrite) return sent > 0 ? { value: sent } : failed("EPIPE");
+    const tcb = world.awake(socket.record);
+    if (tcb.state < TcpState.established) return undefined;
+    if (!canWrite(tcb)) return failed("EPIPE");
+    const taken = tcpSend(world.stack.tcp, tcb, new Uint8Array(count - sent), 0, count - sent);
+    sent += taken;
+    if (sent === count || (sent > 0 && socket.nonBlocking)) return { value: sent };
+    if (taken > 0) world.turn();
+    return undefined;
+  });
+}
+
+function receiveBytes(
+  call: Call,
+  socket: ScriptSocket | undefined,
+  count: number,
+  flags: number,
+): Returned | Blocked {
+  if (socket === undefined) return failed("EBADF");
+  if ((flags & ~(PEEK | DONTWAIT)) !== 0) throw new Unsupported(`flags 0x${flags.toString(16)} of recv()`);
+  const { world } = call;
+  const peek = (flags & PEEK) !== 0;
+  return maybeBlock(socket, flags, () => {
+    if (!socket.used) return failed("ENOTCONN");
+    if (socket.ended) {
+      const value = Math.min(count, socket.leftover);
+      if (value > 0) {
+        if (!peek) socket.leftover -= value;
+        return { value };
+      }
+      return takeError(socket) ?? OK;
+    }
+    const tcb = world.awake(socket.record);
+    if (tcb.state < TcpState.established) return undefined;
+    const unread = Math.min(count, tcb.receiveQueue.length);
+    if (unread > 0) {
+      return { value: peek ? unread : tcpReceive(world.stack.tcp, tcb, new Uint8Array(unread), 0, unread) };
+    }
+    return tcb.finReceived || socket.shutRead || count === 0 ? OK : undefined;
+  });
+}
+
+/** Bytes of the pieces in `[{..., 100}, {..., 20}]`. */
+function bytesInPieces(list: Expression | undefined): number {
+  if (list?.kind !== "list") throw new Unsupported("I/O vector");
+  return list.items.reduce(
+    (sum, piece) => sum + numberOf((piece as { items: readonly Expression[] }).items[1]!),
+    0,
+  );
+}
+
+/** The pieces of a message header; ancillary data is not known here. */
+function messageBytes(call: Call): number {
+  const header = call.args[1];
+  if (header?.kind !== "struct") throw new Unsupported("message header");
+  const fields = new Map(
+    header.items.flatMap((item) => item.kind === "field" ? [[item.name, item.value]] : []),
+  );
+  if (fields.has("msg_control")) throw new Unsupported("ancillary data");
+  return bytesInPieces(fields.get("msg_iov"));
+}
+
+function close(call: Call): Returned {
+  const socket = socketOf(call);
+  if (socket === undefined) return failed("EBADF");
+  call.sockets.byFd.delete(number(call, 0));
+  socket.closed = true;
+  const { world } = call;
+  const { tcp } = world.stack;
+  if (socket.listener !== undefined) {
+    tcp.listeners.remove(socket.listener);
+    for (const child of socket.queue.splice(0)) {
+      child.closed = true;
+      if (child.record >= 0) tcpAbort(tcp, world.awake(child.record), world.nowMs);
+    }
+  }
+  if (socket.record < 0) return OK;
+  const tcb = world.awake(socket.record);
+  tcpClose(tcp, tcb, world.nowMs);
+  return OK;
+}
+
+function shutdown(call: Call): Returned {
+  const socket = socketOf(call);
+  if (socket === undefined) return failed("EBADF");
+  if (socket.record < 0) return failed("ENOTCONN");
+  const how = number(call, 1);
+  if (how !== 1) socket.shutRead = true;
+  if (how !== 0) {
+    socket.shutWrite = true;
+    tcpShutdown(call.world.stack.tcp, call.world.awake(socket.record));
+  }
+  return OK;
+}
+
+function fcntl(call: Call): Returned {
+  const socket = socketOf(call);
+  if (socket === undefined) return failed("EBADF");
+  const command = number(call, 1);
+  if (command === 3) return { value: 2 | (socket.nonBlocking ? 0o4000 : 0) };
+  if (command !== 4) throw new Unsupported(`fcntl command ${command}`);
+  socket.nonBlocking = (number(call, 2) & 0o4000) !== 0;
+  return OK;
+}
+
+function ioctl(call: Call): Returned {
+  const socket = socketOf(call);
+  if (socket === undefined) return failed("EBADF");
+  const request = number(call, 1);
+  const tcb = socket.record < 0 ? undefined : call.world.awake(socket.record);
+  let value: number;
+  if (request === 0x541b) { // SIOCINQ: Linux counts the FIN as a byte when nothing else is left
+    value = tcb === undefined ? socket.leftover : tcb.receiveQueue.length;
+    if (value === 0 && tcb?.finReceived === true) value = 1;
+  } else if (request === 0x5411) {
+    value = tcb?.sendQueue.length ?? 0;
+  } else if (request === 0x894b) {
+    value = tcb === undefined ? 0 : tcb.sendQueue.length - ((tcb.sndMax - tcb.sndUna) | 0);
+  } else {
+    throw new Unsupported(`ioctl request 0x${request.toString(16)}`);
+  }
+  return expectValue(call.args[2], value, "ioctl");
+}
+
+/** Compares a result with the `[value]` in the script. */
+function expectValue(place: Expression | undefined, value: number, name: string): Returned {
+  if (place === undefined || place.kind === "any") return OK;
+  const expected = place.kind === "list" ? place.items[0]! : place;
+  if (expected.kind === "any" || numberOf(expected) === value) return OK;
+  return { value: 0, mismatch: `Bad ${name} value: expected: ${numberOf(expected)} actual: ${value}` };
+}
+
+function setsockopt(call: Call): Returned {
+  const socket = socketOf(call);
+  if (socket === undefined) return failed("EBADF");
+  const name = call.args[2];
+  if (name?.kind !== "word") throw new Unsupported("setsockopt() without a name");
+  const errno = setOption(call.world, socket, name.name, call.args[3]!);
+  return errno === undefined ? OK : failed(errno);
+}
+
+function getsockopt(call: Call): Returned {
+  const socket = socketOf(call);
+  if (socket === undefined) return failed("EBADF");
+  const name = call.args[2];
+  if (name?.kind !== "word") throw new Unsupported("getsockopt() without a name");
+  return expectValue(call.args[3], getOption(call.world, socket, name.name), name.name);
+}
+
+function poll(call: Call): Returned | Blocked {
+  const list = call.args[0];
+  if (list?.kind !== "list") throw new Unsupported("poll() without a list");
+  const timeoutMs = number(call, 2);
+  const { world, sockets } = call;
+  const untilMs = timeoutMs < 0 ? Infinity : world.nowMs + timeoutMs;
+  const attempt = (): Returned | undefined => {
+    let ready = 0, mismatch: string | undefined;
+    for (const item of list.items) {
+      const fields = new Map(
+        (item as { items: readonly Expression[] }).items.flatMap((each) =>
+          each.kind === "field" ? [[each.name, each.value]] : []
+        ),
+      );
+      const socket = sockets.byFd.get(numberOf(fields.get("fd")!));
+      const wanted = numberOf(fields.get("events")!) | 0x18;
+      const found = socket === undefined ? 0x20 : readiness(world, socket) & wanted;
+      if (found !== 0) ready++;
+      const expected = fields.has("revents") ? numberOf(fields.get("revents")!) : 0;
+      if (found !== expected) mismatch ??= `Expected revents ${expected} but got ${found}`;
+    }
+    if (ready === 0 && world.nowMs < untilMs) return undefined;
+    return mismatch === undefined ? { value: ready } : { value: ready, mismatch };
+  };
+  const now = attempt();
+  if (now !== undefined) return now;
+  world.wakeAt(untilMs);
+  return { retry: attempt };
+}
+
+/** What poll() would say of a socket: POLLIN, POLLOUT, POLLERR, POLLHUP, POLLRDHUP and their like. */
+export function readiness(world: World, socket: ScriptSocket): number {
+  const reading = 1 | 0x40, writing = 4 | 0x100;
+  if (socket.listener !== undefined) return socket.queue.length > 0 ? reading : 0;
+  if (!socket.used) return writing | 0x10;
+  if (socket.ended) return reading | writing | 0x10 | 0x2000 | (socket.error === undefined ? 0 : 8);
+  const tcb = world.awake(socket.record);
+  if (tcb.state < TcpState.established) return 0;
+  const input = tcb.receiveQueue.length > 0 || tcb.finReceived || socket.shutRead ? reading : 0;
+  const hup = tcb.finReceived && tcb.finQueued ? 0x10 : 0;
+  const output = tcb.sendQueue.length < tcb.sendBufferBytes || tcb.finQueued ? writing : 0;
+  return input | output | hup | (tcb.finReceived ? 0x2000 : 0);
+}
+
+/** Every call that is known, by its name. */
+export const SYSCALLS: Readonly<Record<string, Handler>> = {
+  socket: open,
+  bind,
+  listen,
+  accept,
+  accept4: accept,
+  connect,
+  close,
+  shutdown,
+  fcntl,
+  ioctl,
+  setsockopt,
+  getsockopt,
+  poll,
+  write: (call) => sendBytes(call, socketOf(call), number(call, 2), 0),
+  send: (call) => sendBytes(call, socketOf(call), number(call, 2), number(call, 3, 0)),
+  sendto: (call) => sendBytes(call, socketOf(call), number(call, 2), number(call, 3, 0)),
+  writev: (call) => sendBytes(call, socketOf(call), bytesInPieces(call.args[1]), 0),
+  sendmsg: (call) => sendBytes(call, socketOf(call), messageBytes(call), number(call, 2, 0)),
+  read: (call) => receiveBytes(call, socketOf(call), number(call, 2), 0),
+  recv: (call) => receiveBytes(call, socketOf(call), number(call, 2), number(call, 3, 0)),
+  recvfrom: (call) => receiveBytes(call, socketOf(call), number(call, 2), number(call, 3, 0)),
+  readv: (call) => receiveBytes(call, socketOf(call), bytesInPieces(call.args[1]), 0),
+  recvmsg: (call) => receiveBytes(call, socketOf(call), messageBytes(call), number(call, 2, 0)),
+};

@@ -1,0 +1,103 @@
+import { completeConfig, type TcpConfig } from "../../net/tcp/config.ts";
+import { CONGESTION_CONTROLS, type CongestionControlName } from "../../net/tcp/congestion/congestion.ts";
+import { Unsupported } from "./script.ts";
+
+/** What one setting of a kernel means for the stack; `undefined` in the table: nothing that a script could see. */
+type Setting = ((value: string, config: TcpConfig) => void) | undefined;
+
+const SETTINGS: Readonly<Record<string, Setting>> = {
+  tcp_timestamps: (value, config) => void (config.timestamps = value !== "0"),
+  tcp_syn_retries: (value, config) => void (config.synRetransmitsMax = Number(value)),
+  tcp_synack_retries: (value, config) => void (config.synRetransmitsMax = Number(value)),
+  tcp_retries2: (value, config) => void (config.retransmitsMax = Number(value)),
+  tcp_keepalive_time: (value, config) => void (config.keepAliveIdleMs = Number(value) * 1000),
+  tcp_keepalive_intvl: (value, config) => void (config.keepAliveIntervalMs = Number(value) * 1000),
+  tcp_keepalive_probes: (value, config) => void (config.keepAliveProbes = Number(value)),
+  tcp_fin_timeout: (value, config) => void (config.finWait2Ms = Number(value) * 1000),
+  tcp_rto_max_ms: (value, config) => void (config.rtoMaxMs = Number(value)),
+  tcp_rto_min_us: (value, config) => void (config.rtoMinMs = Number(value) / 1000),
+  tcp_invalid_ratelimit: (value, config) => void (config.challengeAckMs = Number(value)),
+  tcp_slow_start_after_idle: (value, config) => void (config.slowStartAfterIdle = value !== "0"),
+  tcp_congestion_control: (value, config) => {
+    if (!CONGESTION_CONTROLS.includes(value as CongestionControlName)) {
+      throw new Unsupported(`congestion control "${value}"`);
+    }
+    config.congestionControl = value as CongestionControlName;
+  },
+  tcp_rmem: (value, config) => {
+    const [, standard, most] = value.split(/\s+/).map(arithmetic) as [number, number, number];
+    config.receiveBufferBytes = standard;
+    config.receiveBufferMax = most;
+    config.receiveWindowScale = completeConfig({ receiveBufferMax: most }).receiveWindowScale;
+  },
+  tcp_wmem: (value, config) => {
+    const [, standard, most] = value.split(/\s+/).map(arithmetic) as [number, number, number];
+    config.sendBufferBytes = standard;
+    config.sendBufferMax = most;
+  },
+  // How Linux cuts and paces what it sends; ours leaves in segments of the MSS, as scripts see them put together.
+  tcp_min_tso_segs: undefined,
+  tcp_tso_win_divisor: undefined,
+  tcp_tso_rtt_log: undefined,
+  tcp_pacing_ss_ratio: undefined,
+  tcp_pacing_ca_ratio: undefined,
+  tcp_notsent_lowat: undefined,
+  tcp_limit_output_bytes: undefined,
+  tcp_autocorking: undefined,
+  tcp_no_metrics_save: undefined,
+  tcp_moderate_rcvbuf: undefined,
+  tcp_fack: undefined,
+  ip_local_port_range: undefined,
+  "conf.all.rp_filter": undefined,
+};
+
+/**
+ * What a command of a script means. It is read, never executed.
+ *
+ * @throws {Unsupported} When it is nothing that is known here.
+ */
+export function applyCommand(text: string, config: TcpConfig): void {
+  const lines = text.replace(/\\\n/g, " ").replace(
+    /\$\(\(([^)]|\)(?!\)))*\)\)/g,
+    (sum) => `${arithmetic(sum)}`,
+  )
+    .split(/\n|;|&&/);
+  for (const line of lines) applyLine(line.replace(/(^|\s)#.*$/, "").trim(), config);
+}
+
+function applyLine(line: string, config: TcpConfig): void {
+  if (line === "" || /^(sleep|echo|true|ulimit)\b/.test(line)) return;
+  const words = line.match(/(?:[^\s"']|"[^"]*"|'[^']*')+/g) ?? [];
+  const command = words[0]!.replace(/^.*\//, "");
+  const rest = words.slice(1).filter((word) => !/^(\d?>|\/dev\/null|\|\||true|-)/.test(word));
+  if (/^defaults\.sh$|^sysctl_restore_/.test(command)) return; // the profile, and nothing to restore
+  if (command === "source" || command === ".") return applyLine(words.slice(1).join(" "), config);
+  if (command === "sysctl" || command === "set_sysctls.py") {
+    const settings = rest.join(" ").match(/[\w./-]+=(?:"[^"]*"|'[^']*'|\S+)/g) ?? [];
+    if (settings.length === 0) throw new Unsupported(`command "${line}"`);
+    for (const setting of settings) applySetting(setting, config);
+    return;
+  }
+  if (/^(tc|ethtool|nstat|ip)$/.test(command) && /\b(pfifo|fq|tso|gso|gro|tcp_metrics|nstat)\b/.test(line)) {
+    if (/limit 0\b/.test(line)) throw new Unsupported(`command "${line}"`);
+    return; // how a device cuts and paces
+  }
+  throw new Unsupported(`command "${line}"`);
+}
+
+function applySetting(text: string, config: TcpConfig): void {
+  const equals = text.indexOf("=");
+  const name = text.slice(0, equals).replace(/^\/proc\/sys\//, "").replaceAll("/", ".").replace(
+    /^net\.(ipv4|core)\./,
+    "",
+  );
+  const value = text.slice(equals + 1).replace(/^["']|["']$/g, "").trim();
+  if (!(name in SETTINGS)) throw new Unsupported(`sysctl ${name}`);
+  SETTINGS[name]?.(value, config);
+}
+
+/** `$((32*1024))`, or a plain number. */
+function arithmetic(text: string): number {
+  const inner = text.replace(/^\$\(\(|\)\)$/g, "").replace(/[()\s]/g, "");
+  return inner.split("*").reduce((product, factor) => product * Number(factor), 1);
+}

@@ -1,0 +1,114 @@
+import { assert } from "../../base/assert.ts";
+import { Prng } from "../../base/random.ts";
+import { Slab } from "../../base/slab.ts";
+import { RecordState } from "../../net/connections/connection_map.ts";
+import { Stack, type StackUpcalls } from "../../net/stack.ts";
+import type { TcpConfig } from "../../net/tcp/config.ts";
+import type { Tcb } from "../../net/tcp/tcb.ts";
+import { parseIpv4 } from "../../net/wire/address.ts";
+import { Keeper } from "./keeper.ts";
+import type { Addresses } from "./segment.ts";
+
+const LOCAL = "192.168.0.1";
+const REMOTE = "192.0.2.1";
+const START_MS = 1_700_000_000_000;
+const SEED = 1;
+/** Turns between two events of a script: more is a stack that asks to be polled for ever. */
+const TURNS_MAX = 100_000;
+
+/** A packet that left, and when: microseconds since the start. */
+export interface Sent {
+  readonly packet: Uint8Array<ArrayBuffer>;
+  readonly atUs: number;
+}
+
+export interface WorldOptions {
+  readonly mtu: number;
+  readonly tcp: Partial<TcpConfig>;
+  readonly sleep: boolean;
+  readonly upcalls: StackUpcalls;
+}
+
+/** One stack on a wire of bare IP packets, its clock moved by hand. */
+export class World {
+  readonly stack: Stack;
+  readonly local: number = parseIpv4(LOCAL)!;
+  readonly remote: number = parseIpv4(REMOTE)!;
+  readonly addresses: Addresses = { version: 4, local: ipv4Bytes(LOCAL), remote: ipv4Bytes(REMOTE) };
+  readonly keeper: Keeper | undefined;
+  /** What left and was not looked at yet. */
+  readonly sent: Sent[] = [];
+  nowMs: number = START_MS;
+  #deadlineMs = Infinity;
+  #wakeAtMs = Infinity;
+
+  constructor(options: WorldOptions) {
+    this.stack = new Stack({ nowMs: this.nowMs, entropy: new Prng(SEED), tcp: options.tcp });
+    const send = (slab: Slab, start: number, end: number): boolean => {
+      this.sent.push({ packet: slab.bytes.slice(start, end), atUs: this.us });
+      return true;
+    };
+    this.stack.addInterface({
+      name: "net0",
+      link: { medium: "ip", mtu: options.mtu, send, flush: () => {} },
+    });
+    this.stack.setRoutes({ addresses: [{ address: `${LOCAL}/16`, gateway: "192.168.0.254" }] });
+    this.stack.upcalls = options.upcalls;
+    if (options.sleep) this.keeper = new Keeper(this.stack, this.nowMs);
+  }
+
+  /** Microseconds since the start. */
+  get us(): number {
+    return Math.round((this.nowMs - START_MS) * 1000);
+  }
+
+  /** Ends a turn: what is due leaves. Then who can sleep does. */
+  turn(): void {
+    this.#deadlineMs = this.stack.poll(this.nowMs);
+    if (this.keeper !== undefined) {
+      this.keeper.sleepAll(this.nowMs);
+      this.#deadlineMs = Math.min(this.#deadlineMs, this.keeper.nextDeadlineMs());
+    }
+  }
+
+  /** Time passes until `untilUs`, or until a turn after which `enough` says so. */
+  advance(untilUs: number, enough: () => boolean): void {
+    const untilMs = START_MS + untilUs / 1000;
+    for (let turns = 0; !enough(); turns++) {
+      assert(turns < TURNS_MAX, "The stack asks to be polled for ever");
+      const nextMs = Math.min(this.#deadlineMs, this.#wakeAtMs);
+      if (nextMs > untilMs) {
+        this.nowMs = Math.max(this.nowMs, untilMs);
+        return;
+      }
+      this.nowMs = Math.max(this.nowMs, nextMs);
+      if (this.#wakeAtMs <= this.nowMs) this.#wakeAtMs = Infinity;
+      this.turn();
+    }
+  }
+
+  /** A call waits no longer than this: time stops there. */
+  wakeAt(atMs: number): void {
+    this.#wakeAtMs = atMs;
+  }
+
+  /** A packet arrives, and the turn ends. */
+  receive(packet: Uint8Array<ArrayBuffer>): void {
+    this.stack.receive(0, new Slab(packet), 0, packet.length, this.nowMs);
+    this.turn();
+  }
+
+  /** The TCB of a connection, awake from now until the end of the turn. */
+  awake(record: number): Tcb {
+    const map = this.stack.connections;
+    if (map.state(record) !== RecordState.awake) {
+      this.stack.wake(record, this.nowMs);
+      this.keeper!.turn(this.nowMs);
+    }
+    return this.stack.awakeTcb(record);
+  }
+}
+
+function ipv4Bytes(text: string): Uint8Array {
+  return Uint8Array.from(text.split("."), Number);
+}
