@@ -32,6 +32,10 @@ const BENCHES: Readonly<Record<string, { about: string; load: () => Promise<{ be
     about: "nanoseconds per decision, compiled and as a list walk",
     load: () => import("./firewall.ts"),
   },
+  loss: {
+    about: "throughput by loss and delay, beside Linux over the same impaired link (root, TUN)",
+    load: () => import("./loss.ts"),
+  },
 };
 
 const HELP = `Usage: npm run bench -- [NAME...] [--quick | --full] [--json FILE]

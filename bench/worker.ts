@@ -15,8 +15,16 @@ export class Worker implements AsyncDisposable {
   readonly #lines: AsyncIterator<string>;
   readonly #reader: Interface;
 
-  /** `file` lies beside this one; `v8Flags` are left out where there is no V8. */
-  constructor(file: string, args: readonly (string | number)[] = [], v8Flags: readonly string[] = []) {
+  /**
+   * `file` lies beside this one; `v8Flags` are left out where there is no V8; `netns` is the network namespace
+   * that it lives in, when it is not this process's.
+   */
+  constructor(
+    file: string,
+    args: readonly (string | number)[] = [],
+    v8Flags: readonly string[] = [],
+    netns?: string,
+  ) {
     const path = fileURLToPath(new URL(file, import.meta.url));
     const flags = ["--expose-gc", ...v8Flags];
     const command = runtime === "bun"
@@ -24,7 +32,9 @@ export class Worker implements AsyncDisposable {
       : runtime === "deno"
       ? ["run", "-A", `--v8-flags=${flags.join(",")}`, path]
       : [...process.execArgv.filter((flag) => !flag.includes("-prof")), ...flags, path];
-    this.#child = spawn(process.execPath, [...command, ...args.map(String)], {
+    const line = [process.execPath, ...command, ...args.map(String)];
+    if (netns !== undefined) line.unshift("ip", "netns", "exec", netns);
+    this.#child = spawn(line[0]!, line.slice(1), {
       stdio: ["pipe", "pipe", "inherit"],
     });
     this.#child.stdin!.on("error", () => {}); // it has died: the missing answer says so
@@ -39,9 +49,14 @@ export class Worker implements AsyncDisposable {
     return JSON.parse(value) as T;
   }
 
+  /** Says something that has no answer, or a later one. */
+  tell(line: string): void {
+    this.#child.stdin!.write(`${line}\n`);
+  }
+
   /** Asks for the next line. */
   ask<T>(question = ""): Promise<T> {
-    this.#child.stdin!.write(`${question}\n`);
+    this.tell(question);
     return this.answer();
   }
 

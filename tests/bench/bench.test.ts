@@ -36,6 +36,14 @@ test("bench --quick packets measures all three kinds of work and writes JSON", a
   }
 });
 
+test("bench --quick loss measures Linux and both directions of ours, or says what it lacks", async () => {
+  const { code, out, errors } = await run("--quick", "loss");
+  expect({ code, errors }).toMatchObject({ code: 0 });
+  expect(out).toMatch(
+    /one connection, 20 ms there and back(.|\n)*\n {2}1%( +[\d.]+ \(.*?\).*){3}|not measured/,
+  );
+});
+
 test("bench refuses names that there are not, and names those that there are", async () => {
   const { code, out, errors } = await run("packets", "speed");
   expect(code).toBe(2);
@@ -46,7 +54,7 @@ test("bench refuses names that there are not, and names those that there are", a
 test("bench --list names every benchmark, and --help the options", async () => {
   const [list, help] = await Promise.all([run("--list"), run("--help")]);
   expect(list.out.split("\n").map((line) => line.split(" ")[0]).filter((name) => name !== "")).toEqual(
-    ["packets", "sleep", "image", "allocation", "connection_map", "firewall"],
+    ["packets", "sleep", "image", "allocation", "connection_map", "firewall", "loss"],
   );
   for (const option of ["--quick", "--full", "--json", "--list", "--help"]) {
     expect(help.out).toContain(option);
