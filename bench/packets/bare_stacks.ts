@@ -179,6 +179,7 @@ export class BareStacks implements Subject {
   }
 
   #serverEvents(tcb: Tcb, events: number): void {
+    if ((events & TcpEvent.established) !== 0) this.#server.tcp.listeners.byId(tcb.listener)!.waiting--; // accepted
     if ((events & TcpEvent.readable) === 0 || tcb.state === TcpState.closed) return;
     const { tcp } = this.#server;
     for (;;) {
