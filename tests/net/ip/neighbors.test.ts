@@ -46,7 +46,7 @@ function hold(neighbors: Neighbors, address: number, ...bytes: number[]): boolea
   return kept;
 }
 
-test("an unknown address is asked for once, and an answer sends what waited, in order", () => {
+test("an unknown address is asked for once, and an answer sends what waited, in order (RFC 826)", () => {
   const neighbors = new Neighbors();
   const log = new Log();
   expect(neighbors.lookup(PEER, T)).toBe(Resolution.Request);

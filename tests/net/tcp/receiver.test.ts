@@ -266,7 +266,7 @@ test("two desynchronised ends fall silent: no storm of ACKs", () => {
   expect(answers).toBe(2);
 });
 
-test("initial sequence numbers: a clock of 4 microseconds for one tuple, unrelated between tuples (MUST-8, MUST-9, SHLD-1)", () => {
+test("initial sequence numbers: a clock of 4 microseconds for one tuple, unrelated between tuples (MUST-8, MUST-9, SHLD-1, RFC 6528)", () => {
   const s = new Script();
   const isn = (localPort: number, remote: string): number => {
     const tcb = tcpConnect(s.stack.tcp, parseIpv4(LOCAL)!, localPort, parseIpv4(remote)!, 9, s.nowMs)!;

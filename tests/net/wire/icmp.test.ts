@@ -24,7 +24,7 @@ function datagram(prng: Prng, length: number, fields: Partial<Ipv4Record>): Slab
   return slab;
 }
 
-test("an echo reply carries the request's second word and data", () => {
+test("an echo reply carries the request's second word and data (RFC 792)", () => {
   const prng = new Prng(792);
   for (const length of [0, 1, 56, 1472, 65507]) {
     const data = framed(randomBytes(prng, length));
@@ -142,7 +142,7 @@ test("short messages, short quotes and broken checksums are refused", () => {
   expect(readIcmp(slab, start, start + 36, into)).toBe(Drop.IcmpShort);
 });
 
-test("errors are types 3, 4, 5, 11 and 12; other types pass without a quote", () => {
+test("errors are types 3, 4, 5, 11 and 12; other types pass without a quote (RFC 792)", () => {
   const { slab, start, end } = framed(new Uint8Array(8));
   for (let type = 0; type < 256; type++) {
     expect(isIcmpError(type)).toBe([3, 4, 5, 11, 12].includes(type));

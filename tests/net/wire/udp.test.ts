@@ -4,7 +4,7 @@ import { Drop } from "../../../net/wire/drop.ts";
 import { finishUdpChecksum, readUdp, udpChecksumOk, UdpRecord, writeUdp } from "../../../net/wire/udp.ts";
 import { framed, isClean, randomBytes, randomInt32, randomUint16 } from "./frames.ts";
 
-test("datagrams round-trip; any flipped bit breaks the checksum", () => {
+test("datagrams round-trip; any flipped bit breaks the checksum (RFC 768)", () => {
   const prng = new Prng(768);
   for (let run = 0; run < 300; run++) {
     const frame = framed(randomBytes(prng, 8 + prng.below(80)), 0xa5, prng.below(4));
