@@ -120,7 +120,8 @@ function fillQuote(view: DataView, into: IcmpRecord): void {
  * @returns Where the message ends.
  */
 export function writeIcmpEchoReply(request: IcmpRecord, from: Slab, slab: Slab, at: number): number {
-  return writeIcmp(IcmpType.EchoReply, 0, request.rest, from, request.dataStart, request.dataEnd, slab, at);
+  const { code, rest, dataStart, dataEnd } = request;
+  return writeIcmp(IcmpType.EchoReply, code, rest, from, dataStart, dataEnd, slab, at);
 }
 
 /**
