@@ -16,7 +16,11 @@ export type {
   DatagramOptions,
   UdpConn,
 } from "./net/socket/types.ts";
-export type { TcpConn, TcpListener } from "./net/socket/types.ts";
+export type { TcpConn, TcpListener, Trouble } from "./net/socket/types.ts";
+export type { TcpConnection } from "./net/socket/conn.ts";
+export type { ConnListener } from "./net/socket/listener.ts";
+export type { TcpOptions } from "./net/tcp/options.ts";
+export { linuxTcpInfo, type TcpInfo, TcpInfoOption } from "./net/tcp/info.ts";
 export * as errors from "./net/socket/errors.ts";
 
 // node:net's shape, for node:http, TLS, WebSockets and database clients.

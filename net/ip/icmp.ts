@@ -3,7 +3,7 @@ import { seqLess, seqLessEqual } from "../../base/sequence.ts";
 import { Field, RecordState } from "../connections/connection_map.ts";
 import type { Stack } from "../stack.ts";
 import { updateMss } from "../tcp/handshake.ts";
-import { type Tcb, TcpError, TcpState } from "../tcp/tcb.ts";
+import { type Tcb, TcpError, TcpEvent, TcpState } from "../tcp/tcb.ts";
 import { UdpError } from "../udp/udp.ts";
 import { isBroadcast, isMulticast, isUnspecified } from "../wire/address.ts";
 import { Drop } from "../wire/drop.ts";
@@ -93,6 +93,7 @@ function tcpError(stack: Stack, tcb: Tcb, icmp: IcmpRecord): Drop {
   tcb.softError = (icmp.type << 8) | icmp.code;
   const hard = unreachable && (icmp.code === IcmpUnreachable.Protocol || icmp.code === IcmpUnreachable.Port);
   if (hard && tcb.state === TcpState.synSent) stack.tcp.destroy(tcb, TcpError.refused);
+  else if (tcb.state >= TcpState.established) stack.tcp.notify(tcb, TcpEvent.trouble); // MUST-47, SHLD-25
   return Drop.None;
 }
 

@@ -1,5 +1,7 @@
+import type { TcpInfo } from "../tcp/info.ts";
+import type { TcpOptions } from "../tcp/options.ts";
 import type { Endpoint } from "./endpoint.ts";
-import type { NetAddr, TcpConn } from "./types.ts";
+import type { NetAddr, TcpConn, Trouble } from "./types.ts";
 
 /** Bytes asked for at a time by the readable stream when its reader brings no buffer. */
 const CHUNK_BYTES = 64 * 1024;
@@ -56,6 +58,38 @@ export class TcpConnection implements TcpConn {
   }
   setKeepAlive(keepAlive?: boolean): void {
     this.endpoint.setKeepAlive(keepAlive);
+  }
+
+  /**
+   * Sets what Deno has no call for: see `TcpOptions`. What is left out stays as it is.
+   * @throws {RangeError} Naming the option that makes no sense.
+   */
+  setOptions(options: TcpOptions): void {
+    this.endpoint.setOptions(options);
+  }
+  /** What holds for the connection. A sleeping one wakes for it. */
+  options(): Promise<Required<TcpOptions>> {
+    return this.endpoint.options();
+  }
+  /** The connection in numbers: Linux's `tcp_info`. A sleeping one wakes for it. */
+  info(): Promise<TcpInfo> {
+    return this.endpoint.info();
+  }
+  /** Writes all of `p` and puts the urgent mark behind it; the data stays in line (RFC 6093). Not for new protocols. */
+  sendUrgent(p: Uint8Array): Promise<void> {
+    return this.endpoint.sendUrgent(p);
+  }
+  /** Unread bytes up to the peer's urgent mark; 0 when nothing is urgent. */
+  get urgentBytes(): number {
+    return this.endpoint.urgentBytes;
+  }
+  /** Called when urgent data is on its way: how many unread bytes there are up to its end. */
+  set onUrgent(callback: ((bytes: number) => void) | undefined) {
+    this.endpoint.onUrgent = callback;
+  }
+  /** Called when delivery has become doubtful: retransmissions, or soft ICMP errors. The connection goes on. */
+  set onTrouble(callback: ((trouble: Trouble) => void) | undefined) {
+    this.endpoint.onTrouble = callback;
   }
 
   /** A connection never keeps the process alive by itself: its host's links do. */

@@ -4,6 +4,7 @@ import {
   tcpClose,
   tcpReceive,
   tcpSend,
+  tcpSendUrgent,
   tcpSetCongestionControl,
   tcpSetKeepAlive,
   tcpSetNoDelay,
@@ -12,13 +13,16 @@ import {
   tcpShutdown,
 } from "../tcp/user.ts";
 import type { CongestionControlName } from "../tcp/congestion/congestion.ts";
+import { type TcpInfo, tcpInfo } from "../tcp/info.ts";
+import { checkTcpOptions, tcpGetOptions, type TcpOptions, tcpSetOptions } from "../tcp/options.ts";
+import { urgentBytes } from "../tcp/urgent.ts";
 import { type Tcb, TcpError, TcpEvent, TcpState } from "../tcp/tcb.ts";
 import { formatIpv4 } from "../wire/address.ts";
 import { connectionError } from "./connection_error.ts";
 import { BadResource, BrokenPipe, Interrupted } from "./errors.ts";
 import type { Host } from "./host.ts";
 import type { Owner } from "./owner.ts";
-import type { NetAddr } from "./types.ts";
+import type { NetAddr, Trouble } from "./types.ts";
 
 type Waiter = { resolve: () => void; reject: (error: Error) => void };
 
@@ -39,6 +43,7 @@ export class Endpoint implements Owner {
   #leftover: Uint8Array | undefined; // unread when the connection ended in peace
   /** What the connection took to sleep: unread data, the peer's FIN, data of ours not yet acknowledged. */
   #asleepUnread = false;
+  #asleepUrgent = 0;
   #asleepEnd = false;
   #asleepUnsent = false;
   #readers: Waiter[] = [];
@@ -50,6 +55,10 @@ export class Endpoint implements Owner {
   #opened: ((error: TcpError | undefined) => void) | undefined;
   /** Called when there may be something to read: data, the end, or an error. */
   onReadable: (() => void) | undefined;
+  /** Called when delivery has become doubtful (SHLD-9); without it nothing is reported (SHLD-20). */
+  onTrouble: ((trouble: Trouble) => void) | undefined;
+  /** Called when urgent data is on its way (MUST-32): how many unread bytes there are up to its end. */
+  onUrgent: ((bytes: number) => void) | undefined;
   /** Called when the connection has ended by itself, not by `close`. */
   onClosed: ((error: Error | undefined) => void) | undefined;
 
@@ -126,12 +135,16 @@ export class Endpoint implements Owner {
     return tcb.finReceived ? null : undefined;
   }
 
-  async write(p: Uint8Array): Promise<number> {
+  write(p: Uint8Array): Promise<number> {
+    return this.#write(p, tcpSend);
+  }
+
+  async #write(p: Uint8Array, send: typeof tcpSend): Promise<number> {
     for (;;) {
       const tcb = this.#ready() ?? await this.#awake();
       if (tcb === undefined || !canWrite(tcb)) throw this.#writeError();
       if (p.byteLength === 0) return 0;
-      const count = tcpSend(this.#host.stack.tcp, tcb, p, 0, p.byteLength);
+      const count = send(this.#host.stack.tcp, tcb, p, 0, p.byteLength);
       this.#host.kick();
       if (count > 0) return count;
       await this.#wait(this.#writers);
@@ -141,6 +154,16 @@ export class Endpoint implements Owner {
   /** Writes all of `p`. */
   async writeAll(p: Uint8Array): Promise<void> {
     for (let at = 0; at < p.byteLength;) at += await this.write(at === 0 ? p : p.subarray(at));
+  }
+
+  /** Writes all of `p` and puts the urgent mark behind it (RFC 6093: it stays in line). */
+  async sendUrgent(p: Uint8Array): Promise<void> {
+    for (let at = 0; at < p.byteLength;) at += await this.#write(p.subarray(at), tcpSendUrgent);
+  }
+
+  /** Unread bytes up to the peer's urgent mark; 0 when nothing is urgent (MUST-33). */
+  get urgentBytes(): number {
+    return this.#tcb === undefined ? this.#asleepUrgent : urgentBytes(this.#tcb);
   }
 
   /** Sends FIN behind what was written. */
@@ -210,11 +233,33 @@ export class Endpoint implements Owner {
     this.#option((tcb) => tcpSetSendBuffer(this.#host.stack.tcp, tcb, bytes));
   }
 
+  /**
+   * Takes over what is named and leaves the rest; a sleeping connection wakes for it.
+   * @throws {RangeError} Naming the option that makes no sense.
+   */
+  setOptions(options: TcpOptions): void {
+    checkTcpOptions(options);
+    this.#option((tcb) => tcpSetOptions(this.#host.stack.tcp, tcb, options, this.#host.clock.nowMs()));
+  }
+
+  /** What holds for the connection; wakes it when it sleeps. Rejects once it has ended. */
+  async options(): Promise<Required<TcpOptions>> {
+    return tcpGetOptions(await this.#awakeOrEnded("options"));
+  }
+
+  /** The connection in numbers, Linux's `tcp_info`; wakes it when it sleeps. Rejects once it has ended. */
+  async info(): Promise<TcpInfo> {
+    const tcb = await this.#awakeOrEnded("numbers");
+    return tcpInfo(this.#host.stack.tcp, tcb, this.#host.clock.nowMs());
+  }
+
   // Owner
 
   tcpEvents(tcb: Tcb, events: number): void {
     if ((events & TcpEvent.established) !== 0) this.#tellOpened(undefined);
     if ((events & TcpEvent.closed) !== 0) return this.#ended(tcb);
+    if ((events & TcpEvent.trouble) !== 0) this.onTrouble?.(troubleOf(tcb));
+    if ((events & TcpEvent.urgent) !== 0) this.onUrgent?.(urgentBytes(tcb));
     if ((events & TcpEvent.readable) !== 0) {
       release(this.#readers);
       this.onReadable?.();
@@ -226,6 +271,7 @@ export class Endpoint implements Owner {
   suspended(tcb: Tcb, record: number): boolean {
     this.#tcb = undefined;
     this.#record = record;
+    this.#asleepUrgent = urgentBytes(tcb);
     this.#asleepUnread = tcb.receiveQueue.length > 0;
     this.#asleepEnd = tcb.finReceived;
     this.#asleepUnsent = tcb.sendQueue.length > 0;
@@ -294,6 +340,14 @@ export class Endpoint implements Owner {
     }
   }
 
+  async #awakeOrEnded(what: string): Promise<Tcb> {
+    const tcb = this.#ready() ?? await this.#awake();
+    if (tcb === undefined || tcb.state === TcpState.closed) {
+      throw connectionError(this.#error || TcpError.aborted, `Cannot read the connection's ${what}`);
+    }
+    return tcb;
+  }
+
   #wake(): void {
     this.#host.wake(this.#record);
   }
@@ -349,6 +403,15 @@ export class Endpoint implements Owner {
       for (const waiter of waiters.splice(0)) waiter.reject(new Interrupted("operation canceled"));
     }
   }
+}
+
+/** What the TCB knows of the trouble that delivery is in. */
+export function troubleOf(tcb: Tcb): Trouble {
+  const { softError, retransmits } = tcb;
+  return {
+    retransmits,
+    icmp: softError === 0 ? undefined : { type: softError >>> 8, code: softError & 0xff },
+  };
 }
 
 function release(waiters: Waiter[]): void {

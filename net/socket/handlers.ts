@@ -1,6 +1,9 @@
 import { Field, RecordState } from "../connections/connection_map.ts";
 import { formatTuple } from "../connections/tuple.ts";
 import type { TcpListener as ListenEntry } from "../tcp/listeners.ts";
+import { type TcpInfo, tcpInfo } from "../tcp/info.ts";
+import { checkTcpOptions, tcpGetOptions, type TcpOptions, tcpSetOptions } from "../tcp/options.ts";
+import { urgentBytes } from "../tcp/urgent.ts";
 import { type Tcb, TcpError, TcpEvent, TcpState } from "../tcp/tcb.ts";
 import {
   canWrite,
@@ -8,6 +11,7 @@ import {
   tcpClose,
   tcpReceive,
   tcpSend,
+  tcpSendUrgent,
   tcpSetKeepAlive,
   tcpSetNoDelay,
   tcpShutdown,
@@ -18,7 +22,8 @@ import { BrokenPipe, ConnectionAborted } from "./errors.ts";
 import type { Host } from "./host.ts";
 import type { Acceptor, Owner } from "./owner.ts";
 import { throwLater } from "./throw_later.ts";
-import type { NetAddr } from "./types.ts";
+import { troubleOf } from "./endpoint.ts";
+import type { NetAddr, Trouble } from "./types.ts";
 
 /**
  * What a server of handlers does with its connections. All are optional but `data`.
@@ -35,6 +40,10 @@ export interface Handlers {
   end?(connection: Connection): void;
   /** All that was written has been acknowledged, after `write` returned false. */
   drain?(connection: Connection): void;
+  /** Urgent data is on its way: `bytes` from here on reach up to the mark. */
+  urgent?(connection: Connection, bytes: number): void;
+  /** Delivery has become doubtful: retransmissions, or soft ICMP errors. The connection goes on. */
+  trouble?(connection: Connection, trouble: Trouble): void;
   /** The connection is over in both directions; `error` says why when it did not end in peace. Called once. */
   close?(connection: Connection, error: Error | undefined): void;
 }
@@ -102,6 +111,31 @@ export class Connection {
   /** Ends it with RST. */
   abort(): void {
     this.#server.act(this.#tcb, (tcb, nowMs) => tcpAbort(this.#server.tcp, tcb, nowMs));
+  }
+
+  /**
+   * As `write`, with the urgent mark behind `bytes`; they stay in line (RFC 6093).
+   * @throws {BrokenPipe} {RangeError} As `write`.
+   */
+  sendUrgent(bytes: Uint8Array): boolean {
+    return this.#server.write(this.#tcb, bytes, true);
+  }
+
+  /**
+   * What holds from here on; what is left out stays as it is. A sleep that is under way is called off.
+   * @throws {RangeError} Naming the option that makes no sense.
+   */
+  setOptions(options: TcpOptions): void {
+    checkTcpOptions(options);
+    this.#server.act(this.#tcb, (tcb, nowMs) => tcpSetOptions(this.#server.tcp, tcb, options, nowMs));
+  }
+  /** What holds for the connection. */
+  options(): Required<TcpOptions> {
+    return tcpGetOptions(this.#tcb);
+  }
+  /** The connection in numbers: Linux's `tcp_info`. */
+  info(): TcpInfo {
+    return tcpInfo(this.#server.tcp, this.#tcb, this.#server.nowMs());
   }
 
   setNoDelay(noDelay = true): void {
@@ -216,7 +250,11 @@ export class HandlerServer implements Acceptor, Owner {
     return this.#host.stack.tcp;
   }
 
-  write(tcb: Tcb, bytes: Uint8Array): boolean {
+  nowMs(): number {
+    return this.#host.clock.nowMs();
+  }
+
+  write(tcb: Tcb, bytes: Uint8Array, urgent = false): boolean {
     if (tcb.state === TcpState.closed) throw new BrokenPipe("Cannot write: the connection is gone");
     if (tcb.record < 0) throw new BrokenPipe("Cannot write: the connection sleeps and this object is stale");
     if (!tcb.saving) this.#catchUp(tcb);
@@ -226,13 +264,14 @@ export class HandlerServer implements Acceptor, Owner {
     this.#checkRoom(buffered);
     if (tcb.saving) {
       const full = buffered >= tcb.sendBufferBytes;
-      this.#deferWrite(tcb.record, idOf(tcb), bytes, full);
+      this.#deferWrite(tcb.record, idOf(tcb), bytes, full, urgent);
       return !full;
     }
     const { sendBufferBytes: limit, notSentLowWaterBytes } = tcb;
     tcb.sendBufferBytes = WRITE_BYTES_MAX;
     tcb.notSentLowWaterBytes = 0;
-    tcpSend(this.tcp, tcb, bytes, 0, bytes.length);
+    const send = urgent ? tcpSendUrgent : tcpSend;
+    send(this.tcp, tcb, bytes, 0, bytes.length);
     tcb.sendBufferBytes = limit;
     tcb.notSentLowWaterBytes = notSentLowWaterBytes;
     this.#host.kick();
@@ -305,6 +344,8 @@ export class HandlerServer implements Acceptor, Owner {
     const connection = this.#awake.get(tcb);
     if (connection === undefined) return;
     try {
+      if ((events & TcpEvent.trouble) !== 0) this.#handlers.trouble?.(connection, troubleOf(tcb));
+      if ((events & TcpEvent.urgent) !== 0) this.#handlers.urgent?.(connection, urgentBytes(tcb));
       if ((events & (TcpEvent.readable | TcpEvent.closed)) !== 0) this.#deliver(tcb, connection);
       if ((events & TcpEvent.drained) !== 0 && !tcb.orphan) this.#handlers.drain?.(connection);
     } catch (error) {
@@ -351,11 +392,12 @@ export class HandlerServer implements Acceptor, Owner {
   }
 
   /** `promisedDrain`: the writer has been told to wait for it. */
-  #deferWrite(record: number, id: string, bytes: Uint8Array, promisedDrain: boolean): void {
+  #deferWrite(record: number, id: string, bytes: Uint8Array, promisedDrain: boolean, urgent = false): void {
     const copy = bytes.slice(); // a handler's bytes are gone when it returns
     const errand = (connection: Connection, tcb: Tcb): void => {
       try {
-        connection.write(copy);
+        if (urgent) connection.sendUrgent(copy);
+        else connection.write(copy);
         if (promisedDrain) tcb.wantsDrained = true; // acknowledgements may have come in between
       } catch (error) {
         // Closed in its sleep: as if on the way. It slept with its buffer full: nobody to tell but the peer.

@@ -12,6 +12,7 @@ import { Stack } from "../stack.ts";
 import type { TcpConfig } from "../tcp/config.ts";
 import type { TcpListener as ListenEntry } from "../tcp/listeners.ts";
 import { type Tcb, TcpEvent, TcpState } from "../tcp/tcb.ts";
+import { checkTcpOptions, type TcpOptions } from "../tcp/options.ts";
 import { tcpAbort, tcpConnect } from "../tcp/user.ts";
 import type { UdpSocket } from "../udp/udp.ts";
 import { formatIpv4, isLoopback } from "../wire/address.ts";
@@ -33,8 +34,6 @@ import type {
   ConnectOptions,
   DatagramOptions,
   ListenOptions,
-  TcpConn,
-  TcpListener,
   UdpConn,
 } from "./types.ts";
 
@@ -140,7 +139,7 @@ export class Host {
    * Listens like `Deno.listen`.
    * @throws {AddrInUse} {AddrNotAvailable} {TypeError}
    */
-  listen(options: ListenOptions & { transport?: "tcp" } = {}): TcpListener {
+  listen(options: ListenOptions & { transport?: "tcp" } = {}): ConnListener {
     const entry = this.addListener(options);
     const listener = new ConnListener(this, entry);
     this.#install(entry, listener);
@@ -164,7 +163,7 @@ export class Host {
    * its addresses; loopback is the machine's, and no host here reaches it.
    * @throws {ConnectionRefused} {TimedOut} {NetworkUnreachable} {AddrNotAvailable} {TypeError}, or the signal's reason.
    */
-  async connect(options: ConnectOptions): Promise<TcpConn> {
+  async connect(options: ConnectOptions): Promise<TcpConnection> {
     return new TcpConnection(await this.open(options));
   }
 
@@ -177,6 +176,7 @@ export class Host {
     }
     const remote = addressOf(hostname);
     checkPort(port, 1);
+    if (options.tcpOptions !== undefined) checkTcpOptions(options.tcpOptions);
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted();
       this.#checkOpen();
@@ -189,7 +189,7 @@ export class Host {
         );
       }
       if (local === undefined || local === 0) throw new NetworkUnreachable(`${what}: no route`);
-      const tcb = this.#connectFromFreePort(local, remote, port, nowMs);
+      const tcb = this.#connectFromFreePort(local, remote, port, nowMs, options.tcpOptions);
       if (tcb === undefined) throw new AddrNotAvailable(`${what}: no free port or no room for a connection`);
       const endpoint = new Endpoint(this, tcb);
       const aborted = (): void => endpoint.abort();
@@ -372,10 +372,13 @@ export class Host {
     this.#checkOpen();
     const { address, port } = this.#localAddress(options);
     const backlog = options.tcpBacklog ?? BACKLOG_DEFAULT;
+    const { tcpOptions } = options;
+    if (tcpOptions !== undefined) checkTcpOptions(tcpOptions);
     const add = (candidate: number): ListenEntry | undefined =>
       this.stack.tcp.listeners.add(address, candidate, backlog);
     const entry = port === 0 ? this.#ports.forBinding(address, add) : add(port);
     if (entry === undefined) throw new AddrInUse(`Cannot listen on port ${port}: address already in use`);
+    if (tcpOptions !== undefined) entry.options = { ...tcpOptions };
     return entry;
   }
 
@@ -419,11 +422,17 @@ export class Host {
     return { address, port };
   }
 
-  #connectFromFreePort(local: number, remote: number, port: number, nowMs: number): Tcb | undefined {
+  #connectFromFreePort(
+    local: number,
+    remote: number,
+    port: number,
+    nowMs: number,
+    options: TcpOptions | undefined,
+  ): Tcb | undefined {
     const { tcp } = this.stack;
     return this.#ports.towards(local, remote, port, (candidate) => {
       if (tcp.listeners.find(local, candidate) !== undefined) return undefined;
-      return tcpConnect(tcp, local, candidate, remote, port, nowMs);
+      return tcpConnect(tcp, local, candidate, remote, port, nowMs, options);
     });
   }
 

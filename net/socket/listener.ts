@@ -1,4 +1,5 @@
 import type { TcpListener as ListenEntry } from "../tcp/listeners.ts";
+import { checkTcpOptions, type TcpOptions } from "../tcp/options.ts";
 import type { Tcb } from "../tcp/tcb.ts";
 import { formatIpv4 } from "../wire/address.ts";
 import { TcpConnection } from "./conn.ts";
@@ -41,6 +42,12 @@ export class ConnListener implements TcpListener, Acceptor {
       return Promise.resolve(ready);
     }
     return new Promise((resolve, reject) => void this.#waiting.push({ resolve, reject }));
+  }
+
+  /** What holds for connections from the next one on; what is left out stays as it was. */
+  setOptions(options: TcpOptions): void {
+    checkTcpOptions(options);
+    this.#entry.options = { ...this.#entry.options, ...options };
   }
 
   close(): void {

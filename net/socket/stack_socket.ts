@@ -1,5 +1,6 @@
 import { Duplex } from "node:stream";
 import type { Alarm } from "../../base/clock.ts";
+import { checkTcpOptions, type TcpOptions } from "../tcp/options.ts";
 import type { Endpoint } from "./endpoint.ts";
 import type { Host } from "./host.ts";
 import { ConnListener } from "./listener.ts";
@@ -151,6 +152,12 @@ export class StackSocket extends Duplex {
 
   setNoDelay(noDelay = true): this {
     return this.#option((endpoint) => endpoint.setNoDelay(noDelay));
+  }
+
+  /** Sets what `node:net` has no call for: see `TcpOptions`. */
+  setOptions(options: TcpOptions): this {
+    checkTcpOptions(options);
+    return this.#option((endpoint) => endpoint.setOptions(options));
   }
 
   /** `initialDelayMs` is the silence before the first probe; 0 leaves the default. */

@@ -1,3 +1,5 @@
+import type { TcpOptions } from "../tcp/options.ts";
+
 /**
  * The shapes of Deno's networking API, so that code written against `Deno.listen` and `Deno.connect`
  * takes ours. A type test compares them with Deno's own declarations.
@@ -109,6 +111,14 @@ export interface ConnectDatagramOptions extends Pick<DatagramOptions, "dontFragm
   localHostname?: string;
 }
 
+/** Why delivery has become doubtful. The connection goes on trying (RFC 9293 sections 3.8.3 and 3.9.1.8). */
+export interface Trouble {
+  /** Retransmissions in a row without an answer. */
+  retransmits: number;
+  /** The last soft ICMP error about the connection, when there was one. */
+  icmp: { type: number; code: number } | undefined;
+}
+
 export interface ListenOptions {
   /** 0 or absent: any free port. */
   port?: number;
@@ -118,6 +128,8 @@ export interface ListenOptions {
   tcpBacklog?: number;
   /** Taken for Deno's sake; a port of this host has one listener. */
   reusePort?: boolean;
+  /** What holds for its connections, from their first packet on. */
+  tcpOptions?: TcpOptions;
 }
 
 export interface ConnectOptions {
@@ -127,6 +139,8 @@ export interface ConnectOptions {
   transport?: "tcp";
   /** Ends the attempt; `connect` then rejects with the signal's reason. */
   signal?: AbortSignal;
+  /** What holds for the connection, from its SYN on. */
+  tcpOptions?: TcpOptions;
   /** Taken for Deno's sake; there is one family yet. */
   autoSelectFamily?: boolean;
   autoSelectFamilyAttemptDelay?: number;

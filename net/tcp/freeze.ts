@@ -5,6 +5,7 @@ import { freezeCongestion, thawCongestion } from "./congestion/freeze.ts";
 import { freezeCounters, thawCounters } from "./freeze_counters.ts";
 import { freezeOptions, thawOptions } from "./freeze_options.ts";
 import { type Tcb, type TcpError, TcpState } from "./tcb.ts";
+import { freezeUrgent, thawUrgent } from "./urgent.ts";
 
 /** Time to a deadline in whole milliseconds, negative when it is past; `null` when it is not set. */
 type FrozenDeadline = number | null;
@@ -88,6 +89,7 @@ export type FrozenTcb = [
   counters: number[],
   options: number[],
   persistForMs: number,
+  urgentState: number[],
 ];
 
 const NAMES_ALWAYS = [
@@ -147,6 +149,7 @@ const DEFAULTS: readonly (readonly [name: string, value: number | null | Uint8Ar
   ["counters", []],
   ["options", []],
   ["persistForMs", 0],
+  ["urgentState", []],
 ];
 
 /** The tuple's places by name, for whoever prints an image. */
@@ -276,6 +279,7 @@ export function freezeTcb(tcb: Tcb, nowMs: number): FrozenTcb {
     freezeCounters(tcb, atMs),
     freezeOptions(tcb),
     tcb.persists > 0 ? age(tcb.persistSinceMs) : 0,
+    freezeUrgent(tcb),
   ];
 }
 
@@ -358,6 +362,7 @@ export function thawTcb(frozen: FrozenTcb, tcb: Tcb, config: Readonly<TcpConfig>
     counters,
     options,
     persistForMs,
+    urgentState,
   ] = frozen;
   // A clock that was set back while we slept counts as no time passed.
   const baseMs = Math.min(frozenAtMs, nowMs);
@@ -441,6 +446,7 @@ export function thawTcb(frozen: FrozenTcb, tcb: Tcb, config: Readonly<TcpConfig>
   tcb.retransmittedSegments = retransmittedSegments;
   thawCounters(counters, tcb, baseMs);
   thawOptions(options, tcb);
+  thawUrgent(urgentState, tcb);
   tcb.sendQueue.clear();
   tcb.sendQueue.append(sendQueue, 0, sendQueue.length);
   tcb.receiveQueue.clear();

@@ -11,6 +11,7 @@ import { receiveData, takeFin } from "./receive.ts";
 import { rtoBackedOffMs } from "./rtt.ts";
 import { type Tcb, TcpError, TcpState } from "./tcb.ts";
 import type { Tcp } from "./tcp.ts";
+import { takeUrgent } from "./urgent.ts";
 
 /** After this much silence a timestamp proves nothing any more (RFC 7323 section 5.5). */
 const PAWS_MS_MAX = 24 * 86_400_000;
@@ -59,6 +60,7 @@ export function tcpInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, now
     const closedWindow = segment.sequence === tcb.rcvNxt && tcb.state >= TcpState.established;
     if (closedWindow && !synchronize && believableAck(tcb, segment)) {
       acknowledge(tcp, tcb, segment, length, nowMs);
+      if ((flags & TcpFlag.URG) !== 0) takeUrgent(tcp, tcb, segment); // MUST-66
     }
     return Drop.TcpUnacceptable;
   }
@@ -120,7 +122,8 @@ export function tcpInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, now
   acknowledge(tcp, tcb, segment, length, nowMs);
   if ((tcb.state as TcpState) === TcpState.closed) return Drop.None; // LAST-ACK is over
 
-  // Seventh and eighth: data and FIN.
+  // Sixth: URG. Seventh and eighth: data and FIN.
+  if ((flags & TcpFlag.URG) !== 0) takeUrgent(tcp, tcb, segment);
   if (dataLength > 0) {
     if (tcb.orphan && seqLess(tcb.rcvNxt, (segment.sequence + dataLength) | 0)) {
       // Nobody will ever read this: say so (SHLD-3, RFC 2525 section 2.17).

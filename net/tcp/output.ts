@@ -4,6 +4,7 @@ import { PROTOCOL_TCP } from "../wire/ipv4.ts";
 import { finishTcpChecksum, TcpFlag, type TcpRecord, writeTcp } from "../wire/tcp.ts";
 import { watchLimit } from "./counters.ts";
 import { tellWritable } from "./send_buffer.ts";
+import { isSendingUrgent, writeUrgent } from "./urgent.ts";
 import { finSent, flightSize, Recovery, sendEnd, type Tcb, TcpState } from "./tcb.ts";
 import { rtoBackedOffMs } from "./rtt.ts";
 import { type Tcp, timestampNow } from "./tcp.ts";
@@ -91,7 +92,7 @@ function worthSending(tcb: Tcb, length: number, last: boolean, again: boolean): 
   if (length >= tcb.sndMss) return true;
   if (tcb.cork && !tcb.finQueued && !again) return false; // the persist timer ends it: MUST-60
   if (again) return true; // its bounds were chosen when it was new
-  if (!tcb.noDelay && !tcb.finQueued && flightSize(tcb) > 0) return false;
+  if (!tcb.noDelay && !tcb.finQueued && !isSendingUrgent(tcb) && flightSize(tcb) > 0) return false;
   return last || length >= tcb.sndWndMax >>> 1;
 }
 
@@ -119,6 +120,7 @@ function sendSegment(
   const segment = beginSegment(tcp, tcb, nowMs);
   segment.sequence = sequence;
   segment.flags = TcpFlag.ACK | (push && length > 0 ? TcpFlag.PSH : 0) | (fin ? TcpFlag.FIN : 0);
+  if (tcb.sndUrgent) writeUrgent(tcb, segment);
   const { slab, transportStart } = tcp.output;
   const dataStart = writeTcp(segment, slab, transportStart);
   tcb.sendQueue.copyTo(offset, length, slab.bytes, dataStart);
@@ -136,11 +138,13 @@ export function sendAck(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   const windowEnd = (tcb.sndUna + tcb.sndWnd) | 0;
   segment.sequence = seqLess(windowEnd, tcb.sndMax) ? windowEnd : tcb.sndMax;
   segment.flags = TcpFlag.ACK;
+  if (tcb.sndUrgent) writeUrgent(tcb, segment);
   finish(tcp, tcb, writeTcp(segment, tcp.output.slab, tcp.output.transportStart), nowMs);
 }
 
 /** A segment that the peer must answer: one below what it expects (window probe, keep-alive). */
 export function sendProbe(tcp: Tcp, tcb: Tcb, nowMs: number): void {
+  if (isSendingUrgent(tcb)) sendAck(tcp, tcb, nowMs); // acceptable, so that its pointer counts (MUST-66)
   const segment = beginSegment(tcp, tcb, nowMs);
   segment.sequence = (tcb.sndUna - 1) | 0;
   segment.flags = TcpFlag.ACK;

@@ -27,6 +27,8 @@ export const TcpEvent = {
   writable: 4,
   /** All that was written has been acknowledged. */
   drained: 8,
+  /** Urgent data is on its way: `urgentBytes` says how far it reaches (MUST-32). */
+  urgent: 64,
   /** Delivery has become doubtful: retransmissions reached R1, or ICMP reported a soft error (SHLD-9, SHLD-25). */
   trouble: 32,
   /** The TCB is gone; `tcb.error` says why. Always the last event. */
@@ -104,6 +106,12 @@ export class Tcb {
   finAhead = 0;
   /** Out-of-order runs as offsets [start, end) from rcvNxt: pairs, sorted, disjoint. */
   readonly ahead: number[] = [];
+
+  // Urgent data (urgent.ts): the octet behind the last urgent one, while there is urgent data
+  sndUrgent = false;
+  sndUp = 0;
+  rcvUrgent = false;
+  rcvUp = 0;
 
   // Timestamps (RFC 7323)
   timestamps = false;

@@ -10,6 +10,7 @@ import { type Tcb, TcpError, TcpState } from "./tcb.ts";
 import { sendRoom, tellWritable } from "./send_buffer.ts";
 import type { Tcp } from "./tcp.ts";
 import { orphanDeadline } from "./timers.ts";
+import { markUrgent } from "./urgent.ts";
 
 /** The peer's clock has ticked since then, even where it ticks once in a second (RFC 7323 section 5.4). */
 const REUSE_AFTER_MS = 1_000;
@@ -74,6 +75,13 @@ export function tcpSend(tcp: Tcp, tcb: Tcb, bytes: Uint8Array, from: number, to:
     tcp.queueOutput(tcb);
   }
   if (count < to - from) tcb.wantsWritable = true;
+  return count;
+}
+
+/** SEND with the URGENT flag: as `tcpSend`, and what was taken ends with the urgent mark (MUST-30). */
+export function tcpSendUrgent(tcp: Tcp, tcb: Tcb, bytes: Uint8Array, from: number, to: number): number {
+  const count = tcpSend(tcp, tcb, bytes, from, to);
+  if (count > 0) markUrgent(tcb);
   return count;
 }
 

@@ -296,7 +296,9 @@ test("soft ICMP errors are noted and abort nothing (MUST-47, MUST-54, MUST-56, S
   const soft = [[3, 0], [3, 1], [3, 5], [11, 0], [11, 1], [12, 0], [3, 2], [3, 3], [3, 13]];
   for (const [type, code] of soft) {
     s.receive(icmpAbout(s, 1, type!, code!));
+    s.poll();
     expect(s.tcb.softError).toBe(type! * 256 + code!);
+    expect(s.heard()).toEqual(["trouble"]); // MUST-47, SHLD-25
   }
   s.tcb.softError = 0;
   s.receive(icmpAbout(s, 101, 3, 1)); // about what we never sent

@@ -10,6 +10,7 @@ export interface Segment {
   acknowledgment: number;
   flags: string;
   window: number;
+  urgentPointer: number;
   options: [kind: number, ...body: number[]][];
   data: Uint8Array;
   typeOfService: number;
@@ -83,6 +84,7 @@ export function readSegment(packet: Uint8Array): Segment {
     acknowledgment: word32(tcp, 8),
     flags,
     window: word16(tcp, 14),
+    urgentPointer: word16(tcp, 18),
     options,
     data: tcp.slice(headerLength),
     typeOfService: packet[1]!,

@@ -66,6 +66,8 @@ function anyTcb(prng: Prng): Tcb {
   for (const name of ["irs", "rcvAdv", "sndWl1", "lastAckSent", "finAhead"]) {
     fields[name] = (tcb.rcvNxt + (name === "irs" ? -1 : 1) * prng.below(1 << 20)) | 0;
   }
+  tcb.sndUp = (tcb.sndUna + prng.between(1, 1 << 20)) | 0;
+  tcb.rcvUp = (tcb.rcvNxt + prng.between(1, 1 << 20)) | 0;
   tcb.sndWndMax = tcb.sndWnd + prng.below(1000);
   if (prng.chance(0.5)) tcb.retransmits = 0;
   const random = (length: number): Uint8Array<ArrayBuffer> => {
@@ -115,6 +117,7 @@ test("every field of a TCB comes back: the numbers exactly, the times to the mil
       if (!tcb.finPending && name === "finAhead") continue;
       if (!tcb.timestamps && name === "tsRecentAtMs") continue;
       if (tcb.retransmits === 0 && name === "stuckSinceMs") continue;
+      if (!tcb.sndUrgent && name === "sndUp" || !tcb.rcvUrgent && name === "rcvUp") continue;
       if (tcb.persists === 0 && name === "persistSinceMs") continue;
       if (tcb.limit === 0 && name === "limitedSinceMs") continue;
       if (name === "lastSentMs" && back[name] === -Infinity) continue;

@@ -73,9 +73,10 @@ export class Peer {
 
   /** The bytes of a segment. */
   packet(text: string): Uint8Array<ArrayBuffer> {
-    const parsed = /^(\S+) (-?\d+)(?::(-?\d+))?(?: ack (-?\d+))?(?: win (\d+))?(?: <(.*)>)?$/.exec(text);
+    const parsed = /^(\S+) (-?\d+)(?::(-?\d+))?(?: ack (-?\d+))?(?: win (\d+))?(?: urg (\d+))?(?: <(.*)>)?$/
+      .exec(text);
     assert(parsed !== null, `Cannot read "${text}"`);
-    const [, flags, first, end, ack, win, options] = parsed;
+    const [, flags, first, end, ack, win, urg, options] = parsed;
     if (win !== undefined) this.window = Number(win);
     const optionBytes = (options ?? "").split(",").filter((each) => each !== "").flatMap((each) =>
       this.#option(each)
@@ -102,6 +103,7 @@ export class Peer {
     view.setUint8(32, (5 + optionBytes.length / 4) << 4);
     view.setUint8(33, bits);
     view.setUint16(34, this.window);
+    view.setUint16(38, Number(urg ?? 0));
     packet.set(optionBytes, 40);
     packet.set(data, 40 + optionBytes.length);
     view.setUint16(36, obviousChecksum(pseudoHeader(packet, 6, length - 20), packet.subarray(20)));
@@ -136,6 +138,7 @@ export class Peer {
     }
     if (flags.includes(".")) text += ` ack ${(segment.acknowledgment - this.isn) | 0}`;
     if (like.includes("win ")) text += ` win ${segment.window}`;
+    if (flags.includes("U")) text += ` urg ${segment.urgentPointer}`;
     const options = segment.options.map((option) => this.#showOption(option)).join(",");
     return like.includes("<") ? `${text} <${options}>` : text;
   }
