@@ -125,8 +125,12 @@ test("a paused socket holds the sender back", async () => {
   const bytes = patterned(3_000_000);
   let written = false;
   const writing = writeAll(conn, bytes).then(() => conn.closeWrite()).then(() => (written = true));
-  const [first] = await once(socket, "data") as [Uint8Array];
-  socket.pause();
+  const first = await new Promise<Uint8Array>((resolve) => {
+    socket.once("data", (chunk: Uint8Array) => {
+      socket.pause(); // at once: more may come before anybody who awaits is told
+      resolve(chunk);
+    });
+  });
   for (let before = -1; before !== socket.bytesRead;) { // until nothing moves any more
     before = socket.bytesRead;
     await new Promise((resolve) => setTimeout(resolve, 20));
