@@ -1,11 +1,13 @@
 import { assert } from "../base/assert.ts";
 import type { Entropy } from "../base/random.ts";
-import type { Slab } from "../base/slab.ts";
+import { Slab } from "../base/slab.ts";
 import { ConnectionMap, Field, RecordState } from "./connections/connection_map.ts";
 import { formatTuple } from "./connections/tuple.ts";
 import type { Firewall } from "./firewall/firewall.ts";
+import { ForwardGate } from "./firewall/forward_gate.ts";
 import { InputGate } from "./firewall/gate.ts";
 import { Verdict } from "./firewall/packet.ts";
+import { Forwarder } from "./ip/forward.ts";
 import { icmpInput, sendIcmpError } from "./ip/icmp.ts";
 import { Identifications } from "./ip/identification.ts";
 import { Limiter } from "./ip/limiter.ts";
@@ -52,6 +54,8 @@ export interface StackOptions {
   readonly tcp?: Partial<TcpConfig>;
   /** Connections, awake and asleep, that the map may hold. */
   readonly connectionsMax?: number;
+  /** Passes packets for others on between the interfaces (RFC 1812). Default false: a host. */
+  readonly forwarding?: boolean;
 }
 
 /** An interface of a stack. */
@@ -74,6 +78,8 @@ export interface StackUpcalls extends TcpUpcalls {
 /** Answers per second to packets that went nowhere, and how many may come at once (Linux: 1,000 and 50). */
 const ICMP_ERRORS_PER_SECOND = 1000;
 const ICMP_ERRORS_BURST = 50;
+/** Packets of one turn whose senders are told that nobody takes them: the burst that the rate limit allows. */
+const LOST_MAX = ICMP_ERRORS_BURST;
 /** Rounds of a turn. Two sockets of one stack that answer each other would else keep the turn for ever. */
 const ROUNDS_MAX = 256;
 
@@ -96,6 +102,9 @@ export class Stack {
   sleepOwner: SleepOwner | undefined;
   /** Whether listeners take new connections. While false, a SYN is dropped without a word: its peer tries again. */
   accepting = true;
+  /** Whether packets for others are passed on between the interfaces. */
+  forwarding: boolean;
+  readonly forwarder: Forwarder;
   #nowMs: number;
   /** The frame at hand is addressed to a group of stations. */
   #toGroup = false;
@@ -106,6 +115,7 @@ export class Stack {
   readonly #udp = new UdpRecord();
   readonly #icmp = new IcmpRecord();
   readonly #fragment = new Fragment();
+  readonly #lost: Slab[] = [];
   readonly #gate = new InputGate();
   readonly #keepAlives = new SleepingKeepAlives();
 
@@ -127,7 +137,10 @@ export class Stack {
       tcpEvents: (tcb, events) => this.#tell(tcb, events),
     });
     this.output.identifications = new Identifications(options.entropy);
+    this.output.lost = this.#packetLost;
     this.udp = new Udp(this.output);
+    this.forwarding = options.forwarding ?? false;
+    this.forwarder = new Forwarder(this, new ForwardGate(this.#gate));
   }
 
   /** The rules that packets must pass; `undefined` lets everything pass. */
@@ -237,7 +250,7 @@ export class Stack {
     const ip = this.#ip;
     const kind = this.output.routes.classify(ip.destination);
     const group = kind === AddressKind.Broadcast || kind === AddressKind.Multicast;
-    if (!group && kind !== AddressKind.Ours) return Drop.Ipv4NotOurs;
+    if (!group && kind !== AddressKind.Ours) return this.#forward(interfaceIndex, slab, nowMs);
     // RFC 1122 section 3.3.6: sent to everyone on the link, meant for one: all would answer, most wrongly.
     if (!group && this.#toGroup) return Drop.Ipv4NotOurs;
     if (ip.moreFragments || ip.fragmentOffset !== 0) {
@@ -247,6 +260,21 @@ export class Stack {
       slab = whole;
     }
     return this.#transportInput(interfaceIndex, slab, group, nowMs);
+  }
+
+  #forward(interfaceIndex: number, slab: Slab, nowMs: number): Drop {
+    const ip = this.#ip;
+    // From a link, and not what everyone on it got: each of them would pass it on.
+    if (!this.forwarding || interfaceIndex < 0 || this.#toGroup || !this.forwarder.mayForward(ip)) {
+      return Drop.Ipv4NotOurs;
+    }
+    if (this.firewall !== undefined && (ip.moreFragments || ip.fragmentOffset !== 0)) {
+      const reason = this.#fragmentInput(slab, nowMs);
+      const { whole } = this.reassembly;
+      if (reason !== Drop.None || whole === undefined) return reason;
+      slab = whole;
+    }
+    return this.forwarder.forward(interfaceIndex, ip, slab, nowMs);
   }
 
   /** Puts a fragment to the others of its datagram. When that is whole, `#ip` describes it, in `reassembly.whole`. */
@@ -409,6 +437,7 @@ export class Stack {
     for (const each of this.output.interfaces) {
       each.neighbors?.advance(nowMs, each.neighborSink);
     }
+    if (this.#lost.length > 0) this.#tellLost(nowMs);
     for (let rounds = 1;; rounds++) {
       // News first: what an owner writes in answer carries the ACK that is owed.
       this.tcp.drainEvents(); // also when nobody listens: what has ended is freed here
@@ -430,9 +459,26 @@ export class Stack {
     return deadlineMs;
   }
 
+  /** A packet's next hop does not answer. If it was passed on, its sender is told at the end of the turn. */
+  readonly #packetLost = (slab: Slab, start: number, end: number): void => {
+    if (this.forwarding && this.#lost.length < LOST_MAX) {
+      this.#lost.push(new Slab(slab.bytes.slice(start, end)));
+    }
+  };
+
+  /** Host unreachable, for packets that a neighbour should have taken (RFC 1812 section 5.2.7.1). */
+  #tellLost(nowMs: number): void {
+    for (const slab of this.#lost.splice(0)) {
+      const ip = this.#ip;
+      if (readIpv4(slab, 0, slab.bytes.length, ip) !== Drop.None || this.isOurs(ip.source)) continue;
+      sendIcmpError(this, IcmpType.Unreachable, IcmpUnreachable.Host, ip, slab, nowMs);
+    }
+  }
+
   /** The sender of `first` learns that the rest has not come in time (RFC 792). */
   readonly #reassemblyExpired = (first: Slab): void => {
     if (readIpv4(first, 0, first.bytes.length, this.#ip) !== Drop.None) return;
+    if (!this.isOurs(this.#ip.destination)) return; // put together only for the rules
     sendIcmpError(this, IcmpType.TimeExceeded, IcmpTimeExceeded.Reassembly, this.#ip, first, this.#nowMs);
   };
 

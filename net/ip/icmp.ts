@@ -1,6 +1,7 @@
 import type { Slab } from "../../base/slab.ts";
 import { seqLess, seqLessEqual } from "../../base/sequence.ts";
 import { Field, RecordState } from "../connections/connection_map.ts";
+import { AddressKind } from "./routes.ts";
 import type { Stack } from "../stack.ts";
 import { updateMss } from "../tcp/handshake.ts";
 import { type Tcb, TcpError, TcpEvent, TcpState } from "../tcp/tcb.ts";
@@ -99,7 +100,7 @@ function tcpError(stack: Stack, tcb: Tcb, icmp: IcmpRecord): Drop {
 
 /**
  * Tells the sender of `ip` that its packet went nowhere, unless RFC 1122 section 3.2.2 forbids it or
- * the rate limit does. The packet lies whole in `slab`.
+ * the rate limit does. The packet lies whole in `slab`; `rest` is the message's second word.
  */
 export function sendIcmpError(
   stack: Stack,
@@ -108,17 +109,20 @@ export function sendIcmpError(
   ip: Ipv4Record,
   slab: Slab,
   nowMs: number,
+  rest: number = 0,
 ): Drop {
   const { source, destination } = ip;
-  if (isMulticast(destination) || isBroadcast(destination) || !stack.isOurs(destination)) {
-    return Drop.IcmpType;
-  }
+  const kind = stack.output.routes.classify(destination);
+  const passing = stack.forwarding && kind === AddressKind.Other;
+  if (kind !== AddressKind.Ours && !passing) return Drop.IcmpType;
+  const from = passing ? stack.output.sourceTowards(source) : destination; // a router has an address of its own
+  if (from === undefined || from === 0) return Drop.IcmpType;
   if (isUnspecified(source) || isMulticast(source) || isBroadcast(source)) return Drop.IcmpType;
   if (ip.fragmentOffset !== 0) return Drop.IcmpType;
   if (ip.protocol === PROTOCOL_ICMP && isIcmpError(slab.bytes[ip.dataStart]!)) return Drop.IcmpType;
   if (!stack.icmpErrors.allow(nowMs)) return Drop.IcmpRate;
   const { slab: out, transportStart } = stack.output;
-  const end = writeIcmpError(type, code, 0, slab, ip.headerStart, ip.dataEnd, out, transportStart);
-  stack.output.sendTransport(PROTOCOL_ICMP, destination, source, end, 0, 64, nowMs, false);
+  const end = writeIcmpError(type, code, rest, slab, ip.headerStart, ip.dataEnd, out, transportStart);
+  stack.output.sendTransport(PROTOCOL_ICMP, from, source, end, 0, 64, nowMs, false);
   return Drop.None;
 }

@@ -70,8 +70,8 @@ export interface NeighborSink {
   request(address: number, hi: number, lo: number): void;
   /** A packet that waited may go to the station `hi`, `lo`. `slab` is the caller's from here on. */
   deliver(slab: Slab, start: number, end: number, hi: number, lo: number): void;
-  /** `address` did not answer; what waited for it is gone and counted. */
-  failed(address: number): void;
+  /** `address` did not answer; what waited for it is counted, and nobody's any more. */
+  failed(address: number, waited: readonly Slab[]): void;
 }
 
 /** Counts of a cache. */
@@ -297,8 +297,9 @@ export class Neighbors {
         }
         this.#state[entry] = State.Failed;
         this.#arm(entry, nowMs + FAILED_MS);
+        const waited = this.#pending[entry] ?? [];
         this.#dropPending(entry);
-        sink.failed(address);
+        sink.failed(address, waited);
         return;
       }
       default:

@@ -63,6 +63,8 @@ export class IpOutput implements TransportOutput {
   firewall: Firewall | undefined;
   /** Names datagrams that may be fragmented; without it all are called 0. */
   identifications: Identifications | undefined;
+  /** Told of packets whose next hop does not answer. Must not send: the slab may be in use. */
+  lost: ((slab: Slab, start: number, end: number) => void) | undefined;
   #nowMs = 0;
   readonly #ip = new Ipv4Record();
   readonly #ethernet = new EthernetRecord();
@@ -117,44 +119,47 @@ export class IpOutput implements TransportOutput {
       this.loopback.push(new Slab(this.slab.bytes.slice(ETHERNET_HEADER_LENGTH, end)));
       return true;
     }
-    const through = this.interfaces[index]!;
     const { nextHop } = this.#route;
     if (!dontFragment && length + IPV4_HEADER_LENGTH > this.mtuTowards(destination)) {
-      return this.#sendFragments(through, nextHop, this.mtuTowards(destination), end, nowMs);
+      return this.sendFragments(ip, index, nextHop, this.mtuTowards(destination), end, nowMs);
     }
-    if (length + IPV4_HEADER_LENGTH > through.link.mtu) return this.#drop(Drop.PacketTooBig);
-    return this.#sendPacket(through, nextHop, ETHERNET_HEADER_LENGTH, end, nowMs);
+    if (length + IPV4_HEADER_LENGTH > this.interfaces[index]!.link.mtu) return this.#drop(Drop.PacketTooBig);
+    return this.sendPacket(index, nextHop, ETHERNET_HEADER_LENGTH, end, nowMs);
   }
 
   /**
-   * Sends what `#ip` describes in pieces (RFC 791 section 3.2). Each header is written over the end of the
-   * piece before, which has left by then: links and queues never keep the slab.
+   * Sends `slab[transportStart, end)`, the data that `ip` describes, in pieces (RFC 791 section 3.2), with
+   * headers without options. Each header is written over the end of the piece before, which has left by
+   * then: links and queues never keep the slab. `ip` may be a fragment itself.
    */
-  #sendFragments(through: Interface, nextHop: number, mtu: number, end: number, nowMs: number): boolean {
-    const ip = this.#ip;
+  sendFragments(
+    ip: Ipv4Record,
+    interfaceIndex: number,
+    nextHop: number,
+    mtu: number,
+    end: number,
+    nowMs: number,
+  ): boolean {
     const pieceMax = (mtu - IPV4_HEADER_LENGTH) & ~7;
+    const { fragmentOffset, moreFragments } = ip;
     for (let at = this.transportStart; at < end; at += pieceMax) {
       const length = Math.min(pieceMax, end - at);
-      ip.fragmentOffset = at - this.transportStart;
-      ip.moreFragments = at + length < end;
-      writeIpv4(ip, this.slab, at - IPV4_HEADER_LENGTH, length);
+      const start = at - IPV4_HEADER_LENGTH;
+      ip.fragmentOffset = fragmentOffset + at - this.transportStart;
+      ip.moreFragments = moreFragments || at + length < end;
+      writeIpv4(ip, this.slab, start, length);
       // Without one of its pieces the rest is of no use to anybody.
-      if (!this.#sendPacket(through, nextHop, at - IPV4_HEADER_LENGTH, at + length, nowMs)) return false;
+      if (!this.sendPacket(interfaceIndex, nextHop, start, at + length, nowMs)) return false;
     }
     return true;
   }
 
-  /** Sends the packet in `[start, end)`, before which there is room for a frame's header. */
-  #sendPacket(through: Interface, nextHop: number, start: number, end: number, nowMs: number): boolean {
+  /** Sends the packet in `slab[start, end)`, before which there is room for a frame's header. */
+  sendPacket(interfaceIndex: number, nextHop: number, start: number, end: number, nowMs: number): boolean {
+    const through = this.interfaces[interfaceIndex]!;
     if (through.neighbors === undefined) return this.#transmit(through, this.slab, start, end);
-    return this.#sendEthernet(
-      through,
-      through.neighbors,
-      nextHop,
-      start - ETHERNET_HEADER_LENGTH,
-      end,
-      nowMs,
-    );
+    const frameStart = start - ETHERNET_HEADER_LENGTH;
+    return this.#sendEthernet(through, through.neighbors, nextHop, frameStart, end, nowMs);
   }
 
   mtuTowards(destination: number): number {
@@ -197,7 +202,10 @@ export class IpOutput implements TransportOutput {
         this.#writeEthernet(frame, start, added, hi, lo, ETHER_IPV4);
         this.#transmit(added, frame, start, end);
       },
-      failed: () => this.drops.count(Drop.NeighborPending),
+      failed: (_address, waited) => {
+        this.drops.count(Drop.NeighborPending);
+        for (const frame of waited) this.lost?.(frame, ETHERNET_HEADER_LENGTH, frame.bytes.length);
+      },
     };
     const index = this.interfaces.length;
     const added: Interface = { index, name, link, macHi, macLo, neighbors, neighborSink, dirty: false };
@@ -260,7 +268,9 @@ export class IpOutput implements TransportOutput {
       if (resolution > Resolution.FoundRequest) {
         const kept = resolution !== Resolution.Failed && neighbors.hold(nextHop, this.slab, start, end);
         if (resolution === Resolution.Request) this.askFor(through, nextHop, hi, lo);
-        return kept || this.#drop(Drop.NeighborPending);
+        if (kept) return true;
+        if (resolution === Resolution.Failed) this.lost?.(this.slab, start + ETHERNET_HEADER_LENGTH, end);
+        return this.#drop(Drop.NeighborPending);
       }
       hi = neighbors.hi;
       lo = neighbors.lo;

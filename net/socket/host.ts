@@ -52,6 +52,8 @@ export interface HostOptions extends RouteConfig {
   tcp?: Partial<TcpConfig>;
   /** Connections, awake and asleep, at most. Default 2^24. */
   connectionsMax?: number;
+  /** Passes packets for others on between the interfaces, by `routes` and the firewall's `forward`. Default false. */
+  forwarding?: boolean;
   clock?: Clock;
   entropy?: Entropy;
   /**
@@ -104,6 +106,7 @@ export class Host {
       nowMs: this.clock.nowMs(),
       entropy,
       ...(options.tcp === undefined ? {} : { tcp: options.tcp }),
+      forwarding: options.forwarding ?? false,
       ...(options.connectionsMax === undefined ? {} : { connectionsMax: options.connectionsMax }),
     });
     const names = options.interfaces.map(({ name }, index) => name ?? `net${index}`);

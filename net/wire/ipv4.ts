@@ -131,16 +131,34 @@ export function writeIpv4(record: Ipv4Record, slab: Slab, at: number, dataLength
   return at + IPV4_HEADER_LENGTH;
 }
 
+/** Options (RFC 791 section 3.1) that end the list, fill it, and name hosts to go through. */
+const OPTION = { end: 0, fill: 1, looseRoute: 131, strictRoute: 137 } as const;
+
+/** Whether the sender chose the way itself; options that cannot be read count as such. */
+export function hasSourceRoute(slab: Slab, ip: Ipv4Record): boolean {
+  const { bytes } = slab;
+  for (let at = ip.headerStart + IPV4_HEADER_LENGTH; at < ip.dataStart;) {
+    const kind = bytes[at]!;
+    if (kind === OPTION.end) return false;
+    if (kind === OPTION.looseRoute || kind === OPTION.strictRoute) return true;
+    const length = kind === OPTION.fill ? 1 : at + 1 < ip.dataStart ? bytes[at + 1]! : 0;
+    if (kind !== OPTION.fill && length < 2) return true;
+    at += length;
+    if (at > ip.dataStart) return true;
+  }
+  return false;
+}
+
 /**
  * Makes the header at `at` that of a datagram whose fragments were put together: `[at, end)` is all of it.
- * Options and the rest of the header stay the first fragment's.
+ * Options and the rest of the header stay the first fragment's; it may be cut again where it is passed on.
  */
 export function wholeIpv4(slab: Slab, at: number, end: number, congestionExperienced: boolean): void {
   const view = slab.view;
   const headerEnd = at + ((view.getUint8(at) & 15) << 2);
   if (congestionExperienced) view.setUint8(at + AT.typeOfService, view.getUint8(at + AT.typeOfService) | 3);
   view.setUint16(at + AT.totalLength, end - at);
-  view.setUint16(at + AT.fragment, view.getUint16(at + AT.fragment) & DONT_FRAGMENT);
+  view.setUint16(at + AT.fragment, 0);
   view.setUint16(at + AT.checksum, 0);
   view.setUint16(at + AT.checksum, checksumOf(slab, at, headerEnd));
 }

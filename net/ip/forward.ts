@@ -1,0 +1,124 @@
+import type { Slab } from "../../base/slab.ts";
+import type { ForwardGate } from "../firewall/forward_gate.ts";
+import { Verdict } from "../firewall/packet.ts";
+import type { Stack } from "../stack.ts";
+import { isInPrefix } from "../wire/address.ts";
+import { foldSum } from "../wire/checksum.ts";
+import { Drop } from "../wire/drop.ts";
+import { ETHERNET_HEADER_LENGTH } from "../wire/ethernet.ts";
+import { IcmpTimeExceeded, IcmpType, IcmpUnreachable } from "../wire/icmp.ts";
+import { hasSourceRoute, IPV4_HEADER_LENGTH, type Ipv4Record } from "../wire/ipv4.ts";
+import { sendIcmpError } from "./icmp.ts";
+import { AddressKind, type RouteRecord } from "./routes.ts";
+
+/** What a router has passed on. */
+export interface ForwardCounters {
+  packets: number;
+  bytes: number;
+  /** Packets that were too long for their next link and left in pieces. */
+  fragmented: number;
+}
+
+/** Where the time to live and, after the protocol, the checksum stand in a header. */
+const AT = { timeToLive: 8, checksum: 10 } as const;
+const LINK_LOCAL = 0xa9fe_0000 | 0;
+
+/**
+ * Passes on what is neither ours nor for everyone (RFC 1812 section 5), by the same routes as our own
+ * packets. Sends no redirects, and takes no part in routing protocols.
+ *
+ * A packet passes the firewall once, as `forward`, with the interface that it came in by. Rules see whole
+ * packets: while there are any, fragments are put together first, and cut again where they leave.
+ */
+export class Forwarder {
+  readonly counters: ForwardCounters = { packets: 0, bytes: 0, fragmented: 0 };
+  readonly #stack: Stack;
+  readonly #gate: ForwardGate;
+  readonly #route: RouteRecord = { interfaceIndex: 0, nextHop: 0, source: 0 };
+
+  constructor(stack: Stack, gate: ForwardGate) {
+    this.#stack = stack;
+    this.#gate = gate;
+  }
+
+  /**
+   * Whether a packet may be passed on at all: both ends are hosts, and neither's address is of this link
+   * only (RFC 3927 section 7). Who asks has looked at the frame: what was sent to everyone stays here.
+   */
+  mayForward(ip: Ipv4Record): boolean {
+    return this.#stack.output.routes.classify(ip.destination) === AddressKind.Other &&
+      !isInPrefix(ip.destination, LINK_LOCAL, 16) && !isInPrefix(ip.source, LINK_LOCAL, 16);
+  }
+
+  /** Passes on the packet that `ip` describes, whole when there are rules. */
+  forward(interfaceIndex: number, ip: Ipv4Record, slab: Slab, nowMs: number): Drop {
+    const stack = this.#stack;
+    if (hasSourceRoute(slab, ip)) return Drop.Ipv4Source; // a way around every rule (RFC 7126 section 4.3)
+    if (ip.timeToLive <= 1) {
+      sendIcmpError(stack, IcmpType.TimeExceeded, IcmpTimeExceeded.Transit, ip, slab, nowMs);
+      return Drop.Ipv4TimeToLive;
+    }
+    const route = this.#route;
+    if (!stack.output.routes.route(ip.destination, route)) {
+      sendIcmpError(stack, IcmpType.Unreachable, IcmpUnreachable.Network, ip, slab, nowMs);
+      return Drop.NoRoute;
+    }
+    const verdict = this.#gate.judge(ip, slab, interfaceIndex);
+    if (verdict !== Verdict.Accept) {
+      if (verdict !== Verdict.Reject) return Drop.Firewall;
+      sendIcmpError(stack, IcmpType.Unreachable, IcmpUnreachable.Prohibited, ip, slab, nowMs);
+      return Drop.FirewallReject;
+    }
+    const { mtu } = stack.output.interfaces[route.interfaceIndex]!.link;
+    const length = ip.dataEnd - ip.headerStart;
+    if (length > mtu) return this.#forwardPieces(ip, slab, mtu, nowMs);
+    const out = stack.output.slab;
+    const start = ETHERNET_HEADER_LENGTH;
+    out.bytes.set(slab.bytes.subarray(ip.headerStart, ip.dataEnd), start);
+    spendTimeToLive(out, start);
+    this.#count(length);
+    stack.output.sendPacket(route.interfaceIndex, route.nextHop, start, start + length, nowMs);
+    return Drop.None;
+  }
+
+  #forwardPieces(ip: Ipv4Record, slab: Slab, mtu: number, nowMs: number): Drop {
+    const { output } = this.#stack;
+    const hasOptions = ip.dataStart - ip.headerStart > IPV4_HEADER_LENGTH;
+    if (ip.dontFragment || hasOptions) { // nobody cuts packets with options any more: told as if it could not be
+      sendIcmpError(
+        this.#stack,
+        IcmpType.Unreachable,
+        IcmpUnreachable.FragmentationNeeded,
+        ip,
+        slab,
+        nowMs,
+        mtu,
+      );
+      return Drop.PacketTooBig;
+    }
+    const { interfaceIndex, nextHop } = this.#route;
+    const at = output.transportStart;
+    const end = at + ip.dataEnd - ip.dataStart;
+    output.slab.bytes.set(slab.bytes.subarray(ip.dataStart, ip.dataEnd), at);
+    ip.timeToLive--;
+    this.#count(ip.dataEnd - ip.headerStart);
+    this.counters.fragmented++;
+    output.sendFragments(ip, interfaceIndex, nextHop, mtu, end, nowMs);
+    return Drop.None;
+  }
+
+  #count(length: number): void {
+    this.counters.packets++;
+    this.counters.bytes += length;
+  }
+}
+
+/** One less, and the checksum follows without reading the rest of the header (RFC 1624, equation 3). */
+function spendTimeToLive(slab: Slab, at: number): void {
+  const { view } = slab;
+  const before = view.getUint16(at + AT.timeToLive); // with the protocol: the sum is of words
+  const after = before - 0x100;
+  view.setUint16(at + AT.timeToLive, after);
+  const sum = (~view.getUint16(at + AT.checksum) & 0xffff) + (~before & 0xffff) + after;
+  view.setUint16(at + AT.checksum, ~foldSum(sum) & 0xffff);
+}
