@@ -13,6 +13,7 @@ export class WireConnection {
   /** As on the wire and, for the SYN lines, as in the script. */
   localIsn = 0;
   remoteIsn = 0;
+  remoteIsnKnown = false;
   /** The number of our SYN in the script. */
   scriptLocalIsn = 0;
   /** Our SYN or SYN-ACK has been seen. */
@@ -25,6 +26,11 @@ export class WireConnection {
   constructor(localPort: number, remotePort: number) {
     this.localPort = localPort;
     this.remotePort = remotePort;
+  }
+
+  learnRemoteIsn(isn: number): void {
+    this.remoteIsn = isn;
+    this.remoteIsnKnown = true;
   }
 
   /** What the script means, as a segment on the wire. An unknown timestamp echo gives an error message instead. */

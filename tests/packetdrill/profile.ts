@@ -9,4 +9,5 @@ export const LINUX_PROFILE: Readonly<Partial<TcpConfig>> = {
   sendBufferMax: 4 << 20,
   slowStartAfterIdle: false,
   synRetransmitsMax: 5,
+  synAckRetransmitsMax: 5,
 };

@@ -156,7 +156,7 @@ class Runner {
   #inject(event: ScriptEvent, action: PacketAction): void {
     const connection = this.#inboundConnection(action);
     const syn = (action.flags & TcpFlag.SYN) !== 0;
-    if (syn && (action.flags & TcpFlag.ACK) !== 0) connection.remoteIsn = action.sequence;
+    if (syn && (action.flags & TcpFlag.ACK) !== 0) connection.learnRemoteIsn(action.sequence);
     const segment = connection.toLive(action, this.#script.options.tsEcrScaled);
     if (typeof segment === "string") throw new ScriptFailure(event.line, `error handling packet: ${segment}`);
     const { addresses } = this.#world;
@@ -174,11 +174,11 @@ class Runner {
       stack.connections.find(local, remote, known.localPort, known.remotePort) < 0;
     if (known !== undefined && !over) {
       // A simultaneous open: the peer's number is not known before.
-      if (opens && known.remoteIsn === 0) known.remoteIsn = action.sequence;
+      if (opens && !known.remoteIsnKnown) known.learnRemoteIsn(action.sequence);
       return known;
     }
     this.#connection = new WireConnection(SERVICE_PORT, this.#remotePort++);
-    this.#connection.remoteIsn = action.sequence;
+    this.#connection.learnRemoteIsn(action.sequence);
     return this.#connection;
   }
 

@@ -102,7 +102,6 @@ export class Sockets implements StackUpcalls {
     Object.assign(child.options, parent.options);
     this.own(child, tcb);
     parent.queue.push(child);
-    parent.listener.waiting++;
     return child;
   }
 }

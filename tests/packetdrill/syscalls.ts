@@ -107,8 +107,7 @@ function listen(call: Call): Returned {
   if (socket === undefined) return failed("EBADF");
   if (socket.used) return failed("EINVAL");
   if (socket.listener === undefined) {
-    // As Linux counts: one more than asked for fits into the queue.
-    const backlog = Math.max(0, number(call, 1, 128)) + 1;
+    const backlog = Math.max(0, number(call, 1, 128));
     const listener = call.world.stack.tcp.listeners.add(0, socket.boundPort || SERVICE_PORT, backlog);
     if (listener === undefined) return failed("EADDRINUSE");
     call.sockets.listen(socket, listener);

@@ -1,0 +1,168 @@
+import { expect, test } from "vitest";
+import { judge, type JudgeOptions, type Outcome, showOutcome, summarize } from "./report.ts";
+
+const PASSIVE = `0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3
++0 bind(3, ..., ...) = 0
++0 listen(3, 1) = 0
++0 < S 0:0(0) win 1000 <mss 1000>
++0 > S. 0:0(0) ack 1 <mss 1460>
++.1 < . 1:1(0) ack 1 win 1000
++0 accept(3, ..., ...) = 4
+`; // seven lines
+
+function run(text: string, options: Partial<JudgeOptions> = {}): Outcome {
+  return judge("test.pkt", text, { ip: "ipv4", strict: false, sleep: false, flags: [], ...options })!;
+}
+
+test("a failure is printed with file, line, the packet expected and the packet sent", () => {
+  const outcome = run(`${PASSIVE}+0 write(4, ..., 10) = 10\n+0 > P. 1:10(9) ack 1`);
+  expect(showOutcome(outcome)).toBe(
+    "test.pkt:9: error handling packet: live packet payload: expected 9 bytes vs actual 10 bytes\n" +
+      "script packet: 0.100000 P. 1:10(9) ack 1\n" +
+      "actual packet: 0.100000 P. 1:11(10) ack 1 win 65535",
+  );
+  const other = run(`${PASSIVE}+0 write(4, ..., 10) = 10\n+0 > P. 1:11(10) ack 2`);
+  expect(other.message).toContain("live packet field tcp_ack_seq: expected: 2 (0x2) vs actual: 1 (0x1)");
+});
+
+test("a packet that never comes, and one that comes too early or too late", () => {
+  expect(run(`${PASSIVE}+0 > P. 1:11(10) ack 1`)).toMatchObject({
+    verdict: "failed",
+    line: 8,
+    message: "error handling packet: Timed out waiting for packet\nscript packet: 0.100000 P. 1:11(10) ack 1",
+  });
+  const late = run(`${PASSIVE}+0 write(4, ..., 10) = 10\n+0 > P. 1:11(10) ack 1\n+.2 > P. 1:11(10) ack 1`);
+  expect(late).toMatchObject({ verdict: "failed", line: 10 });
+  expect(late.message).toContain(
+    "timing error: expected outbound packet at 0.300000 sec but happened at 0.400000 sec",
+  );
+  expect(run(`${PASSIVE}+0 write(4, ..., 10) = 10\n+.1 > P. 1:11(10) ack 1`).message).toContain(
+    "timing error",
+  );
+});
+
+test("times are as exact as packetdrill's: 4 ms, an eighth of the wait, or as the script says", () => {
+  const probe = (time: string): string =>
+    `${PASSIVE}+0 write(4, ..., 10) = 10\n+0 > P. 1:11(10) ack 1\n${time} > P. 1:11(10) ack 1`;
+  // It comes after 300 ms.
+  for (
+    const [time, verdict] of [["+.3", "passed"], ["+.267", "passed"], ["+.266", "failed"], [
+      "+.342",
+      "passed",
+    ], ["+.344", "failed"]]
+  ) {
+    expect(run(probe(time!)).verdict, time).toBe(verdict);
+  }
+  expect(run(probe("+.25~+.31")).verdict).toBe("passed");
+  expect(run(probe("+.1~+.25")).verdict).toBe("failed");
+  expect(run(probe("*")).verdict).toBe("passed");
+  expect(run(`--tolerance_usecs=100000\n${probe("+.21")}`).verdict).toBe("passed");
+});
+
+test("segments that belong together make one packet, unless the script or the command line says no", () => {
+  const text =
+    `${PASSIVE}+.1 < . 1:1(0) ack 1 win 9000\n+0 write(4, ..., 2500) = 2500\n+0 > P. 1:2501(2500) ack 1`;
+  expect(
+    run(text.replace("+0 write", "+0 setsockopt(4, SOL_TCP, TCP_NODELAY, [1], 4) = 0\n+0 write")).verdict,
+  ).toBe("passed");
+  expect(run(`--strict_segments\n${text}`)).toMatchObject({ verdict: "failed", line: 11 });
+});
+
+test("--strict: packets behind the last expectation fail the script", () => {
+  const text = `${PASSIVE}+0 write(4, ..., 10) = 10`;
+  expect(run(text).verdict).toBe("passed");
+  expect(run(text, { strict: true })).toMatchObject({ verdict: "failed", line: 8 });
+});
+
+test("what is not known is unsupported, never passed", () => {
+  const cases: [string, string][] = [
+    [`0 fork() = 0`, "system call fork()"],
+    [`0 socket(..., SOCK_DGRAM, IPPROTO_UDP) = 3`, "socket other than TCP"],
+    ["`rm -rf /`\n0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3", 'command "rm -rf /"'],
+    ["0 `sysctl -q net.ipv4.tcp_unheard_of=1`", "sysctl tcp_unheard_of"],
+    [`${PASSIVE}+0 setsockopt(4, SOL_TCP, TCP_UNHEARD_OF, [1], 4) = 0`, "option TCP_UNHEARD_OF"],
+    [`${PASSIVE}+0 %{ import os; os.system("true") }%`, `code "os.system("true")"`],
+    [`${PASSIVE}+0 %{ assert tcpi_unheard_of == 1 }%`, "name tcpi_unheard_of in code"],
+    [`${PASSIVE}+0 recv(4, ..., 10, MSG_OOB) = 10`, "flags 0x1 of recv()"],
+    [`${PASSIVE}+0 > udp (10)`, "UDP packet"],
+  ];
+  for (const [text, reason] of cases) {
+    expect(run(text), text).toMatchObject({ verdict: "unsupported", message: reason });
+  }
+  expect(run(cases.at(-1)![0]).line).toBe(8);
+});
+
+test("calls: results, errors and times of return are judged", () => {
+  expect(run(`${PASSIVE}+0 read(4, ..., 10) = 10`).message).toBe("error in read call: it would block");
+  expect(run(`${PASSIVE}+0...1 read(4, ..., 10) = 10\n+.5 < P. 1:11(10) ack 1 win 1000`)).toMatchObject({
+    verdict: "failed",
+    line: 8,
+    message:
+      "timing error: expected system call return at 1.100000 sec but happened at 0.600000 sec; tolerance 0.125000 sec",
+  });
+  expect(run(`${PASSIVE}+0...1 read(4, ..., 10) = 10`).message).toBe(
+    "error in read call: it has not returned",
+  );
+  expect(run(`${PASSIVE}+0 write(4, ..., 10) = 11`).message).toContain("Expected result 11 but got 10");
+  expect(run(`${PASSIVE}+0 read(5, ..., 10) = -1 EAGAIN`).message).toContain(
+    "Expected errno EAGAIN but got EBADF",
+  );
+  expect(run(`${PASSIVE}+0 getsockopt(4, SOL_TCP, TCP_NODELAY, [1], [4]) = 0`).message).toContain(
+    "Bad TCP_NODELAY",
+  );
+});
+
+test("code: the line of the assertion, and what the numbers were", () => {
+  const outcome = run(
+    `${PASSIVE}+0 %{\nassert tcpi_state == TCP_ESTABLISHED\nassert tcpi_snd_cwnd == 5, "text"\n}%`,
+  );
+  expect(outcome).toMatchObject({ verdict: "failed", line: 10 });
+  expect(outcome.message).toContain("tcpi_snd_cwnd = 10");
+});
+
+test("a timestamp that the stack never sent cannot be echoed", () => {
+  const text = `0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3
++0 bind(3, ..., ...) = 0
++0 listen(3, 1) = 0
++0 < S 0:0(0) win 1000 <mss 1000,nop,nop,TS val 1 ecr 0>
++0 > S. 0:0(0) ack 1 <mss 1460,nop,nop,TS val 100 ecr 1>
++.1 < . 1:1(0) ack 1 win 1000 <nop,nop,TS val 2 ecr 99>`;
+  expect(run(text)).toMatchObject({ verdict: "failed", line: 6 });
+  expect(run(text).message).toContain("unable to infer live TS ecr for script TS ecr 99");
+  expect(run(`--tcp_ts_ecr_scaled\n${text}`).verdict).toBe("passed");
+  const ticks = (val: number): Outcome =>
+    run(
+      `--tcp_ts_tick_usecs=1000\n${
+        text.replace("ecr 99", "ecr 100")
+      }\n+.1 < P. 1:2(1) ack 1 win 1000 <nop,nop,TS val 3 ecr 100>\n+0 > . 1:1(0) ack 2 <nop,nop,TS val ${val} ecr 3>`,
+    );
+  expect(ticks(300).verdict).toBe("passed");
+  expect(ticks(310).message).toContain("bad outbound TCP timestamp value");
+});
+
+test("a script may be for one IP version, by its option or its name", () => {
+  expect(judge("a_v6.pkt", "0 close(3) = 0", { ip: "ipv4", strict: false, sleep: false, flags: [] }))
+    .toBeUndefined();
+  expect(
+    judge("a.pkt", "--ip_version=ipv6\n0 close(3) = 0", {
+      ip: "ipv4",
+      strict: false,
+      sleep: false,
+      flags: [],
+    }),
+  )
+    .toBeUndefined();
+});
+
+test("the summary counts, and says what is not supported", () => {
+  const outcomes = [run(PASSIVE), run("0 close(3) = 0"), run("0 fork() = 0"), run("0 fork() = 1")];
+  expect(outcomes.map(({ verdict }) => verdict)).toEqual(["passed", "failed", "unsupported", "unsupported"]);
+  expect(summarize(outcomes).split("\n").map((line) => line.trim().split(/\s+/).join(" "))).toEqual([
+    "",
+    "ip passed failed unsupported",
+    "ipv4 1 1 2",
+    "",
+    "not supported",
+    "2 system call fork()",
+  ]);
+});
