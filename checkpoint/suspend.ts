@@ -268,7 +268,7 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
         continue;
       }
       try {
-        const bytes = writeSocketImage(freezeTcb(tcb, nowMs), tcb.attachment);
+        const bytes = writeSocketImage(freezeTcb(tcb, nowMs, this.#stack.addresses), tcb.attachment);
         if (bytes.length > RECORD_BYTES_MAX) {
           throw new RangeError(
             `Cannot suspend connection: its image has ${bytes.length} bytes, ${RECORD_BYTES_MAX} are the limit`,

@@ -7,9 +7,12 @@ import type { Firewall } from "./firewall/firewall.ts";
 import { ForwardGate } from "./firewall/forward_gate.ts";
 import { InputGate } from "./firewall/gate.ts";
 import { Verdict } from "./firewall/packet.ts";
+import { ADDRESSES_LIMIT, AddressTable } from "./ip/address_table.ts";
 import { Forwarder } from "./ip/forward.ts";
 import { icmpInput, sendIcmpError } from "./ip/icmp.ts";
+import { sendEchoReply6, sendParameterProblem, translateError } from "./ip/icmpv6.ts";
 import { Identifications } from "./ip/identification.ts";
+import { Ipv6Input } from "./ip/ipv6_input.ts";
 import { Limiter } from "./ip/limiter.ts";
 import { type Interface, IpOutput, type LinkOutput } from "./ip/output.ts";
 import { Evidence } from "./ip/neighbors.ts";
@@ -29,10 +32,10 @@ import { HeldPackets } from "./wake/held.ts";
 import { SleepingKeepAlives } from "./wake/keep_alives.ts";
 import type { SleepOwner } from "./wake/sleep_owner.ts";
 import { locationOfRecord, loseRecord, sleepRecord, wakeRecord } from "./wake/slot.ts";
-import { isUnspecified } from "./wire/address.ts";
+import { IPV6_ANY, isIpv6Handle, isUnspecified } from "./wire/address.ts";
 import { ArpOperation, ArpRecord, readArp } from "./wire/arp.ts";
 import { Drop, DropCounters } from "./wire/drop.ts";
-import { ETHER_ARP, ETHER_IPV4, EthernetRecord, readEthernet } from "./wire/ethernet.ts";
+import { ETHER_ARP, ETHER_IPV4, ETHER_IPV6, EthernetRecord, readEthernet } from "./wire/ethernet.ts";
 import { IcmpRecord, IcmpTimeExceeded, IcmpType, IcmpUnreachable, readIcmp } from "./wire/icmp.ts";
 import {
   IPV4_LENGTH_MAX,
@@ -43,6 +46,8 @@ import {
   readIpv4,
   wholeIpv4,
 } from "./wire/ipv4.ts";
+import { Icmpv6Record, Icmpv6Type, readIcmpv6 } from "./wire/icmpv6.ts";
+import { NEXT_FRAGMENT, NEXT_NONE, Problem, PROTOCOL_ICMPV6 } from "./wire/ipv6.ts";
 import { isBroadcastMac, isGroupMac } from "./wire/mac.ts";
 import { readTcp, tcpChecksumOk, TcpFlag, TcpRecord } from "./wire/tcp.ts";
 import { readUdp, udpChecksumOk, UdpRecord } from "./wire/udp.ts";
@@ -80,6 +85,8 @@ const ICMP_ERRORS_PER_SECOND = 1000;
 const ICMP_ERRORS_BURST = 50;
 /** Packets of one turn whose senders are told that nobody takes them: the burst that the rate limit allows. */
 const LOST_MAX = ICMP_ERRORS_BURST;
+/** IPv6 addresses beside those of connections: own ones, routes, neighbours, paths, and packets at hand. */
+const ADDRESSES_BESIDE = 65_536;
 /** Rounds of a turn. Two sockets of one stack that answer each other would else keep the turn for ever. */
 const ROUNDS_MAX = 256;
 
@@ -88,6 +95,8 @@ const ROUNDS_MAX = 256;
  * returns the next deadline; polled before it, with nothing received or asked for, it sends nothing.
  */
 export class Stack {
+  /** The IPv6 addresses that handles stand for. */
+  readonly addresses: AddressTable;
   readonly connections: ConnectionMap;
   readonly drops: DropCounters = new DropCounters();
   readonly output: IpOutput;
@@ -110,10 +119,13 @@ export class Stack {
   #toGroup = false;
   readonly #ethernet = new EthernetRecord();
   readonly #arp = new ArpRecord();
+  /** The packet at hand, of either family. */
   readonly #ip = new Ipv4Record();
+  readonly #ip6: Ipv6Input;
   readonly #tcp = new TcpRecord();
   readonly #udp = new UdpRecord();
   readonly #icmp = new IcmpRecord();
+  readonly #icmp6 = new Icmpv6Record();
   readonly #fragment = new Fragment();
   readonly #lost: Slab[] = [];
   readonly #gate = new InputGate();
@@ -122,13 +134,17 @@ export class Stack {
   constructor(options: StackOptions) {
     const seeds = new Uint32Array(2);
     options.entropy.fill(new Uint8Array(seeds.buffer));
+    const addressesMax = Math.min(ADDRESSES_LIMIT, (options.connectionsMax ?? Infinity) + ADDRESSES_BESIDE);
+    this.addresses = new AddressTable({ entropy: options.entropy, addressesMax });
+    this.#ip6 = new Ipv6Input(this.addresses, this.reassembly);
     this.connections = new ConnectionMap({
+      holder: this.addresses,
       seedHi: seeds[0]!,
       seedLo: seeds[1]!,
       ...(options.connectionsMax === undefined ? {} : { recordsMax: options.connectionsMax }),
     });
     this.#nowMs = options.nowMs;
-    this.output = new IpOutput(this.drops);
+    this.output = new IpOutput(this.drops, this.addresses);
     this.output.setNow(options.nowMs);
     const config = completeConfig(options.tcp);
     this.tcp = new Tcp(config, this.connections, this.output, options.entropy, options.nowMs, {
@@ -138,7 +154,7 @@ export class Stack {
     });
     this.output.identifications = new Identifications(options.entropy);
     this.output.lost = this.#packetLost;
-    this.udp = new Udp(this.output);
+    this.udp = new Udp(this.output, this.addresses);
     this.forwarding = options.forwarding ?? false;
     this.forwarder = new Forwarder(this, new ForwardGate(this.#gate));
   }
@@ -164,7 +180,11 @@ export class Stack {
    * @throws {RouteError} At the first mistake; the old ones stay in force.
    */
   setRoutes(config: RouteConfig): void {
-    this.output.routes = new RouteTable(config, this.output.interfaces.length);
+    const { output } = this;
+    const routes = new RouteTable(config, output.interfaces.length, this.addresses);
+    routes.ipv6.learn(output.routes.ipv6.learnt);
+    output.routes.ipv6.dispose();
+    output.routes = routes;
   }
 
   /** The TCB of an awake record. */
@@ -177,7 +197,8 @@ export class Stack {
     const map = this.connections;
     const ports = map.get(record, Field.ports);
     const local = map.get(record, Field.localAddress);
-    return formatTuple(local, ports >>> 16, map.get(record, Field.remoteAddress), ports & 0xffff);
+    const remote = map.get(record, Field.remoteAddress);
+    return formatTuple(local, ports >>> 16, remote, ports & 0xffff, this.addresses);
   }
 
   isOurs(address: number): boolean {
@@ -209,6 +230,9 @@ export class Stack {
     if (ethernet.etherType === ETHER_IPV4) {
       return this.#ipInput(from, slab, ethernet.dataStart, ethernet.dataEnd, nowMs);
     }
+    if (ethernet.etherType === ETHER_IPV6) {
+      return this.#ip6Input(from.index, slab, ethernet.dataStart, ethernet.dataEnd, nowMs);
+    }
     if (ethernet.etherType === ETHER_ARP) {
       return this.#arpInput(from, slab, ethernet.dataStart, ethernet.dataEnd, nowMs);
     }
@@ -220,6 +244,7 @@ export class Stack {
     const reason = readArp(slab, start, end, arp);
     if (reason !== Drop.None) return reason;
     const { senderIp, senderHi, senderLo, targetIp } = arp;
+    if (isIpv6Handle(senderIp) || isIpv6Handle(targetIp)) return Drop.ArpMalformed; // class E is nobody's
     const forUs = this.isOurs(targetIp);
     if (!isUnspecified(senderIp) && !this.isOurs(senderIp)) {
       const toAll = isGroupMac(this.#ethernet.destinationHi);
@@ -237,9 +262,15 @@ export class Stack {
   }
 
   #ipInput(from: Interface, slab: Slab, start: number, end: number, nowMs: number): Drop {
+    if (from.neighbors === undefined && end > start && slab.bytes[start]! >>> 4 === 6) {
+      return this.#ip6Input(from.index, slab, start, end, nowMs);
+    }
     const ip = this.#ip;
     const reason = readIpv4(slab, start, end, ip);
     if (reason !== Drop.None) return reason;
+    // What looks like a handle in an IPv4 header is a class E address, and nobody's.
+    if (isIpv6Handle(ip.source)) return Drop.Ipv4Source;
+    if (isIpv6Handle(ip.destination)) return Drop.Ipv4NotOurs;
     // RFC 1122 section 3.2.1.3: nobody honest speaks from a group, from loopback, or as us.
     if (this.output.routes.classify(ip.source) !== AddressKind.Other) return Drop.Ipv4Source;
     return this.#ipDeliver(from.index, slab, nowMs);
@@ -300,6 +331,35 @@ export class Stack {
     return readIpv4(whole, 0, whole.bytes.length, ip);
   }
 
+  #ip6Input(interfaceIndex: number, slab: Slab, start: number, end: number, nowMs: number): Drop {
+    const ip = this.#ip;
+    const { record } = this.#ip6;
+    const reason = this.#ip6.read(slab, start, end, interfaceIndex + 1, ip);
+    if (reason !== Drop.None && record.problem === Problem.none) return reason;
+    // Only who asks about its own address may have none yet (RFC 4862 section 5.4.2).
+    const nameless = ip.source === IPV6_ANY && ip.protocol === PROTOCOL_ICMPV6 &&
+      this.addresses.isMulticast(ip.destination);
+    if (this.output.routes.classify(ip.source) !== AddressKind.Other && !nameless) return Drop.Ipv6Source;
+    if (reason === Drop.None) return this.#ip6Deliver(interfaceIndex, interfaceIndex + 1, slab, nowMs);
+    sendParameterProblem(this, record.problem, record.problemAt, ip, slab, nowMs);
+    return reason;
+  }
+
+  /** As `#ipDeliver`, for what `#ip6` has read. */
+  #ip6Deliver(interfaceIndex: number, zone: number, slab: Slab, nowMs: number): Drop {
+    const ip = this.#ip;
+    const kind = this.output.routes.classify(ip.destination);
+    const group = kind === AddressKind.Multicast;
+    if (!group && (kind !== AddressKind.Ours || this.#toGroup)) return Drop.Ipv6NotOurs;
+    if (ip.protocol === NEXT_FRAGMENT) {
+      const reason = this.#ip6.reassemble(slab, zone, ip, nowMs);
+      const { whole } = this.reassembly;
+      if (reason !== Drop.None || whole === undefined) return reason;
+      slab = whole;
+    }
+    return this.#transportInput(interfaceIndex, slab, group, nowMs);
+  }
+
   /** What `#ip` describes is whole and ours. */
   #transportInput(interfaceIndex: number, slab: Slab, group: boolean, nowMs: number): Drop {
     const ip = this.#ip;
@@ -307,6 +367,14 @@ export class Stack {
       return group ? Drop.TcpAddress : this.#tcpInput(interfaceIndex, slab, nowMs);
     }
     if (ip.protocol === PROTOCOL_UDP) return this.#udpInput(interfaceIndex, slab, nowMs);
+    if (isIpv6Handle(ip.destination)) {
+      if (ip.protocol === PROTOCOL_ICMPV6) return this.#icmp6Input(interfaceIndex, slab, nowMs);
+      if (ip.protocol !== NEXT_NONE) {
+        const at = this.#ip6.record.protocolAt - ip.headerStart;
+        sendParameterProblem(this, Problem.nextHeader, at, ip, slab, nowMs);
+      }
+      return Drop.Ipv6Protocol;
+    }
     if (ip.protocol === PROTOCOL_ICMP) return this.#icmpInput(interfaceIndex, slab, nowMs);
     sendIcmpError(this, IcmpType.Unreachable, IcmpUnreachable.Protocol, ip, slab, nowMs);
     return Drop.Ipv4Protocol;
@@ -317,7 +385,11 @@ export class Stack {
     const segment = this.#tcp;
     const reason = readTcp(slab, ip.dataStart, ip.dataEnd, segment);
     if (reason !== Drop.None) return reason;
-    if (!tcpChecksumOk(slab, ip.dataStart, ip.dataEnd, ip.source, ip.destination)) return Drop.TcpChecksum;
+    const { addresses } = this;
+    const from = addresses.sum(ip.source);
+    if (!tcpChecksumOk(slab, ip.dataStart, ip.dataEnd, from, addresses.sum(ip.destination))) {
+      return Drop.TcpChecksum;
+    }
     const map = this.connections;
     const record = map.find(ip.destination, ip.source, segment.destinationPort, segment.sourcePort);
     let predecessor: Tcb | undefined;
@@ -383,7 +455,10 @@ export class Stack {
     const record = this.#udp;
     const reason = readUdp(slab, ip.dataStart, ip.dataEnd, record);
     if (reason !== Drop.None) return reason;
-    if (!udpChecksumOk(slab, ip.dataStart, record.dataEnd, ip.source, ip.destination)) {
+    const { addresses } = this;
+    const from = addresses.sum(ip.source);
+    const absent = isIpv6Handle(ip.source) && slab.view.getUint16(ip.dataStart + 6) === 0; // RFC 8200 section 8.1
+    if (absent || !udpChecksumOk(slab, ip.dataStart, record.dataEnd, from, addresses.sum(ip.destination))) {
       return Drop.UdpChecksum;
     }
     const verdict = this.#gate.udp(ip, record, interfaceIndex);
@@ -400,9 +475,27 @@ export class Stack {
     const record = this.#icmp;
     const reason = readIcmp(slab, ip.dataStart, ip.dataEnd, record);
     if (reason !== Drop.None) return reason;
+    const { quote } = record;
+    if (record.hasQuote && (isIpv6Handle(quote.source) || isIpv6Handle(quote.destination))) {
+      return Drop.IcmpType;
+    }
     const verdict = this.#gate.icmp(ip, record, interfaceIndex, this.#quotesOurs(record));
     if (verdict !== Verdict.Accept) return this.#refuseDatagram(verdict, slab, nowMs);
     return icmpInput(this, ip, record, slab, nowMs);
+  }
+
+  #icmp6Input(interfaceIndex: number, slab: Slab, nowMs: number): Drop {
+    const ip = this.#ip;
+    const record = this.#icmp6;
+    const { addresses } = this;
+    const from = addresses.sum(ip.source);
+    const reason = readIcmpv6(slab, ip.dataStart, ip.dataEnd, from, addresses.sum(ip.destination), record);
+    if (reason !== Drop.None) return reason;
+    const known = translateError(this, record, slab, interfaceIndex + 1, this.#icmp);
+    const verdict = this.#gate.icmp(ip, record, interfaceIndex, known && this.#quotesOurs(this.#icmp));
+    if (verdict !== Verdict.Accept) return this.#refuseDatagram(verdict, slab, nowMs);
+    if (record.type === Icmpv6Type.Echo) return sendEchoReply6(this, ip, record, slab, nowMs);
+    return known ? icmpInput(this, ip, this.#icmp, slab, nowMs) : Drop.IcmpType;
   }
 
   /** Whether an ICMP error is about a connection or socket of ours. */
@@ -436,6 +529,7 @@ export class Stack {
     this.reassembly.advance(nowMs, this.#reassemblyExpired);
     for (const each of this.output.interfaces) {
       each.neighbors?.advance(nowMs, each.neighborSink);
+      each.neighbors6?.advance(nowMs, each.neighborSink6);
     }
     if (this.#lost.length > 0) this.#tellLost(nowMs);
     for (let rounds = 1;; rounds++) {
@@ -455,6 +549,7 @@ export class Stack {
     deadlineMs = Math.min(deadlineMs, this.reassembly.nextDeadlineMs());
     for (const each of this.output.interfaces) {
       if (each.neighbors !== undefined) deadlineMs = Math.min(deadlineMs, each.neighbors.nextDeadlineMs());
+      if (each.neighbors6 !== undefined) deadlineMs = Math.min(deadlineMs, each.neighbors6.nextDeadlineMs());
     }
     return deadlineMs;
   }
@@ -477,7 +572,7 @@ export class Stack {
 
   /** The sender of `first` learns that the rest has not come in time (RFC 792). */
   readonly #reassemblyExpired = (first: Slab): void => {
-    if (readIpv4(first, 0, first.bytes.length, this.#ip) !== Drop.None) return;
+    if (this.#readWhole(first, 1) !== Drop.None) return;
     if (!this.isOurs(this.#ip.destination)) return; // put together only for the rules
     sendIcmpError(this, IcmpType.TimeExceeded, IcmpTimeExceeded.Reassembly, this.#ip, first, this.#nowMs);
   };
@@ -504,11 +599,20 @@ export class Stack {
     if (this.output.loopback.length === 0) return;
     this.#toGroup = false;
     // What these packets cause is delivered in the next round: a stack that talks to itself still ends its turn.
-    for (const packet of this.output.loopback.splice(0)) {
-      if (readIpv4(packet, 0, packet.bytes.length, this.#ip) === Drop.None) {
-        this.drops.count(this.#ipDeliver(-1, packet, nowMs));
-      }
+    for (const { packet, zone } of this.output.loopback.splice(0)) {
+      if (this.#readWhole(packet, zone) !== Drop.None) continue;
+      const ipv6 = isIpv6Handle(this.#ip.destination);
+      const reason = ipv6 ? this.#ip6Deliver(-1, zone, packet, nowMs) : this.#ipDeliver(-1, packet, nowMs);
+      this.drops.count(reason);
     }
+  }
+
+  /** Makes `#ip` describe a packet of either family that fills its slab. */
+  #readWhole(packet: Slab, zone: number): Drop {
+    const { bytes } = packet;
+    return bytes[0]! >>> 4 === 6
+      ? this.#ip6.read(packet, 0, bytes.length, zone, this.#ip)
+      : readIpv4(packet, 0, bytes.length, this.#ip);
   }
 
   // Sleep: what checkpoint/suspend.ts builds on.
@@ -568,7 +672,7 @@ export class Stack {
   ): { record: number; deadlineMs: number; staleLocation: number } {
     const map = this.connections;
     const scratch = new Tcb(-1);
-    thawTcb(frozen, scratch, this.tcp.config, nowMs);
+    thawTcb(frozen, scratch, this.tcp.config, nowMs, this.addresses);
     const deadlineMs = earliestDeadlineMs(scratch);
     const { localAddress, remoteAddress, localPort, remotePort } = scratch;
     let record = map.find(localAddress, remoteAddress, localPort, remotePort);
@@ -594,7 +698,7 @@ export class Stack {
   resume(record: number, frozen: FrozenTcb, attachment: unknown, nowMs: number): Tcb {
     assert(this.connections.state(record) === RecordState.waking, "Only what wakes can be restored");
     const tcb = this.tcp.attach(record);
-    thawTcb(frozen, tcb, this.tcp.config, nowMs);
+    thawTcb(frozen, tcb, this.tcp.config, nowMs, this.addresses);
     if (tcb.state === TcpState.timeWait) this.tcp.timeWaits++;
     wakeRecord(this.connections, record, tcb, nowMs);
     this.#keepAlives.take(record, tcb);
@@ -643,7 +747,7 @@ export class Stack {
 
   #release(record: number, nowMs: number): void {
     for (const { slab, interfaceIndex } of this.held.take(record)) {
-      if (readIpv4(slab, 0, slab.bytes.length, this.#ip) === Drop.None) {
+      if (this.#readWhole(slab, interfaceIndex + 1) === Drop.None) {
         this.drops.count(this.#tcpInput(interfaceIndex, slab, nowMs));
       }
     }

@@ -95,6 +95,7 @@ function laterOf(later: unknown): ReadonlyMap<number, unknown> {
   return later;
 }
 
+const ADDRESS_FIELDS = ["localAddress", "remoteAddress"].map((name) => frozenTcbFields.indexOf(name));
 const QUEUE_FIELDS = ["sendQueue", "receiveQueue"].map((name) => frozenTcbFields.indexOf(name));
 const AHEAD_FIELD = frozenTcbFields.indexOf("ahead");
 /** Lists of whole numbers. */
@@ -109,6 +110,7 @@ const NULLABLE_FIELDS = frozenTcbFields.flatMap((name, at) =>
 function checkShape(tcb: FrozenTcb): void {
   tcb.forEach((value, at) => {
     let right = typeof value === "number" || (value === null && NULLABLE_FIELDS.includes(at));
+    if (ADDRESS_FIELDS.includes(at)) right ||= value instanceof Uint8Array && value.length === 16;
     if (QUEUE_FIELDS.includes(at)) right = value instanceof Uint8Array;
     if (at === AHEAD_FIELD) {
       right = Array.isArray(value) && value.every((run) => {

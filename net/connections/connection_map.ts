@@ -1,5 +1,7 @@
 import { assert } from "../../base/assert.ts";
 import { TupleHash } from "../../base/xxhash64.ts";
+import type { AddressHolder } from "../ip/address_table.ts";
+import { isIpv6Handle } from "../wire/address.ts";
 
 /**
  * The words of a record. The map understands the first three and the low two bits of `meta`; whoever
@@ -38,6 +40,8 @@ export interface ConnectionMapOptions {
   seedLo: number;
   /** Connections to hold at most; `insert` refuses more. By default 2^24, which fill 1.1 GB. */
   recordsMax?: number;
+  /** Keeps the addresses of connections, where some are handles. */
+  holder?: AddressHolder;
   /** Instead of the seeded hash, for tests of bad luck. */
   hash?: { words3(a: number, b: number, c: number): number };
 }
@@ -61,7 +65,7 @@ const MOVED = -1;
 const RECORDS_LIMIT = 2 ** 26;
 
 /**
- * THE connection map: from an IPv4 connection's addresses and ports to its record, awake or asleep.
+ * THE connection map: from a connection's addresses and ports to its record, awake or asleep.
  *
  * A record is a small whole number that stays the connection's while it lives, and 12 words under it (see
  * {@linkcode Field}). Records lie in chunks that never move. The index over them is one open-addressing
@@ -72,7 +76,7 @@ const RECORDS_LIMIT = 2 ** 26;
  * At 10 million connections this is 62 bytes each, everything counted. Memory is kept for the next
  * connections, not given back.
  *
- * Addresses and words are int32 (`x | 0`; unsigned ones are accepted), ports 0-65535.
+ * Addresses (IPv6 ones as handles) and words are int32 (`x | 0`; unsigned ones are accepted), ports 0-65535.
  *
  * @example
  * ```ts
@@ -89,6 +93,7 @@ const RECORDS_LIMIT = 2 ** 26;
 export class ConnectionMap {
   readonly recordsMax: number;
   readonly #hash: { words3(a: number, b: number, c: number): number };
+  readonly #holder: AddressHolder | undefined;
 
   readonly #chunks: Int32Array[] = [];
   #recordsEnd = 0; // records from here on have never been used
@@ -108,6 +113,7 @@ export class ConnectionMap {
       Number.isInteger(this.recordsMax) && this.recordsMax >= 1 && this.recordsMax <= RECORDS_LIMIT,
       "A map holds 1 to 2^26 records",
     );
+    this.#holder = options.holder;
     this.#hash = options.hash ?? new TupleHash(options.seedHi, options.seedLo);
   }
 
@@ -170,6 +176,10 @@ export class ConnectionMap {
     chunk.fill(0, at + Field.slot, at + RECORD_WORDS);
     this.#counts[RecordState.awake]!++;
     this.#place(hash, record + 1);
+    if (isIpv6Handle(localAddress)) {
+      this.#holder?.retain(localAddress);
+      this.#holder?.retain(remoteAddress);
+    }
     return record;
   }
 
@@ -181,6 +191,10 @@ export class ConnectionMap {
     const at = (record & (CHUNK_RECORDS - 1)) * RECORD_WORDS;
     this.#unplace(this.#hash.words3(chunk[at]!, chunk[at + 1]!, chunk[at + 2]!), record + 1);
     this.#counts[state]!--;
+    if (isIpv6Handle(chunk[at]!)) {
+      this.#holder?.release(chunk[at]!);
+      this.#holder?.release(chunk[at + Field.remoteAddress]!);
+    }
     chunk[at] = this.#freeRecord;
     chunk[at + Field.meta] = RecordState.free;
     this.#freeRecord = record;
@@ -227,8 +241,6 @@ export class ConnectionMap {
     }
   }
 
-  // The shape of a key is known to find, insert, remove and #matches alone. IPv6 connections (36 bytes of
-  // key) fit beside IPv4 ones when their record's words 0-2 lead to the key in an array of its own.
   #matches(record: number, localAddress: number, remoteAddress: number, ports: number): boolean {
     const chunk = this.#chunks[record >>> CHUNK_BITS]!;
     const at = (record & (CHUNK_RECORDS - 1)) * RECORD_WORDS;

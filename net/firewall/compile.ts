@@ -1,5 +1,6 @@
 import { addressKey, intervalOf } from "../ip/intervals.ts";
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../wire/ipv4.ts";
+import { PROTOCOL_ICMPV6 } from "../wire/ipv6.ts";
 import { type CheckedRule, type CheckedRules, ProtocolBit, type Range } from "./check.ts";
 import { ClassesFull, lowestBit, RuleClasses } from "./classes.ts";
 import type { FirewallPacket } from "./packet.ts";
@@ -19,6 +20,7 @@ const PROTOCOL_CLASS = new Uint8Array(256).fill(lowestBit(ProtocolBit.Other));
 PROTOCOL_CLASS[PROTOCOL_TCP] = lowestBit(ProtocolBit.Tcp);
 PROTOCOL_CLASS[PROTOCOL_UDP] = lowestBit(ProtocolBit.Udp);
 PROTOCOL_CLASS[PROTOCOL_ICMP] = lowestBit(ProtocolBit.Icmp);
+PROTOCOL_CLASS[PROTOCOL_ICMPV6] = lowestBit(ProtocolBit.Icmp);
 
 /** A line cut into intervals, and the row of the class that each of them belongs to. */
 interface Line {
@@ -171,7 +173,7 @@ export class CompiledRules {
       case Dimension.SourcePort:
         return rowAt(this.#sourcePort, packet.sourcePort);
       default:
-        return packet.protocol === PROTOCOL_ICMP
+        return packet.protocol === PROTOCOL_ICMP || packet.protocol === PROTOCOL_ICMPV6
           ? rowAt(this.#destinationPort, ICMP_TYPE_BASE + packet.icmpType)
           : rowAt(this.#destinationPort, packet.destinationPort);
     }

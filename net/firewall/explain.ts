@@ -1,5 +1,6 @@
-import { formatIpv4 } from "../wire/address.ts";
+import { formatIpv4, isIpv6Handle } from "../wire/address.ts";
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../wire/ipv4.ts";
+import { PROTOCOL_ICMPV6 } from "../wire/ipv6.ts";
 import { type CheckedRule, type CheckedRules, ProtocolBit, type Range } from "./check.ts";
 import { ConnState, Direction, type FirewallPacket, type Verdict } from "./packet.ts";
 import type { RuleField } from "./rule.ts";
@@ -64,6 +65,11 @@ function firstFailure(
   if (!(rule.protocols & protocolBit(protocol))) {
     return [whoseProtocol(rule), `protocol ${protocolName(protocol)}`];
   }
+  if (isIpv6Handle(packet.source)) {
+    if (rule.source !== undefined) return ["source", "an IPv6 address"];
+    if (rule.destination !== undefined) return ["destination", "an IPv6 address"];
+    if (rule.icmpType !== undefined) return ["icmpType", `${packet.icmpType} of ICMPv6`];
+  }
   if (!holds(rule.source, packet.source >>> 0)) return ["source", formatIpv4(packet.source)];
   if (!holds(rule.destination, packet.destination >>> 0)) {
     return ["destination", formatIpv4(packet.destination)];
@@ -91,12 +97,14 @@ function whoseProtocol({ rule }: CheckedRule): RuleField {
 function protocolBit(protocol: number): number {
   if (protocol === PROTOCOL_TCP) return ProtocolBit.Tcp;
   if (protocol === PROTOCOL_UDP) return ProtocolBit.Udp;
-  return protocol === PROTOCOL_ICMP ? ProtocolBit.Icmp : ProtocolBit.Other;
+  const icmp = protocol === PROTOCOL_ICMP || protocol === PROTOCOL_ICMPV6;
+  return icmp ? ProtocolBit.Icmp : ProtocolBit.Other;
 }
 
 function protocolName(protocol: number): string {
   if (protocol === PROTOCOL_TCP) return "tcp";
   if (protocol === PROTOCOL_UDP) return "udp";
+  if (protocol === PROTOCOL_ICMPV6) return "icmpv6";
   return protocol === PROTOCOL_ICMP ? "icmp" : `${protocol}`;
 }
 

@@ -1,4 +1,5 @@
 import { type CheckedRules, checkRules } from "./check.ts";
+import { isIpv6Handle } from "../wire/address.ts";
 import { CompiledRules } from "./compile.ts";
 import { explainRules, type Explanation } from "./explain.ts";
 import { type Direction, type FirewallPacket, Verdict } from "./packet.ts";
@@ -19,8 +20,36 @@ export interface CountedRules {
 const DIRECTION_NAMES = ["input", "output", "forward"] as const; // by `Direction`
 const DIRECTIONS = DIRECTION_NAMES.length;
 
+/** Rules in the form for one family of packets, and what each of them is called in the whole set. */
+interface Compiled {
+  readonly rules: CompiledRules;
+  /** Absent where they are the whole set. */
+  readonly numbers?: Int32Array;
+}
+
+function compileAll(checked: CheckedRules, interfaceCount: number): Compiled {
+  return { rules: new CompiledRules(checked, interfaceCount) };
+}
+
+/** The rules that an IPv6 packet can satisfy: those that ask about no IPv4 address and no type of ICMP. */
+function compileIpv6(checked: CheckedRules, interfaceCount: number): Compiled {
+  const numbers: number[] = [];
+  const rules = checked.rules.filter((rule, number) => {
+    const holds = rule.source === undefined && rule.destination === undefined && rule.icmpType === undefined;
+    if (holds) numbers.push(number);
+    return holds;
+  });
+  return {
+    rules: new CompiledRules({ ...checked, rules }, interfaceCount),
+    numbers: Int32Array.from(numbers),
+  };
+}
+
 /**
  * Judges packets by an ordered list of rules.
+ *
+ * A rule about IPv4 addresses or ICMP types holds for no IPv6 packet, 0.0.0.0/0 included; all other rules hold
+ * for both families, and ICMPv6 is ICMP to them.
  *
  * Rules are data; they are validated and compiled once, after which the cost of a decision hardly
  * depends on how many there are. Nothing is allocated per decision.
@@ -48,7 +77,8 @@ export class Firewall {
   readonly #interfaceNames: readonly string[];
   #generation = 0;
   #checked: CheckedRules;
-  #compiled: CompiledRules;
+  #compiled: Compiled;
+  #compiled6: Compiled;
   // Counters by rule, then those of the policy by direction.
   #packets: Float64Array;
   #bytes: Float64Array;
@@ -60,7 +90,8 @@ export class Firewall {
   constructor(rules: FirewallRules, interfaceNames: readonly string[] = []) {
     this.#interfaceNames = [...interfaceNames];
     this.#checked = checkRules(rules, this.#interfaceNames);
-    this.#compiled = new CompiledRules(this.#checked, this.#interfaceNames.length);
+    this.#compiled = compileAll(this.#checked, this.#interfaceNames.length);
+    this.#compiled6 = compileIpv6(this.#checked, this.#interfaceNames.length);
     this.#packets = new Float64Array(this.#checked.rules.length + DIRECTIONS);
     this.#bytes = new Float64Array(this.#checked.rules.length + DIRECTIONS);
   }
@@ -72,10 +103,12 @@ export class Firewall {
 
   /** The verdict on `packet`: that of the first rule that matches, else the policy's. Counts it. */
   decide(packet: FirewallPacket): Verdict {
-    const rule = this.#compiled.find(packet);
+    const { rules, numbers } = isIpv6Handle(packet.source) ? this.#compiled6 : this.#compiled;
+    const found = rules.find(packet);
+    const rule = found < 0 || numbers === undefined ? found : numbers[found]!;
     this.lastRule = rule;
     this.charge(rule, packet.direction, packet.length);
-    return (rule < 0 ? this.#compiled.policy[packet.direction] : this.#compiled.verdicts[rule]) as Verdict;
+    return (found < 0 ? rules.policy[packet.direction] : rules.verdicts[found]) as Verdict;
   }
 
   /** Counts a packet for `rule` without asking again: for verdicts remembered in this generation. */
@@ -93,12 +126,14 @@ export class Firewall {
    */
   replace(rules: FirewallRules): void {
     const checked = checkRules(rules, this.#interfaceNames);
-    const compiled = new CompiledRules(checked, this.#interfaceNames.length);
+    const compiled = compileAll(checked, this.#interfaceNames.length);
+    const compiled6 = compileIpv6(checked, this.#interfaceNames.length);
     const packets = new Float64Array(checked.rules.length + DIRECTIONS);
     const bytes = new Float64Array(checked.rules.length + DIRECTIONS);
     this.#carry(checked, packets, bytes);
     this.#checked = checked;
     this.#compiled = compiled;
+    this.#compiled6 = compiled6;
     this.#packets = packets;
     this.#bytes = bytes;
     this.#generation++;

@@ -53,7 +53,12 @@ export class InputGate {
   }
 
   /** `quotesOurs` says that an ICMP error is about a connection or socket of ours. */
-  icmp(ip: Ipv4Record, record: IcmpRecord, interfaceIndex: number, quotesOurs: boolean): Verdict {
+  icmp(
+    ip: Ipv4Record,
+    record: Pick<IcmpRecord, "type" | "hasQuote">,
+    interfaceIndex: number,
+    quotesOurs: boolean,
+  ): Verdict {
     if (this.firewall === undefined) return Verdict.Accept;
     const state = !record.hasQuote ? ConnState.New : quotesOurs ? ConnState.Related : ConnState.Invalid;
     const packet = this.#describe(ip, interfaceIndex, state, 0, 0);

@@ -42,7 +42,7 @@ export class FirewallPacket {
   interfaceIndex = 0;
   /** IP protocol number, 0 to 255. */
   protocol = 0;
-  /** IPv4 addresses as integers; signed and unsigned mean the same. */
+  /** IPv4 addresses as integers (signed and unsigned mean the same), or IPv6 ones as handles: both of one family. */
   source = 0;
   destination = 0;
   /** TCP and UDP only. */

@@ -11,11 +11,11 @@ export type RuleAction = "accept" | "drop" | "reject";
  * field that is there; the first rule that it satisfies decides.
  */
 export interface Rule {
-  /** Default `"any"`. */
+  /** Default `"any"`. `"icmp"` is ICMPv6 too. */
   readonly protocol?: RuleProtocol;
   /** Default: all three. */
   readonly direction?: RuleDirection;
-  /** `"10.0.0.0/8"`, or `"10.1.2.3"` for one address. */
+  /** `"10.0.0.0/8"`, or `"10.1.2.3"` for one address. No IPv6 packet satisfies it, not even `"0.0.0.0/0"`. */
   readonly source?: OneOrMore<string>;
   readonly destination?: OneOrMore<string>;
   /** `443` or `"1024-65535"`, both ends included. Matches TCP and UDP packets only. */
@@ -24,7 +24,7 @@ export interface Rule {
   /** Names of interfaces: where the packet came in, or for `"output"` where it leaves. */
   readonly interface?: OneOrMore<string>;
   readonly state?: OneOrMore<RuleState>;
-  /** 0 to 255 (8 asks for an echo). Matches ICMP packets only. */
+  /** 0 to 255 (8 asks for an echo). Matches ICMP packets only, not ICMPv6, whose types are others. */
   readonly icmpType?: OneOrMore<number>;
   readonly action: RuleAction;
   /** At most 128 characters. */

@@ -6,7 +6,7 @@ import type { Stack } from "../stack.ts";
 import { updateMss } from "../tcp/handshake.ts";
 import { type Tcb, TcpError, TcpEvent, TcpState } from "../tcp/tcb.ts";
 import { UdpError } from "../udp/udp.ts";
-import { isBroadcast, isMulticast, isUnspecified } from "../wire/address.ts";
+import { isBroadcast, isIpv6Handle, isMulticast, isUnspecified } from "../wire/address.ts";
 import { Drop } from "../wire/drop.ts";
 import {
   type IcmpRecord,
@@ -17,6 +17,7 @@ import {
   writeIcmpError,
 } from "../wire/icmp.ts";
 import { type Ipv4Record, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../wire/ipv4.ts";
+import { sendIcmpError6 } from "./icmpv6.ts";
 
 /** An ICMP message for us: echo is answered, errors reach the connection that they quote (RFC 1122 section 3.2.2). */
 export function icmpInput(stack: Stack, ip: Ipv4Record, icmp: IcmpRecord, slab: Slab, nowMs: number): Drop {
@@ -100,7 +101,8 @@ function tcpError(stack: Stack, tcb: Tcb, icmp: IcmpRecord): Drop {
 
 /**
  * Tells the sender of `ip` that its packet went nowhere, unless RFC 1122 section 3.2.2 forbids it or
- * the rate limit does. The packet lies whole in `slab`; `rest` is the message's second word.
+ * the rate limit does. The packet lies whole in `slab`; `rest` is the message's second word. To IPv6 the words are
+ * translated.
  */
 export function sendIcmpError(
   stack: Stack,
@@ -112,6 +114,7 @@ export function sendIcmpError(
   rest: number = 0,
 ): Drop {
   const { source, destination } = ip;
+  if (isIpv6Handle(source)) return sendIcmpError6(stack, type, code, rest, ip, slab, nowMs);
   const kind = stack.output.routes.classify(destination);
   const passing = stack.forwarding && kind === AddressKind.Other;
   if (kind !== AddressKind.Ours && !passing) return Drop.IcmpType;

@@ -1,5 +1,6 @@
 import { assert } from "../../base/assert.ts";
 import { Slab } from "../../base/slab.ts";
+import type { AddressHolder } from "./address_table.ts";
 import { isGroupMac, MAC_BROADCAST } from "../wire/mac.ts";
 
 /** Entries of one interface: Linux begins to mind at 1,024 as well (gc_thresh3). */
@@ -11,7 +12,7 @@ export const NEIGHBORS_MAX = 1_024;
 export const PENDING_FRAMES_MAX = 101;
 /** Bytes that may wait for all addresses together: a full queue of full frames, and some more. */
 export const PENDING_BYTES_MAX = 262_144;
-/** Time between requests for one address: the once per second of RFC 1122 section 2.3.2.1. */
+/** Time between requests for one address: RFC 1122 section 2.3.2.1's once per second, RFC 4861's RETRANS_TIMER. */
 export const REQUEST_INTERVAL_MS = 1_000;
 /** Requests without an answer before giving up. */
 export const REQUESTS_MAX = 3;
@@ -61,12 +62,14 @@ const State = {
   Probing: 4,
   /** Deadline: forgotten. */
   Failed: 5,
+  /** Known, used while stale; whoever is above may yet prove that it answers. Deadline: asked again. */
+  Delay: 6,
 } as const;
 type State = (typeof State)[keyof typeof State];
 
 /** What has to happen outside. Called in the middle of `learn` and `advance`: it must not call back. */
 export interface NeighborSink {
-  /** Send an ARP request for `address` to the station `hi`, `lo` (ff:ff:ff:ff:ff:ff: everyone). */
+  /** Send an ARP request or a neighbour solicitation for `address` to the station `hi`, `lo` (ff:ff:ff:ff:ff:ff: everyone). */
   request(address: number, hi: number, lo: number): void;
   /** A packet that waited may go to the station `hi`, `lo`. `slab` is the caller's from here on. */
   deliver(slab: Slab, start: number, end: number, hi: number, lo: number): void;
@@ -88,16 +91,31 @@ export interface NeighborCounters {
   ignored: number;
 }
 
+/** How a cache's protocol differs from ARP. */
+export interface NeighborPolicy {
+  /** How long proof from above is waited for before a stale entry is asked about: RFC 4861's DELAY_FIRST_PROBE_TIME. */
+  readonly delayMs?: number;
+  /** How long the first of several answers holds against others. */
+  readonly lockMs?: number;
+  /** Keeps the addresses of entries. */
+  readonly holder?: AddressHolder;
+}
+
+const NOBODY: AddressHolder = { retain: () => {}, release: () => {} };
+
 /**
- * Which station answers for which address on one Ethernet interface (RFC 826), without the wire:
- * the caller reads and sends the ARP packets.
+ * Which station answers for which address on one Ethernet interface (RFC 826, RFC 4861 section 7), without the
+ * wire: the caller reads and sends the packets of ARP or neighbour discovery.
  *
  * Station addresses are pairs of numbers as in `net/wire/mac.ts`.
  *
- * Only a lookup of our own or a request to us makes an entry; every other ARP packet may only
- * change one that is there.
+ * Only a lookup of our own or a request to us makes an entry; every other packet may only change one
+ * that is there.
  */
 export class Neighbors {
+  /** How long an answer is believed, and the time between requests: a router may say so (RFC 4861 section 6.3.2). */
+  reachableMs: number = REACHABLE_MS;
+  requestIntervalMs: number = REQUEST_INTERVAL_MS;
   /** The station that `lookup` found. */
   hi = 0;
   lo = 0;
@@ -122,13 +140,23 @@ export class Neighbors {
   readonly #usedAt: Float64Array; // `#uses` at the last lookup, for eviction
   readonly #pending: (Slab[] | undefined)[];
   readonly #pendingBytesMax: number;
+  readonly #delayMs: number;
+  readonly #lockMs: number;
+  readonly #holder: AddressHolder;
   #pendingBytes = 0;
   #uses = 0;
   #nextMs = Infinity; // the earliest deadline, unless #nextKnown is false
   #nextKnown = true;
 
-  constructor(entriesMax: number = NEIGHBORS_MAX, pendingBytesMax: number = PENDING_BYTES_MAX) {
+  constructor(
+    entriesMax: number = NEIGHBORS_MAX,
+    pendingBytesMax: number = PENDING_BYTES_MAX,
+    policy: NeighborPolicy = {},
+  ) {
     assert(entriesMax > 0);
+    this.#delayMs = policy.delayMs ?? 0;
+    this.#lockMs = policy.lockMs ?? LOCK_MS;
+    this.#holder = policy.holder ?? NOBODY;
     this.#free = Array.from({ length: entriesMax }, (_, index) => entriesMax - 1 - index);
     this.#address = new Int32Array(entriesMax);
     this.#hi = new Uint16Array(entriesMax);
@@ -170,8 +198,13 @@ export class Neighbors {
     this.lo = this.#lo[entry]!;
     const late = state === State.Reachable && nowMs >= this.#deadlineMs[entry]!;
     if (state !== State.Stale && !late) return Resolution.Found;
+    if (this.#delayMs > 0) {
+      this.#state[entry] = State.Delay;
+      this.#arm(entry, nowMs + this.#delayMs);
+      return Resolution.Found;
+    }
     // Somebody may announce changes faster than we may ask about them.
-    if (nowMs - this.#requestedMs[entry]! < REQUEST_INTERVAL_MS) return Resolution.Found;
+    if (nowMs - this.#requestedMs[entry]! < this.requestIntervalMs) return Resolution.Found;
     this.#state[entry] = State.Probing;
     this.#requests[entry] = 0;
     this.#requested(entry, nowMs);
@@ -225,11 +258,10 @@ export class Neighbors {
       return false;
     }
     entry ??= this.#make(address | 0);
-    const state = this.#state[entry] as State;
-    const known = state === State.Reachable || state === State.Stale || state === State.Probing;
+    const known = isKnown(this.#state[entry] as State);
     const same = known && this.#hi[entry] === hi && this.#lo[entry] === (lo | 0);
     if (
-      known && !same && evidence !== Evidence.Announcement && nowMs - this.#updatedMs[entry]! < LOCK_MS
+      known && !same && evidence !== Evidence.Announcement && nowMs - this.#updatedMs[entry]! < this.#lockMs
     ) {
       // Several stations answer for it. The first is the nearest; changing to and fro helps nobody.
       this.counters.ignored++;
@@ -239,13 +271,50 @@ export class Neighbors {
     this.#lo[entry] = lo;
     if (!same) this.#updatedMs[entry] = nowMs;
     if (evidence === Evidence.Reply) {
-      this.#state[entry] = State.Reachable;
-      this.#arm(entry, nowMs + REACHABLE_MS);
+      this.#reached(entry, nowMs);
     } else if (!same) {
       // It can speak to us; that we can speak to it is not yet known.
-      this.#state[entry] = State.Stale;
-      this.#arm(entry, Infinity);
+      this.#stale(entry);
     }
+    this.#deliver(entry, sink);
+    return true;
+  }
+
+  /**
+   * Takes a neighbour advertisement's word (RFC 4861 section 7.2.5): `hasLink` when it names a station,
+   * `solicited` when it answers us, `override` when it may take a known one's place.
+   * @returns Whether there is an entry for it.
+   */
+  advertise(
+    address: number,
+    hasLink: boolean,
+    hi: number,
+    lo: number,
+    solicited: boolean,
+    override: boolean,
+    nowMs: number,
+    sink: NeighborSink,
+  ): boolean {
+    const entry = this.#entryOf.get(address | 0);
+    const isStation = !hasLink || (!isGroupMac(hi) && (hi | lo) !== 0);
+    if (entry === undefined || !isStation) {
+      this.counters.ignored++;
+      return false;
+    }
+    const known = isKnown(this.#state[entry] as State);
+    if (!known && !hasLink) return true;
+    const same = known && (!hasLink || (this.#hi[entry] === hi && this.#lo[entry] === (lo | 0)));
+    if (known && !same && !override) { // another one's claim, without the right to take the place
+      if (this.#state[entry] === State.Reachable) this.#stale(entry);
+      return true;
+    }
+    if (!same) {
+      this.#hi[entry] = hi;
+      this.#lo[entry] = lo;
+      this.#updatedMs[entry] = nowMs;
+    }
+    if (solicited) this.#reached(entry, nowMs);
+    else if (!same) this.#stale(entry);
     this.#deliver(entry, sink);
     return true;
   }
@@ -254,10 +323,7 @@ export class Neighbors {
   confirm(address: number, nowMs: number): void {
     const entry = this.#entryOf.get(address | 0);
     if (entry === undefined) return;
-    const state = this.#state[entry] as State;
-    if (state !== State.Reachable && state !== State.Stale && state !== State.Probing) return;
-    this.#state[entry] = State.Reachable;
-    this.#arm(entry, nowMs + REACHABLE_MS);
+    if (isKnown(this.#state[entry] as State)) this.#reached(entry, nowMs);
   }
 
   /** When `advance` next has something to do; Infinity when never. */
@@ -281,9 +347,12 @@ export class Neighbors {
     const address = this.#address[entry]!;
     switch (this.#state[entry] as State) {
       case State.Reachable:
-        this.#state[entry] = State.Stale;
-        this.#arm(entry, Infinity);
-        return;
+        return this.#stale(entry);
+      case State.Delay:
+        this.#state[entry] = State.Probing;
+        this.#requests[entry] = 0;
+        this.#requested(entry, nowMs);
+        return sink.request(address, this.#hi[entry]!, this.#lo[entry]!);
       case State.Failed:
         this.#remove(entry);
         return;
@@ -307,11 +376,21 @@ export class Neighbors {
     }
   }
 
+  #reached(entry: number, nowMs: number): void {
+    this.#state[entry] = State.Reachable;
+    this.#arm(entry, nowMs + this.reachableMs);
+  }
+
+  #stale(entry: number): void {
+    this.#state[entry] = State.Stale;
+    this.#arm(entry, Infinity);
+  }
+
   /** Counts a request that goes out now, and waits for its answer. */
   #requested(entry: number, nowMs: number): void {
     this.#requests[entry]!++;
     this.#requestedMs[entry] = nowMs;
-    this.#arm(entry, nowMs + REQUEST_INTERVAL_MS);
+    this.#arm(entry, nowMs + this.requestIntervalMs);
   }
 
   /** A new entry that knows nothing. */
@@ -321,6 +400,7 @@ export class Neighbors {
       this.counters.evicted++;
     }
     const entry = this.#free.pop()!;
+    this.#holder.retain(address);
     this.#entryOf.set(address, entry);
     this.#address[entry] = address;
     this.#state[entry] = State.Incomplete;
@@ -346,6 +426,7 @@ export class Neighbors {
     this.#dropPending(entry);
     this.#arm(entry, Infinity);
     this.#entryOf.delete(this.#address[entry]!);
+    this.#holder.release(this.#address[entry]!);
     this.#state[entry] = State.Free;
     this.#free.push(entry);
   }
@@ -375,8 +456,14 @@ export class Neighbors {
   }
 }
 
+function isKnown(state: State): boolean {
+  return state === State.Reachable || state === State.Stale || state === State.Probing ||
+    state === State.Delay;
+}
+
 /** By state: who goes first when there is no room. */
-const EVICTION_ORDER = new Uint8Array(6);
+const EVICTION_ORDER = new Uint8Array(7);
 EVICTION_ORDER[State.Stale] = 1;
+EVICTION_ORDER[State.Delay] = 1;
 EVICTION_ORDER[State.Probing] = 1;
 EVICTION_ORDER[State.Reachable] = 2;

@@ -3,20 +3,42 @@ import type { Link } from "../link/link.ts";
 import { Direction, FirewallPacket, Verdict } from "../firewall/packet.ts";
 import type { Firewall } from "../firewall/firewall.ts";
 import type { TransportOutput } from "../tcp/tcp.ts";
-import { isMulticast } from "../wire/address.ts";
+import { isIpv6Handle, isMulticast } from "../wire/address.ts";
 import { ARP_LENGTH, ArpOperation, ArpRecord, writeArp } from "../wire/arp.ts";
 import { Drop, type DropCounters } from "../wire/drop.ts";
 import {
   ETHER_ARP,
   ETHER_IPV4,
+  ETHER_IPV6,
   ETHERNET_HEADER_LENGTH,
   EthernetRecord,
   writeEthernet,
 } from "../wire/ethernet.ts";
-import { IPV4_HEADER_LENGTH, IPV4_LENGTH_MAX, Ipv4Record, PROTOCOL_TCP, writeIpv4 } from "../wire/ipv4.ts";
-import { MAC_BROADCAST, MULTICAST_MAC_HI, multicastMacLo } from "../wire/mac.ts";
+import { finishIcmpv6Checksum } from "../wire/icmpv6.ts";
+import {
+  IPV4_HEADER_LENGTH,
+  IPV4_LENGTH_MAX,
+  Ipv4Record,
+  PROTOCOL_ICMP,
+  PROTOCOL_TCP,
+  PROTOCOL_UDP,
+  writeIpv4,
+} from "../wire/ipv4.ts";
+import {
+  IPV6_FRAGMENT_HEADER_LENGTH,
+  IPV6_HEADER_LENGTH,
+  NEXT_FRAGMENT,
+  PROTOCOL_ICMPV6,
+  writeIpv6,
+  writeIpv6Fragment,
+} from "../wire/ipv6.ts";
+import { MAC_BROADCAST, MULTICAST6_MAC_HI, MULTICAST_MAC_HI, multicastMacLo } from "../wire/mac.ts";
+import { finishTcpChecksum } from "../wire/tcp.ts";
+import { finishUdpChecksum } from "../wire/udp.ts";
+import type { AddressTable } from "./address_table.ts";
 import type { Identifications } from "./identification.ts";
 import { Neighbors, type NeighborSink, Resolution } from "./neighbors.ts";
+import { pathMtuMin, PathMtus } from "./path_mtu.ts";
 import { AddressKind, INTERFACE_LOCAL, type RouteRecord, RouteTable } from "./routes.ts";
 
 /** What the stack needs of a link to send. */
@@ -32,39 +54,49 @@ export interface Interface {
   /** The stations on an Ethernet, and what is done when one of them answers. */
   readonly neighbors: Neighbors | undefined;
   readonly neighborSink: NeighborSink;
+  /** The same by IPv6 address (RFC 4861). */
+  readonly neighbors6: Neighbors | undefined;
+  readonly neighborSink6: NeighborSink;
+  /** IPv6 packets' longest length and hop limit here: the link's and the default until a router says otherwise. */
+  mtu6: number;
+  hopLimit6: number;
   /** Frames were sent since the last flush. */
   dirty: boolean;
 }
 
-/** A path MTU learnt from ICMP is forgotten after this time, to find out whether the path has grown (RFC 1191). */
-const PATH_MTU_MS = 600_000;
-/** Paths remembered; the oldest is forgotten first. */
-const PATH_MTUS_MAX = 4096;
-/** A lower one is an attack (RFC 5927 section 7); IPv4 promises 576 in practice. */
-const PATH_MTU_MIN = 552;
+/** The hop limit until a router advertises another (RFC 4861 section 6.3.2). */
+const HOP_LIMIT_DEFAULT = 64;
+/** Room for the headers in front: the longest is a fragment's of IPv6. */
+const HEADERS_LENGTH = ETHERNET_HEADER_LENGTH + IPV6_HEADER_LENGTH + IPV6_FRAGMENT_HEADER_LENGTH;
 /** The most that a datagram holds beside its header. */
 const IPV4_DATA_MAX = IPV4_LENGTH_MAX - IPV4_HEADER_LENGTH;
 /** Packets to ourselves that wait for their turn. */
 const LOOPBACK_MAX = 1024;
+
+/** How neighbour discovery differs from ARP: it waits for proof from above before it asks (RFC 4861 section 7.3). */
+const NDP = { delayMs: 5_000, lockMs: 0 };
 
 /**
  * The way out: route -> firewall -> IP header -> neighbour -> link. Packets are composed in one slab
  * with room for the headers in front, so that nothing is copied on the way down.
  */
 export class IpOutput implements TransportOutput {
-  readonly slab: Slab = Slab.of(ETHERNET_HEADER_LENGTH + IPV4_LENGTH_MAX);
-  readonly transportStart: number = ETHERNET_HEADER_LENGTH + IPV4_HEADER_LENGTH;
+  readonly slab: Slab = Slab.of(HEADERS_LENGTH + IPV4_LENGTH_MAX);
+  readonly transportStart: number = HEADERS_LENGTH;
   readonly interfaces: Interface[] = [];
   /** Replaced as a whole when addresses or routes change. */
   routes: RouteTable = new RouteTable({});
   readonly drops: DropCounters;
-  /** Packets from us to us, whole, oldest first. */
-  readonly loopback: Slab[] = [];
+  readonly addresses: AddressTable;
+  /** Packets from us to us, whole, oldest first; `zone` is a link-local destination's. */
+  readonly loopback: { packet: Slab; zone: number }[] = [];
   firewall: Firewall | undefined;
   /** Names datagrams that may be fragmented; without it all are called 0. */
   identifications: Identifications | undefined;
   /** Told of packets whose next hop does not answer. Must not send: the slab may be in use. */
   lost: ((slab: Slab, start: number, end: number) => void) | undefined;
+  /** Sends a neighbour solicitation for `address`; set by whoever speaks neighbour discovery. */
+  solicit: (through: Interface, address: number, hi: number, lo: number) => void = () => {};
   #nowMs = 0;
   readonly #ip = new Ipv4Record();
   readonly #ethernet = new EthernetRecord();
@@ -72,10 +104,12 @@ export class IpOutput implements TransportOutput {
   readonly #route: RouteRecord = { interfaceIndex: 0, nextHop: 0, source: 0 };
   readonly #judged = new FirewallPacket();
   readonly #arpSlab = Slab.of(ETHERNET_HEADER_LENGTH + ARP_LENGTH);
-  readonly #pathMtus = new Map<number, { mtu: number; untilMs: number }>();
+  readonly #pathMtus: PathMtus;
 
-  constructor(drops: DropCounters) {
+  constructor(drops: DropCounters, addresses: AddressTable) {
     this.drops = drops;
+    this.addresses = addresses;
+    this.#pathMtus = new PathMtus(addresses);
   }
 
   /** Moves the clock that path MTUs age by. */
@@ -83,6 +117,7 @@ export class IpOutput implements TransportOutput {
     this.#nowMs = nowMs;
   }
 
+  /** As the interface says; the transport's checksum, which covers the addresses, is filled in here. */
   sendTransport(
     protocol: number,
     source: number,
@@ -93,12 +128,17 @@ export class IpOutput implements TransportOutput {
     nowMs: number,
     dontFragment: boolean = true,
   ): boolean {
+    this.#finishChecksum(protocol, source, destination, end);
+    if (isIpv6Handle(destination)) {
+      return this.#send6(protocol, source, destination, end, typeOfService, timeToLive, nowMs, dontFragment);
+    }
     const ip = this.#ip;
     const length = end - this.transportStart;
     if (length > IPV4_DATA_MAX) return this.#drop(Drop.PacketTooBig);
     if (!this.routes.route(destination, this.#route)) return this.#drop(Drop.NoRoute);
     const index = this.#route.interfaceIndex;
-    if (this.firewall !== undefined && !this.#allowed(protocol, source, destination, end, index)) {
+    const start = this.transportStart - IPV4_HEADER_LENGTH;
+    if (this.firewall !== undefined && !this.#allowed(protocol, source, destination, start, end, index)) {
       return this.#drop(Drop.Firewall);
     }
     ip.source = source;
@@ -113,18 +153,89 @@ export class IpOutput implements TransportOutput {
     ip.identification = dontFragment
       ? 0
       : this.identifications?.next(source, destination, protocol, nowMs) ?? 0;
-    writeIpv4(ip, this.slab, ETHERNET_HEADER_LENGTH, length);
-    if (index === INTERFACE_LOCAL) {
-      if (this.loopback.length >= LOOPBACK_MAX) return this.#drop(Drop.LinkFull);
-      this.loopback.push(new Slab(this.slab.bytes.slice(ETHERNET_HEADER_LENGTH, end)));
-      return true;
-    }
+    writeIpv4(ip, this.slab, start, length);
+    if (index === INTERFACE_LOCAL) return this.#toOurselves(start, end, 0);
     const { nextHop } = this.#route;
     if (!dontFragment && length + IPV4_HEADER_LENGTH > this.mtuTowards(destination)) {
       return this.sendFragments(ip, index, nextHop, this.mtuTowards(destination), end, nowMs);
     }
     if (length + IPV4_HEADER_LENGTH > this.interfaces[index]!.link.mtu) return this.#drop(Drop.PacketTooBig);
-    return this.sendPacket(index, nextHop, ETHERNET_HEADER_LENGTH, end, nowMs);
+    return this.sendPacket(index, nextHop, start, end, nowMs);
+  }
+
+  #send6(
+    protocol: number,
+    source: number,
+    destination: number,
+    end: number,
+    trafficClass: number,
+    timeToLive: number,
+    nowMs: number,
+    dontFragment: boolean,
+  ): boolean {
+    const { slab, transportStart, addresses } = this;
+    const length = end - transportStart;
+    if (length > IPV4_LENGTH_MAX) return this.#drop(Drop.PacketTooBig);
+    if (!this.routes.route(destination, this.#route)) return this.#drop(Drop.NoRoute);
+    const { interfaceIndex: index, nextHop } = this.#route;
+    const through = this.interfaces[index];
+    const start = transportStart - IPV6_HEADER_LENGTH;
+    if (this.firewall !== undefined && !this.#allowed(protocol, source, destination, start, end, index)) {
+      return this.#drop(Drop.Firewall);
+    }
+    const hopLimit = timeToLive === HOP_LIMIT_DEFAULT && through !== undefined
+      ? through.hopLimit6
+      : timeToLive;
+    const flowLabel = this.#flowLabel(protocol, source, destination);
+    const mtu = dontFragment || through === undefined ? 0 : this.mtuTowards(destination);
+    if (mtu > 0 && length + IPV6_HEADER_LENGTH > mtu) {
+      // Each piece's headers are written over the end of the piece before: see sendFragments.
+      const pieceMax = (mtu - IPV6_HEADER_LENGTH - IPV6_FRAGMENT_HEADER_LENGTH) & ~7;
+      const digest = addresses.digest(destination);
+      const id = this.identifications?.next(addresses.digest(source), digest, NEXT_FRAGMENT, nowMs) ?? 0;
+      for (let at = transportStart; at < end; at += pieceMax) {
+        const piece = Math.min(pieceMax, end - at);
+        const fragmentAt = at - IPV6_FRAGMENT_HEADER_LENGTH;
+        const from = fragmentAt - IPV6_HEADER_LENGTH;
+        const payload = piece + IPV6_FRAGMENT_HEADER_LENGTH;
+        writeIpv6Fragment(slab, fragmentAt, protocol, at - transportStart, at + piece < end, id);
+        writeIpv6(slab, from, payload, NEXT_FRAGMENT, trafficClass, flowLabel, hopLimit);
+        addresses.write(source, slab, from + 8);
+        addresses.write(destination, slab, from + 24);
+        if (!this.sendPacket(index, nextHop, from, at + piece, nowMs)) return false;
+      }
+      return true;
+    }
+    writeIpv6(slab, start, length, protocol, trafficClass, flowLabel, hopLimit);
+    addresses.write(source, slab, start + 8);
+    addresses.write(destination, slab, start + 24);
+    if (through === undefined) return this.#toOurselves(start, end, addresses.zone(destination));
+    if (length + IPV6_HEADER_LENGTH > through.mtu6) return this.#drop(Drop.PacketTooBig);
+    return this.sendPacket(index, nextHop, start, end, nowMs);
+  }
+
+  /** RFC 6437 section 3: the same for every packet of a flow, and no outsider's guess, as the digests are keyed. */
+  #flowLabel(protocol: number, source: number, destination: number): number {
+    const ported = protocol === PROTOCOL_TCP || protocol === PROTOCOL_UDP;
+    const ports = ported ? this.slab.view.getInt32(this.transportStart) : protocol;
+    let hash = Math.imul(this.addresses.digest(source) ^ ports, 0x9e37_79b1);
+    hash = Math.imul(hash ^ (hash >>> 15) ^ this.addresses.digest(destination), 0x85eb_ca77);
+    return ((hash ^ (hash >>> 13)) & 0xf_ffff) || 1;
+  }
+
+  #finishChecksum(protocol: number, source: number, destination: number, end: number): void {
+    const { slab, transportStart: start, addresses } = this;
+    const from = addresses.sum(source);
+    const to = addresses.sum(destination);
+    if (protocol === PROTOCOL_TCP) finishTcpChecksum(slab, start, end, from, to);
+    else if (protocol === PROTOCOL_UDP) finishUdpChecksum(slab, start, end, from, to);
+    else if (protocol === PROTOCOL_ICMPV6) finishIcmpv6Checksum(slab, start, end, from, to);
+  }
+
+  #toOurselves(start: number, end: number, zone: number): boolean {
+    if (this.loopback.length >= LOOPBACK_MAX) return this.#drop(Drop.LinkFull);
+    this.loopback.push({ packet: new Slab(this.slab.bytes.slice(start, end)), zone });
+    return true;
   }
 
   /**
@@ -157,16 +268,17 @@ export class IpOutput implements TransportOutput {
   /** Sends the packet in `slab[start, end)`, before which there is room for a frame's header. */
   sendPacket(interfaceIndex: number, nextHop: number, start: number, end: number, nowMs: number): boolean {
     const through = this.interfaces[interfaceIndex]!;
-    if (through.neighbors === undefined) return this.#transmit(through, this.slab, start, end);
-    const frameStart = start - ETHERNET_HEADER_LENGTH;
-    return this.#sendEthernet(through, through.neighbors, nextHop, frameStart, end, nowMs);
+    const neighbors = isIpv6Handle(nextHop) ? through.neighbors6 : through.neighbors;
+    if (neighbors === undefined) return this.#transmit(through, this.slab, start, end);
+    return this.#sendEthernet(through, neighbors, nextHop, start - ETHERNET_HEADER_LENGTH, end, nowMs);
   }
 
   mtuTowards(destination: number): number {
-    if (!this.routes.route(destination, this.#route)) return PATH_MTU_MIN;
-    const mtu = this.interfaces[this.#route.interfaceIndex]?.link.mtu ?? IPV4_LENGTH_MAX; // ourselves: no link
-    const learnt = this.#pathMtus.get(destination);
-    return learnt !== undefined && learnt.untilMs > this.#nowMs ? Math.min(mtu, learnt.mtu) : mtu;
+    if (!this.routes.route(destination, this.#route)) return pathMtuMin(destination);
+    const through = this.interfaces[this.#route.interfaceIndex];
+    if (through === undefined) return IPV4_LENGTH_MAX; // ourselves: no link
+    const mtu = isIpv6Handle(destination) ? through.mtu6 : through.link.mtu;
+    return this.#pathMtus.least(destination, mtu, this.#nowMs);
   }
 
   isHost(address: number): boolean {
@@ -176,39 +288,57 @@ export class IpOutput implements TransportOutput {
 
   /** Takes a router's word that packets to `destination` must be smaller; false when that is no news. */
   lowerMtu(destination: number, mtu: number): boolean {
-    const wanted = Math.max(PATH_MTU_MIN, mtu);
+    const wanted = Math.max(pathMtuMin(destination), mtu);
     if (wanted >= this.mtuTowards(destination)) return false;
-    if (this.#pathMtus.size >= PATH_MTUS_MAX) {
-      for (const oldest of this.#pathMtus.keys()) {
-        this.#pathMtus.delete(oldest);
-        break;
-      }
-    }
-    this.#pathMtus.set(destination, { mtu: wanted, untilMs: this.#nowMs + PATH_MTU_MS });
+    this.#pathMtus.set(destination, wanted, this.#nowMs);
     return true;
   }
 
   /** The address to speak from towards `destination`, or `undefined` when there is no way there. */
   sourceTowards(destination: number): number | undefined {
-    return this.routes.route(destination, this.#route) ? this.#route.source : undefined;
+    if (!this.routes.route(destination, this.#route)) return undefined;
+    const { source, interfaceIndex } = this.#route;
+    return source !== 0 || !isIpv6Handle(destination)
+      ? source
+      : this.routes.ipv6.sourceTowards(destination, interfaceIndex);
   }
 
   /** Adds an interface at the next index. */
   addInterface(name: string, link: LinkOutput, macHi: number, macLo: number): Interface {
-    const neighbors = link.medium === "ethernet" ? new Neighbors() : undefined;
-    const neighborSink: NeighborSink = {
-      request: (address, hi, lo) => this.askFor(added, address, hi, lo),
-      deliver: (frame, start, end, hi, lo) => {
-        this.#writeEthernet(frame, start, added, hi, lo, ETHER_IPV4);
-        this.#transmit(added, frame, start, end);
-      },
-      failed: (_address, waited) => {
-        this.drops.count(Drop.NeighborPending);
-        for (const frame of waited) this.lost?.(frame, ETHERNET_HEADER_LENGTH, frame.bytes.length);
-      },
+    const ethernet = link.medium === "ethernet";
+    const deliver = (etherType: number): NeighborSink["deliver"] => (frame, start, end, hi, lo) => {
+      this.#writeEthernet(frame, start, added, hi, lo, etherType);
+      this.#transmit(added, frame, start, end);
     };
-    const index = this.interfaces.length;
-    const added: Interface = { index, name, link, macHi, macLo, neighbors, neighborSink, dirty: false };
+    const failed: NeighborSink["failed"] = (_address, waited) => {
+      this.drops.count(Drop.NeighborPending);
+      for (const frame of waited) this.lost?.(frame, ETHERNET_HEADER_LENGTH, frame.bytes.length);
+    };
+    const added: Interface = {
+      index: this.interfaces.length,
+      name,
+      link,
+      macHi,
+      macLo,
+      neighbors: ethernet ? new Neighbors() : undefined,
+      neighborSink: {
+        request: (address, hi, lo) => this.askFor(added, address, hi, lo),
+        deliver: deliver(ETHER_IPV4),
+        failed,
+      },
+      neighbors6: ethernet
+        ? new Neighbors(undefined, undefined, { ...NDP, holder: this.addresses })
+        : undefined,
+      neighborSink6: {
+        request: (address, hi, lo) => this.solicit(added, address, hi, lo),
+        deliver: deliver(ETHER_IPV6),
+        failed,
+      },
+      mtu6: link.mtu,
+      hopLimit6: HOP_LIMIT_DEFAULT,
+      dirty: false,
+    };
+    this.addresses.zoneNames.push(name);
     this.interfaces.push(added);
     return added;
   }
@@ -260,7 +390,11 @@ export class IpOutput implements TransportOutput {
   ): boolean {
     let hi: number = MAC_BROADCAST.hi;
     let lo: number = MAC_BROADCAST.lo;
-    if (isMulticast(nextHop)) {
+    const ipv6 = isIpv6Handle(nextHop);
+    if (ipv6 && this.addresses.isMulticast(nextHop)) {
+      hi = MULTICAST6_MAC_HI;
+      lo = this.addresses.word(nextHop, 3);
+    } else if (isMulticast(nextHop)) {
       hi = MULTICAST_MAC_HI;
       lo = multicastMacLo(nextHop);
     } else if (this.routes.classify(nextHop) !== AddressKind.Broadcast) {
@@ -274,10 +408,25 @@ export class IpOutput implements TransportOutput {
       }
       hi = neighbors.hi;
       lo = neighbors.lo;
-      if (resolution === Resolution.FoundRequest) this.askFor(through, nextHop, hi, lo);
+      if (resolution === Resolution.FoundRequest) this.#ask(through, nextHop, hi, lo);
     }
-    this.#writeEthernet(this.slab, start, through, hi, lo, ETHER_IPV4);
+    this.#writeEthernet(this.slab, start, through, hi, lo, ipv6 ? ETHER_IPV6 : ETHER_IPV4);
     return this.#transmit(through, this.slab, start, end);
+  }
+
+  #ask(through: Interface, address: number, hi: number, lo: number): void {
+    if (isIpv6Handle(address)) this.solicit(through, address, hi, lo);
+    else this.askFor(through, address, hi, lo);
+  }
+
+  /** Sends what a frame's room in front allows: an IPv6 packet of neighbour discovery at `start` + 14. */
+  sendFrame(through: Interface, slab: Slab, start: number, end: number, hi: number, lo: number): void {
+    if (through.neighbors6 === undefined) {
+      this.#transmit(through, slab, start + ETHERNET_HEADER_LENGTH, end);
+      return;
+    }
+    this.#writeEthernet(slab, start, through, hi, lo, ETHER_IPV6);
+    this.#transmit(through, slab, start, end);
   }
 
   #writeEthernet(
@@ -297,10 +446,17 @@ export class IpOutput implements TransportOutput {
     return writeEthernet(ethernet, slab, at);
   }
 
-  #allowed(protocol: number, source: number, destination: number, end: number, index: number): boolean {
+  #allowed(
+    protocol: number,
+    source: number,
+    destination: number,
+    start: number,
+    end: number,
+    index: number,
+  ): boolean {
     const judged = this.#judged;
     const view = this.slab.view;
-    const ported = protocol !== 1;
+    const ported = protocol !== PROTOCOL_ICMP && protocol !== PROTOCOL_ICMPV6;
     judged.direction = Direction.Output;
     judged.interfaceIndex = index;
     judged.protocol = protocol;
@@ -310,7 +466,7 @@ export class IpOutput implements TransportOutput {
     judged.destinationPort = ported ? view.getUint16(this.transportStart + 2) : 0;
     judged.icmpType = ported ? 0 : view.getUint8(this.transportStart);
     judged.tcpFlags = protocol === PROTOCOL_TCP ? view.getUint8(this.transportStart + 13) : 0;
-    judged.length = end - this.transportStart + IPV4_HEADER_LENGTH;
+    judged.length = end - start;
     // Everything but a SYN, a first datagram or an echo request answers somebody; conntrack refines this later.
     judged.state = protocol === PROTOCOL_TCP && (judged.tcpFlags & 0x12) !== 0x02 ? 1 : 0;
     return this.firewall!.decide(judged) === Verdict.Accept;

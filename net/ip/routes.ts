@@ -2,12 +2,16 @@ import {
   formatIpv4,
   IPV4_BROADCAST,
   isInPrefix,
+  isIpv6Handle,
   isLoopback,
   maskOf,
   parseIpv4,
   parsePrefix,
 } from "../wire/address.ts";
+import type { AddressTable } from "./address_table.ts";
 import { addressKey, intervalOf } from "./intervals.ts";
+import { isIpv6Text } from "./ipv6_route_config.ts";
+import { Ipv6Routes } from "./ipv6_routes.ts";
 
 /** Addresses, own subnets and routes, each: a host, not a backbone router. Subnets hold the masses. */
 export const ROUTES_MAX = 4_096;
@@ -17,17 +21,17 @@ export const INTERFACE_LOCAL: number = -1;
 
 /** An address that the stack owns on an interface, and the network that it reaches there directly. */
 export interface AddressSpec {
-  /** `"10.7.0.1/24"`: an address with the length of its network; a bare address has no network. */
+  /** `"10.7.0.1/24"`, `"2001:db8::1/64"`: an address with the length of its network; a bare one has no network. */
   readonly address: string;
   /** Default 0. */
   readonly interface?: number;
-  /** Makes this interface the way to everywhere else: short for a route to `0.0.0.0/0`. */
+  /** Makes this interface the way to everywhere else: short for a route to `0.0.0.0/0` or `::/0`. */
   readonly gateway?: string;
 }
 
 /** Where packets to a network leave. */
 export interface RouteSpec {
-  /** `"192.168.0.0/16"`. */
+  /** `"192.168.0.0/16"`, `"2001:db8:7::/48"`. */
   readonly destination: string;
   /** Default 0. */
   readonly interface?: number;
@@ -64,7 +68,7 @@ export interface RouteRecord {
   interfaceIndex: number;
   /** The address to resolve on that interface: the gateway's or the destination's. */
   nextHop: number;
-  /** The address to speak from, 0 when the interface has none. */
+  /** The address to speak from, 0 when the interface has none, or IPv6 is to choose one. */
   source: number;
 }
 
@@ -108,6 +112,8 @@ interface Entry {
  * ```
  */
 export class RouteTable {
+  /** The same for IPv6 addresses. */
+  readonly ipv6: Ipv6Routes;
   readonly #starts: Int32Array;
   // By interval.
   readonly #kind: Uint8Array;
@@ -118,9 +124,10 @@ export class RouteTable {
 
   /**
    * @param interfaceCount Interfaces are numbered from 0 to one less.
+   * @param addresses Where the IPv6 addresses in `config` get their handles.
    * @throws {RouteError} At the first mistake.
    */
-  constructor(config: RouteConfig, interfaceCount = 1) {
+  constructor(config: RouteConfig, interfaceCount = 1, addresses?: AddressTable) {
     const intervals = flatten(entriesOf(config, interfaceCount));
     const column = (of: (entry: Entry) => number): number[] => intervals.map(({ entry }) => of(entry));
     this.#starts = Int32Array.from(intervals, ({ start }) => addressKey(start));
@@ -129,9 +136,11 @@ export class RouteTable {
     this.#interfaceIndex = Int32Array.from(column(({ interfaceIndex }) => interfaceIndex));
     this.#gateway = Int32Array.from(column(({ gateway }) => gateway));
     this.#source = Int32Array.from(column(({ source }) => source));
+    this.ipv6 = new Ipv6Routes(config, interfaceCount, addresses);
   }
 
   classify(address: number): AddressKind {
+    if (isIpv6Handle(address)) return this.ipv6.classify(address);
     return this.#kind[intervalOf(this.#starts, addressKey(address))] as AddressKind;
   }
 
@@ -141,6 +150,7 @@ export class RouteTable {
 
   /** Fills `into`, or returns false when there is no way to `destination` and leaves it alone. */
   route(destination: number, into: RouteRecord): boolean {
+    if (isIpv6Handle(destination)) return this.ipv6.route(destination, into);
     const at = intervalOf(this.#starts, addressKey(destination));
     if (this.#reachable[at] === 0) return false;
     const gateway = this.#gateway[at]!;
@@ -168,11 +178,19 @@ function entriesOf(config: RouteConfig, interfaceCount: number): Entry[] {
       throw new RouteError(name, `${list.length}, expected at most ${ROUTES_MAX}`);
     }
   }
-  const own = addresses.map((spec, index) => readAddress(spec, `addresses[${index}]`, interfaceCount));
-  refuseRepeats(
-    own.map(({ address }) => ({ low: address, prefixLength: 32 })),
-    (index) => `addresses[${index}]`,
-  );
+  const ownPaths: string[] = [];
+  const own: OwnAddress[] = [];
+  const specs: [path: string, spec: RouteSpec][] = [];
+  for (const [index, spec] of addresses.entries()) {
+    if (isIpv6Text(spec.address)) continue;
+    const path = `addresses[${index}]`;
+    ownPaths.push(path);
+    own.push(readAddress(spec, path, interfaceCount));
+    const { gateway, interface: interfaceIndex = 0 } = spec;
+    if (gateway === undefined) continue;
+    specs.push([path, { destination: "0.0.0.0/0", interface: interfaceIndex, gateway }]);
+  }
+  refuseRepeats(own.map(({ address }) => ({ low: address, prefixLength: 32 })), ownPaths);
   const hosts = own.map(({ address }): Entry => ({ ...LOCAL, low: address >>> 0, prefixLength: 32 }));
   const broadcasts = own.filter(hasBroadcast).map(({ address, prefixLength, interfaceIndex }): Entry => ({
     low: (address | ~maskOf(prefixLength)) >>> 0,
@@ -182,8 +200,14 @@ function entriesOf(config: RouteConfig, interfaceCount: number): Entry[] {
     gateway: 0,
     source: address,
   }));
-  const ours = subnets.map((text, index): Entry => ({ ...LOCAL, ...readPrefix(text, `subnets[${index}]`) }));
-  refuseRepeats(ours, (index) => `subnets[${index}]`);
+  const subnetPaths: string[] = [];
+  const ours: Entry[] = [];
+  for (const [index, text] of subnets.entries()) {
+    if (isIpv6Text(text)) continue;
+    subnetPaths.push(`subnets[${index}]`);
+    ours.push({ ...LOCAL, ...readPrefix(text, `subnets[${index}]`) });
+  }
+  refuseRepeats(ours, subnetPaths);
   const connected = own.filter(({ address, prefixLength }) => prefixLength < 32 && !isLoopback(address))
     .map(({ address, prefixLength, interfaceIndex }): Entry => ({
       low: (address & maskOf(prefixLength)) >>> 0,
@@ -194,14 +218,11 @@ function entriesOf(config: RouteConfig, interfaceCount: number): Entry[] {
       source: address,
     }));
 
-  const specs: [path: string, spec: RouteSpec][] = [];
-  addresses.forEach(({ gateway, interface: interfaceIndex = 0 }, index) => {
-    if (gateway === undefined) return;
-    specs.push([`addresses[${index}]`, { destination: "0.0.0.0/0", interface: interfaceIndex, gateway }]);
-  });
-  routes.forEach((spec, index) => specs.push([`routes[${index}]`, spec]));
+  for (const [index, spec] of routes.entries()) {
+    if (!isIpv6Text(spec.destination)) specs.push([`routes[${index}]`, spec]);
+  }
   const read = specs.map(([path, spec]) => readRoute(spec, path, interfaceCount, own, ours));
-  refuseRepeats(read, (index) => specs[index]![0]);
+  refuseRepeats(read, specs.map(([path]) => path));
   const direct = [...connected, ...read.filter(({ gateway }) => gateway === 0)];
   read.forEach((route, index) => {
     if (route.gateway === 0) return;
@@ -343,13 +364,14 @@ function readInterface(index: number | undefined, path: string, interfaceCount: 
 
 function refuseRepeats(
   prefixes: readonly Pick<Entry, "low" | "prefixLength">[],
-  pathOf: (index: number) => string,
+  paths: readonly string[],
 ): void {
-  const seen = new Map<string, number>();
+  const seen = new Map<string, string>();
   prefixes.forEach(({ low, prefixLength }, index) => {
     const key = `${formatIpv4(low)}/${prefixLength}`;
+    const path = paths[index]!;
     const first = seen.get(key);
-    if (first !== undefined) throw new RouteError(pathOf(index), `${key} again, first in ${pathOf(first)}`);
-    seen.set(key, index);
+    if (first !== undefined) throw new RouteError(path, `${key} again, first in ${first}`);
+    seen.set(key, path);
   });
 }

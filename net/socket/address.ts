@@ -1,15 +1,38 @@
-import { parseIpv4 } from "../wire/address.ts";
+import type { AddressTable } from "../ip/address_table.ts";
+import { formatIpv4, IPV6_ANY, isIpv6Handle, isLoopback } from "../wire/address.ts";
+import type { NetAddr } from "./types.ts";
 
 /** What to say to somebody who looks for this host at 127.0.0.1, where Deno's would be. */
 export const LOOPBACK_HINT =
   "loopback is the machine's, not this host's; leave the hostname out to reach this host";
 
 /** @throws {TypeError} When it is no address: names are not resolved. */
-export function addressOf(hostname: string): number {
-  const address = parseIpv4(hostname);
+export function addressOf(hostname: string, addresses: AddressTable): number {
+  const address = addresses.parse(hostname);
   if (address !== undefined) return address;
   if (hostname === "localhost") throw new TypeError(`"localhost" is not reached here: ${LOOPBACK_HINT}`);
-  throw new TypeError(`"${hostname}" is not an IPv4 address; names are not resolved yet`);
+  throw new TypeError(`"${hostname}" is not an IP address; names are not resolved yet`);
+}
+
+/** 127.0.0.0/8 or `::1`. */
+export function isLoopbackOf(address: number, addresses: AddressTable): boolean {
+  return isIpv6Handle(address) ? addresses.format(address) === "::1" : isLoopback(address);
+}
+
+/**
+ * One end as an application sees it. Through a socket of both families, bound to `::`, an IPv4 address is
+ * IPv4-mapped, as on Linux.
+ */
+export function netAddr(
+  transport: "tcp" | "udp",
+  address: number,
+  port: number,
+  bound: number,
+  addresses: AddressTable,
+): NetAddr {
+  const mapped = bound === IPV6_ANY && !isIpv6Handle(address);
+  const hostname = mapped ? `::ffff:${formatIpv4(address)}` : addresses.format(address);
+  return { transport, hostname, port };
 }
 
 /** @throws {TypeError} When `port` is not a whole number from `least` to 65535. */

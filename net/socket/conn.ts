@@ -25,8 +25,7 @@ export class TcpConnection implements TcpConn {
 
   /** The connection's stable name, through sleep and restart. */
   get id(): string {
-    const { localAddr: local, remoteAddr: remote } = this.endpoint;
-    return `${local.hostname}:${local.port}-${remote.hostname}:${remote.port}`;
+    return this.endpoint.id;
   }
 
   /** Data kept with the connection and its image. */

@@ -1,6 +1,8 @@
 import { UDP_DATA_MAX, UdpError, type UdpReport, type UdpSocket } from "../udp/udp.ts";
-import { formatIpv4, parseIpv4 } from "../wire/address.ts";
-import { checkPort } from "./address.ts";
+import { isIpv6Handle, isUnspecified } from "../wire/address.ts";
+import { ipHeaderLength } from "../wire/ipv6.ts";
+import { UDP_HEADER_LENGTH } from "../wire/udp.ts";
+import { addressOf, checkPort, netAddr } from "./address.ts";
 import {
   BadResource,
   ConnectionRefused,
@@ -23,9 +25,6 @@ import type {
 type SocketWishes = Pick<DatagramOptions, "dontFragment" | "onError">;
 type Received = [Uint8Array<ArrayBuffer>, NetAddr];
 type Receiver = { resolve: (received: Received) => void; reject: (error: Error) => void };
-
-/** Bytes of an IPv4 and a UDP header. */
-const HEADER_BYTES = 28;
 
 /**
  * `Deno.DatagramConn` over a UDP socket of the stack.
@@ -51,7 +50,7 @@ export class Datagrams implements UdpConn {
     this.#onError = options.onError?.bind(options);
     socket.wantsReports = this.#onError !== undefined;
     socket.dontFragment = options.dontFragment ?? false;
-    this.addr = { transport: "udp", hostname: formatIpv4(socket.address), port: socket.port };
+    this.addr = this.addrOf({ address: socket.address, port: socket.port });
   }
 
   async receive(p?: Uint8Array): Promise<Received> {
@@ -69,12 +68,15 @@ export class Datagrams implements UdpConn {
   // deno-lint-ignore require-await -- errors are rejections, as Deno's are
   async send(p: Uint8Array, addr: NetAddr): Promise<number> {
     if (this.#closed) throw new BadResource("Socket has been closed");
-    const remote = remoteOf(addr.hostname);
+    const remote = this.#remoteOf(addr.hostname);
     checkPort(addr.port, 1);
     this.#throwReport();
     const { stack, clock } = this.#host;
-    const source = this.#socket.address || stack.output.sourceTowards(remote);
-    if (source === undefined) throw new NetworkUnreachable(`Cannot send to ${addr.hostname}: no route`);
+    const { address } = this.#socket;
+    const source = isUnspecified(address) ? stack.output.sourceTowards(remote) : address;
+    if (source === undefined || isIpv6Handle(source) !== isIpv6Handle(remote)) {
+      throw new NetworkUnreachable(`Cannot send to ${addr.hostname}: no route`);
+    }
     const room = this.#socket.dontFragment ? this.payloadMax(addr.hostname) : UDP_DATA_MAX;
     if (p.byteLength > room) {
       throw new RangeError(
@@ -89,8 +91,9 @@ export class Datagrams implements UdpConn {
   }
 
   payloadMax(hostname: string): number {
-    const mtu = this.#host.stack.output.mtuTowards(remoteOf(hostname));
-    return Math.min(mtu - HEADER_BYTES, UDP_DATA_MAX);
+    const remote = this.#remoteOf(hostname);
+    const mtu = this.#host.stack.output.mtuTowards(remote);
+    return Math.min(mtu - ipHeaderLength(remote) - UDP_HEADER_LENGTH, UDP_DATA_MAX);
   }
 
   joinMulticastV4(_address: string, _networkInterface: string): Promise<MulticastV4Membership> {
@@ -127,7 +130,7 @@ export class Datagrams implements UdpConn {
     while (this.#onError !== undefined || this.#waiting.length > 0) {
       const report = this.#socket.reports.shift();
       if (report === undefined) break;
-      if (this.#onError === undefined) this.#waiting.shift()!.reject(errorOf(report));
+      if (this.#onError === undefined) this.#waiting.shift()!.reject(this.#errorOf(report));
       else this.#tell(report, this.#onError);
     }
     while (this.#waiting.length > 0) {
@@ -139,7 +142,7 @@ export class Datagrams implements UdpConn {
 
   #tell(report: UdpReport, onError: NonNullable<DatagramOptions["onError"]>): void {
     try {
-      onError(errorOf(report), addrOf(report));
+      onError(this.#errorOf(report), this.addrOf(report));
     } catch (mistake) {
       throwLater(mistake); // the turn has others to tell yet
     }
@@ -147,13 +150,26 @@ export class Datagrams implements UdpConn {
 
   #throwReport(): void {
     const report = this.#onError === undefined ? this.#socket.reports.shift() : undefined;
-    if (report !== undefined) throw errorOf(report);
+    if (report !== undefined) throw this.#errorOf(report);
   }
 
   #shift(): Received | undefined {
     const datagram = this.#socket.shift();
     if (datagram === undefined) return undefined;
-    return [datagram.bytes, addrOf(datagram)];
+    return [datagram.bytes, this.addrOf(datagram)];
+  }
+
+  /** An end as this socket sees it. */
+  protected addrOf({ address, port }: { readonly address: number; readonly port: number }): NetAddr {
+    return netAddr("udp", address, port, this.#socket.address, this.#host.stack.addresses);
+  }
+
+  #errorOf(report: UdpReport): Error {
+    return errorOf(report, this.addrOf(report));
+  }
+
+  #remoteOf(hostname: string): number {
+    return addressOf(hostname, this.#host.stack.addresses);
   }
 }
 
@@ -163,7 +179,7 @@ export class ConnectedDatagrams extends Datagrams implements ConnectedUdpConn {
 
   constructor(host: Host, socket: UdpSocket, options: SocketWishes, unbind: () => void) {
     super(host, socket, options, unbind);
-    this.remoteAddr = addrOf({ address: socket.remoteAddress, port: socket.remotePort });
+    this.remoteAddr = this.addrOf({ address: socket.remoteAddress, port: socket.remotePort });
   }
 
   /** Sends one datagram to the peer; as with Linux, another address may be named. */
@@ -172,18 +188,7 @@ export class ConnectedDatagrams extends Datagrams implements ConnectedUdpConn {
   }
 }
 
-function remoteOf(hostname: string): number {
-  const remote = parseIpv4(hostname);
-  if (remote === undefined) throw new TypeError(`"${hostname}" is not an IPv4 address`);
-  return remote;
-}
-
-function addrOf({ address, port }: { readonly address: number; readonly port: number }): NetAddr {
-  return { transport: "udp", hostname: formatIpv4(address), port };
-}
-
-function errorOf(report: UdpReport): Error {
-  const { hostname, port } = addrOf(report);
+function errorOf(report: UdpReport, { hostname, port }: NetAddr): Error {
   const what = `A datagram to ${hostname}:${port} was not delivered`;
   switch (report.error) {
     case UdpError.Refused:

@@ -17,7 +17,8 @@ import { type TcpInfo, tcpInfo } from "../tcp/info.ts";
 import { checkTcpOptions, tcpGetOptions, type TcpOptions, tcpSetOptions } from "../tcp/options.ts";
 import { urgentBytes } from "../tcp/urgent.ts";
 import { type Tcb, TcpError, TcpEvent, TcpState } from "../tcp/tcb.ts";
-import { formatIpv4 } from "../wire/address.ts";
+import { formatTuple } from "../connections/tuple.ts";
+import { netAddr } from "./address.ts";
 import { connectionError } from "./connection_error.ts";
 import { BadResource, BrokenPipe, Interrupted } from "./errors.ts";
 import type { Host } from "./host.ts";
@@ -33,6 +34,8 @@ type Waiter = { resolve: () => void; reject: (error: Error) => void };
  * Calls take effect at once where they can: `write` then `close` without an `await` sends both.
  */
 export class Endpoint implements Owner {
+  /** The connection's stable name. */
+  readonly id: string;
   readonly localAddr: NetAddr;
   readonly remoteAddr: NetAddr;
   readonly #host: Host;
@@ -66,8 +69,12 @@ export class Endpoint implements Owner {
     this.#host = host;
     this.#tcb = tcb;
     this.#record = tcb.record;
-    this.localAddr = { transport: "tcp", hostname: formatIpv4(tcb.localAddress), port: tcb.localPort };
-    this.remoteAddr = { transport: "tcp", hostname: formatIpv4(tcb.remoteAddress), port: tcb.remotePort };
+    const { addresses, tcp } = host.stack;
+    const { localAddress, localPort, remoteAddress, remotePort } = tcb;
+    const bound = tcp.listeners.byId(tcb.listener)?.address ?? localAddress;
+    this.id = formatTuple(localAddress, localPort, remoteAddress, remotePort, addresses);
+    this.localAddr = netAddr("tcp", localAddress, localPort, bound, addresses);
+    this.remoteAddr = netAddr("tcp", remoteAddress, remotePort, bound, addresses);
   }
 
   /** Whether it has no TCB at present. */

@@ -16,7 +16,7 @@ import {
   tcpSetNoDelay,
   tcpShutdown,
 } from "../tcp/user.ts";
-import { formatIpv4 } from "../wire/address.ts";
+import { netAddr } from "./address.ts";
 import { connectionError } from "./connection_error.ts";
 import { BrokenPipe, ConnectionAborted } from "./errors.ts";
 import type { Host } from "./host.ts";
@@ -65,14 +65,14 @@ export class Connection {
   constructor(server: HandlerServer, tcb: Tcb) {
     this.#server = server;
     this.#tcb = tcb;
-    this.id = idOf(tcb);
+    this.id = server.idOf(tcb);
   }
 
   get localAddr(): NetAddr {
-    return { transport: "tcp", hostname: formatIpv4(this.#tcb.localAddress), port: this.#tcb.localPort };
+    return this.#server.netAddr(this.#tcb.localAddress, this.#tcb.localPort);
   }
   get remoteAddr(): NetAddr {
-    return { transport: "tcp", hostname: formatIpv4(this.#tcb.remoteAddress), port: this.#tcb.remotePort };
+    return this.#server.netAddr(this.#tcb.remoteAddress, this.#tcb.remotePort);
   }
 
   /** Data kept with the connection and, while it sleeps, in its image: anything that CBOR can hold. */
@@ -176,7 +176,7 @@ export class HandlerServer implements Acceptor, Owner {
     this.#host = host;
     this.#entry = entry;
     this.#handlers = handlers;
-    this.addr = { transport: "tcp", hostname: formatIpv4(entry.address), port: entry.port };
+    this.addr = netAddr("tcp", entry.address, entry.port, entry.address, host.stack.addresses);
   }
 
   /** Ids of all connections to this port, awake and asleep. */
@@ -264,7 +264,7 @@ export class HandlerServer implements Acceptor, Owner {
     this.#checkRoom(buffered);
     if (tcb.saving) {
       const full = buffered >= tcb.sendBufferBytes;
-      this.#deferWrite(tcb.record, idOf(tcb), bytes, full, urgent);
+      this.#deferWrite(tcb.record, this.idOf(tcb), bytes, full, urgent);
       return !full;
     }
     const { sendBufferBytes: limit, notSentLowWaterBytes } = tcb;
@@ -280,8 +280,17 @@ export class HandlerServer implements Acceptor, Owner {
     return false;
   }
 
+  idOf(tcb: Tcb): string {
+    const { localAddress, localPort, remoteAddress, remotePort } = tcb;
+    return formatTuple(localAddress, localPort, remoteAddress, remotePort, this.#host.stack.addresses);
+  }
+
+  netAddr(address: number, port: number): NetAddr {
+    return netAddr("tcp", address, port, this.#entry.address, this.#host.stack.addresses);
+  }
+
   bufferedBytes(tcb: Tcb): number {
-    const deferred = tcb.record < 0 ? 0 : this.#deferredBytes(tcb.record, idOf(tcb));
+    const deferred = tcb.record < 0 ? 0 : this.#deferredBytes(tcb.record, this.idOf(tcb));
     return tcb.sendQueue.length + deferred;
   }
 
@@ -290,7 +299,7 @@ export class HandlerServer implements Acceptor, Owner {
     if (tcb.saving) {
       // In TIME-WAIT it is nobody's any more, and there is nothing left to ask of it.
       if (!this.#awake.has(tcb)) return;
-      this.#defer(tcb.record, idOf(tcb), (_, awake) => action(awake, this.#host.clock.nowMs()));
+      this.#defer(tcb.record, this.idOf(tcb), (_, awake) => action(awake, this.#host.clock.nowMs()));
     } else {
       this.#catchUp(tcb);
       action(tcb, this.#host.clock.nowMs());
@@ -486,8 +495,4 @@ export class HandlerServer implements Acceptor, Owner {
     if (this.#handlers.end !== undefined) this.#handlers.end(connection);
     else this.act(tcb, (each) => tcpShutdown(this.tcp, each));
   }
-}
-
-function idOf(tcb: Tcb): string {
-  return formatTuple(tcb.localAddress, tcb.localPort, tcb.remoteAddress, tcb.remotePort);
 }

@@ -15,9 +15,9 @@ import { type Tcb, TcpEvent, TcpState } from "../tcp/tcb.ts";
 import { checkTcpOptions, type TcpOptions } from "../tcp/options.ts";
 import { tcpAbort, tcpConnect } from "../tcp/user.ts";
 import type { UdpSocket } from "../udp/udp.ts";
-import { formatIpv4, isLoopback } from "../wire/address.ts";
+import { hears, IPV4_ANY, IPV6_ANY, isUnspecified } from "../wire/address.ts";
 import { formatMac, parseMac } from "../wire/mac.ts";
-import { addressOf, checkPort, LOOPBACK_HINT } from "./address.ts";
+import { addressOf, checkPort, isLoopbackOf, LOOPBACK_HINT } from "./address.ts";
 import { TcpConnection } from "./conn.ts";
 import { ConnectedDatagrams, Datagrams } from "./datagram.ts";
 import { Endpoint } from "./endpoint.ts";
@@ -177,7 +177,7 @@ export class Host {
     if (hostname === undefined) {
       throw new TypeError("Cannot connect without a hostname: this host has no address of its own");
     }
-    const remote = addressOf(hostname);
+    const remote = addressOf(hostname, this.stack.addresses);
     checkPort(port, 1);
     if (options.tcpOptions !== undefined) checkTcpOptions(options.tcpOptions);
     return new Promise((resolve, reject) => {
@@ -185,10 +185,10 @@ export class Host {
       this.#checkOpen();
       const nowMs = this.clock.nowMs();
       const local = this.stack.output.sourceTowards(remote);
-      const what = `Cannot connect to ${formatIpv4(remote)}:${port}`;
+      const what = `Cannot connect to ${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
       if (!this.stack.output.isHost(remote)) {
         throw new NetworkUnreachable(
-          `${what}: ${isLoopback(remote) ? LOOPBACK_HINT : "not a host's address"}`,
+          `${what}: ${isLoopbackOf(remote, this.stack.addresses) ? LOOPBACK_HINT : "not a host's address"}`,
         );
       }
       if (local === undefined || local === 0) throw new NetworkUnreachable(`${what}: no route`);
@@ -229,7 +229,7 @@ export class Host {
   async connectDatagram(options: ConnectDatagramOptions): Promise<ConnectedUdpConn> {
     this.#checkOpen();
     const { hostname, localHostname, localPort = 0 } = options;
-    const remote = addressOf(hostname);
+    const remote = addressOf(hostname, this.stack.addresses);
     checkPort(options.port, 1);
     const source = this.stack.output.sourceTowards(remote);
     if (source === undefined || source === 0) {
@@ -273,7 +273,7 @@ export class Host {
 
   /** The record of a connection by its id, or -1. */
   recordOf(id: string): number {
-    const tuple = parseTuple(id);
+    const tuple = parseTuple(id, this.stack.addresses);
     return this.stack.connections.find(
       tuple.localAddress,
       tuple.remoteAddress,
@@ -389,12 +389,12 @@ export class Host {
   removeListener(entry: ListenEntry, keeper?: Acceptor): void {
     this.stack.tcp.listeners.remove(entry);
     this.#acceptors.delete(entry.id);
-    if (keeper !== undefined) this.#retired.set(placeOf(entry.address, entry.port), keeper);
+    if (keeper !== undefined) this.#retired.set(this.#placeOf(entry.address, entry.port), keeper);
   }
 
   #install(entry: ListenEntry, acceptor: Acceptor): void {
     this.#acceptors.set(entry.id, acceptor);
-    this.#retired.delete(placeOf(entry.address, entry.port));
+    this.#retired.delete(this.#placeOf(entry.address, entry.port));
     // Connections of an earlier process that woke before anybody listened. Not inside the caller's call.
     if (this.stack.tcp.awake > 0) queueMicrotask(() => this.#offerUnowned(entry, acceptor));
   }
@@ -404,7 +404,7 @@ export class Host {
     for (const tcb of this.stack.tcp.tcbs()) {
       const unowned = this.#owners[tcb.slot] === undefined && tcb.listener < 0 && !tcb.orphan;
       if (!unowned || tcb.localPort !== entry.port || tcb.state < TcpState.established) continue;
-      if (entry.address !== 0 && entry.address !== tcb.localAddress) continue;
+      if (!hears(entry.address, tcb.localAddress)) continue;
       tcb.listener = entry.id;
       acceptor.restored(tcb);
     }
@@ -417,9 +417,9 @@ export class Host {
 
   #localAddress(options: { port?: number; hostname?: string }): { address: number; port: number } {
     const { port = 0, hostname = "0.0.0.0" } = options;
-    const address = addressOf(hostname);
+    const address = addressOf(hostname, this.stack.addresses);
     checkPort(port, 0);
-    if (address !== 0 && !this.stack.isOurs(address)) {
+    if (!isUnspecified(address) && !this.stack.isOurs(address)) {
       throw new AddrNotAvailable(`Cannot bind ${hostname}: not an address of this host`);
     }
     return { address, port };
@@ -499,8 +499,15 @@ export class Host {
   }
 
   #keeperOf(tcb: Tcb): Acceptor | undefined {
-    return this.#acceptors.get(tcb.listener) ?? this.#retired.get(placeOf(tcb.localAddress, tcb.localPort)) ??
-      this.#retired.get(placeOf(0, tcb.localPort));
+    const { localAddress, localPort } = tcb;
+    const retired = (address: number): Acceptor | undefined =>
+      hears(address, localAddress) ? this.#retired.get(this.#placeOf(address, localPort)) : undefined;
+    return this.#acceptors.get(tcb.listener) ?? retired(localAddress) ?? retired(IPV4_ANY) ??
+      retired(IPV6_ANY);
+  }
+
+  #placeOf(address: number, port: number): string {
+    return `${this.stack.addresses.format(address)} ${port}`;
   }
 
   /** Tells the owners whose connections stay awake after all. */
@@ -515,10 +522,6 @@ export class Host {
     }
     return told;
   }
-}
-
-function placeOf(address: number, port: number): string {
-  return `${address}:${port}`;
 }
 
 function stationAddress(text: string | undefined, entropy: Entropy): { hi: number; lo: number } {

@@ -1,7 +1,7 @@
 import type { TcpListener as ListenEntry } from "../tcp/listeners.ts";
 import { checkTcpOptions, type TcpOptions } from "../tcp/options.ts";
 import type { Tcb } from "../tcp/tcb.ts";
-import { formatIpv4 } from "../wire/address.ts";
+import { netAddr } from "./address.ts";
 import { TcpConnection } from "./conn.ts";
 import { Endpoint } from "./endpoint.ts";
 import { BadResource } from "./errors.ts";
@@ -26,7 +26,7 @@ export class ConnListener implements TcpListener, Acceptor {
   constructor(host: Host, entry: ListenEntry) {
     this.#host = host;
     this.#entry = entry;
-    this.addr = { transport: "tcp", hostname: formatIpv4(entry.address), port: entry.port };
+    this.addr = netAddr("tcp", entry.address, entry.port, entry.address, host.stack.addresses);
   }
 
   async accept(): Promise<TcpConnection> {

@@ -17,7 +17,7 @@ export interface StackSocketOptions {
 /** Where to connect to. */
 export interface StackConnectOptions extends StackSocketOptions {
   port: number;
-  /** An IPv4 address; absent: this host's own first address. */
+  /** An address; absent: this host's own first address. */
   host?: string;
   signal?: AbortSignal;
 }
@@ -97,7 +97,7 @@ export class StackSocket extends Duplex {
     return this.#endpoint?.localAddr.port;
   }
   get localFamily(): string | undefined {
-    return this.#endpoint && "IPv4";
+    return familyOf(this.#endpoint?.localAddr.hostname);
   }
   get remoteAddress(): string | undefined {
     return this.#endpoint?.remoteAddr.hostname;
@@ -106,7 +106,7 @@ export class StackSocket extends Duplex {
     return this.#endpoint?.remoteAddr.port;
   }
   get remoteFamily(): string | undefined {
-    return this.#endpoint && "IPv4";
+    return familyOf(this.#endpoint?.remoteAddr.hostname);
   }
   /** Bytes written, those that wait in the stream's buffer included. */
   get bytesWritten(): number {
@@ -125,7 +125,8 @@ export class StackSocket extends Duplex {
   /** The local end, or nothing before there is one. */
   address(): StackAddress | Record<PropertyKey, never> {
     const local = this.#endpoint?.localAddr;
-    return local === undefined ? {} : { address: local.hostname, family: "IPv4", port: local.port };
+    if (local === undefined) return {};
+    return { address: local.hostname, family: familyOf(local.hostname)!, port: local.port };
   }
 
   /**
@@ -357,6 +358,12 @@ export class StackSocket extends Duplex {
       else this.emit("timeout");
     });
   }
+}
+
+/** As `node:net` names families: an IPv4-mapped address is an IPv6 one. */
+function familyOf(hostname: string | undefined): "IPv4" | "IPv6" | undefined {
+  if (hostname === undefined) return undefined;
+  return hostname.includes(":") ? "IPv6" : "IPv4";
 }
 
 /** Connects as `net.connect` does. */

@@ -122,7 +122,7 @@ export interface Trouble {
 export interface ListenOptions {
   /** 0 or absent: any free port. */
   port?: number;
-  /** One of the stack's addresses; "0.0.0.0" or absent: all of them. */
+  /** One of the stack's addresses; "0.0.0.0" or absent: all IPv4 ones; "::": all of both families. */
   hostname?: string;
   /** Connections that may wait to be accepted. */
   tcpBacklog?: number;
@@ -134,14 +134,14 @@ export interface ListenOptions {
 
 export interface ConnectOptions {
   port: number;
-  /** An IPv4 address; absent: this host's own first address. */
+  /** An address; absent: this host's own first address. */
   hostname?: string;
   transport?: "tcp";
   /** Ends the attempt; `connect` then rejects with the signal's reason. */
   signal?: AbortSignal;
   /** What holds for the connection, from its SYN on. */
   tcpOptions?: TcpOptions;
-  /** Taken for Deno's sake; there is one family yet. */
+  /** Taken for Deno's sake: an address is of one family. */
   autoSelectFamily?: boolean;
   autoSelectFamilyAttemptDelay?: number;
 }

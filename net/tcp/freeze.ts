@@ -1,4 +1,6 @@
 import { assert } from "../../base/assert.ts";
+import type { AddressTable } from "../ip/address_table.ts";
+import { isIpv6Handle } from "../wire/address.ts";
 import { freezeBuffers, thawBuffers } from "./buffers.ts";
 import type { TcpConfig } from "./config.ts";
 import { freezeCongestion, thawCongestion } from "./congestion/freeze.ts";
@@ -11,15 +13,15 @@ import { freezeUrgent, thawUrgent } from "./urgent.ts";
 type FrozenDeadline = number | null;
 
 /**
- * Everything that a TCB is, as a tuple of CBOR-ready values. Addresses and sequence numbers are
- * uint32, positions near another one are distances from it, deadlines are milliseconds after
+ * Everything that a TCB is, as a tuple of CBOR-ready values. IPv4 addresses and sequence numbers are
+ * uint32, IPv6 addresses 16 bytes, positions near another one are distances from it, deadlines are milliseconds after
  * `frozenAtMs` (epoch). What every connection has comes first, then what an idle one leaves at its default
  * (`frozenTcbDefaults`). A place means the same for ever: new ones go to the end.
  */
 export type FrozenTcb = [
   frozenAtMs: number,
-  localAddress: number,
-  remoteAddress: number,
+  localAddress: number | Uint8Array,
+  remoteAddress: number | Uint8Array,
   localPort: number,
   remotePort: number,
   state: number,
@@ -184,8 +186,8 @@ const Flag = {
   cwndLimited: 2048,
 } as const;
 
-/** Copies the state out. The TCB is left as it is; any state but CLOSED can be frozen, data in flight and all. */
-export function freezeTcb(tcb: Tcb, nowMs: number): FrozenTcb {
+/** Copies the state out; `addresses` says what handles stand for, where there are any. The TCB is left as it is; any state but CLOSED can be frozen, data in flight and all. */
+export function freezeTcb(tcb: Tcb, nowMs: number, addresses?: Pick<AddressTable, "freeze">): FrozenTcb {
   assert(tcb.state !== TcpState.closed, "A closed connection has no state to keep");
   const atMs = Math.floor(nowMs);
   const left = (deadlineMs: number): FrozenDeadline =>
@@ -208,8 +210,8 @@ export function freezeTcb(tcb: Tcb, nowMs: number): FrozenTcb {
   }
   return [
     atMs,
-    tcb.localAddress >>> 0,
-    tcb.remoteAddress >>> 0,
+    frozenAddress(tcb.localAddress, addresses),
+    frozenAddress(tcb.remoteAddress, addresses),
     tcb.localPort,
     tcb.remotePort,
     tcb.state,
@@ -283,12 +285,36 @@ export function freezeTcb(tcb: Tcb, nowMs: number): FrozenTcb {
   ];
 }
 
+function frozenAddress(
+  address: number,
+  addresses: Pick<AddressTable, "freeze"> | undefined,
+): number | Uint8Array {
+  if (addresses !== undefined) return addresses.freeze(address);
+  assert(!isIpv6Handle(address), "A handle means nothing outside its table");
+  return address >>> 0;
+}
+
+function thawedAddress(
+  frozen: number | Uint8Array,
+  addresses: Pick<AddressTable, "thaw"> | undefined,
+): number {
+  if (addresses !== undefined) return addresses.thaw(frozen);
+  assert(typeof frozen === "number", "An IPv6 address needs a table");
+  return frozen | 0;
+}
+
 /**
  * Puts a frozen state into a fresh TCB at today's clock: deadlines keep their distance from the
  * moment of freezing, so that those that passed meanwhile come due at once, and the timestamp clock
  * never runs backward, even when the machine's did.
  */
-export function thawTcb(frozen: FrozenTcb, tcb: Tcb, config: Readonly<TcpConfig>, nowMs: number): void {
+export function thawTcb(
+  frozen: FrozenTcb,
+  tcb: Tcb,
+  config: Readonly<TcpConfig>,
+  nowMs: number,
+  addresses?: Pick<AddressTable, "thaw">,
+): void {
   const [
     frozenAtMs,
     localAddress,
@@ -367,8 +393,8 @@ export function thawTcb(frozen: FrozenTcb, tcb: Tcb, config: Readonly<TcpConfig>
   // A clock that was set back while we slept counts as no time passed.
   const baseMs = Math.min(frozenAtMs, nowMs);
   const deadline = (inMs: FrozenDeadline): number => inMs === null ? Infinity : baseMs + inMs;
-  tcb.localAddress = localAddress | 0;
-  tcb.remoteAddress = remoteAddress | 0;
+  tcb.localAddress = thawedAddress(localAddress, addresses);
+  tcb.remoteAddress = thawedAddress(remoteAddress, addresses);
   tcb.localPort = localPort;
   tcb.remotePort = remotePort;
   tcb.state = state as TcpState;

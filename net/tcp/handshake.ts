@@ -1,8 +1,10 @@
 import { seqLess, seqLessEqual } from "../../base/sequence.ts";
 import type { Slab } from "../../base/slab.ts";
+import { isIpv6Handle } from "../wire/address.ts";
 import { Drop } from "../wire/drop.ts";
 import type { Ipv4Record } from "../wire/ipv4.ts";
-import { TcpFlag, type TcpRecord } from "../wire/tcp.ts";
+import { ipHeaderLength } from "../wire/ipv6.ts";
+import { TCP_HEADER_LENGTH, TcpFlag, type TcpRecord } from "../wire/tcp.ts";
 import { startCongestion } from "./congestion/window.ts";
 import { tcpInput } from "./input.ts";
 import { acceptQueueFull, synQueueFull, type TcpListener } from "./listeners.ts";
@@ -13,9 +15,9 @@ import { type Tcb, TcpError, TcpEvent, TcpState } from "./tcb.ts";
 import { COOKIE_MS_MAX, cookieSequence, cookieTimestamp, readCookie } from "./syn_cookies.ts";
 import { type Tcp, timestampNow } from "./tcp.ts";
 
-const IPV4_AND_TCP_BYTES = 40;
 /** Bytes of data in a segment when the peer names no MSS (MUST-15). */
 const MSS_DEFAULT = 536;
+const MSS_DEFAULT_IPV6 = 1_220;
 /** An MSS below this is an attack on our packet rate; Linux has the same floor. */
 const MSS_MIN = 48;
 
@@ -285,7 +287,7 @@ function learnFromSyn(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs: number): vo
   tcb.sndWnd = tcb.sndWndMax = segment.window;
   tcb.sndWl1 = segment.sequence;
   tcb.sndWl2 = tcb.sndUna;
-  tcb.peerMss = Math.max(MSS_MIN, segment.mss || MSS_DEFAULT);
+  tcb.peerMss = Math.max(MSS_MIN, segment.mss || mssDefault(tcb.remoteAddress));
   if (tcb.mssMax > 0) tcb.peerMss = Math.min(tcb.peerMss, tcb.mssMax);
   if (tcb.timestamps) {
     tcb.tsRecent = segment.tsVal;
@@ -294,9 +296,14 @@ function learnFromSyn(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs: number): vo
   updateMss(tcp, tcb);
 }
 
+function mssDefault(remote: number): number {
+  return isIpv6Handle(remote) ? MSS_DEFAULT_IPV6 : MSS_DEFAULT;
+}
+
 /** Largest payload: what the peer and the path allow, less the options of every segment (MUST-16). */
 export function updateMss(tcp: Tcp, tcb: Tcb): void {
-  const path = tcp.output.mtuTowards(tcb.remoteAddress) - IPV4_AND_TCP_BYTES;
+  const path = tcp.output.mtuTowards(tcb.remoteAddress) - ipHeaderLength(tcb.remoteAddress) -
+    TCP_HEADER_LENGTH;
   const options = tcb.timestamps ? TIMESTAMP_OPTION_BYTES : 0;
   tcb.sndMss = Math.max(8, Math.min(tcb.peerMss, path) - options);
 }

@@ -1,9 +1,11 @@
+import type { AddressHolder } from "../ip/address_table.ts";
+import { bindsClash, hears, isUnspecified } from "../wire/address.ts";
 import type { TcpOptions } from "./options.ts";
 
 /** Somebody who accepts connections. Plain data: the socket layer knows the rest by `id`. */
 export interface TcpListener {
   readonly id: number;
-  /** Local address (int32), or 0 for every address of the stack. */
+  /** Local address (int32), 0 for every IPv4 address of the stack, `IPV6_ANY` for all of both families. */
   readonly address: number;
   readonly port: number;
   /** The SYN queue: connections in SYN-RECEIVED. */
@@ -29,9 +31,14 @@ export function acceptQueueFull(listener: TcpListener): boolean {
 
 /** Port and address -> listener. A specific address is preferred to the wildcard. */
 export class TcpListeners {
+  readonly #holder: AddressHolder;
   readonly #byPort = new Map<number, TcpListener[]>();
   readonly #byId = new Map<number, TcpListener>();
   #nextId = 0;
+
+  constructor(holder: AddressHolder) {
+    this.#holder = holder;
+  }
 
   get size(): number {
     return this.#byId.size;
@@ -40,7 +47,7 @@ export class TcpListeners {
   /** @returns The new listener, or `undefined` when address and port are taken. */
   add(address: number, port: number, backlog: number): TcpListener | undefined {
     const others = this.#byPort.get(port);
-    if (others?.some((other) => other.address === address)) return undefined;
+    if (others?.some((other) => bindsClash(other.address, address))) return undefined;
     const listener: TcpListener = {
       id: this.#nextId++,
       address,
@@ -51,9 +58,10 @@ export class TcpListeners {
       cookiesUntilMs: -Infinity,
     };
     if (others === undefined) this.#byPort.set(port, [listener]);
-    else if (address === 0) others.push(listener);
+    else if (isUnspecified(address)) others.push(listener);
     else others.unshift(listener); // wildcards stay last
     this.#byId.set(listener.id, listener);
+    this.#holder.retain(address);
     return listener;
   }
 
@@ -61,14 +69,14 @@ export class TcpListeners {
     const others = this.#byPort.get(listener.port)?.filter((other) => other !== listener) ?? [];
     if (others.length === 0) this.#byPort.delete(listener.port);
     else this.#byPort.set(listener.port, others);
-    this.#byId.delete(listener.id);
+    if (this.#byId.delete(listener.id)) this.#holder.release(listener.address);
   }
 
   find(address: number, port: number): TcpListener | undefined {
     const candidates = this.#byPort.get(port);
     if (candidates === undefined) return undefined;
     for (const listener of candidates) {
-      if (listener.address === address || listener.address === 0) return listener;
+      if (hears(listener.address, address)) return listener;
     }
     return undefined;
   }

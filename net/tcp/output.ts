@@ -1,7 +1,8 @@
 import { seqLess } from "../../base/sequence.ts";
 import { sendingAgain, validateWindow } from "./congestion/window.ts";
 import { PROTOCOL_TCP } from "../wire/ipv4.ts";
-import { finishTcpChecksum, TcpFlag, type TcpRecord, writeTcp } from "../wire/tcp.ts";
+import { ipHeaderLength } from "../wire/ipv6.ts";
+import { TCP_HEADER_LENGTH, TcpFlag, type TcpRecord, writeTcp } from "../wire/tcp.ts";
 import { watchLimit } from "./counters.ts";
 import { tellWritable } from "./send_buffer.ts";
 import { isSendingUrgent, writeUrgent } from "./urgent.ts";
@@ -11,7 +12,6 @@ import { type Tcp, timestampNow } from "./tcp.ts";
 
 /** Bytes of `nop,nop,TS` in every segment of a connection with timestamps. */
 export const TIMESTAMP_OPTION_BYTES = 12;
-const IPV4_AND_TCP_BYTES = 40;
 /** Rounding windows up may overdraw the receive buffer by a sixteenth. */
 const OVERDRAFT_SHIFT = 4;
 
@@ -198,7 +198,8 @@ export function sendSyn(tcp: Tcp, tcb: Tcb, nowMs: number): void {
 
 /** The MSS option of our SYN: what an IP packet holds here (MUST-67), or what the application allows. */
 function announcedMss(tcp: Tcp, tcb: Tcb): number {
-  const mss = tcp.output.mtuTowards(tcb.remoteAddress) - IPV4_AND_TCP_BYTES;
+  const remote = tcb.remoteAddress;
+  const mss = tcp.output.mtuTowards(remote) - ipHeaderLength(remote) - TCP_HEADER_LENGTH;
   return tcb.mssMax > 0 ? Math.min(mss, tcb.mssMax) : mss;
 }
 
@@ -236,7 +237,6 @@ export function sendStrayReset(
   segment.urgentPointer = 0;
   const { slab, transportStart } = tcp.output;
   const end = writeTcp(segment, slab, transportStart);
-  finishTcpChecksum(slab, transportStart, end, local, remote);
   tcp.output.sendTransport(PROTOCOL_TCP, local, remote, end, 0, 64, nowMs);
 }
 
@@ -301,8 +301,6 @@ export function windowGrowth(tcb: Tcb): number {
 
 function finish(tcp: Tcp, tcb: Tcb, end: number, nowMs: number): void {
   if (tcb.state !== TcpState.synReceived) tcb.segmentsOut++; // a SYN-ACK does not count, as in Linux
-  const { slab, transportStart } = tcp.output;
-  finishTcpChecksum(slab, transportStart, end, tcb.localAddress, tcb.remoteAddress);
   tcp.output.sendTransport(
     PROTOCOL_TCP,
     tcb.localAddress,

@@ -1,15 +1,21 @@
 import type { Entropy } from "../../base/random.ts";
 import { SipHash } from "../../base/siphash.ts";
+import type { AddressTable } from "../ip/address_table.ts";
 
-/** What an off-path attacker must not guess: initial sequence numbers, timestamp offsets, ports. */
+/**
+ * What an off-path attacker must not guess: initial sequence numbers, timestamp offsets, ports. Handles of IPv6
+ * addresses come and go; what is hashed are their digests.
+ */
 export class TcpSecrets {
+  readonly #addresses: Pick<AddressTable, "digest">;
   readonly #sequence: SipHash;
   readonly #timestamp: SipHash;
   readonly #port: SipHash;
   readonly #cookie: SipHash;
   readonly #words: Int32Array = new Int32Array(5);
 
-  constructor(entropy: Entropy) {
+  constructor(entropy: Entropy, addresses: Pick<AddressTable, "digest"> = { digest: (address) => address }) {
+    this.#addresses = addresses;
     const key = (): SipHash => {
       const bytes = new Uint8Array(16);
       entropy.fill(bytes);
@@ -23,17 +29,17 @@ export class TcpSecrets {
 
   /** RFC 6528: a clock of 4 microseconds plus a keyed hash of the connection. */
   initialSequence(local: number, remote: number, ports: number, nowMs: number): number {
-    return (Math.floor(nowMs * 250) + this.#sequence.words3(local, remote, ports)) | 0;
+    return (Math.floor(nowMs * 250) + this.#hash(this.#sequence, local, remote, ports)) | 0;
   }
 
   /** RFC 7323 section 5.4: timestamps start elsewhere for every pair of hosts. */
   timestampOffset(local: number, remote: number): number {
-    return this.#timestamp.words3(local, remote, 0);
+    return this.#hash(this.#timestamp, local, remote, 0);
   }
 
   /** RFC 6056 algorithm 3: where the search for a free port starts, as an unsigned number. */
   portOffset(local: number, remote: number, remotePort: number): number {
-    return this.#port.words3(local, remote, remotePort) >>> 0;
+    return this.#hash(this.#port, local, remote, remotePort) >>> 0;
   }
 
   /**
@@ -42,8 +48,8 @@ export class TcpSecrets {
    */
   synCookie(local: number, remote: number, ports: number, sequence: number, tick: number): number {
     const words = this.#words;
-    words[0] = local;
-    words[1] = remote;
+    words[0] = this.#addresses.digest(local);
+    words[1] = this.#addresses.digest(remote);
     words[2] = ports;
     words[3] = sequence;
     words[4] = tick | 0;
@@ -53,5 +59,9 @@ export class TcpSecrets {
   /** A number below `limit` that the outside cannot guess, another for each `tick`. */
   below(limit: number, tick: number): number {
     return (this.#cookie.words3(0, 0, tick | 0) >>> 0) % limit; // a cookie hashes five words
+  }
+
+  #hash(under: SipHash, local: number, remote: number, rest: number): number {
+    return under.words3(this.#addresses.digest(local), this.#addresses.digest(remote), rest);
   }
 }

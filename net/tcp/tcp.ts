@@ -4,6 +4,7 @@ import type { Slab } from "../../base/slab.ts";
 import { TimerWheel } from "../../base/timer_wheel.ts";
 import { TurnQueue } from "../../base/turn_queue.ts";
 import { type ConnectionMap, Field, RecordState } from "../connections/connection_map.ts";
+import type { AddressTable } from "../ip/address_table.ts";
 import { TcpRecord } from "../wire/tcp.ts";
 import { congestionNumber } from "./congestion/choose.ts";
 import { ChallengeLimit } from "./challenge.ts";
@@ -18,6 +19,8 @@ export interface TransportOutput {
   /** Where the transport header is written: `slab` from `transportStart` on. */
   readonly slab: Slab;
   readonly transportStart: number;
+  /** The addresses that handles stand for. */
+  readonly addresses: AddressTable;
   /**
    * Sends `slab[transportStart, end)`; false when it was dropped on the way, which TCP repairs. What may be
    * fragmented (`dontFragment` false) is cut when it is longer than the path carries, and overwritten by that.
@@ -59,7 +62,7 @@ export interface TcpTurn extends TcpUpcalls {
 export class Tcp {
   readonly config: Readonly<TcpConfig>;
   readonly connections: ConnectionMap;
-  readonly listeners: TcpListeners = new TcpListeners();
+  readonly listeners: TcpListeners;
   readonly secrets: TcpSecrets;
   readonly challenges: ChallengeLimit;
   readonly counters: TcpCounters = new TcpCounters();
@@ -89,7 +92,8 @@ export class Tcp {
     this.#turn = turn;
     this.connections = connections;
     this.output = output;
-    this.secrets = new TcpSecrets(entropy);
+    this.listeners = new TcpListeners(output.addresses);
+    this.secrets = new TcpSecrets(entropy, output.addresses);
     this.challenges = new ChallengeLimit(this.secrets);
     this.#wheel = new TimerWheel(nowMs);
   }

@@ -1,7 +1,10 @@
 import type { Slab } from "../../base/slab.ts";
 import { Drop } from "../wire/drop.ts";
+import type { AddressHolder } from "../ip/address_table.ts";
+import { bindsClash, hears, isUnspecified } from "../wire/address.ts";
 import { type Ipv4Record, PROTOCOL_UDP } from "../wire/ipv4.ts";
-import { finishUdpChecksum, UDP_HEADER_LENGTH, UdpRecord, writeUdp } from "../wire/udp.ts";
+import { ipHeaderLength } from "../wire/ipv6.ts";
+import { UDP_HEADER_LENGTH, UdpRecord, writeUdp } from "../wire/udp.ts";
 import type { TransportOutput } from "../tcp/tcp.ts";
 
 /** A datagram that waits to be read. */
@@ -47,7 +50,7 @@ export const UDP_REPORTS_MAX = 16;
 /** A bound UDP port: plain data, read by the socket layer. */
 export class UdpSocket {
   readonly id: number;
-  /** Local address (int32), 0 for all. */
+  /** Local address (int32), 0 for all IPv4 ones, `IPV6_ANY` for all of both families. */
   readonly address: number;
   readonly port: number;
   /** Whom it is connected to: the only one it hears. Port 0: anybody. */
@@ -62,8 +65,17 @@ export class UdpSocket {
   /** Sends nothing in fragments, and is told what the path carries: Linux's IP_PMTUDISC_DO. */
   dontFragment = false;
   timeToLive = 64;
+  readonly #holder: AddressHolder;
 
-  constructor(id: number, address: number, port: number, remoteAddress: number, remotePort: number) {
+  constructor(
+    id: number,
+    address: number,
+    port: number,
+    remoteAddress: number,
+    remotePort: number,
+    holder: AddressHolder,
+  ) {
+    this.#holder = holder;
     this.id = id;
     this.address = address;
     this.port = port;
@@ -78,7 +90,10 @@ export class UdpSocket {
   /** The oldest datagram, removed from the queue. */
   shift(): Datagram | undefined {
     const datagram = this.queue.shift();
-    if (datagram !== undefined) this.queuedBytes -= datagram.bytes.length + DATAGRAM_OVERHEAD_BYTES;
+    if (datagram !== undefined) {
+      this.queuedBytes -= datagram.bytes.length + DATAGRAM_OVERHEAD_BYTES;
+      this.#holder.release(datagram.address);
+    }
     return datagram;
   }
 }
@@ -87,12 +102,14 @@ export class UdpSocket {
 export class Udp {
   readonly #sockets = new Map<number, UdpSocket[]>();
   readonly #output: TransportOutput;
+  readonly #holder: AddressHolder;
   readonly #record: UdpRecord = new UdpRecord();
   readonly #readable: UdpSocket[] = [];
   #nextId = 0;
 
-  constructor(output: TransportOutput) {
+  constructor(output: TransportOutput, holder: AddressHolder) {
     this.#output = output;
+    this.#holder = holder;
   }
 
   /**
@@ -101,13 +118,18 @@ export class Udp {
    */
   bind(address: number, port: number, remoteAddress = 0, remotePort = 0): UdpSocket | undefined {
     const others = this.#sockets.get(port) ?? [];
-    if (others.some((other) => other.address === address)) return undefined;
-    const socket = new UdpSocket(this.#nextId++, address, port, remoteAddress, remotePort);
-    this.#sockets.set(port, address === 0 ? [...others, socket] : [socket, ...others]);
+    if (others.some((other) => bindsClash(other.address, address))) return undefined;
+    const socket = new UdpSocket(this.#nextId++, address, port, remoteAddress, remotePort, this.#holder);
+    this.#holder.retain(address);
+    this.#holder.retain(remoteAddress);
+    this.#sockets.set(port, isUnspecified(address) ? [...others, socket] : [socket, ...others]);
     return socket;
   }
 
   unbind(socket: UdpSocket): void {
+    while (socket.shift() !== undefined);
+    this.#holder.release(socket.address);
+    this.#holder.release(socket.remoteAddress);
     const others = (this.#sockets.get(socket.port) ?? []).filter((other) => other !== socket);
     if (others.length === 0) this.#sockets.delete(socket.port);
     else this.#sockets.set(socket.port, others);
@@ -118,7 +140,7 @@ export class Udp {
     const sockets = this.#sockets.get(port);
     if (sockets === undefined) return undefined;
     for (const socket of sockets) {
-      if (socket.address !== address && socket.address !== 0) continue;
+      if (!hears(socket.address, address)) continue;
       if (!socket.connected || (socket.remoteAddress === remote && socket.remotePort === remotePort)) {
         return socket;
       }
@@ -147,6 +169,7 @@ export class Udp {
       socket.drops++;
       return Drop.UdpQueueFull;
     }
+    this.#holder.retain(ip.source);
     socket.queue.push({ address: ip.source, port: record.sourcePort, bytes });
     socket.queuedBytes += cost;
     this.#readable.push(socket);
@@ -169,13 +192,12 @@ export class Udp {
   ): boolean {
     const { slab, transportStart } = this.#output;
     if (bytes.length > UDP_DATA_MAX) return false;
-    const fits = bytes.length + UDP_HEADER_LENGTH + 20 <= this.#output.mtuTowards(remote);
+    const fits = bytes.length + UDP_HEADER_LENGTH + ipHeaderLength(remote) <= this.#output.mtuTowards(remote);
     this.#record.sourcePort = localPort;
     this.#record.destinationPort = remotePort;
     const dataStart = writeUdp(this.#record, slab, transportStart, bytes.length);
     slab.bytes.set(bytes, dataStart);
     const end = dataStart + bytes.length;
-    finishUdpChecksum(slab, transportStart, end, local, remote);
     if (!fits && socket?.dontFragment) return false;
     const timeToLive = socket?.timeToLive ?? 64;
     return this.#output.sendTransport(PROTOCOL_UDP, local, remote, end, 0, timeToLive, nowMs, fits);
@@ -188,6 +210,8 @@ export class Udp {
   /** Tells once per socket that it has datagrams or reports. */
   drainEvents(readable: (socket: UdpSocket) => void): void {
     const sockets = new Set(this.#readable.splice(0));
-    for (const socket of sockets) readable(socket);
+    for (const socket of sockets) {
+      if (socket.queue.length + socket.reports.length > 0) readable(socket);
+    }
   }
 }

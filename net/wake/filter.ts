@@ -1,7 +1,7 @@
 import { seqLess } from "../../base/sequence.ts";
 import { Field } from "../connections/connection_map.ts";
 import { PROTOCOL_TCP } from "../wire/ipv4.ts";
-import { finishTcpChecksum, TcpFlag, type TcpRecord, writeTcp } from "../wire/tcp.ts";
+import { TcpFlag, type TcpRecord, writeTcp } from "../wire/tcp.ts";
 import { isInWindow } from "../tcp/input.ts";
 import type { Tcp } from "../tcp/tcp.ts";
 import { Asleep, receiveWindowOf, sendWindowOf, setTsRecent, timestampAgeDays } from "./slot.ts";
@@ -119,7 +119,6 @@ export function answerAsleep(tcp: Tcp, record: number, challenge: boolean, nowMs
   map.set(record, Field.meta, meta | Asleep.answered);
   const { slab, transportStart } = tcp.output;
   const end = writeTcp(segment, slab, transportStart);
-  finishTcpChecksum(slab, transportStart, end, local, remote);
   tcp.output.sendTransport(PROTOCOL_TCP, local, remote, end, 0, 64, nowMs);
   return true;
 }

@@ -104,3 +104,13 @@ export function isSubnetBroadcast(address: number, prefix: number, prefixLength:
   if (prefixLength > 30) return false;
   return (address | 0) === (prefix | ~maskOf(prefixLength));
 }
+
+/** Whether a socket or listener bound to `bound` hears what is sent to `address`. */
+export function hears(bound: number, address: number): boolean {
+  return bound === address || bound === IPV6_ANY || (bound === IPV4_ANY && !isIpv6Handle(address));
+}
+
+/** Whether two cannot be bound to one port: the same address, or two wildcards with a family in common. */
+export function bindsClash(one: number, other: number): boolean {
+  return one === other || (isUnspecified(one) && isUnspecified(other));
+}

@@ -1,5 +1,7 @@
 import type { Slab } from "../../base/slab.ts";
+import { isIpv6Handle } from "./address.ts";
 import { Drop } from "./drop.ts";
+import { IPV4_HEADER_LENGTH } from "./ipv4.ts";
 import { isMulticastWord } from "./ipv6_address.ts";
 
 /** Next-header numbers that are IPv6's own (RFC 8200 section 4, RFC 4443). */
@@ -221,6 +223,33 @@ export function writeIpv6(
   view.setUint16(at + AT.payloadLength, payloadLength);
   view.setUint8(at + AT.nextHeader, protocol);
   view.setUint8(at + AT.hopLimit, hopLimit);
+}
+
+/** Writes a fragment header (RFC 8200 section 4.5) at `at`; `offset` is in bytes, a multiple of eight. */
+export function writeIpv6Fragment(
+  slab: Slab,
+  at: number,
+  protocol: number,
+  offset: number,
+  more: boolean,
+  identification: number,
+): void {
+  const view = slab.view;
+  view.setUint16(at, protocol << 8);
+  view.setUint16(at + 2, offset | (more ? 1 : 0));
+  view.setInt32(at + 4, identification);
+}
+
+/** Makes the header in `[at, end)` that of a datagram put together, whose payload length changes. */
+export function wholeIpv6(slab: Slab, at: number, end: number, congestionExperienced: boolean): void {
+  const view = slab.view;
+  if (congestionExperienced) view.setUint32(at, view.getUint32(at) | (3 << 20));
+  view.setUint16(at + AT.payloadLength, end - at - IPV6_HEADER_LENGTH);
+}
+
+/** Bytes of the IP header in front of what is sent to `address`, of either family. */
+export function ipHeaderLength(address: number): number {
+  return isIpv6Handle(address) ? IPV6_HEADER_LENGTH : IPV4_HEADER_LENGTH;
 }
 
 /** The partial sum of a 128-bit address in a packet, for pseudo-headers. */

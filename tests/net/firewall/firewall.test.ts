@@ -279,3 +279,32 @@ test("explain() names the first field that did not match", () => {
     found: "10.0.0.1",
   });
 });
+
+test("an IPv6 packet satisfies no rule about IPv4 addresses, and every rule about ports and protocols", () => {
+  const handle = 0xf000_0007 | 0;
+  const six = (fields: Partial<FirewallPacket> = {}): FirewallPacket =>
+    packetOf({ source: handle, destination: handle, ...fields });
+  for (const prefix of ["0.0.0.0/0", "128.0.0.0/1", "240.0.0.0/4", "240.0.0.0/8", "240.0.0.7"]) {
+    expect(drops({ source: prefix }, six()), prefix).toBe(false);
+    expect(drops({ destination: prefix }, six()), prefix).toBe(false);
+    expect(drops({ source: prefix, destinationPort: 80, protocol: "tcp" }, six()), prefix).toBe(false);
+  }
+  expect(drops({ source: "0.0.0.0/0" }, packetOf({}))).toBe(true);
+  expect(drops({}, six())).toBe(true);
+  expect(drops({ destinationPort: 80 }, six())).toBe(true);
+  expect(drops({ destinationPort: 81 }, six())).toBe(false);
+  expect(drops({ protocol: "tcp", interface: "tun0" }, six())).toBe(true);
+  expect(drops({ protocol: "icmp" }, six({ protocol: 58, icmpType: 128 }))).toBe(true);
+  expect(drops({ icmpType: 128 }, six({ protocol: 58, icmpType: 128 }))).toBe(false);
+
+  // Counters and the last rule are those of the whole set.
+  const firewall = new Firewall({
+    rules: [{ source: "0.0.0.0/0", action: "drop" }, { destinationPort: 80, action: "reject" }],
+  });
+  expect(firewall.decide(six())).toBe(Verdict.Reject);
+  expect(firewall.lastRule).toBe(1);
+  expect(firewall.rules().rules.map(({ packets }) => packets)).toEqual([0, 1]);
+  expect(firewall.explain(six()).steps[0]).toMatchObject({ matched: false, field: "source" });
+  firewall.replace({ rules: [{ destinationPort: 80, action: "drop" }] });
+  expect(firewall.decide(six())).toBe(Verdict.Drop);
+});

@@ -16,7 +16,7 @@ const ADDRESSES = [0, 1, 0x0a00_0000, 0x0a00_0001, 0x0a00_00ff, 0x0a00_0100, 0x0
   .concat([-0x8000_0000, -0x8000_0000 + 1, 0xc0a8_0101 | 0, 0xc0a8_01ff | 0]);
 const LENGTHS = [0, 1, 7, 8, 9, 24, 30, 31, 32];
 const PORTS = [0, 1, 22, 80, 443, 1023, 1024, 8080, 32_767, 32_768, 65_534, 65_535];
-const PROTOCOLS = [6, 6, 17, 1, 0, 47, 255];
+const PROTOCOLS = [6, 6, 17, 1, 58, 0, 47, 255];
 const TYPES = [0, 3, 8, 255];
 
 export function randomRules(prng: Prng, count: number): FirewallRules {
@@ -70,8 +70,9 @@ export function randomPacket(prng: Prng, packet: FirewallPacket): void {
   packet.direction = prng.pick(Object.values(Direction));
   packet.interfaceIndex = prng.between(-1, INTERFACES.length);
   packet.protocol = prng.pick(PROTOCOLS);
-  packet.source = address();
-  packet.destination = address();
+  const ipv6 = prng.chance(0.2);
+  packet.source = ipv6 ? 0xf000_0000 | prng.below(3) : address();
+  packet.destination = ipv6 ? 0xf000_0000 | prng.below(3) : address();
   packet.sourcePort = port();
   packet.destinationPort = port();
   packet.icmpType = prng.chance(0.8) ? prng.pick(TYPES) : prng.below(256);

@@ -12,6 +12,7 @@ import { streamByte, streamBytes } from "../tcp/script.ts";
 import { Watcher } from "../tcp/checker.ts";
 
 export const ADDRESSES = ["10.0.0.1", "10.0.0.2"] as const;
+export const ADDRESSES6 = ["2001:db8::1", "2001:db8::2"] as const;
 
 export interface PairOptions extends Partial<Impairments> {
   seed: number;
@@ -45,8 +46,9 @@ class Spied implements Link {
   send(slab: Slab, start: number, end: number): boolean {
     this.sent++;
     const at = this.medium === "ethernet" ? start + 14 : start;
-    const isIp = this.medium === "ip" || slab.view.getUint16(start + 12) === 0x0800;
-    if (isIp && slab.bytes[at + 9] === 6) this.#watcher.sent(slab.bytes.slice(at, end));
+    const ipv6 = slab.bytes[at]! >> 4 === 6;
+    const isIp = this.medium === "ip" || slab.view.getUint16(start + 12) === (ipv6 ? 0x86dd : 0x0800);
+    if (isIp && slab.bytes[at + (ipv6 ? 6 : 9)] === 6) this.#watcher.sent(slab.bytes.slice(at, end));
     return this.#inner.send(slab, start, end);
   }
   flush(): void {
@@ -73,7 +75,7 @@ export class Pair {
       const spied = new Spied(link, this.watcher);
       const made = new Host({
         interfaces: [{ link: spied, mac: `02:00:00:00:00:0${side + 1}` }],
-        addresses: [{ address: `${ADDRESSES[side]}/24` }],
+        addresses: [{ address: `${ADDRESSES[side]}/24` }, { address: `${ADDRESSES6[side]}/64` }],
         clock,
         entropy: new Prng(seed * 2 + side),
         tcp: tcp[side],

@@ -2,17 +2,22 @@ import { expect, test } from "vitest";
 import { ringBytesLent } from "../../../base/ring.ts";
 import { Prng } from "../../../base/random.ts";
 import type { TcpConfig } from "../../../net/tcp/config.ts";
-import { ADDRESSES, Pair, type PairOptions, receiveStream, sendStream } from "./pair.ts";
+import { ADDRESSES, ADDRESSES6, Pair, type PairOptions, receiveStream, sendStream } from "./pair.ts";
 
 /** Both directions at once over one connection, closed in either order. */
-async function exchange(options: PairOptions, bytes: [number, number]): Promise<Pair> {
+async function exchange(
+  options: PairOptions,
+  bytes: [number, number],
+  hostname: string = ADDRESSES[1],
+): Promise<Pair> {
   const lentBefore = ringBytesLent();
   const pair = new Pair(options);
   const [client, server] = pair.hosts;
   const prng = new Prng(options.seed);
-  const listener = server.listen({ port: 80 });
+  const listener = server.listen({ port: 80, hostname: "::" });
+  const configured = pair.hosts.map(({ stack }) => stack.addresses.retained);
   const [a, b] = await pair.finish(Promise.all([
-    client.connect({ hostname: ADDRESSES[1], port: 80 }),
+    client.connect({ hostname, port: 80 }),
     listener.accept(),
   ]));
   if (prng.chance(0.5)) a.setNoDelay();
@@ -28,6 +33,11 @@ async function exchange(options: PairOptions, bytes: [number, number]): Promise<
   listener.close();
   await pair.end();
   expect(ringBytesLent()).toBe(lentBefore);
+  // Nobody holds an address any more but configuration; neighbours may remember one.
+  pair.hosts.forEach(({ stack }, side) => {
+    const neighbors = stack.output.interfaces[0]!.neighbors6?.size ?? 0;
+    expect(stack.addresses.retained).toBe(configured[side]! + neighbors);
+  });
   return pair;
 }
 
@@ -60,6 +70,21 @@ for (const medium of ["ip", "ethernet"] as const) {
           throw new Error(`Seed ${seed}`, { cause: error });
         });
         expect(pair.watcher.retractions, `Seed ${seed}`).toBe(0); // SHLD-14
+      }
+    }, 30_000);
+  }
+}
+
+for (const medium of ["ip"] as const) {
+  for (const [name, impairments, bytes, runs] of KINDS.slice(0, 3)) {
+    test(`RFC 8200: both directions arrive whole over IPv6 and ${name} (${medium})`, async () => {
+      for (let seed = 1; seed <= runs / 2; seed++) {
+        const options = { seed, medium, ...impairments };
+        const pair = await exchange(options, [bytes, Math.floor(bytes / 3)], ADDRESSES6[1]).catch((error) => {
+          throw new Error(`Seed ${seed}`, { cause: error });
+        });
+        expect(pair.watcher.segments).toBeGreaterThan(100);
+        expect(pair.watcher.retractions, `Seed ${seed}`).toBe(0);
       }
     }, 30_000);
   }

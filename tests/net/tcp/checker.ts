@@ -39,18 +39,27 @@ export function obviousChecksum(...parts: ArrayLike<number>[]): number {
   return 0xffff - sum;
 }
 
-/** The pseudo-header of TCP and UDP (RFC 9293 section 3.1). */
+/** The pseudo-header of TCP, UDP and ICMPv6 (RFC 9293 section 3.1, RFC 8200 section 8.1). */
 export function pseudoHeader(packet: Uint8Array, protocol: number, length: number): number[] {
+  if (packet[0]! >> 4 === 6) {
+    return [...packet.subarray(8, 40), 0, 0, length >> 8, length & 255, 0, 0, 0, protocol];
+  }
   return [...packet.subarray(12, 20), 0, protocol, length >> 8, length & 255];
 }
 
-/** Reads an IPv4 packet that holds a TCP segment, and throws at the first thing that is wrong with it. */
+/** Reads an IP packet that holds a TCP segment, and throws at the first thing that is wrong with it. */
 export function readSegment(packet: Uint8Array): Segment {
-  assert(packet[0] === 0x45, "A version 4 header without options");
-  assert(word16(packet, 2) === packet.length, "The total length is the packet's");
-  assert(obviousChecksum(packet.subarray(0, 20)) === 0, "The header checksum is right");
-  assert(packet[9] === 6, "The protocol is TCP");
-  const tcp = packet.subarray(20);
+  const ipv6 = packet[0]! >> 4 === 6;
+  if (ipv6) {
+    assert(word16(packet, 4) === packet.length - 40, "The payload length is the packet's");
+    assert(packet[6] === 6, "The next header is TCP");
+  } else {
+    assert(packet[0] === 0x45, "A version 4 header without options");
+    assert(word16(packet, 2) === packet.length, "The total length is the packet's");
+    assert(obviousChecksum(packet.subarray(0, 20)) === 0, "The header checksum is right");
+    assert(packet[9] === 6, "The protocol is TCP");
+  }
+  const tcp = packet.subarray(ipv6 ? 40 : 20);
   assert(obviousChecksum(pseudoHeader(packet, 6, tcp.length), tcp) === 0, "The TCP checksum is right");
   const headerLength = (tcp[12]! >> 4) * 4;
   assert(headerLength >= 20 && headerLength <= tcp.length, "The data offset lies inside the segment");
@@ -76,8 +85,8 @@ export function readSegment(packet: Uint8Array): Segment {
     at += length;
   }
   return {
-    source: word32(packet, 12),
-    destination: word32(packet, 16),
+    source: word32(packet, ipv6 ? 20 : 12), // an IPv6 address's last word is enough in a test
+    destination: word32(packet, ipv6 ? 36 : 16),
     sourcePort: word16(tcp, 0),
     destinationPort: word16(tcp, 2),
     sequence: word32(tcp, 4),
@@ -87,8 +96,8 @@ export function readSegment(packet: Uint8Array): Segment {
     urgentPointer: word16(tcp, 18),
     options,
     data: tcp.slice(headerLength),
-    typeOfService: packet[1]!,
-    timeToLive: packet[8]!,
+    typeOfService: ipv6 ? (word16(packet, 0) >> 4) & 255 : packet[1]!,
+    timeToLive: packet[ipv6 ? 7 : 8]!,
   };
 }
 

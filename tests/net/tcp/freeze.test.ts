@@ -40,7 +40,7 @@ function anyTcb(prng: Prng): Tcb {
     fields[name] = prng.below(100_000);
   }
   for (const name of ["localAddress", "remoteAddress", "tsOffset", "tsRecent"]) {
-    fields[name] = prng.uint32() | 0;
+    fields[name] = prng.uint32() & ~0x4000_0000; // no class E, which would be handles
   }
   tcb.state = prng.between(TcpState.synSent, TcpState.timeWait) as TcpState;
   tcb.tsRecentAtMs = NOW_MS - prng.below(100_000);
