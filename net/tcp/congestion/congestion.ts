@@ -27,6 +27,6 @@ export interface CongestionControl {
   timedOut(tcb: Tcb, nowMs: number): void;
   /** The last episode was spurious: `cwnd` and `ssthresh` go back to where they were, or stay if they are higher. */
   undo(tcb: Tcb): void;
-  /** Nothing was in flight for `idleMs`, and now data is about to leave. */
-  sendingAgain(tcb: Tcb, idleMs: number, nowMs: number): void;
+  /** Nothing was in flight since `lastSentMs` or later, and now data is about to leave. */
+  sendingAgain(tcb: Tcb, nowMs: number): void;
 }

@@ -63,9 +63,11 @@ export const cubic: CongestionControl = {
     tcb.cubicKMs = tcb.cubicPriorKMs;
     tcb.cubicWEst = tcb.cubicPriorWEst;
   },
-  sendingAgain(tcb: Tcb, idleMs: number, nowMs: number): void {
+  sendingAgain(tcb: Tcb, nowMs: number): void {
     // Section 5.8: time without data is no time of the curve.
-    if (tcb.cubicEpochMs !== Infinity) tcb.cubicEpochMs = Math.min(tcb.cubicEpochMs + idleMs, nowMs);
+    if (tcb.cubicEpochMs !== Infinity) {
+      tcb.cubicEpochMs = Math.min(tcb.cubicEpochMs + nowMs - tcb.lastSentMs, nowMs);
+    }
   },
 };
 

@@ -28,7 +28,7 @@ export function initialWindowBytes(tcb: Tcb, segments: number): number {
 export function sendingAgain(tcb: Tcb, config: Readonly<TcpConfig>, nowMs: number): void {
   const idleMs = nowMs - tcb.lastSentMs;
   if (!(idleMs > 0)) return;
-  congestionOf(tcb).sendingAgain(tcb, idleMs, nowMs);
+  congestionOf(tcb).sendingAgain(tcb, nowMs);
   tcb.lastSentMs = nowMs; // that time has had its effect, should nothing leave after all
   if (!config.slowStartAfterIdle || tcb.recovery !== Recovery.open) return;
   if (idleMs <= rtoBackedOffMs(tcb, config)) return;
@@ -41,7 +41,7 @@ export function sendingAgain(tcb: Tcb, config: Readonly<TcpConfig>, nowMs: numbe
 /**
  * Something was sent, or `cwnd` let nothing out (`limited`): remembers how much of the window is in use. A
  * window that is not used does not grow, and when that lasts longer than an RTO it shrinks (RFC 2861, as in
- * Linux; RFC 7661's concern).
+ * Linux).
  */
 export function validateWindow(
   tcb: Tcb,

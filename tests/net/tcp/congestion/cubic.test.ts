@@ -141,13 +141,15 @@ test("time without data is no time of the curve (RFC 9438 section 5.8)", () => {
     lose(tcb, 0);
     for (let nowMs = 0; nowMs < 2_000; nowMs += 10) cubic.acked(tcb, 8 * MSS, nowMs);
   }
-  cubic.sendingAgain(pausing, 60_000, 62_000);
+  pausing.lastSentMs = 2_000;
+  cubic.sendingAgain(pausing, 62_000);
   for (let nowMs = 2_000; nowMs < 4_000; nowMs += 10) {
     cubic.acked(busy, 8 * MSS, nowMs);
     cubic.acked(pausing, 8 * MSS, nowMs + 60_000);
   }
   expect(pausing.cwnd).toBe(busy.cwnd);
-  cubic.sendingAgain(pausing, Infinity, 64_000); // asleep for longer than anybody remembers: the curve starts now
+  pausing.lastSentMs = -Infinity;
+  cubic.sendingAgain(pausing, 64_000); // asleep for longer than anybody remembers: the curve starts now
   expect(pausing.cubicEpochMs).toBe(64_000);
 });
 
@@ -184,7 +186,7 @@ test("before the first loss it grows by 5% per round trip at least", () => {
   expect(tcb.cwnd / MSS).toBe(1050);
 });
 
-test("a connection may have another congestion control than its stack, at any time", () => {
+test("a connection may have another congestion control than its stack, at any time (MAY-18)", () => {
   const tcb = flying(100, 100);
   lose(tcb, 0);
   tcpSetCongestionControl(tcb, "newreno");

@@ -31,7 +31,7 @@ test("slow start: each ACK opens the window by what it acknowledges, however man
   }
 });
 
-test("a window that is not filled grows no further than twice what was in flight (RFC 7661's concern)", () => {
+test("a window that is not filled grows no further than twice what was in flight (RFC 2861)", () => {
   const traces: [written: number, windows: number[]][] = [
     [5_000, [10, 10, 10]],
     [6_000, [12, 12, 12]],
