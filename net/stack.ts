@@ -23,6 +23,7 @@ import { type FrozenTcb, thawTcb } from "./tcp/freeze.ts";
 import { listenInput, updateMss } from "./tcp/handshake.ts";
 import { tcpInput } from "./tcp/input.ts";
 import { sendStrayReset, tcpOutput } from "./tcp/output.ts";
+import { retransmitTooLarge } from "./tcp/retransmit.ts";
 import { flightSize, Tcb, TcpError, TcpEvent, TcpState } from "./tcp/tcb.ts";
 import { earliestDeadlineMs, Tcp, type TcpUpcalls } from "./tcp/tcp.ts";
 import { tcpTimers } from "./tcp/timers.ts";
@@ -437,7 +438,7 @@ export class Stack {
       }
       if (verdict === WakeVerdict.ignore) return Drop.AsleepIgnored;
       if (verdict !== WakeVerdict.hold) {
-        const sent = answerAsleep(this.tcp, record, verdict === WakeVerdict.challenge, nowMs);
+        const sent = answerAsleep(this.tcp, record, segment, verdict === WakeVerdict.challenge, nowMs);
         return sent ? Drop.AsleepAnswered : Drop.AsleepIgnored;
       }
       this.wake(record, nowMs);
@@ -702,7 +703,7 @@ export class Stack {
     if (tcb.state === TcpState.timeWait) this.tcp.timeWaits++;
     wakeRecord(this.connections, record, tcb, nowMs);
     this.#keepAlives.take(record, tcb);
-    this.#fitToPath(tcb);
+    this.#fitToPath(tcb, nowMs);
     tcb.attachment = attachment;
     this.tcp.queueOutput(tcb);
     this.tcp.arm(tcb);
@@ -715,14 +716,13 @@ export class Stack {
   }
 
   /** The path may have become narrower in its sleep: what is in flight goes again, in smaller pieces. */
-  #fitToPath(tcb: Tcb): void {
+  #fitToPath(tcb: Tcb, nowMs: number): void {
     const sleptWith = tcb.sndMss;
     updateMss(this.tcp, tcb);
     if (tcb.sndMss >= sleptWith) {
       tcb.sndMss = sleptWith; // a wider path, or a learnt limit that was forgotten: as awake, no news for it
     } else if (flightSize(tcb) > 0) {
-      tcb.sndNxt = tcb.sndUna;
-      tcb.rttTiming = false;
+      retransmitTooLarge(this.tcp, tcb, nowMs);
     }
   }
 

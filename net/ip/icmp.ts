@@ -3,6 +3,7 @@ import { seqLess, seqLessEqual } from "../../base/sequence.ts";
 import { Field, RecordState } from "../connections/connection_map.ts";
 import { AddressKind } from "./routes.ts";
 import type { Stack } from "../stack.ts";
+import { retransmitTooLarge } from "../tcp/retransmit.ts";
 import { updateMss } from "../tcp/handshake.ts";
 import { type Tcb, TcpError, TcpEvent, TcpState } from "../tcp/tcb.ts";
 import { UdpError } from "../udp/udp.ts";
@@ -38,7 +39,7 @@ export function icmpInput(stack: Stack, ip: Ipv4Record, icmp: IcmpRecord, slab: 
   const record = map.find(quote.source, quote.destination, icmp.quoteSourcePort, icmp.quoteDestinationPort);
   // A sleeping connection has nothing in flight that an honest error could be about (RFC 5927 section 4.1).
   if (record < 0 || map.state(record) !== RecordState.awake) return Drop.IcmpType;
-  return tcpError(stack, stack.tcp.tcbAt(map.get(record, Field.slot)), icmp);
+  return tcpError(stack, stack.tcp.tcbAt(map.get(record, Field.slot)), icmp, nowMs);
 }
 
 /** RFC 1122 section 4.1.3.3: what cannot be delivered is told to whoever sent it, if it wants to know. */
@@ -77,7 +78,7 @@ function udpError(stack: Stack, icmp: IcmpRecord): Drop {
 const SOFT_UNREACHABLES: readonly number[] = [1, 5, 11, 12];
 
 /** RFC 9293 section 3.9.2.2, RFC 5927: soft errors are noted, hard ones end only a handshake. */
-function tcpError(stack: Stack, tcb: Tcb, icmp: IcmpRecord): Drop {
+function tcpError(stack: Stack, tcb: Tcb, icmp: IcmpRecord, nowMs: number): Drop {
   const sequence = icmp.quoteSequence;
   if (seqLess(sequence, tcb.sndUna) || seqLessEqual(tcb.sndMax, sequence)) return Drop.IcmpType;
   const unreachable = icmp.type === IcmpType.Unreachable;
@@ -86,8 +87,7 @@ function tcpError(stack: Stack, tcb: Tcb, icmp: IcmpRecord): Drop {
     const mssBefore = tcb.sndMss;
     updateMss(stack.tcp, tcb); // no news for the path may be news for this connection
     if (tcb.sndMss < mssBefore && tcb.state >= TcpState.established) {
-      tcb.sndNxt = tcb.sndUna; // what was too big goes again, in smaller pieces (RFC 1191 section 6.4)
-      tcb.rttTiming = false;
+      retransmitTooLarge(stack.tcp, tcb, nowMs);
       stack.tcp.queueOutput(tcb);
     }
     return Drop.None;

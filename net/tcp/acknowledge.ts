@@ -1,117 +1,246 @@
 import { seqLess, seqLessEqual } from "../../base/sequence.ts";
 import type { TcpRecord } from "../wire/tcp.ts";
+import { Ack, ACK_NOT_DUPLICATE, type AckSample } from "./ack_sample.ts";
 import { tuneSendBuffer } from "./buffers.ts";
 import { congestionOf } from "./congestion/choose.ts";
-import { retransmitFirst } from "./output.ts";
-import { rtoBackedOffMs, rttSample } from "./rtt.ts";
+import { SendMode, sendNewData } from "./output.ts";
+import { rackAdvance, rackUpdateReorderWindow } from "./rack.ts";
+import { processProbeAck, recoveryAlert, reduceWindow, removeRenoSacks, Resend } from "./recovery.ts";
+import { inCwndReduction } from "./reduction.ts";
+import { retransmitQueue } from "./retransmit.ts";
+import { clearRetransmitTimer, rearmTimeout, scheduleLossProbe } from "./rto.ts";
+import { echoedRttUs, minRttSample, rttSample } from "./rtt.ts";
+import { checkReordering, highestSacked, tagSacks } from "./scoreboard.ts";
 import { tellWritable } from "./send_buffer.ts";
-import { finSent, flightSize, Recovery, sendEnd, type Tcb, TcpError, TcpEvent, TcpState } from "./tcb.ts";
-import { type Tcp, timestampNow } from "./tcp.ts";
+import { Sent, SENT_AGAIN } from "./sent_queue.ts";
+import { CaState, finSent, sendEnd, type Tcb, TcpError, TcpEvent, TcpState } from "./tcb.ts";
+import type { Tcp } from "./tcp.ts";
 import { leaveFinWait2 } from "./timers.ts";
+import { echoesBefore } from "./undo.ts";
 
 /**
- * Takes in an acceptable ACK: frees what it acknowledges, learns the round-trip time, moves the
- * congestion window, the send window, and the states that wait for our FIN to be acknowledged.
- * `length` is the segment's length in sequence space.
+ * Takes in an acceptable ACK: frees what it acknowledges, reads its SACKs, learns the round-trip time,
+ * moves the send window and the congestion window, repairs losses, and moves the states that wait for
+ * our FIN to be acknowledged. `length` is the segment's length in sequence space.
  */
 export function acknowledge(tcp: Tcp, tcb: Tcb, segment: TcpRecord, length: number, nowMs: number): void {
   const ack = segment.acknowledgment;
-  const windowBytes = segment.window << tcb.sndShift;
+  const sample = tcp.ackSample;
+  const { sent } = tcb;
+  const prior = sent.length;
+  const priorFack = highestSacked(tcb);
+  sample.reset(nowMs, tcb.sndUna, tcb.delivered, tcb.lost);
+  sample.hasEcho = tcb.timestamps && segment.hasTimestamp && segment.tsEcr !== 0;
+  sample.tsEcr = segment.tsEcr;
   tcb.probesUnanswered = 0;
+  if (seqLess(ack, tcb.sndUna)) return oldAck(tcp, tcb, segment, sample);
+  const finAcked = finSent(tcb) && seqLess(sendEnd(tcb), ack);
+  if (length > 0) sample.flags |= Ack.data;
   if (seqLess(tcb.sndUna, ack)) {
-    advance(tcp, tcb, segment, nowMs);
-  } else if (ack === tcb.sndUna && length === 0 && windowBytes === tcb.sndWnd && flightSize(tcb) > 0) {
-    duplicateAck(tcp, tcb, nowMs);
+    sample.flags |= Ack.advanced;
+    advance(tcp, tcb, ack, finAcked);
   }
-  updateSendWindow(tcp, tcb, segment, windowBytes);
-  if ((tcb.state as TcpState) !== TcpState.closed) tcp.queueOutput(tcb);
+  if (updateSendWindow(tcp, tcb, segment)) sample.flags |= Ack.windowUpdate;
+  if (segment.sackCount > 0 && tcb.sackPermitted) {
+    tagSacks(tcb, segment, sample, tcp.config);
+    tcb.delivered += sample.sackDelivered;
+  }
+  if (prior > 0) {
+    cleanQueue(tcp, tcb, sample, priorFack);
+    react(tcp, tcb, ack, sample);
+  } else {
+    // Nothing was in flight: a DSACK may still say that the last recovery was for nothing.
+    if ((sample.flags & Ack.dsack) !== 0) recoveryAlert(tcp, tcb, 0, sample);
+    if (tcb.probeOut) processProbeAck(tcb, ack, sample.flags, nowMs);
+  }
+  if ((sample.flags & Ack.advanced) !== 0 && tcb.wantsWritable) {
+    tuneSendBuffer(tcb, tcp.config);
+    tellWritable(tcp, tcb);
+  }
+  if (finAcked) ourFinAcknowledged(tcp, tcb, nowMs);
+  if (tcb.state !== TcpState.closed) tcp.queueOutput(tcb);
 }
 
-function advance(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs: number): void {
-  const ack = segment.acknowledgment;
-  const acked = (ack - tcb.sndUna) >>> 0;
-  const finAcked = finSent(tcb) && seqLess(sendEnd(tcb), ack);
-  const ackedBytes = acked - (finAcked ? 1 : 0);
+/** The ACK is older than another: its SACKs may be news all the same. */
+function oldAck(tcp: Tcp, tcb: Tcb, segment: TcpRecord, sample: AckSample): void {
+  tcp.queueOutput(tcb);
+  if (segment.sackCount === 0 || !tcb.sackPermitted) return;
+  tagSacks(tcb, segment, sample, tcp.config);
+  resend(tcp, tcb, recoveryAlert(tcp, tcb, 0, sample), sample.nowMs);
+}
 
-  if (tcb.timestamps && segment.hasTimestamp && segment.tsEcr !== 0) {
-    rttSample(tcb, (timestampNow(tcb, nowMs) - segment.tsEcr) | 0, tcp.config);
-  } else if (tcb.rttTiming && seqLessEqual(tcb.rttSeq, ack)) {
-    rttSample(tcb, nowMs - tcb.rttStartMs, tcp.config);
-  }
-  if (tcb.rttTiming && seqLessEqual(tcb.rttSeq, ack)) tcb.rttTiming = false;
-
-  tcb.sendQueue.drop(Math.min(ackedBytes, tcb.sendQueue.length));
+/** Frees the bytes that are acknowledged, and tells who waited for the last of them. */
+function advance(tcp: Tcp, tcb: Tcb, ack: number, finAcked: boolean): void {
+  const bytes = ((ack - tcb.sndUna) >>> 0) - (finAcked ? 1 : 0);
+  tcb.sendQueue.drop(Math.min(bytes, tcb.sendQueue.length));
   tcb.sndUna = ack;
-  if (seqLess(tcb.sndNxt, ack)) tcb.sndNxt = ack;
   tcb.retransmits = 0;
   tcb.stuckSinceMs = 0;
-  leaveOrStayInRecovery(tcp, tcb, ack, ackedBytes, nowMs);
-  tcb.dupAcks = 0;
-  // RFC 6298 sections 5.2 and 5.3.
-  tcb.retransmitAtMs = flightSize(tcb) === 0 ? Infinity : nowMs + rtoBackedOffMs(tcb, tcp.config);
-
-  if (tcb.wantsWritable) tuneSendBuffer(tcb, tcp.config);
-  tellWritable(tcp, tcb);
   if (tcb.wantsDrained && tcb.sendQueue.length === 0) {
     tcb.wantsDrained = false;
     tcp.notify(tcb, TcpEvent.drained);
   }
-  if (finAcked) ourFinAcknowledged(tcp, tcb, nowMs);
 }
 
-/** RFC 6582 section 3.2, and slow start after a timeout. */
-function leaveOrStayInRecovery(
+/** Removes the segments that are acknowledged whole, and takes the round-trip sample. */
+function cleanQueue(tcp: Tcp, tcb: Tcb, sample: AckSample, priorFack: number): void {
+  const { sent } = tcb;
+  const { nowMs, priorUna } = sample;
+  const priorSacked = tcb.sackedOut;
+  let firstMs = -1, lastMs = -1;
+  let reordered = tcb.sndMax;
+  let count = 0;
+  for (; count < sent.length; count++) {
+    const at = sent.slot(count);
+    const end = sent.end[at]!;
+    if (seqLess(tcb.sndUna, end)) break;
+    const flags = sent.flags[at]!;
+    const sequence = sent.sequence[at]!;
+    if ((flags & SENT_AGAIN) !== 0) {
+      if ((flags & Sent.retransmitted) !== 0) tcb.retransOut--;
+      sample.flags |= Ack.retransmittedDataAcked;
+    } else if ((flags & Sent.sacked) === 0) {
+      lastMs = sent.sentMs[at]!;
+      if (firstMs < 0) firstMs = lastMs;
+      if (seqLess(sequence, reordered)) reordered = sequence;
+      if (seqLessEqual(end, tcb.highSeq)) sample.flags |= Ack.originalArrived;
+    }
+    if ((flags & Sent.sacked) !== 0) {
+      tcb.sackedOut--;
+    } else if (tcb.sackPermitted) {
+      tcb.delivered++;
+      sample.deliveredBytes += (end - sequence) | 0;
+      const spurious = (flags & SENT_AGAIN) !== 0 && echoesBefore(tcb, sample, sent.sentMs[at]!);
+      if (!spurious) rackAdvance(tcb, flags, end, sent.sentMs[at]!, nowMs);
+    } else {
+      sample.deliveredBytes += (end - sequence) | 0;
+    }
+    if ((flags & Sent.lost) !== 0) tcb.lostOut--;
+  }
+  const lastSlot = sent.slot(Math.max(0, count - 1));
+  const lastEnd = sent.end[lastSlot]!;
+  sent.drop(count);
+  if (count > 0) sample.flags |= Ack.dataAcked;
+  if (sent.length === 0) {
+    tcb.rackSentMs = 0; // whatever leaves from now on does so later
+    tcb.retransmitHint = tcb.sndUna;
+  } else if ((sent.flags[sent.slot(0)]! & Sent.sacked) !== 0) {
+    sample.flags |= Ack.reneging;
+  }
+
+  let rttUs = -1, sackRttUs = -1, lastRttUs = -1;
+  if (firstMs >= 0 && (sample.flags & Ack.retransmittedDataAcked) === 0) {
+    rttUs = (nowMs - firstMs) * 1000;
+    lastRttUs = (nowMs - lastMs) * 1000;
+    const small = ((tcb.sndUna - priorUna) | 0) < tcb.sndMss && lastEnd === tcb.sndUna;
+    const alone = count === 1 && priorSacked === 0 && tcb.delivered === sample.priorDelivered + 1;
+    if (small && alone && (sample.flags & (Ack.dataSacked | Ack.ece | Ack.dsack)) === 0) {
+      sample.flags |= Ack.maybeDelayed;
+    }
+  }
+  if (sample.firstSackedMs >= 0) {
+    sackRttUs = (nowMs - sample.firstSackedMs) * 1000;
+    lastRttUs = (nowMs - sample.lastSackedMs) * 1000;
+  }
+  const measured = updateRtt(tcp, tcb, sample, rttUs, sackRttUs, lastRttUs);
+
+  if (count > 0) {
+    sample.flags |= Ack.setTimer;
+    if (!tcb.sackPermitted) {
+      removeRenoSacks(tcp, tcb, count, sample);
+      // Without SACK nobody knows which of them did it.
+      if ((sample.flags & Ack.retransmittedDataAcked) !== 0) sample.flags &= ~Ack.originalArrived;
+    } else if (seqLess(reordered, priorFack)) {
+      checkReordering(tcb, reordered, tcp.config);
+    }
+  } else if (measured && sackRttUs >= 0 && sent.length > 0) {
+    // A SACK of what left after the head did says that the path is alive: the timeout starts anew.
+    if (sackRttUs > (nowMs - sent.sentMs[sent.slot(0)]!) * 1000) sample.flags |= Ack.setTimer;
+  }
+}
+
+/**
+ * Round trips are measured from when a segment left (RFC 6298 section 4); what was sent twice tells none (Karn),
+ * but an echoed timestamp still does, where new data is acknowledged (RFC 7323 section 4.1).
+ */
+function updateRtt(
   tcp: Tcp,
   tcb: Tcb,
-  ack: number,
-  ackedBytes: number,
-  nowMs: number,
-): void {
-  if (tcb.recovery === Recovery.fast) {
-    if (seqLessEqual(tcb.recover, ack)) {
-      const flight = flightSize(tcb);
-      tcb.cwnd = Math.min(tcb.ssthresh, Math.max(flight, tcb.sndMss) + tcb.sndMss);
-      tcb.recovery = Recovery.open;
-      return;
-    }
-    retransmitFirst(tcp, tcb, nowMs); // a partial ACK: the next hole is lost too
-    tcb.cwnd = Math.max(tcb.sndMss, tcb.cwnd - ackedBytes);
-    if (ackedBytes >= tcb.sndMss) tcb.cwnd += tcb.sndMss;
-    return;
+  sample: AckSample,
+  ackedUs: number,
+  sackedUs: number,
+  lastUs: number,
+): boolean {
+  let rttUs = ackedUs >= 0 ? ackedUs : sackedUs;
+  if (rttUs < 0 && sample.hasEcho && (sample.flags & Ack.dataAcked) !== 0) {
+    rttUs = lastUs = echoedRttUs(tcb, sample.tsEcr, sample.nowMs);
   }
-  congestionOf(tcb).acked(tcb, ackedBytes, nowMs);
-  if (tcb.recovery === Recovery.loss && seqLessEqual(tcb.recover, ack)) tcb.recovery = Recovery.open;
+  sample.rttUs = lastUs;
+  if (rttUs < 0) return false;
+  minRttSample(tcb, lastUs, (sample.flags & Ack.maybeDelayed) !== 0, sample.nowMs);
+  rttSample(tcb, rttUs, tcp.config);
+  return true;
 }
 
-/** RFC 5681 section 3.2, RFC 6582. */
-function duplicateAck(tcp: Tcp, tcb: Tcb, nowMs: number): void {
-  tcb.dupAcks++;
-  if (tcb.recovery === Recovery.fast) {
-    tcb.cwnd += tcb.sndMss; // another segment has left the network
-  } else if (tcb.dupAcks === 3 && tcb.recovery === Recovery.open) { // so `recover` is acknowledged
-    tcb.ssthresh = congestionOf(tcb).thresholdAfterLoss(tcb, flightSize(tcb), nowMs);
-    tcb.recover = tcb.sndMax;
-    tcb.recovery = Recovery.fast;
-    retransmitFirst(tcp, tcb, nowMs);
-    tcb.cwnd = tcb.ssthresh + 3 * tcb.sndMss;
-    tcb.retransmitAtMs = nowMs + rtoBackedOffMs(tcb, tcp.config);
+/** What the ACK means for loss recovery and the congestion window, and what it lets out. */
+function react(tcp: Tcp, tcb: Tcb, ack: number, sample: AckSample): void {
+  const { nowMs } = sample;
+  rackUpdateReorderWindow(tcb, sample.priorDelivered);
+  if (tcb.probeOut) processProbeAck(tcb, ack, sample.flags, nowMs);
+
+  let wanted: Resend = Resend.nothing;
+  const plain = (sample.flags & ACK_NOT_DUPLICATE) !== 0 && tcb.caState === CaState.open &&
+    (sample.flags & (Ack.dataSacked | Ack.ece | Ack.dsack)) === 0;
+  if (!plain) {
+    const duplicate = (sample.flags & (Ack.advanced | ACK_NOT_DUPLICATE | Ack.dsack)) === 0;
+    wanted = recoveryAlert(tcp, tcb, duplicate ? 1 : 0, sample);
   }
+  if ((sample.flags & Ack.setTimer) !== 0 && !scheduleLossProbe(tcp, tcb, true, nowMs)) {
+    rearmTimeout(tcp, tcb, nowMs);
+  }
+  const delivered = tcb.delivered - sample.priorDelivered;
+  if (inCwndReduction(tcb)) {
+    reduceWindow(tcb, delivered, tcb.lost - sample.priorLost, (sample.flags & Ack.advanced) !== 0);
+  } else if (sample.deliveredBytes > 0 && mayRaiseWindow(tcp, tcb, sample)) {
+    congestionOf(tcb).acked(tcb, sample.deliveredBytes, nowMs);
+  }
+  resend(tcp, tcb, wanted, nowMs);
 }
 
-/** RFC 9293 section 3.10.7.4, fifth step: only news moves the window. */
-function updateSendWindow(tcp: Tcp, tcb: Tcb, segment: TcpRecord, windowBytes: number): void {
+/** Only data in order makes the window grow (RFC 5681), unless segments are known to overtake each other a lot. */
+function mayRaiseWindow(tcp: Tcp, tcb: Tcb, sample: AckSample): boolean {
+  const counted = tcb.reordering > tcp.config.reorderingSegments
+    ? Ack.dataAcked | Ack.dataSacked
+    : Ack.dataAcked;
+  return (sample.flags & counted) !== 0;
+}
+
+function resend(tcp: Tcp, tcb: Tcb, wanted: Resend, nowMs: number): void {
+  if (wanted === Resend.nothing) return;
+  if (wanted === Resend.fresh) {
+    sendNewData(tcp, tcb, nowMs, SendMode.push);
+    if (seqLess(tcb.highSeq, tcb.sndMax)) return;
+    tcb.frto = false;
+  }
+  retransmitQueue(tcp, tcb, nowMs);
+}
+
+/**
+ * RFC 9293 section 3.10.7.4, fifth step: only news moves the window.
+ * @returns Whether the segment differs from its predecessors by its window, or by what came before it.
+ */
+function updateSendWindow(tcp: Tcp, tcb: Tcb, segment: TcpRecord): boolean {
   const ack = segment.acknowledgment;
-  if (seqLess(ack, tcb.sndUna)) return;
-  if (
-    seqLess(tcb.sndWl1, segment.sequence) ||
-    (tcb.sndWl1 === segment.sequence && seqLessEqual(tcb.sndWl2, ack))
-  ) {
-    if (windowBytes > tcb.sndWnd) tcp.queueOutput(tcb);
-    tcb.sndWnd = windowBytes;
-    tcb.sndWl1 = segment.sequence;
-    tcb.sndWl2 = ack;
-    if (windowBytes > tcb.sndWndMax) tcb.sndWndMax = windowBytes;
-  }
+  const later = seqLess(tcb.sndWl1, segment.sequence);
+  if (!later && (tcb.sndWl1 !== segment.sequence || seqLess(ack, tcb.sndWl2))) return false;
+  const windowBytes = segment.window << tcb.sndShift;
+  const changed = later || windowBytes !== tcb.sndWnd;
+  if (windowBytes > tcb.sndWnd) tcp.queueOutput(tcb);
+  tcb.sndWnd = windowBytes;
+  tcb.sndWl1 = segment.sequence;
+  tcb.sndWl2 = ack;
+  if (windowBytes > tcb.sndWndMax) tcb.sndWndMax = windowBytes;
+  return changed;
 }
 
 function ourFinAcknowledged(tcp: Tcp, tcb: Tcb, nowMs: number): void {
@@ -127,7 +256,8 @@ function ourFinAcknowledged(tcp: Tcp, tcb: Tcb, nowMs: number): void {
 
 /** RFC 9293 section 3.6: the end that closed first remembers the connection for a while. */
 export function enterTimeWait(tcp: Tcp, tcb: Tcb, nowMs: number): void {
-  tcb.retransmitAtMs = tcb.persistAtMs = tcb.keepAliveAtMs = Infinity;
+  clearRetransmitTimer(tcb);
+  tcb.persistAtMs = tcb.keepAliveAtMs = Infinity;
   tcb.expireAtMs = nowMs + tcp.config.timeWaitMs;
   if (tcb.state === TcpState.timeWait) return;
   tcb.state = TcpState.timeWait;

@@ -2,7 +2,7 @@ import type { TcpRecord } from "../wire/tcp.ts";
 import type { TcpConfig } from "./config.ts";
 import { initialWindowBytes } from "./congestion/window.ts";
 import type { Tcb } from "./tcb.ts";
-import { timestampNow } from "./tcp.ts";
+import { timestampNow } from "./timestamp.ts";
 
 /** A measurement that has not ended by then was ended by a pause: what it knew is of no use any more. */
 const STALE_MS = 2_000;

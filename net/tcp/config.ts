@@ -21,6 +21,16 @@ export interface TcpConfig {
   hystart: boolean;
   /** RFC 5681 section 4.1: after an RTO without sending the window is the initial one again. */
   slowStartAfterIdle: boolean;
+  /** Offer SACK and use it when the peer knows it too (RFC 2018); RFC 2883's reports of duplicates. */
+  sack: boolean;
+  dsack: boolean;
+  /** RFC 8985 section 7. */
+  tailLossProbe: boolean;
+  /** RFC 5682. */
+  frto: boolean;
+  /** Segments that may overtake another before it counts as lost: at first, and the most that is believed. */
+  reorderingSegments: number;
+  reorderingMax: number;
   rtoInitialMs: number;
   rtoMinMs: number;
   rtoMaxMs: number;
@@ -90,6 +100,12 @@ export const DEFAULT_TCP_CONFIG: Readonly<TcpConfig> = {
   congestionControl: "cubic",
   hystart: true,
   slowStartAfterIdle: true,
+  sack: true,
+  dsack: true,
+  tailLossProbe: true,
+  frto: true,
+  reorderingSegments: 3,
+  reorderingMax: 300,
   rtoInitialMs: 1_000,
   rtoMinMs: 200,
   rtoMaxMs: 120_000,

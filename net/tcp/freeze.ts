@@ -6,7 +6,8 @@ import type { TcpConfig } from "./config.ts";
 import { freezeCongestion, thawCongestion } from "./congestion/freeze.ts";
 import { freezeCounters, thawCounters } from "./freeze_counters.ts";
 import { freezeOptions, thawOptions } from "./freeze_options.ts";
-import { type Tcb, type TcpError, TcpState } from "./tcb.ts";
+import { freezeRecovery, freezeSent, thawRecovery, thawSent } from "./freeze_recovery.ts";
+import { flightSize, type Tcb, type TcpError, TcpState } from "./tcb.ts";
 import { freezeUrgent, thawUrgent } from "./urgent.ts";
 
 /** Time to a deadline in whole milliseconds, negative when it is past; `null` when it is not set. */
@@ -92,6 +93,8 @@ export type FrozenTcb = [
   options: number[],
   persistForMs: number,
   urgentState: number[],
+  recoveryState: number[],
+  sent: number[],
 ];
 
 const NAMES_ALWAYS = [
@@ -152,6 +155,8 @@ const DEFAULTS: readonly (readonly [name: string, value: number | null | Uint8Ar
   ["options", []],
   ["persistForMs", 0],
   ["urgentState", []],
+  ["recoveryState", []],
+  ["sent", []],
 ];
 
 /** The tuple's places by name, for whoever prints an image. */
@@ -184,6 +189,7 @@ const Flag = {
   wantsWritable: 512,
   wantsDrained: 1024,
   cwndLimited: 2048,
+  sackPermitted: 4096,
 } as const;
 
 /** Copies the state out; `addresses` says what handles stand for, where there are any. The TCB is left as it is; any state but CLOSED can be frozen, data in flight and all. */
@@ -198,10 +204,11 @@ export function freezeTcb(tcb: Tcb, nowMs: number, addresses?: Pick<AddressTable
     (tcb.rttTiming ? Flag.rttTiming : 0) | (tcb.ackNow ? Flag.ackNow : 0) |
     (tcb.noDelay ? Flag.noDelay : 0) | (tcb.keepAlive ? Flag.keepAlive : 0) |
     (tcb.orphan ? Flag.orphan : 0) | (tcb.wantsWritable ? Flag.wantsWritable : 0) |
-    (tcb.wantsDrained ? Flag.wantsDrained : 0) | (tcb.cwndLimited ? Flag.cwndLimited : 0);
+    (tcb.wantsDrained ? Flag.wantsDrained : 0) | (tcb.cwndLimited ? Flag.cwndLimited : 0) |
+    (tcb.sackPermitted ? Flag.sackPermitted : 0);
   // Longer ago than this is idleness, however long (RFC 5681 section 4.1).
   const sentAgoMs = Math.max(0, Math.floor(atMs - tcb.lastSentMs));
-  const idle = sentAgoMs > tcb.rtoMs * 2 ** tcb.backoff;
+  const idle = flightSize(tcb) === 0 && sentAgoMs > tcb.rtoMs * 2 ** tcb.backoff;
   const ahead: [number, Uint8Array][] = [];
   for (let at = 0; at < tcb.ahead.length; at += 2) {
     const start = tcb.ahead[at]!;
@@ -242,7 +249,7 @@ export function freezeTcb(tcb: Tcb, nowMs: number, addresses?: Pick<AddressTable
     tcb.bytesOut,
     tcb.ssthresh,
     tcb.cwndBytesAcked,
-    (tcb.recover - tcb.iss) | 0,
+    (tcb.highSeq - tcb.iss) | 0,
     tcb.retransmittedSegments,
     left(tcb.keepAliveAtMs),
     tcb.keepAlives,
@@ -258,15 +265,15 @@ export function freezeTcb(tcb: Tcb, nowMs: number, addresses?: Pick<AddressTable
     left(tcb.delayedAckAtMs),
     (tcb.rcvNxt - tcb.lastAckSent) | 0,
     idle ? null : sentAgoMs,
-    (tcb.sndNxt - tcb.sndUna) >>> 0,
+    0,
     (tcb.sndMax - tcb.sndUna) >>> 0,
     left(tcb.retransmitAtMs),
     tcb.retransmits,
     tcb.retransmits > 0 ? age(tcb.stuckSinceMs) : 0,
     tcb.backoff,
-    tcb.dupAcks,
-    tcb.recovery,
-    tcb.rttTiming ? (tcb.rttSeq - tcb.sndUna) | 0 : 0,
+    0,
+    0,
+    0,
     tcb.rttTiming ? age(tcb.rttStartMs) : 0,
     left(tcb.persistAtMs),
     tcb.persists,
@@ -282,6 +289,8 @@ export function freezeTcb(tcb: Tcb, nowMs: number, addresses?: Pick<AddressTable
     freezeOptions(tcb),
     tcb.persists > 0 ? age(tcb.persistSinceMs) : 0,
     freezeUrgent(tcb),
+    freezeRecovery(tcb, atMs),
+    freezeSent(tcb, atMs),
   ];
 }
 
@@ -365,15 +374,15 @@ export function thawTcb(
     delayedAckIn,
     lastAckSentBehind,
     sentAgoMs,
-    sndNxtOffset,
+    _sndNxtOffset,
     sndMaxOffset,
     retransmitIn,
     retransmits,
     stuckForMs,
     backoff,
-    dupAcks,
-    recovery,
-    rttSeqOffset,
+    _dupAcks,
+    _recovery,
+    _rttSeqOffset,
     rttAgeMs,
     persistIn,
     persists,
@@ -389,6 +398,8 @@ export function thawTcb(
     options,
     persistForMs,
     urgentState,
+    recoveryState,
+    sent,
   ] = frozen;
   // A clock that was set back while we slept counts as no time passed.
   const baseMs = Math.min(frozenAtMs, nowMs);
@@ -412,9 +423,9 @@ export function thawTcb(
   tcb.wantsWritable = (flags & Flag.wantsWritable) !== 0;
   tcb.wantsDrained = (flags & Flag.wantsDrained) !== 0;
   tcb.cwndLimited = (flags & Flag.cwndLimited) !== 0;
+  tcb.sackPermitted = (flags & Flag.sackPermitted) !== 0;
   tcb.iss = (sndUna - issBehind) | 0;
   tcb.sndUna = sndUna | 0;
-  tcb.sndNxt = (sndUna + sndNxtOffset) | 0;
   tcb.sndMax = (sndUna + sndMaxOffset) | 0;
   tcb.sndWnd = sndWnd;
   tcb.sndWndMax = sndWnd + sndWndMaxAbove;
@@ -437,17 +448,16 @@ export function thawTcb(
   tcb.rttvarUs = rttvarUs;
   tcb.rtoMs = Math.min(rtoMs, config.rtoMaxMs);
   tcb.backoff = backoff;
-  tcb.rttSeq = (sndUna + rttSeqOffset) | 0;
   tcb.rttStartMs = baseMs - rttAgeMs;
   tcb.cwnd = cwnd;
   tcb.ssthresh = ssthresh;
   tcb.cwndBytesAcked = cwndBytesAcked;
   thawCongestion(congestionState, tcb, baseMs);
   tcb.persistSinceMs = baseMs - persistForMs;
-  tcb.dupAcks = dupAcks;
-  tcb.recovery = recovery;
-  tcb.recover = (tcb.iss + recoverAfterIss) | 0;
+  thawSent(sent, tcb, tcb.finQueued && sndMaxOffset > sendQueue.length, baseMs);
+  tcb.highSeq = (tcb.iss + recoverAfterIss) | 0;
   tcb.retransmitAtMs = deadline(retransmitIn);
+  thawRecovery(recoveryState, tcb, config, baseMs);
   tcb.persistAtMs = deadline(persistIn);
   tcb.delayedAckAtMs = deadline(delayedAckIn);
   tcb.keepAliveAtMs = deadline(keepAliveIn);

@@ -10,10 +10,11 @@ import { tcpInput } from "./input.ts";
 import { acceptQueueFull, synQueueFull, type TcpListener } from "./listeners.ts";
 import { tcpSetOptions } from "./options.ts";
 import { sendAck, sendStrayReset, sendSyn, TIMESTAMP_OPTION_BYTES } from "./output.ts";
-import { rttSample } from "./rtt.ts";
+import { echoedRttUs, minRttSample, rttSample } from "./rtt.ts";
 import { type Tcb, TcpError, TcpEvent, TcpState } from "./tcb.ts";
 import { COOKIE_MS_MAX, cookieSequence, cookieTimestamp, readCookie } from "./syn_cookies.ts";
-import { type Tcp, timestampNow } from "./tcp.ts";
+import type { Tcp } from "./tcp.ts";
+import { timestampNow } from "./timestamp.ts";
 
 /** Bytes of data in a segment when the peer names no MSS (MUST-15). */
 const MSS_DEFAULT = 536;
@@ -75,6 +76,7 @@ function beginPassive(tcp: Tcp, tcb: Tcb, listener: TcpListener, syn: TcpRecord,
   chooseStart(tcp, tcb, nowMs);
   tcb.rcvShift = syn.windowScale >= 0 ? receiveShift(tcp, tcb) : -1;
   tcb.timestamps = tcp.config.timestamps && syn.hasTimestamp;
+  tcb.sackPermitted = tcp.config.sack && syn.sackPermitted;
   learnFromSyn(tcp, tcb, syn, nowMs);
 }
 
@@ -93,7 +95,7 @@ function answerWithCookie(
     segment.flags &= ~(TcpFlag.ECE | TcpFlag.CWR);
   }
   beginPassive(tcp, tcb, listener, segment, nowMs);
-  tcb.iss = tcb.sndUna = tcb.sndNxt = cookieSequence(tcp, ip.destination, ip.source, segment, nowMs);
+  tcb.iss = tcb.sndUna = cookieSequence(tcp, ip.destination, ip.source, segment, nowMs);
   if (tcb.timestamps) {
     const clock = (timestampNow(tcb, nowMs) - tcb.tsOffset) | 0;
     const ecn = (segment.flags & (TcpFlag.ECE | TcpFlag.CWR)) === (TcpFlag.ECE | TcpFlag.CWR);
@@ -133,7 +135,7 @@ function cookieInput(
   tcb.listener = listener.id;
   beginPassive(tcp, tcb, listener, tcp.syn, nowMs);
   tcb.iss = tcb.sndUna = (segment.acknowledgment - 1) | 0;
-  tcb.sndNxt = tcb.sndMax = segment.acknowledgment;
+  tcb.sndMax = segment.acknowledgment;
   tcb.rcvAdv = (tcb.rcvNxt + Math.min(0xffff, tcb.receiveBufferBytes)) | 0;
   tcb.lastAckSent = tcb.rcvNxt;
   segment.tsEcr = 0; // its low bits were options: it tells no round-trip time
@@ -146,7 +148,6 @@ export function startBeyond(tcb: Tcb, predecessor: Tcb): void {
   if (!seqLessEqual(tcb.iss, predecessor.sndMax)) return;
   tcb.iss =
     tcb.sndUna =
-    tcb.sndNxt =
     tcb.sndMax =
       (predecessor.sndMax + REOPEN_DISTANCE) | 0;
 }
@@ -158,6 +159,7 @@ export function openActive(tcp: Tcp, tcb: Tcb, nowMs: number, predecessor?: Tcb)
   if (predecessor !== undefined) startBeyond(tcb, predecessor);
   tcb.rcvShift = receiveShift(tcp, tcb);
   tcb.timestamps = tcp.config.timestamps;
+  tcb.sackPermitted = tcp.config.sack;
   sendFirstSyn(tcp, tcb, nowMs);
 }
 
@@ -166,7 +168,6 @@ function sendFirstSyn(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   tcb.lastActivityMs = nowMs;
   sendSyn(tcp, tcb, nowMs);
   tcb.rttTiming = true;
-  tcb.rttSeq = tcb.sndMax;
   tcb.rttStartMs = nowMs;
   tcb.retransmitAtMs = nowMs + tcb.rtoMs;
   tcp.arm(tcb);
@@ -198,6 +199,7 @@ export function synSentInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs: numb
   if ((flags & TcpFlag.SYN) === 0) return Drop.TcpUnacceptable;
   if (segment.windowScale < 0) tcb.rcvShift = -1;
   if (!segment.hasTimestamp) tcb.timestamps = false;
+  if (!segment.sackPermitted) tcb.sackPermitted = false;
   learnFromSyn(tcp, tcb, segment, nowMs);
   tcb.lastActivityMs = nowMs;
   if (!acks) {
@@ -232,10 +234,15 @@ export function becomeEstablished(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs:
   if (tcb.state === TcpState.synReceived) enterAcceptQueue(tcp, tcb);
   tcp.leaveHandshake(tcb);
   tcb.state = TcpState.established;
-  if (tcb.timestamps && segment.hasTimestamp && segment.tsEcr !== 0) {
-    rttSample(tcb, (timestampNow(tcb, nowMs) - segment.tsEcr) | 0, tcp.config);
-  } else if (tcb.rttTiming && retransmits === 0) {
-    rttSample(tcb, nowMs - tcb.rttStartMs, tcp.config);
+  const echo = tcb.timestamps && segment.hasTimestamp && segment.tsEcr !== 0;
+  const rttUs = tcb.rttTiming && retransmits === 0
+    ? (nowMs - tcb.rttStartMs) * 1000
+    : echo
+    ? echoedRttUs(tcb, segment.tsEcr, nowMs)
+    : -1;
+  if (rttUs >= 0) {
+    rttSample(tcb, rttUs, tcp.config);
+    minRttSample(tcb, rttUs, false, nowMs);
   } else if (retransmits > 0) {
     tcb.rtoMs = Math.max(tcb.rtoMs, 3_000); // RFC 6298 section 5.7
   }
@@ -243,7 +250,7 @@ export function becomeEstablished(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs:
   tcb.backoff = 0;
   tcb.retransmits = 0;
   tcb.retransmitAtMs = Infinity;
-  tcb.recover = tcb.sndUna;
+  tcb.highSeq = tcb.retransmitHint = tcb.sndUna;
   tcb.quickAcks = tcp.config.quickAcks;
   startCongestion(tcb, tcp.config, nowMs);
   if (retransmits > 1) tcb.cwnd = tcb.sndMss; // RFC 6928 section 2: one may be no loss, but a long round trip
@@ -268,7 +275,7 @@ function chooseStart(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   const ports = (tcb.localPort << 16) | tcb.remotePort;
   tcb.tsOffset = tcp.secrets.timestampOffset(tcb.localAddress, tcb.remoteAddress);
   tcb.iss = tcp.secrets.initialSequence(tcb.localAddress, tcb.remoteAddress, ports, nowMs);
-  tcb.sndUna = tcb.sndNxt = tcb.sndMax = tcb.iss;
+  tcb.sndUna = tcb.sndMax = tcb.iss;
   tcb.rtoMs = tcp.config.rtoInitialMs;
   tcb.srttUs = -1;
 }

@@ -1,7 +1,7 @@
 import { TIMESTAMP_OPTION_BYTES } from "./output.ts";
 import { Limit } from "./counters.ts";
 import { unsentBytes } from "./send_buffer.ts";
-import { finSent, flightSize, Recovery, type Tcb, TcpState } from "./tcb.ts";
+import { finSent, flightSize, type Tcb, TcpState } from "./tcb.ts";
 import type { Tcp } from "./tcp.ts";
 
 /** Bits of `TcpInfo.options`, as Linux has them in `tcpi_options`. */
@@ -86,16 +86,11 @@ export interface TcpInfo {
 
 /** Our states as Linux numbers them. */
 const LINUX_STATES: readonly number[] = [7, 2, 3, 1, 4, 5, 8, 11, 9, 6];
-const CA_OPEN = 0;
-const CA_DISORDER = 1;
-const CA_RECOVERY = 3;
-const CA_LOSS = 4;
 const INFINITE_THRESHOLD = 0x7fff_ffff;
 
 /** What is known about the connection now. A sleeping one must be awake for it: only a TCB knows. */
 export function tcpInfo(tcp: Tcp, tcb: Tcb, nowMs: number): TcpInfo {
   const options = tcb.timestamps ? TIMESTAMP_OPTION_BYTES : 0;
-  const segments = (bytes: number): number => Math.ceil(bytes / tcb.sndMss);
   const scaled = tcb.rcvShift >= 0 && tcb.state > TcpState.synSent;
   const since = (atMs: number): number => Math.max(0, Math.floor(nowMs - Math.max(atMs, 0)));
   const pmtu = tcp.output.mtuTowards(tcb.remoteAddress);
@@ -106,27 +101,22 @@ export function tcpInfo(tcp: Tcp, tcb: Tcb, nowMs: number): TcpInfo {
     Math.round((ms + (limit === tcb.limit ? nowLimitedMs : 0)) * 1000);
   return {
     state: LINUX_STATES[tcb.state]!,
-    caState: tcb.recovery === Recovery.loss
-      ? CA_LOSS
-      : tcb.recovery === Recovery.fast
-      ? CA_RECOVERY
-      : tcb.dupAcks > 0
-      ? CA_DISORDER
-      : CA_OPEN,
+    caState: tcb.caState,
     retransmits: tcb.retransmits,
     probes: tcb.probesUnanswered + tcb.keepAlives,
     backoff: Math.max(tcb.backoff, tcb.persists),
-    options: (tcb.timestamps ? TcpInfoOption.timestamps : 0) | (scaled ? TcpInfoOption.windowScale : 0),
+    options: (tcb.timestamps ? TcpInfoOption.timestamps : 0) | (tcb.sackPermitted ? TcpInfoOption.sack : 0) |
+      (scaled ? TcpInfoOption.windowScale : 0),
     sndWscale: scaled ? tcb.sndShift : 0,
     rcvWscale: scaled ? tcb.rcvShift : 0,
     rto: Math.min(tcp.config.rtoMaxMs, tcb.rtoMs * 2 ** Math.min(tcb.backoff, 16)) * 1000,
     ato: tcp.config.delayedAckMs * 1000,
     sndMss: tcb.sndMss,
     rcvMss: tcb.rcvMss,
-    unacked: segments(flightSize(tcb)),
-    sacked: 0,
-    lost: 0,
-    retrans: 0,
+    unacked: tcb.sent.length,
+    sacked: tcb.sackedOut,
+    lost: tcb.lostOut,
+    retrans: tcb.retransOut,
     lastDataSent: since(tcb.lastSentMs === -Infinity ? tcb.lastActivityMs : tcb.lastSentMs),
     lastDataRecv: since(tcb.lastReceivedMs),
     lastAckRecv: since(tcb.lastAckMs),
@@ -139,7 +129,7 @@ export function tcpInfo(tcp: Tcp, tcb: Tcb, nowMs: number): TcpInfo {
       : Math.floor(tcb.ssthresh / tcb.sndMss),
     sndCwnd: Math.floor(tcb.cwnd / tcb.sndMss),
     advmss: tcb.advMss - (tcb.state > TcpState.synSent ? options : 0),
-    reordering: 3,
+    reordering: tcb.reordering,
     rcvRtt: tcb.receiveRttUs,
     rcvSpace: tcb.receiveSpaceBytes,
     totalRetrans: tcb.retransmittedSegments,
@@ -148,18 +138,18 @@ export function tcpInfo(tcp: Tcp, tcb: Tcb, nowMs: number): TcpInfo {
     segsOut: tcb.segmentsOut,
     segsIn: tcb.segmentsIn,
     notsentBytes: unsent,
-    minRtt: 0xffff_ffff,
+    minRtt: tcb.minRttUs < 0 ? 0xffff_ffff : tcb.minRttUs,
     dataSegsIn: tcb.dataSegmentsIn,
     dataSegsOut: tcb.dataSegmentsOut,
     busyTime: Math.round((tcb.limitedMs + nowLimitedMs) * 1000),
     rwndLimited: micros(tcb.windowLimitedMs, Limit.window),
     sndbufLimited: micros(tcb.bufferLimitedMs, Limit.buffer),
-    delivered: 0,
+    delivered: tcb.delivered,
     deliveredCe: 0,
     bytesSent: tcb.bytesOut,
     bytesRetrans: tcb.retransmittedBytes,
-    dsackDups: 0,
-    reordSeen: 0,
+    dsackDups: tcb.dsackDups,
+    reordSeen: tcb.reorderingSeen,
     rcvOoopack: tcb.outOfOrderSegments,
     sndWnd: tcb.sndWnd,
     rcvWnd: Math.max(0, (tcb.rcvAdv - tcb.rcvNxt) | 0),

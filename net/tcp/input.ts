@@ -7,6 +7,7 @@ import { countSegmentIn } from "./counters.ts";
 import { acceptQueueFull } from "./listeners.ts";
 import { becomeEstablished, startKeepAlive, synSentInput } from "./handshake.ts";
 import { mayAnswerNoise, sendAck, sendChallengeAck, sendReset, sendStrayReset, sendSyn } from "./output.ts";
+import { reportDuplicate } from "./sack_blocks.ts";
 import { receiveData, takeFin } from "./receive.ts";
 import { rtoBackedOffMs } from "./rtt.ts";
 import { type Tcb, TcpError, TcpState } from "./tcb.ts";
@@ -218,9 +219,14 @@ function answerUnacceptable(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs: numbe
     tcb.expireAtMs = nowMs + tcp.config.timeWaitMs; // the peer has not seen our ACK: wait anew
   }
   // A loop of ACKs carries no data. A SYN proves nothing, whatever it carries.
-  const talks = segment.dataEnd > segment.dataStart || (flags & TcpFlag.FIN) !== 0;
-  if (talks && (flags & TcpFlag.SYN) === 0) sendAck(tcp, tcb, nowMs);
-  else sendChallengeAck(tcp, tcb, nowMs);
+  const length = segment.dataEnd - segment.dataStart + ((flags & TcpFlag.FIN) !== 0 ? 1 : 0);
+  if (length > 0 && (flags & TcpFlag.SYN) === 0) {
+    if (tcb.sackPermitted && tcp.config.dsack && seqLess(segment.sequence, tcb.rcvNxt)) {
+      const end = (segment.sequence + length) | 0;
+      reportDuplicate(tcb, segment.sequence, seqLess(tcb.rcvNxt, end) ? tcb.rcvNxt : end);
+    }
+    sendAck(tcp, tcb, nowMs);
+  } else sendChallengeAck(tcp, tcb, nowMs);
   tcp.arm(tcb);
 }
 

@@ -4,11 +4,24 @@ import { PROTOCOL_TCP } from "../wire/ipv4.ts";
 import { ipHeaderLength } from "../wire/ipv6.ts";
 import { TCP_HEADER_LENGTH, TcpFlag, type TcpRecord, writeTcp } from "../wire/tcp.ts";
 import { watchLimit } from "./counters.ts";
+import { inCwndReduction } from "./reduction.ts";
+import { rearmTimeout, scheduleLossProbe } from "./rto.ts";
+import { sackBlocksToSend, writeSackBlocks } from "./sack_blocks.ts";
 import { tellWritable } from "./send_buffer.ts";
+import { Sent } from "./sent_queue.ts";
+import {
+  cwndPackets,
+  finSent,
+  flightSize,
+  packetsInFlight,
+  RetransmitTimer,
+  sendEnd,
+  type Tcb,
+  TcpState,
+} from "./tcb.ts";
+import type { Tcp } from "./tcp.ts";
+import { timestampNow } from "./timestamp.ts";
 import { isSendingUrgent, writeUrgent } from "./urgent.ts";
-import { finSent, flightSize, Recovery, sendEnd, type Tcb, TcpState } from "./tcb.ts";
-import { rtoBackedOffMs } from "./rtt.ts";
-import { type Tcp, timestampNow } from "./tcp.ts";
 
 /** Bytes of `nop,nop,TS` in every segment of a connection with timestamps. */
 export const TIMESTAMP_OPTION_BYTES = 12;
@@ -22,10 +35,7 @@ const OVERDRAFT_SHIFT = 4;
 export function tcpOutput(tcp: Tcp, tcb: Tcb, nowMs: number, force = false): void {
   if (canSendData(tcb)) {
     if (flightSize(tcb) === 0 && tcb.sndWnd > 0 && hasUnsent(tcb)) sendingAgain(tcb, tcp.config, nowMs);
-    const before = tcb.bytesOut;
-    while (sendNext(tcp, tcb, nowMs, force)) force = false;
-    const full = tcb.sndNxt === tcb.sndMax && flightSize(tcb) + tcb.sndMss > tcb.cwnd;
-    if (full || tcb.bytesOut !== before) validateWindow(tcb, full, tcp.config, nowMs);
+    sendNewData(tcp, tcb, nowMs, force ? SendMode.force : SendMode.normal);
     if (flightSize(tcb) === 0 && hasUnsent(tcb)) {
       if (tcb.persistAtMs === Infinity) tcb.persistAtMs = nowMs + persistDelayMs(tcp, tcb, nowMs);
     } else {
@@ -56,74 +66,95 @@ function persistDelayMs(tcp: Tcp, tcb: Tcb, nowMs: number): number {
   return Math.max(1, Math.min(delayMs, tcb.persistSinceMs + tcb.userTimeoutMs - nowMs));
 }
 
-/** Sends one segment of data or FIN at `sndNxt`, if the rules allow it; false when there is no more to do. */
-function sendNext(tcp: Tcp, tcb: Tcb, nowMs: number, force: boolean): boolean {
-  const end = sendEnd(tcb);
-  const offset = (tcb.sndNxt - tcb.sndUna) | 0;
-  const unsent = (end - tcb.sndNxt) | 0; // -1 behind the FIN
+/** How `sendNewData` sends. */
+export const SendMode = {
+  normal: 0,
+  /** However small the segment: F-RTO wants an answer. */
+  push: 1,
+  /** One segment, whatever the congestion window says: the tail loss probe. */
+  probe: 2,
+  /** The first one as much as fits, however little: the peer's window is small for good. */
+  force: 3,
+} as const;
+export type SendMode = (typeof SendMode)[keyof typeof SendMode];
+
+/**
+ * Sends what was never sent, as much as the windows admit.
+ * @returns Whether something was sent.
+ */
+export function sendNewData(tcp: Tcp, tcb: Tcb, nowMs: number, mode: SendMode): boolean {
+  const before = tcb.sent.length;
+  let next = mode;
+  while (sendNext(tcp, tcb, nowMs, next) && next !== SendMode.probe) {
+    if (next === SendMode.force) next = SendMode.normal;
+  }
+  const count = tcb.sent.length - before;
+  const full = packetsInFlight(tcb) >= cwndPackets(tcb);
+  if (count > 0 || (full && hasUnsent(tcb))) validateWindow(tcb, full, tcp.config, nowMs);
+  if (count === 0) return false;
+  if (before === 0 || tcb.retransmitTimer === RetransmitTimer.probe) rearmTimeout(tcp, tcb, nowMs);
+  if (inCwndReduction(tcb)) tcb.prrOut += count;
+  if (mode !== SendMode.probe) scheduleLossProbe(tcp, tcb, false, nowMs);
+  return true;
+}
+
+/** Sends one new segment of data or FIN, if the rules allow it; false when there is no more to do. */
+function sendNext(tcp: Tcp, tcb: Tcb, nowMs: number, mode: SendMode): boolean {
+  const unsent = (sendEnd(tcb) - tcb.sndMax) | 0; // -1 behind the FIN
   if (unsent < 0 || (unsent === 0 && !tcb.finQueued)) return false;
-  // RFC 3042: the first two duplicate ACKs each let one new segment out.
-  const limited = tcb.recovery === Recovery.open ? Math.min(tcb.dupAcks, 2) * tcb.sndMss : 0;
-  const usable = Math.min(tcb.cwnd + limited, tcb.sndWnd) - offset;
-  const length = Math.min(unsent, tcb.sndMss, force ? Math.max(usable, 1) : usable);
+  if (mode < SendMode.probe && packetsInFlight(tcb) >= cwndPackets(tcb)) return false;
+  const mss = currentMss(tcb);
+  const force = mode === SendMode.force;
+  const usable = (tcb.sndUna + tcb.sndWnd - tcb.sndMax) | 0;
+  const length = Math.min(unsent, mss, force ? Math.max(usable, 1) : usable);
   if (length < 0) return false;
   const last = length === unsent;
   const fin = last && tcb.finQueued && (usable > length || force);
   if (length === 0 && !fin) return false;
-  const again = seqLess(tcb.sndNxt, tcb.sndMax);
-  if (!fin && !force && !worthSending(tcb, length, last, again)) return false;
-  sendSegment(tcp, tcb, tcb.sndNxt, offset, length, fin, last, nowMs);
-  const next = (tcb.sndNxt + length + (fin ? 1 : 0)) | 0;
-  if (!again && !tcb.rttTiming) {
-    tcb.rttTiming = true;
-    tcb.rttSeq = next;
-    tcb.rttStartMs = nowMs;
-  }
-  tcb.sndNxt = next;
-  if (seqLess(tcb.sndMax, next)) tcb.sndMax = next;
+  if (!fin && mode === SendMode.normal && !worthSending(tcb, length, mss, last)) return false;
+  const sequence = tcb.sndMax;
+  const end = (sequence + length + (fin ? 1 : 0)) | 0;
+  const flags = (fin ? Sent.fin : 0) | (last && length > 0 ? Sent.push : 0);
+  tcb.sent.push(sequence, end, flags, nowMs);
+  transmitSegment(tcp, tcb, sequence, end, flags, nowMs);
+  tcb.sndMax = end;
   if (fin && tcb.state === TcpState.established) tcb.state = TcpState.finWait1;
   else if (fin && tcb.state === TcpState.closeWait) tcb.state = TcpState.lastAck;
-  if (tcb.retransmitAtMs === Infinity) tcb.retransmitAtMs = nowMs + rtoBackedOffMs(tcb, tcp.config);
   return true;
 }
 
 /** Sender's silly-window avoidance and Nagle (RFC 9293 section 3.8.6.2.1). */
-function worthSending(tcb: Tcb, length: number, last: boolean, again: boolean): boolean {
-  if (length >= tcb.sndMss) return true;
-  if (tcb.cork && !tcb.finQueued && !again) return false; // the persist timer ends it: MUST-60
-  if (again) return true; // its bounds were chosen when it was new
+function worthSending(tcb: Tcb, length: number, mss: number, last: boolean): boolean {
+  if (length >= mss) return true;
+  if (tcb.cork && !tcb.finQueued) return false; // the persist timer ends it: MUST-60
   if (!tcb.noDelay && !tcb.finQueued && !isSendingUrgent(tcb) && flightSize(tcb) > 0) return false;
   return last || length >= tcb.sndWndMax >>> 1;
 }
 
-/** Retransmits one segment from `sndUna` without moving `sndNxt` (fast retransmit, partial ACK). */
-export function retransmitFirst(tcp: Tcp, tcb: Tcb, nowMs: number): void {
-  const length = Math.min(tcb.sendQueue.length, tcb.sndMss, (tcb.sndMax - tcb.sndUna) >>> 0);
-  const last = length === tcb.sendQueue.length;
-  const fin = last && finSent(tcb);
-  if (length === 0 && !fin) return;
-  tcb.rttTiming = false; // Karn: what is sent twice is not timed
-  tcb.retransmittedSegments++;
-  sendSegment(tcp, tcb, tcb.sndUna, 0, length, fin, last, nowMs);
+/** Payload of a segment at present: SACK blocks take room, too. */
+export function currentMss(tcb: Tcb): number {
+  const blocks = sackBlocksToSend(tcb);
+  return blocks === 0 ? tcb.sndMss : tcb.sndMss - 4 - 8 * blocks;
 }
 
-function sendSegment(
+/** Sends the segment [sequence, end) with `Sent` flags, new or again: the bytes are in the send queue. */
+export function transmitSegment(
   tcp: Tcp,
   tcb: Tcb,
   sequence: number,
-  offset: number,
-  length: number,
-  fin: boolean,
-  push: boolean,
+  end: number,
+  flags: number,
   nowMs: number,
 ): void {
+  const fin = (flags & Sent.fin) !== 0;
+  const length = ((end - sequence) | 0) - (fin ? 1 : 0);
   const segment = beginSegment(tcp, tcb, nowMs);
   segment.sequence = sequence;
-  segment.flags = TcpFlag.ACK | (push && length > 0 ? TcpFlag.PSH : 0) | (fin ? TcpFlag.FIN : 0);
+  segment.flags = TcpFlag.ACK | ((flags & Sent.push) !== 0 ? TcpFlag.PSH : 0) | (fin ? TcpFlag.FIN : 0);
   if (tcb.sndUrgent) writeUrgent(tcb, segment);
   const { slab, transportStart } = tcp.output;
   const dataStart = writeTcp(segment, slab, transportStart);
-  tcb.sendQueue.copyTo(offset, length, slab.bytes, dataStart);
+  tcb.sendQueue.copyTo((sequence - tcb.sndUna) | 0, length, slab.bytes, dataStart);
   tcb.bytesOut += length;
   if (length > 0) tcb.dataSegmentsOut++;
   if (seqLess(sequence, tcb.sndMax)) tcb.retransmittedBytes += length;
@@ -182,6 +213,7 @@ export function sendSyn(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   const windowBytes = Math.min(0xffff, tcb.receiveBufferBytes); // never scaled in a SYN
   segment.window = windowBytes;
   segment.mss = tcb.advMss = announcedMss(tcp, tcb);
+  segment.sackPermitted = tcb.sackPermitted;
   if (!answer || tcb.rcvShift >= 0) segment.windowScale = Math.max(tcb.rcvShift, 0);
   if (tcb.timestamps) {
     segment.hasTimestamp = true;
@@ -192,7 +224,7 @@ export function sendSyn(tcp: Tcp, tcb: Tcb, nowMs: number): void {
     tcb.rcvAdv = (tcb.rcvNxt + windowBytes) | 0;
     tcb.lastAckSent = tcb.rcvNxt;
   }
-  tcb.sndMax = tcb.sndNxt = (tcb.iss + 1) | 0;
+  tcb.sndMax = (tcb.iss + 1) | 0;
   finish(tcp, tcb, writeTcp(segment, tcp.output.slab, tcp.output.transportStart), nowMs);
 }
 
@@ -254,6 +286,7 @@ function beginSegment(tcp: Tcp, tcb: Tcb, nowMs: number): TcpRecord {
     segment.tsVal = timestampNow(tcb, nowMs);
     segment.tsEcr = tcb.tsRecent;
   }
+  if (tcb.dsackPending || tcb.sackBlocks.length > 0) writeSackBlocks(tcb, segment);
   tcb.lastAckSent = tcb.rcvNxt;
   tcb.ackNow = false;
   tcb.delayedAckAtMs = Infinity;

@@ -5,6 +5,7 @@ import { enterTimeWait } from "./acknowledge.ts";
 import { tuneReceiveBuffer } from "./buffers.ts";
 import { measureReceivedMss } from "./counters.ts";
 import { sendAck } from "./output.ts";
+import { addSackBlock, removeSackBlocks, reportDuplicate } from "./sack_blocks.ts";
 import { type Tcb, TcpEvent, TcpState } from "./tcb.ts";
 import type { Tcp } from "./tcp.ts";
 
@@ -14,7 +15,8 @@ export function receiveData(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, 
   let from = segment.dataStart;
   let to = segment.dataEnd;
   let offset = (segment.sequence - tcb.rcvNxt) | 0;
-  if (offset < 0) { // its front has been received before
+  const known = offset < 0; // its front has been received before
+  if (known) {
     from -= offset;
     offset = 0;
   }
@@ -25,6 +27,8 @@ export function receiveData(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, 
     return;
   }
   measureReceivedMss(tcb, segment.dataEnd - segment.dataStart);
+  const dsack = tcb.sackPermitted && tcp.config.dsack;
+  if (known && dsack) reportDuplicate(tcb, segment.sequence, tcb.rcvNxt);
   if (offset > 0) {
     tcb.outOfOrderSegments++;
     keepAhead(tcp, tcb, slab, from, to, offset);
@@ -36,11 +40,17 @@ export function receiveData(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, 
   let count = to - from;
   const filledHole = tcb.ahead.length > 0;
   if (filledHole) {
+    const first = tcb.ahead[0]!;
+    if (first < count && dsack) { // it had come ahead of this one
+      const end = Math.min(count, tcb.ahead[1]!);
+      reportDuplicate(tcb, (tcb.rcvNxt + first) | 0, (tcb.rcvNxt + end) | 0);
+    }
     const more = joinAhead(tcb, count);
     tcb.receiveQueue.extend(more);
     count += more;
   }
   tcb.rcvNxt = (tcb.rcvNxt + count) | 0;
+  if (tcb.sackBlocks.length > 0) removeSackBlocks(tcb);
   tcb.bytesIn += count;
   tcb.lastActivityMs = nowMs;
   if (tcb.finPending && tcb.finAhead === tcb.rcvNxt) acceptFin(tcp, tcb, nowMs);
@@ -75,8 +85,21 @@ function keepAhead(tcp: Tcp, tcb: Tcb, slab: Slab, from: number, to: number, off
   }
   // Nothing to merge with and no room for another run: the peer will send it again.
   if (merged === at && ahead.length >= 2 * tcp.config.outOfOrderRangesMax) return;
+  reportOverlap(tcp, tcb, offset, offset + to - from);
+  addSackBlock(tcb, (tcb.rcvNxt + offset) | 0, (tcb.rcvNxt + offset + to - from) | 0);
   tcb.receiveQueue.place(tcb.receiveQueue.length + offset, slab.bytes, from, to);
   ahead.splice(at, merged - at, start, end);
+}
+
+/** What of [start, end) has come before, ahead of the hole: the first such run, for a DSACK. */
+function reportOverlap(tcp: Tcp, tcb: Tcb, start: number, end: number): void {
+  if (!tcb.sackPermitted || !tcp.config.dsack) return;
+  const ahead = tcb.ahead;
+  for (let at = 0; at < ahead.length && ahead[at]! < end; at += 2) {
+    if (ahead[at + 1]! <= start) continue;
+    const first = Math.max(start, ahead[at]!), last = Math.min(end, ahead[at + 1]!);
+    return reportDuplicate(tcb, (tcb.rcvNxt + first) | 0, (tcb.rcvNxt + last) | 0);
+  }
 }
 
 /** How many bytes beyond `count` have become in-order; the runs move down to the new RCV.NXT. */
@@ -113,6 +136,7 @@ function acceptFin(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   tcb.rcvNxt = (tcb.rcvNxt + 1) | 0;
   if (seqLess(tcb.rcvAdv, tcb.rcvNxt)) tcb.rcvAdv = tcb.rcvNxt;
   tcb.ahead.length = 0;
+  tcb.sackBlocks.length = 0;
   tcb.ackNow = true;
   tcb.lastActivityMs = nowMs;
   tcp.notify(tcb, TcpEvent.readable);

@@ -1,4 +1,5 @@
 import { ByteRing } from "../../base/ring.ts";
+import { SentQueue } from "./sent_queue.ts";
 
 /** Connection states (RFC 9293 section 3.3.2). LISTEN has no TCB: see listeners.ts. */
 export const TcpState = {
@@ -51,8 +52,35 @@ export const TcpError = {
 } as const;
 export type TcpError = (typeof TcpError)[keyof typeof TcpError];
 
-/** Where the sender stands (RFC 5681, 6582). */
-export const Recovery = { open: 0, fast: 1, loss: 2 } as const;
+/** Where the sender stands, with Linux's names and their order: from `cwr` on the window is being reduced. */
+export const CaState = {
+  /** Nothing unusual. */
+  open: 0,
+  /** Duplicate ACKs or SACKs, and no loss proven yet. */
+  disorder: 1,
+  /** The window is reduced because the network said so (ECN), or a loss probe found a loss. */
+  cwr: 2,
+  /** Fast retransmit and what follows (RFC 6675, 8985). */
+  recovery: 3,
+  /** After a retransmission timeout. */
+  loss: 4,
+} as const;
+export type CaState = (typeof CaState)[keyof typeof CaState];
+
+/** What `retransmitAtMs` is for: one timer, as in Linux, since each of the three makes the others pointless. */
+export const RetransmitTimer = {
+  none: 0,
+  /** RFC 6298. */
+  timeout: 1,
+  /** Tail loss probe (RFC 8985 section 7). */
+  probe: 2,
+  /** The reordering window's end (RFC 8985 section 6.2, step 5). */
+  reordering: 3,
+} as const;
+export type RetransmitTimer = (typeof RetransmitTimer)[keyof typeof RetransmitTimer];
+
+/** `ssthresh` while nothing was ever lost. */
+export const SSTHRESH_INFINITE = 0x7fff_ffff;
 
 /**
  * One connection's whole state: numbers, bytes and small enums, nothing else (RFC 9293 section 3.3.1
@@ -74,11 +102,9 @@ export class Tcb {
   /** ICMP's last soft error, for the application that asks (MUST-47): type << 8 | code. */
   softError = 0;
 
-  // Send sequence space. `sndNxt` is the next to send and falls back to `sndUna` after a timeout;
-  // `sndMax` is the highest ever sent: RFC 9293's SND.NXT.
+  // Send sequence space. `sndMax` is RFC 9293's SND.NXT: it never falls back.
   iss = 0;
   sndUna = 0;
-  sndNxt = 0;
   sndMax = 0;
   sndWnd = 0;
   sndWndMax = 0;
@@ -106,6 +132,14 @@ export class Tcb {
   finAhead = 0;
   /** Out-of-order runs as offsets [start, end) from rcvNxt: pairs, sorted, disjoint. */
   readonly ahead: number[] = [];
+  /** Both ends said that they understand SACK (RFC 2018). */
+  sackPermitted = false;
+  /** Blocks to report, the most recent first: pairs of sequence numbers [start, end), at most four. */
+  readonly sackBlocks: number[] = [];
+  /** The next segment reports [dsackStart, dsackEnd) as received twice (RFC 2883). */
+  dsackPending = false;
+  dsackStart = 0;
+  dsackEnd = 0;
 
   // Urgent data (urgent.ts): the octet behind the last urgent one, while there is urgent data
   sndUrgent = false;
@@ -121,17 +155,25 @@ export class Tcb {
 
   // Round-trip time (RFC 6298). Microseconds; -1 is "no sample yet".
   srttUs = -1;
+  /** Mean deviation. */
   rttvarUs = 0;
+  /** What the timeout adds to the mean: four deviations, the largest of a round trip, and never below the floor. */
+  rtoVarUs = 0;
+  rtoVarMaxUs = 0;
+  /** End of the round trip over which `rtoVarMaxUs` is taken. */
+  rttSeq = 0;
   rtoMs = 1000;
   backoff = 0;
-  /** Without timestamps one segment at a time is timed: it ends at `rttSeq`. */
+  /** Smallest round trip of the last minutes and when it was seen; -1 before the first. */
+  minRttUs = -1;
+  minRttAtMs = 0;
+  /** Our SYN or SYN-ACK, sent at `rttStartMs` and not again, is timed. */
   rttTiming = false;
-  rttSeq = 0;
   rttStartMs = 0;
 
   // Congestion control (RFC 5681, 6582)
   cwnd = 0;
-  ssthresh = 0x7fff_ffff;
+  ssthresh: number = SSTHRESH_INFINITE;
   cwndBytesAcked = 0;
   /** Number of its congestion control: a place in CONGESTION_CONTROLS. */
   congestion = 0;
@@ -166,12 +208,65 @@ export class Tcb {
   hystartLastMinUs = 0;
   hystartBaselineUs = 0;
   hystartCssRounds = 0;
-  dupAcks = 0;
-  recovery: number = Recovery.open;
-  recover = 0;
+
+  // Loss recovery (RFC 6675, 8985, 6937, 5682), counted in segments as Linux does. `sent.length` is packets_out.
+  caState: CaState = CaState.open;
+  /** The state ends when this is acknowledged: what had been sent when it began. */
+  highSeq = 0;
+  /** Segments that the peer has out of order; without SACK, duplicate ACKs. */
+  sackedOut = 0;
+  /** Segments held to be lost. */
+  lostOut = 0;
+  /** Retransmissions in the network. */
+  retransOut = 0;
+  /** Where the highest SACKed segment ends; means something while `sackedOut > 0`. */
+  fack = 0;
+  /** How far segments are known to overtake each other, in segments. */
+  reordering = 3;
+  /** Times that reordering was seen. */
+  reorderingSeen = 0;
+  /** Segments that arrived for all that is known, also those that did so for nothing. */
+  delivered = 0;
+  /** Segments ever held to be lost. */
+  lost = 0;
+  /** Duplicates that the peer reported. */
+  dsackDups = 0;
+  /** Nothing below is lost and not yet retransmitted: where to look for more. */
+  retransmitHint = 0;
+  /** The peer dropped what it had SACKed. */
+  reneging = false;
+  // RACK
+  rackSentMs = 0;
+  rackEnd = 0;
+  rackRttUs = 0;
+  rackAdvanced = false;
+  rackDsackSeen = false;
+  rackReorderSteps = 1;
+  rackReorderPersist = 0;
+  rackLastDelivered = 0;
+  // Tail loss probe: one is out, sent when SND.NXT was `probeSeq`.
+  probeOut = false;
+  probeSeq = 0;
+  /** It was a retransmission. */
+  probeRetransmitted = false;
+  // Proportional rate reduction
+  prrDelivered = 0;
+  prrOut = 0;
+  /** F-RTO: the timeout may have been spurious. */
+  frto = false;
+  // Undo (RFC 3522, 4015, 2883): possible while `undoArmed`, for segments behind `undoMarker`.
+  undoArmed = false;
+  undoMarker = 0;
+  /** Retransmissions not yet reported as duplicates; -1 when there was none. */
+  undoRetrans = -1;
+  /** Whether an undo gives back the window, too: not when the network itself said that it was too large (ECN). */
+  undoWindow = false;
+  /** When the first retransmission of this recovery left; -1 before it. */
+  retransmitStampMs = -1;
 
   // Deadlines
   retransmitAtMs = Infinity;
+  retransmitTimer: RetransmitTimer = RetransmitTimer.none;
   persistAtMs = Infinity;
   delayedAckAtMs = Infinity;
   keepAliveAtMs = Infinity;
@@ -272,6 +367,8 @@ export class Tcb {
 
   /** Bytes from `sndUna` on: in flight, then unsent. */
   readonly sendQueue: ByteRing = new ByteRing();
+  /** The segments in flight. */
+  readonly sent: SentQueue = new SentQueue();
   /** In-order bytes not yet read; out-of-order bytes lie beyond its end. */
   readonly receiveQueue: ByteRing = new ByteRing();
 
@@ -288,6 +385,16 @@ export function sendEnd(tcb: Tcb): number {
 /** Whether the FIN has been sent at least once. */
 export function finSent(tcb: Tcb): boolean {
   return tcb.finQueued && ((tcb.sndMax - sendEnd(tcb)) | 0) > 0;
+}
+
+/** Segments in the network, as far as that is known (RFC 6675's pipe). */
+export function packetsInFlight(tcb: Tcb): number {
+  return tcb.sent.length - tcb.sackedOut - tcb.lostOut + tcb.retransOut;
+}
+
+/** How many segments the congestion window admits. */
+export function cwndPackets(tcb: Tcb): number {
+  return Math.max(1, Math.floor(tcb.cwnd / tcb.sndMss));
 }
 
 /** Bytes (and SYN, FIN) sent and not acknowledged. */

@@ -6,6 +6,7 @@ import { TurnQueue } from "../../base/turn_queue.ts";
 import { type ConnectionMap, Field, RecordState } from "../connections/connection_map.ts";
 import type { AddressTable } from "../ip/address_table.ts";
 import { TcpRecord } from "../wire/tcp.ts";
+import { AckSample } from "./ack_sample.ts";
 import { congestionNumber } from "./congestion/choose.ts";
 import { ChallengeLimit } from "./challenge.ts";
 import type { TcpConfig } from "./config.ts";
@@ -73,6 +74,8 @@ export class Tcp {
   readonly segment: TcpRecord = new TcpRecord();
   /** The SYN that a cookie remembers. */
   readonly syn: TcpRecord = new TcpRecord();
+  /** What the ACK at hand means. */
+  readonly ackSample: AckSample = new AckSample();
   readonly #tcbs: (Tcb | undefined)[] = [];
   readonly #freeSlots: number[] = [];
   readonly #wheel: TimerWheel;
@@ -147,6 +150,7 @@ export class Tcp {
 
   /** What a TCB takes from the configuration. */
   configure(tcb: Tcb): void {
+    tcb.reordering = this.config.reorderingSegments;
     tcb.congestion = congestionNumber(this.config.congestionControl);
     tcb.sendBufferBytes = this.config.sendBufferBytes;
     tcb.receiveBufferBytes = this.config.receiveBufferBytes;
@@ -172,6 +176,7 @@ export class Tcp {
     if (tcb.state === TcpState.timeWait) this.timeWaits--;
     this.#wheel.cancel(tcb.slot);
     tcb.sendQueue.clear();
+    tcb.sent.clear();
     tcb.receiveQueue.clear();
     this.#tcbs[tcb.slot] = undefined;
     this.#freeSlots.push(tcb.slot);
@@ -186,6 +191,7 @@ export class Tcp {
     tcb.state = TcpState.closed;
     if (tcb.error === TcpError.none) tcb.error = error;
     tcb.sendQueue.clear();
+    tcb.sent.clear();
     this.#wheel.cancel(tcb.slot);
     this.connections.remove(tcb.record);
     tcb.record = -1;
@@ -275,11 +281,6 @@ export class Tcp {
 /** When the first of the connection's timers rings; `Infinity` when none is set. */
 export function earliestDeadlineMs(tcb: Tcb): number {
   return Math.min(tcb.retransmitAtMs, tcb.persistAtMs, tcb.delayedAckAtMs, tcb.keepAliveAtMs, tcb.expireAtMs);
-}
-
-/** Timestamp clock of a connection: milliseconds plus its own offset (RFC 7323 section 5.4). */
-export function timestampNow(tcb: Tcb, nowMs: number): number {
-  return (Math.floor(nowMs) + tcb.tsOffset) | 0;
 }
 
 /** Whether nothing is under way that a timer of ours would have to repair. */

@@ -1,18 +1,27 @@
 import { enterTimeWait } from "./acknowledge.ts";
-import { congestionOf } from "./congestion/choose.ts";
 import { sendAck, sendProbe, sendReset, sendSyn, tcpOutput } from "./output.ts";
+import { enterLoss, reorderingTimeout } from "./recovery.ts";
+import { retransmitLost, sendLossProbe } from "./retransmit.ts";
+import { clearRetransmitTimer, setRetransmitTimer } from "./rto.ts";
 import { rtoBackedOffMs } from "./rtt.ts";
-import { flightSize, Recovery, type Tcb, TcpError, TcpEvent, TcpState } from "./tcb.ts";
+import { flightSize, RetransmitTimer, type Tcb, TcpError, TcpEvent, TcpState } from "./tcb.ts";
 import type { Tcp } from "./tcp.ts";
 
 /** Acts on every deadline of `tcb` that has come (RFC 9293 section 3.10.8, RFC 6298 section 5). */
 export function tcpTimers(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   if (tcb.expireAtMs <= nowMs) return tcp.destroy(tcb, TcpError.none);
   if (tcb.delayedAckAtMs <= nowMs) sendAck(tcp, tcb, nowMs);
-  if (tcb.retransmitAtMs <= nowMs) retransmissionTimeout(tcp, tcb, nowMs);
+  if (tcb.retransmitAtMs <= nowMs) retransmitTimer(tcp, tcb, nowMs);
   if (tcb.state !== TcpState.closed && tcb.persistAtMs <= nowMs) persistTimeout(tcp, tcb, nowMs);
   if (tcb.state !== TcpState.closed && tcb.keepAliveAtMs <= nowMs) keepAliveTimeout(tcp, tcb, nowMs);
   if (tcb.state !== TcpState.closed) tcp.arm(tcb);
+}
+
+/** The queue's timer has rung: for a tail loss probe, the end of the reordering window, or the timeout. */
+function retransmitTimer(tcp: Tcp, tcb: Tcb, nowMs: number): void {
+  if (tcb.retransmitTimer === RetransmitTimer.probe) return sendLossProbe(tcp, tcb, nowMs);
+  if (tcb.retransmitTimer === RetransmitTimer.reordering) return reorderingTimeout(tcp, tcb, nowMs);
+  retransmissionTimeout(tcp, tcb, nowMs);
 }
 
 function retransmissionTimeout(tcp: Tcp, tcb: Tcb, nowMs: number): void {
@@ -23,36 +32,28 @@ function retransmissionTimeout(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   if (tcb.retransmits === 0 || (probing && tcb.probesUnanswered === 0)) {
     tcb.stuckSinceMs = nowMs - rtoBackedOffMs(tcb, tcp.config);
   }
-  tcb.retransmits++;
   if (probing) tcb.probesUnanswered++;
-  const tries = probing ? tcb.probesUnanswered : tcb.retransmits;
+  const tries = probing ? tcb.probesUnanswered : tcb.retransmits + 1;
   const limit = handshake ? handshakeRetransmitsMax(tcp, tcb) : tcp.config.retransmitsMax;
   const userMs = tcb.userTimeoutMs > 0 ? tcb.stuckSinceMs + tcb.userTimeoutMs : Infinity;
   if (tries > limit || nowMs >= userMs) {
     return tcp.destroy(tcb, tcb.softError !== 0 && handshake ? TcpError.unreachable : TcpError.timedOut);
   }
+  if (handshake) {
+    tcb.rttTiming = false; // Karn
+    sendSyn(tcp, tcb, nowMs);
+  } else if (tcb.sent.length === 0) {
+    return clearRetransmitTimer(tcb);
+  } else {
+    enterLoss(tcp, tcb, nowMs);
+    retransmitLost(tcp, tcb, 0, nowMs);
+  }
+  tcb.retransmits++;
   if (!handshake && tcb.retransmits === tcp.config.retransmitsTrouble) tcp.notify(tcb, TcpEvent.trouble); // R1
   const linear = tcb.state === TcpState.synSent && tcb.retransmits <= tcp.config.synLinearTimeouts;
   if (!linear) tcb.backoff++;
-  tcb.rttTiming = false; // Karn
-  if (handshake) {
-    sendSyn(tcp, tcb, nowMs);
-  } else {
-    if (tcb.retransmits === 1) {
-      tcb.ssthresh = congestionOf(tcb).thresholdAfterLoss(tcb, flightSize(tcb), nowMs);
-      congestionOf(tcb).timedOut(tcb, nowMs);
-    }
-    tcb.cwnd = tcb.sndMss;
-    tcb.cwndBytesAcked = 0;
-    tcb.dupAcks = 0;
-    tcb.recovery = Recovery.loss;
-    tcb.recover = tcb.sndMax;
-    tcb.sndNxt = tcb.sndUna;
-    tcb.retransmittedSegments++;
-    tcb.retransmitAtMs = Infinity;
-    tcpOutput(tcp, tcb, nowMs, true);
-  }
-  tcb.retransmitAtMs = Math.min(nowMs + rtoBackedOffMs(tcb, tcp.config), userMs);
+  const atMs = Math.min(nowMs + rtoBackedOffMs(tcb, tcp.config), userMs);
+  setRetransmitTimer(tcb, RetransmitTimer.timeout, atMs);
 }
 
 function handshakeRetransmitsMax(tcp: Tcp, tcb: Tcb): number {

@@ -85,8 +85,17 @@ export function judgeAsleep(tcp: Tcp, record: number, segment: TcpRecord, nowMs:
   return noNews;
 }
 
-/** Sends the ACK of a sleeping connection from its record alone; false when the rate limit forbids it. */
-export function answerAsleep(tcp: Tcp, record: number, challenge: boolean, nowMs: number): boolean {
+/**
+ * Answers `to` with the ACK of a sleeping connection, from its record alone; false when the rate limit forbids it.
+ * An old duplicate is reported as one (RFC 2883).
+ */
+export function answerAsleep(
+  tcp: Tcp,
+  record: number,
+  to: TcpRecord,
+  challenge: boolean,
+  nowMs: number,
+): boolean {
   const map = tcp.connections;
   if (challenge) {
     const lastMs = map.get(record, Field.extra);
@@ -115,6 +124,14 @@ export function answerAsleep(tcp: Tcp, record: number, challenge: boolean, nowMs
     segment.hasTimestamp = true;
     segment.tsVal = (Math.floor(nowMs) + map.get(record, Field.tsOffset)) | 0;
     segment.tsEcr = map.get(record, Field.tsRecent);
+  }
+  const length = to.dataEnd - to.dataStart + ((to.flags & TcpFlag.FIN) !== 0 ? 1 : 0);
+  const old = length > 0 && (to.flags & TcpFlag.SYN) === 0 && seqLess(to.sequence, segment.acknowledgment);
+  if (old && (meta & Asleep.sack) !== 0 && tcp.config.dsack) {
+    const end = (to.sequence + length) | 0;
+    segment.sackEdges[0] = to.sequence;
+    segment.sackEdges[1] = seqLess(segment.acknowledgment, end) ? segment.acknowledgment : end;
+    segment.sackCount = 1;
   }
   map.set(record, Field.meta, meta | Asleep.answered);
   const { slab, transportStart } = tcp.output;

@@ -9,8 +9,8 @@ import { flightSize, type Tcb, TcpError, TcpState } from "../tcp/tcb.ts";
  *
  * `meta`, above the record's state: bit 2 timestamps, bit 3 wake on anything acceptable, bit 4 the
  * peer's window was heard asleep, bit 5 an ACK was sent asleep, bits 6-9 send shift, bits 10-13 receive
- * shift, bit 14 wake on anything at all, bit 15 keep-alive, bits 16-31 the day of TS.Recent. `windows`: the peer's window
- * field << 16 | ours. `extra`: low 32 bits of the time of the last challenge ACK.
+ * shift, bit 14 wake on anything at all, bit 15 keep-alive, bit 16 duplicates are reported (RFC 2883), bits 17-31 the
+ * day of TS.Recent, which comes round every 89 years. `windows`: the peer's window field << 16 | ours. `extra`: low 32 bits of the time of the last challenge ACK.
  */
 export const Asleep = {
   timestamps: 4,
@@ -19,11 +19,13 @@ export const Asleep = {
   answered: 32,
   wakeOnAll: 1 << 14,
   keepAlive: 1 << 15,
+  sack: 1 << 16,
 } as const;
 
 const SEND_SHIFT_BIT = 6;
 const RECEIVE_SHIFT_BIT = 10;
-const DAY_BIT = 16;
+const DAY_BIT = 17;
+const DAY_MASK = 0x7fff;
 const DAY_MS = 86_400_000;
 
 /** Fills the words of `record` from a TCB that goes to sleep at `location`, and marks it asleep. */
@@ -43,6 +45,7 @@ export function sleepRecord(map: ConnectionMap, record: number, tcb: Tcb, locati
     tcb.typeOfService !== 0 || tcb.timeToLive !== 64;
   const meta = RecordState.asleep | (tcb.timestamps ? Asleep.timestamps : 0) | (busy ? Asleep.wakeOnAny : 0) |
     (unusual ? Asleep.wakeOnAll : 0) | (tcb.keepAlive ? Asleep.keepAlive : 0) |
+    (tcb.sackPermitted ? Asleep.sack : 0) |
     (tcb.sndShift << SEND_SHIFT_BIT) |
     (Math.max(tcb.rcvShift, 0) << RECEIVE_SHIFT_BIT) | (dayOf(tcb.tsRecentAtMs) << DAY_BIT);
   map.set(record, Field.slot, location % 0x1_0000_0000 | 0);
@@ -61,7 +64,8 @@ export function wakeRecord(map: ConnectionMap, record: number, tcb: Tcb, nowMs: 
   const meta = map.get(record, Field.meta);
   const windows = map.get(record, Field.windows);
   tcb.tsRecent = map.get(record, Field.tsRecent);
-  tcb.tsRecentAtMs = Math.max(tcb.tsRecentAtMs, (meta >>> DAY_BIT) * DAY_MS); // to the day
+  const day = dayOf(nowMs) - timestampAgeDays(map, record, nowMs);
+  tcb.tsRecentAtMs = Math.max(tcb.tsRecentAtMs, day * DAY_MS); // to the day
   if ((meta & Asleep.windowHeard) !== 0) {
     tcb.sndWnd = (windows >>> 16) << tcb.sndShift;
     tcb.sndWndMax = Math.max(tcb.sndWndMax, tcb.sndWnd);
@@ -87,7 +91,6 @@ export function loseRecord(map: ConnectionMap, record: number, tcb: Tcb): void {
   tcb.finQueued = tcb.finReceived = true;
   tcb.iss =
     tcb.sndUna =
-    tcb.sndNxt =
     tcb.sndMax =
       map.get(record, Field.sndNxt);
   tcb.irs =
@@ -104,7 +107,7 @@ export function loseRecord(map: ConnectionMap, record: number, tcb: Tcb): void {
 export function setTsRecent(map: ConnectionMap, record: number, tsVal: number, nowMs: number): void {
   map.set(record, Field.tsRecent, tsVal);
   const meta = map.get(record, Field.meta);
-  map.set(record, Field.meta, (meta & 0xffff) | (dayOf(nowMs) << DAY_BIT));
+  map.set(record, Field.meta, (meta & ((1 << DAY_BIT) - 1)) | (dayOf(nowMs) << DAY_BIT));
 }
 
 /** Where the image of a sleeping connection lies. */
@@ -125,7 +128,7 @@ export function sendWindowOf(map: ConnectionMap, record: number, field: number):
 
 /** Whole days since TS.Recent was learnt. */
 export function timestampAgeDays(map: ConnectionMap, record: number, nowMs: number): number {
-  return (dayOf(nowMs) - (map.get(record, Field.meta) >>> DAY_BIT)) & 0xffff;
+  return (dayOf(nowMs) - (map.get(record, Field.meta) >>> DAY_BIT)) & DAY_MASK;
 }
 
 function dayOf(epochMs: number): number {

@@ -4,8 +4,9 @@ import { Prng } from "../../base/random.ts";
 import { readSocketImage, writeSocketImage } from "../../checkpoint/sockets/socket_image.ts";
 import type { Stack } from "../../net/stack.ts";
 import type { TcpConfig } from "../../net/tcp/config.ts";
+import { earliestDeadlineMs } from "../../net/tcp/tcp.ts";
 import { freezeTcb } from "../../net/tcp/freeze.ts";
-import { type Tcb, TcpState } from "../../net/tcp/tcb.ts";
+import { CaState, type Tcb, TcpState } from "../../net/tcp/tcb.ts";
 import type { SleepOwner } from "../../net/wake/sleep_owner.ts";
 import { ADDRESSES, Pair, type PairOptions, receiveStream, sendStream } from "../net/stack/pair.ts";
 
@@ -46,7 +47,7 @@ class Napper implements SleepOwner {
     const { record } = tcb;
     this.naps++;
     this.states.add(tcb.state);
-    if (tcb.recovery !== 0) this.napsInRecovery++;
+    if (tcb.caState >= CaState.recovery) this.napsInRecovery++;
     this.#attachment = tcb.attachment;
     this.#image = writeSocketImage(freezeTcb(tcb, nowMs), undefined);
     this.#stack.beginSave(tcb);
@@ -76,11 +77,13 @@ interface Life {
 async function live(options: PairOptions, bytes: [number, number], napChance: number): Promise<Life> {
   const clock = new MillisecondClock();
   const pair = new Pair({ ...options, clock });
-  const trace: string[] = [];
+  const sentBy: [string[], string[]] = [[], []];
   const nappers = pair.hosts.map(({ stack }, side) => {
     const napper = new Napper(stack, options.seed * 2 + side, napChance);
     const receive = stack.receive.bind(stack);
     stack.receive = (interfaceIndex, slab, start, end, nowMs) => {
+      // A timer and a packet of one millisecond: the timer first, in both lives.
+      if ([...stack.tcp.tcbs()].some((tcb) => earliestDeadlineMs(tcb) <= nowMs)) stack.poll(nowMs);
       if (napChance > 0) napper.napAll(nowMs);
       return receive(interfaceIndex, slab, start, end, nowMs);
     };
@@ -93,7 +96,9 @@ async function live(options: PairOptions, bytes: [number, number], napChance: nu
   });
   const sent = pair.watcher.sent.bind(pair.watcher);
   pair.watcher.sent = (packet) => {
-    trace.push(`${clock.nowMs()} ${[...packet.subarray(0, 72)].join(" ")} ... ${packet.length}`);
+    sentBy[packet[15] === 1 ? 0 : 1].push(
+      `${clock.nowMs()} ${[...packet.subarray(0, 72)].join(" ")} ... ${packet.length}`,
+    );
     return sent(packet);
   };
   const [client, server] = pair.hosts;
@@ -114,7 +119,8 @@ async function live(options: PairOptions, bytes: [number, number], napChance: nu
   listener.close();
   await pair.end();
   return {
-    trace,
+    // Which of two hosts sends first within a millisecond is the clock's affair.
+    trace: sentBy.flat(),
     naps: nappers[0]!.naps + nappers[1]!.naps,
     napsInRecovery: nappers[0]!.napsInRecovery + nappers[1]!.napsInRecovery,
     states: new Set(nappers.flatMap(({ states }) => [...states])),

@@ -1,7 +1,7 @@
 import { seqLessEqual } from "../../../base/sequence.ts";
 import type { TcpConfig } from "../config.ts";
 import { rtoBackedOffMs } from "../rtt.ts";
-import { flightSize, Recovery, type Tcb } from "../tcb.ts";
+import { CaState, flightSize, type Tcb } from "../tcb.ts";
 import { congestionOf } from "./choose.ts";
 import { startHystart } from "./hystart.ts";
 import { mayGrow } from "./usage.ts";
@@ -30,7 +30,7 @@ export function sendingAgain(tcb: Tcb, config: Readonly<TcpConfig>, nowMs: numbe
   if (!(idleMs > 0)) return;
   congestionOf(tcb).sendingAgain(tcb, nowMs);
   tcb.lastSentMs = nowMs; // that time has had its effect, should nothing leave after all
-  if (!config.slowStartAfterIdle || tcb.recovery !== Recovery.open) return;
+  if (!config.slowStartAfterIdle || tcb.caState !== CaState.open) return;
   if (idleMs <= rtoBackedOffMs(tcb, config)) return;
   tcb.ssthresh = rememberedThreshold(tcb);
   tcb.cwnd = Math.min(tcb.cwnd, initialWindowBytes(tcb, config.initialWindowSegments));
@@ -65,7 +65,7 @@ export function validateWindow(
   if (flight > tcb.cwndUsedBytes) tcb.cwndUsedBytes = flight;
   if (!config.slowStartAfterIdle || nowMs - tcb.cwndFullAtMs < rtoBackedOffMs(tcb, config)) return;
   // The application waits for room in the send buffer: then it is not what holds us back.
-  if (tcb.recovery === Recovery.open && !tcb.wantsWritable) {
+  if (tcb.caState === CaState.open && !tcb.wantsWritable) {
     const used = Math.max(tcb.cwndUsedBytes, initialWindowBytes(tcb, config.initialWindowSegments));
     if (used < tcb.cwnd) {
       tcb.ssthresh = rememberedThreshold(tcb);

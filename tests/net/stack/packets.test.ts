@@ -335,7 +335,7 @@ test("Fragmentation Needed: sent again at once in pieces that fit, by every conn
   s.poll();
   s.out(". 1:961 ack 1", "P. 961:1461 ack 1");
   expect([first.sndMss, second.sndMss]).toEqual([960, 1_460]);
-  second.sndNxt = second.sndMax = (second.sndMax + 1_460) | 0; // as if it had a segment under way
+  second.sndMax = (second.sndMax + 1_460) | 0; // as if it had a segment under way
   second.sendQueue.append(new Uint8Array(1_460), 0, 1_460);
   const about = Slab.of(8);
   about.view.setUint16(0, 80);
@@ -545,8 +545,7 @@ test("random bytes behind right checksums crash nothing and leave the connection
       const { tcb } = s;
       if (tcb.state === 0) break;
       const label = `seed ${seed} step ${step} ${tcpStateNames[tcb.state]}`;
-      const offset = (tcb.sndNxt - tcb.sndUna) | 0;
-      expect(offset >= 0 && offset <= ((tcb.sndMax - tcb.sndUna) | 0), label).toBe(true);
+      expect((tcb.sndMax - tcb.sndUna) | 0, label).toBeGreaterThanOrEqual(0);
       expect((tcb.rcvAdv - tcb.rcvNxt) | 0, label).toBeGreaterThanOrEqual(0);
       expect(tcb.cwnd, label).toBeGreaterThanOrEqual(tcb.sndMss);
     }

@@ -9,7 +9,7 @@ function info(script: Script): TcpInfo {
 test("tcp_info has Linux's names, units and state numbers", () => {
   const script = new Script();
   script.connect();
-  expect(info(script)).toMatchObject({ state: 2, options: 1, rto: 1_000_000, sndMss: 536 });
+  expect(info(script)).toMatchObject({ state: 2, options: 3, rto: 1_000_000, sndMss: 536 });
   script.learn();
   script.wait(100);
   script.turn("S. 0 ack 1 win 65535 <mss 1460,TS 700 1,wscale 7>");

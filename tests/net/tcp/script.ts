@@ -160,6 +160,10 @@ export class Peer {
         return [0];
       case "sackOK":
         return [4, 2];
+      case "sack": { // blocks of our stream, relative: "sack 1001:2001 3001:4001"
+        const edges = text.slice(5).split(/[ :]/).map((edge) => (this.ourIsn + Number(edge)) | 0);
+        return [5, 2 + 4 * edges.length, ...edges.flatMap(word)];
+      }
       case "TS":
         return [8, 10, ...word(a), ...word(b === 0 ? 0 : (b + (this.tsBase ?? 0)) | 0)];
       case "raw":
@@ -175,6 +179,12 @@ export class Peer {
     if (kind === 8) {
       this.tsBase ??= (word32(body, 0) - 1) | 0;
       return `TS ${(word32(body, 0) - this.tsBase) | 0} ${word32(body, 4)}`;
+    }
+    if (kind === 4) return "sackOK";
+    if (kind === 5) { // blocks of the peer's stream, relative
+      const edges = body.length / 4;
+      const shown = Array.from({ length: edges }, (_, at) => (word32(body, 4 * at) - this.isn) | 0);
+      return `sack ${shown.map((edge, at) => (at % 2 === 0 ? edge : `:${edge} `)).join("").trim()}`;
     }
     return `kind ${kind}`;
   }

@@ -7,7 +7,7 @@ import { Script } from "./script.ts";
 test("a passive open: LISTEN, SYN-RECEIVED, ESTABLISHED; the options of both sides (MUST-4, MUST-14, SHLD-5)", () => {
   const s = new Script().listen();
   s.turn("S 0 win 65535 <mss 1400,sackOK,TS 100 0,nop,wscale 7>");
-  s.out("S. 0 ack 1 win 65535 <mss 1460,TS 1 100,wscale 7>");
+  s.out("S. 0 ack 1 win 65535 <mss 1460,sackOK,TS 1 100,wscale 7>");
   s.turn(". 1 ack 1 <TS 101 1>");
   s.out();
   expect(s.heard()).toEqual(["established writable"]);
@@ -18,7 +18,7 @@ test("a passive open: LISTEN, SYN-RECEIVED, ESTABLISHED; the options of both sid
 
 test("an active open: SYN-SENT, ESTABLISHED", () => {
   const s = new Script().connect();
-  s.out("S 0 win 65535 <mss 1460,TS 1 0,wscale 7>");
+  s.out("S 0 win 65535 <mss 1460,sackOK,TS 1 0,wscale 7>");
   expect(s.state).toBe("synSent");
   s.turn("S. 0 ack 1 win 65535 <mss 1460,sackOK,TS 100 1,nop,wscale 7>");
   s.out(". 1 ack 1 win 1024 <TS 1 100>");

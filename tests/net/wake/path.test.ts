@@ -28,7 +28,7 @@ for (const mtu of [1400, 1500, 9000]) {
     for (let round = 0; round < 20 && peer.tcb.sendQueue.length > 0; round++) {
       peer.in({
         sequence: peer.tcb.rcvNxt,
-        acknowledgment: peer.tcb.sndNxt,
+        acknowledgment: peer.tcb.sndMax,
         tsVal: 1_000_000,
         tsEcr: 0,
       });

@@ -1,0 +1,183 @@
+import type { TcpConfig } from "./config.ts";
+import { Sent } from "./sent_queue.ts";
+import { type CaState, RetransmitTimer, type Tcb, TcpState } from "./tcb.ts";
+
+/** Linux's floor of the timeout's variance, where most connections are: a constant of the format. */
+const USUAL_VAR_US = 200_000;
+
+const Bit = {
+  reneging: 1,
+  rackAdvanced: 2,
+  rackDsackSeen: 4,
+  probeOut: 8,
+  probeRetransmitted: 16,
+  frto: 32,
+  undoArmed: 64,
+  undoWindow: 128,
+  dsackPending: 256,
+  rackSent: 512,
+  retransmitted: 1024,
+  noMinRtt: 2048,
+  rackRtt: 4096,
+} as const;
+
+/**
+ * The state of loss recovery as whole numbers, zeros at the end left out. Positions are distances from SND.UNA
+ * (or RCV.NXT, for what we received), times are microseconds before `atMs`; when the shortest round trip was seen
+ * is kept to the second.
+ */
+export function freezeRecovery(tcb: Tcb, atMs: number): number[] {
+  const ageUs = (sinceMs: number): number => Math.round((atMs - sinceMs) * 1000);
+  const from = (position: number): number => (position - tcb.sndUna) | 0;
+  const flying = tcb.sent.length > 0;
+  const armed = tcb.undoArmed;
+  const { reneging, rackAdvanced, rackDsackSeen, probeOut, probeRetransmitted, frto, dsackPending } = tcb;
+  const bits = (reneging ? Bit.reneging : 0) | (rackAdvanced ? Bit.rackAdvanced : 0) |
+    (rackDsackSeen ? Bit.rackDsackSeen : 0) | (probeOut ? Bit.probeOut : 0) |
+    (probeRetransmitted ? Bit.probeRetransmitted : 0) | (frto ? Bit.frto : 0) |
+    (armed ? Bit.undoArmed : 0) | (tcb.undoWindow ? Bit.undoWindow : 0) |
+    (dsackPending ? Bit.dsackPending : 0) | (tcb.rackSentMs > 0 ? Bit.rackSent : 0) |
+    (tcb.retransmitStampMs >= 0 ? Bit.retransmitted : 0) | (tcb.minRttUs < 0 ? Bit.noMinRtt : 0) |
+    (tcb.rackRttUs === 0 ? 0 : Bit.rackRtt);
+  const state = [
+    tcb.minRttUs < 0 ? 0 : Math.max(0, Math.floor((atMs - tcb.minRttAtMs) / 1000)),
+    tcb.minRttUs < 0 ? 0 : tcb.minRttUs - tcb.srttUs, // on a quiet path they are the same
+    tcb.rtoVarUs - USUAL_VAR_US,
+    tcb.rtoVarMaxUs - USUAL_VAR_US,
+    from(tcb.rttSeq),
+    tcb.delivered,
+    tcb.rackRttUs === 0 ? 0 : tcb.rackRttUs - tcb.srttUs,
+    bits,
+    tcb.caState,
+    tcb.retransmitTimer,
+    tcb.sackedOut,
+    tcb.lostOut,
+    tcb.retransOut,
+    tcb.sackedOut > 0 ? from(tcb.fack) : 0,
+    tcb.reordering - 3,
+    tcb.reorderingSeen,
+    tcb.lost,
+    tcb.dsackDups,
+    tcb.rackReorderSteps - 1,
+    tcb.rackReorderPersist,
+    tcb.rackLastDelivered,
+    tcb.rackSentMs > 0 ? ageUs(tcb.rackSentMs) : 0,
+    tcb.rackSentMs > 0 ? from(tcb.rackEnd) : 0,
+    probeOut ? from(tcb.probeSeq) : 0,
+    tcb.prrDelivered,
+    tcb.prrOut,
+    armed ? from(tcb.undoMarker) : 0,
+    tcb.undoRetrans + 1,
+    tcb.retransmitStampMs < 0 ? 0 : ageUs(tcb.retransmitStampMs),
+    flying ? from(tcb.retransmitHint) : 0,
+    dsackPending ? (tcb.rcvNxt - tcb.dsackStart) | 0 : 0,
+    dsackPending ? (tcb.rcvNxt - tcb.dsackEnd) | 0 : 0,
+    ...tcb.sackBlocks.map((edge) => (edge - tcb.rcvNxt) | 0),
+  ];
+  let length = state.length;
+  while (length > 0 && state[length - 1] === 0) length--;
+  state.length = length;
+  return state;
+}
+
+/** Puts the state back; `sndUna` and `rcvNxt` are there already, and `baseMs` is when it was frozen. */
+export function thawRecovery(
+  state: readonly number[],
+  tcb: Tcb,
+  config: Readonly<TcpConfig>,
+  baseMs: number,
+): void {
+  let at = 0;
+  const next = (): number => state[at++] ?? 0;
+  const position = (): number => (tcb.sndUna + next()) | 0;
+  const time = (): number => baseMs - next() / 1000;
+  if (state.length === 0) return thawOld(tcb, config);
+  tcb.minRttAtMs = baseMs - 1000 * next();
+  tcb.minRttUs = next() + tcb.srttUs;
+  tcb.rtoVarUs = next() + USUAL_VAR_US;
+  tcb.rtoVarMaxUs = next() + USUAL_VAR_US;
+  tcb.rttSeq = position();
+  tcb.delivered = next();
+  const rackRttUs = next() + tcb.srttUs;
+  const bits = next();
+  tcb.rackRttUs = (bits & Bit.rackRtt) !== 0 ? rackRttUs : 0;
+  if ((bits & Bit.noMinRtt) !== 0) tcb.minRttUs = -1;
+  tcb.reneging = (bits & Bit.reneging) !== 0;
+  tcb.rackAdvanced = (bits & Bit.rackAdvanced) !== 0;
+  tcb.rackDsackSeen = (bits & Bit.rackDsackSeen) !== 0;
+  tcb.probeOut = (bits & Bit.probeOut) !== 0;
+  tcb.probeRetransmitted = (bits & Bit.probeRetransmitted) !== 0;
+  tcb.frto = (bits & Bit.frto) !== 0;
+  tcb.undoArmed = (bits & Bit.undoArmed) !== 0;
+  tcb.undoWindow = (bits & Bit.undoWindow) !== 0;
+  tcb.dsackPending = (bits & Bit.dsackPending) !== 0;
+  tcb.caState = next() as CaState;
+  tcb.retransmitTimer = next() as RetransmitTimer;
+  tcb.sackedOut = next();
+  tcb.lostOut = next();
+  tcb.retransOut = next();
+  tcb.fack = position();
+  tcb.reordering = next() + 3;
+  tcb.reorderingSeen = next();
+  tcb.lost = next();
+  tcb.dsackDups = next();
+  tcb.rackReorderSteps = next() + 1;
+  tcb.rackReorderPersist = next();
+  tcb.rackLastDelivered = next();
+  const rackSentMs = time();
+  tcb.rackSentMs = (bits & Bit.rackSent) !== 0 ? rackSentMs : 0;
+  tcb.rackEnd = position();
+  tcb.probeSeq = position();
+  tcb.prrDelivered = next();
+  tcb.prrOut = next();
+  tcb.undoMarker = position();
+  tcb.undoRetrans = next() - 1;
+  const stampMs = time();
+  tcb.retransmitStampMs = (bits & Bit.retransmitted) !== 0 ? stampMs : -1;
+  tcb.retransmitHint = position();
+  tcb.dsackStart = (tcb.rcvNxt - next()) | 0;
+  tcb.dsackEnd = (tcb.rcvNxt - next()) | 0;
+  tcb.sackBlocks.length = 0;
+  while (at < state.length) tcb.sackBlocks.push((tcb.rcvNxt + next()) | 0);
+}
+
+/** An image from before there was a scoreboard: what is missing is as on a connection without a loss. */
+function thawOld(tcb: Tcb, config: Readonly<TcpConfig>): void {
+  tcb.rtoVarUs = tcb.rtoVarMaxUs = Math.max(config.rtoMinMs * 1000, 4 * tcb.rttvarUs);
+  tcb.rttSeq = tcb.retransmitHint = tcb.sndUna;
+  if (tcb.retransmitAtMs !== Infinity) tcb.retransmitTimer = RetransmitTimer.timeout;
+}
+
+/** The segments in flight: for each its length with FIN, its `Sent` bits, and microseconds before `atMs`. */
+export function freezeSent(tcb: Tcb, atMs: number): number[] {
+  const { sent } = tcb;
+  const list: number[] = [];
+  if (sent.length > 0) list.push((sent.sequence[sent.slot(0)]! - tcb.sndUna) | 0);
+  for (let place = 0; place < sent.length; place++) {
+    const at = sent.slot(place);
+    list.push(
+      (sent.end[at]! - sent.sequence[at]!) | 0,
+      sent.flags[at]!,
+      Math.round((atMs - sent.sentMs[at]!) * 1000),
+    );
+  }
+  return list;
+}
+
+/** Puts them back, or makes them up for an image that has none: then everything in flight goes again in time. */
+export function thawSent(list: readonly number[], tcb: Tcb, finSent: boolean, baseMs: number): void {
+  const { sent } = tcb;
+  sent.clear();
+  let sequence = (tcb.sndUna + (list[0] ?? 0)) | 0;
+  for (let at = 1; at < list.length; at += 3) {
+    const end = (sequence + list[at]!) | 0;
+    sent.push(sequence, end, list[at + 1]!, baseMs - list[at + 2]! / 1000);
+    sequence = end;
+  }
+  while (list.length === 0 && sequence !== tcb.sndMax && tcb.state >= TcpState.established) {
+    const left = (tcb.sndMax - sequence) >>> 0;
+    const end = left <= tcb.sndMss + (finSent ? 1 : 0) ? tcb.sndMax : (sequence + tcb.sndMss) | 0;
+    sent.push(sequence, end, end === tcb.sndMax && finSent ? Sent.fin : 0, baseMs);
+    sequence = end;
+  }
+}

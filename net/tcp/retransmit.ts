@@ -1,0 +1,183 @@
+import { seqLess, seqLessEqual } from "../../base/sequence.ts";
+import { currentMss, SendMode, sendNewData, transmitSegment } from "./output.ts";
+import { markLost } from "./rack.ts";
+import { inCwndReduction } from "./reduction.ts";
+import { rearmTimeout, setRetransmitTimer } from "./rto.ts";
+import { rtoBackedOffMs } from "./rtt.ts";
+import { Sent, SENT_AGAIN } from "./sent_queue.ts";
+import { CaState, cwndPackets, packetsInFlight, RetransmitTimer, sendEnd, type Tcb } from "./tcb.ts";
+import type { Tcp } from "./tcp.ts";
+
+/** Cuts the segment at `place` at sequence number `at`, counters and all. */
+function splitSegment(tcb: Tcb, place: number, at: number): void {
+  const flags = tcb.sent.flags[tcb.sent.slot(place)]!;
+  tcb.sent.split(place, at);
+  if ((flags & Sent.sacked) !== 0) tcb.sackedOut++;
+  if ((flags & Sent.lost) !== 0) tcb.lostOut++;
+  if ((flags & Sent.retransmitted) !== 0) tcb.retransOut++;
+}
+
+/** Bytes of data in the segment at `place`. */
+function dataBytes(tcb: Tcb, place: number): number {
+  const at = tcb.sent.slot(place);
+  return ((tcb.sent.end[at]! - tcb.sent.sequence[at]!) | 0) - (tcb.sent.flags[at]! & Sent.fin ? 1 : 0);
+}
+
+/** Takes in the segments behind a small one that fit beside it: its retransmission costs one header only. */
+function mergeSuccessors(tcb: Tcb, place: number, limit: number): void {
+  const { sent } = tcb;
+  const windowEnd = (tcb.sndUna + tcb.sndWnd) | 0;
+  while (place + 1 < sent.length) {
+    const at = sent.slot(place), next = sent.slot(place + 1);
+    const flags = sent.flags[next]!;
+    const bytes = ((sent.end[next]! - sent.sequence[at]!) | 0) - (flags & Sent.fin ? 1 : 0);
+    if ((flags & Sent.sacked) !== 0 || bytes > limit || seqLess(windowEnd, sent.end[next]!)) return;
+    if ((flags & Sent.lost) !== 0) tcb.lostOut--;
+    if ((flags & Sent.retransmitted) !== 0) tcb.retransOut--;
+    if (!tcb.sackPermitted && tcb.sackedOut > 0) tcb.sackedOut--;
+    sent.merge(place);
+  }
+}
+
+/**
+ * Sends the segment at `place` again: with its own bounds, cut where the MSS or the peer's window has become
+ * smaller. Behind a window that shrank nothing is sent, but the first segment is, as a probe (MUST-35).
+ * @returns Whether it was sent. Counts nothing: a probe is no recovery.
+ */
+export function retransmitSegment(tcp: Tcp, tcb: Tcb, place: number, nowMs: number): boolean {
+  const { sent } = tcb;
+  const at = sent.slot(place);
+  if (seqLess(sent.sequence[at]!, tcb.sndUna)) sent.sequence[at] = tcb.sndUna; // its front has arrived
+  const sequence = sent.sequence[at]!;
+  const mss = currentMss(tcb);
+  let room = (tcb.sndUna + tcb.sndWnd - sequence) | 0;
+  if (room <= 0) {
+    if (sequence !== tcb.sndUna) return false;
+    room = mss;
+  }
+  const limit = Math.min(mss, room);
+  const bytes = dataBytes(tcb, place);
+  if (bytes > limit) splitSegment(tcb, place, (sequence + limit) | 0);
+  else if (bytes < limit) mergeSuccessors(tcb, place, limit);
+  const now = sent.slot(place); // both may have moved it
+  tcb.retransmittedSegments++;
+  sent.flags[now] = sent.flags[now]! | Sent.everRetransmitted;
+  sent.sentMs[now] = nowMs;
+  transmitSegment(tcp, tcb, sequence, sent.end[now]!, sent.flags[now]!, nowMs);
+  return true;
+}
+
+/** Sends a lost segment again, in a recovery or after a timeout. */
+export function retransmitLost(tcp: Tcp, tcb: Tcb, place: number, nowMs: number): boolean {
+  if (!retransmitSegment(tcp, tcb, place, nowMs)) return false;
+  const at = tcb.sent.slot(place);
+  if ((tcb.sent.flags[at]! & Sent.retransmitted) === 0) tcb.retransOut++;
+  tcb.sent.flags[at] = tcb.sent.flags[at]! | SENT_AGAIN;
+  if (tcb.retransmitStampMs < 0) tcb.retransmitStampMs = nowMs;
+  tcb.undoRetrans = Math.max(0, tcb.undoRetrans) + 1;
+  return true;
+}
+
+/** Sends again what is held to be lost, as much as the congestion window admits, the lowest first. */
+export function retransmitQueue(tcp: Tcp, tcb: Tcb, nowMs: number): void {
+  const { sent } = tcb;
+  if (sent.length === 0) return;
+  let rearm = false;
+  let place = sent.find(tcb.retransmitHint);
+  for (; place < sent.length && tcb.retransOut < tcb.lostOut; place++) {
+    const flags = sent.flags[sent.slot(place)]!;
+    if ((flags & (Sent.lost | Sent.sacked | Sent.retransmitted)) !== Sent.lost) continue;
+    if (packetsInFlight(tcb) >= cwndPackets(tcb)) break;
+    if (!retransmitLost(tcp, tcb, place, nowMs)) break;
+    if (inCwndReduction(tcb)) tcb.prrOut++;
+    if (place === 0 && tcb.retransmitTimer !== RetransmitTimer.reordering) rearm = true;
+  }
+  tcb.retransmitHint = place < sent.length ? sent.sequence[sent.slot(place)]! : tcb.sndMax;
+  if (rearm) {
+    setRetransmitTimer(tcb, RetransmitTimer.timeout, nowMs + rtoBackedOffMs(tcb, tcp.config));
+  }
+}
+
+/**
+ * The tail loss probe (RFC 8985 section 7.3): new data if there is some, else the last segment again, so that
+ * the answer tells what became of the tail.
+ */
+export function sendLossProbe(tcp: Tcp, tcb: Tcb, nowMs: number): void {
+  if (!tcb.probeOut && tcb.sent.length > 0) {
+    const before = tcb.sent.length;
+    tcb.probeRetransmitted = false;
+    const unsent = (sendEnd(tcb) - tcb.sndMax) | 0;
+    let probed = false;
+    if (unsent > 0 && Math.min(unsent, currentMss(tcb)) <= ((tcb.sndUna + tcb.sndWnd - tcb.sndMax) | 0)) {
+      sendNewData(tcp, tcb, nowMs, SendMode.probe);
+      probed = tcb.sent.length > before;
+    } else {
+      probed = tcb.probeRetransmitted = retransmitSegment(tcp, tcb, before - 1, nowMs);
+    }
+    if (probed) {
+      tcb.probeOut = true;
+      tcb.probeSeq = tcb.sndMax;
+      tcb.retransmitTimer = RetransmitTimer.none; // the timeout counts from the probe
+    }
+  }
+  rearmTimeout(tcp, tcb, nowMs);
+}
+
+/**
+ * The path takes only smaller segments than some in flight: those are lost, and go again in pieces, without
+ * any congestion being meant (RFC 1191 section 6.4).
+ */
+export function retransmitTooLarge(tcp: Tcp, tcb: Tcb, nowMs: number): void {
+  const { sent } = tcb;
+  const mss = currentMss(tcb);
+  for (let place = 0; place < sent.length; place++) {
+    if (dataBytes(tcb, place) > mss) markLost(tcb, sent.slot(place));
+  }
+  if (tcb.lostOut === 0) return;
+  cutAnew(tcb, mss);
+  if (!tcb.sackPermitted) tcb.sackedOut = Math.min(tcb.sackedOut, sent.length - tcb.lostOut);
+  if (tcb.caState !== CaState.loss) {
+    tcb.highSeq = tcb.sndMax;
+    tcb.undoWindow = false;
+    tcb.undoArmed = false;
+    tcb.caState = CaState.loss;
+  }
+  retransmitQueue(tcp, tcb, nowMs);
+}
+
+/** Cuts what is lost, and in one piece, into segments of `mss` and one rest, instead of a rest for each. */
+function cutAnew(tcb: Tcb, mss: number): void {
+  const { sent } = tcb;
+  const isLost = (place: number): boolean =>
+    (sent.flags[sent.slot(place)]! & (Sent.lost | Sent.retransmitted)) === Sent.lost;
+  for (let place = 0; place < sent.length; place++) {
+    if (!isLost(place)) continue;
+    while (place + 1 < sent.length && isLost(place + 1)) {
+      sent.merge(place);
+      tcb.lostOut--;
+    }
+    for (; dataBytes(tcb, place) > mss; place++) {
+      splitSegment(tcb, place, (sent.sequence[sent.slot(place)]! + mss) | 0);
+    }
+  }
+}
+
+/** Whether something is, or was, sent twice and is not acknowledged. */
+export function anyRetransmitted(tcb: Tcb): boolean {
+  return tcb.retransOut > 0 ||
+    (tcb.sent.length > 0 && (tcb.sent.flags[tcb.sent.slot(0)]! & Sent.everRetransmitted) !== 0);
+}
+
+/** Cuts the head where it is longer than the MSS, and holds its first part to be lost. */
+export function markHeadLost(tcb: Tcb): void {
+  const { sent } = tcb;
+  const at = sent.slot(0);
+  if ((sent.flags[at]! & Sent.lost) !== 0) return;
+  const mss = currentMss(tcb);
+  const cut = (sent.sequence[at]! + mss) | 0;
+  if (dataBytes(tcb, 0) > mss) {
+    if (seqLessEqual(cut, tcb.sndUna)) return;
+    splitSegment(tcb, 0, cut);
+  }
+  markLost(tcb, sent.slot(0));
+}
