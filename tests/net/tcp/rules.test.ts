@@ -102,7 +102,8 @@ test("nothing that is written stays for ever, whatever its size and with Nagle's
   const prng = new Prng(60);
   const s = new Script({ tcp: { initialWindowSegments: 4 } }).accepted("mss 1000");
   let written = 0;
-  for (let round = 0; round < 200; round++) {
+  for (let round = 0; round < 60; round++) {
+    const window = prng.pick([400, 3_000, 65_535]); // less than a segment: nothing but a timer sends it
     for (let part = prng.between(1, 4); part > 0; part--) {
       const count = prng.pick([1, 10, 999, 1_000, 1_001, 2_500]);
       expect(s.write(count)).toBe(count);
@@ -110,13 +111,13 @@ test("nothing that is written stays for ever, whatever its size and with Nagle's
     }
     let reached = 0;
     for (let turns = 0; reached < written + 1; turns++) {
-      expect(turns, `${written + 1 - reached} octets stay`).toBeLessThan(50);
+      expect(turns, `${written + 1 - reached} octets stay`).toBeLessThan(500);
       for (const { segment } of s.take(REMOTE_PORT)) {
         const end = ((segment.sequence - s.main.ourIsn) | 0) + segment.data.length;
         reached = Math.max(reached, end);
       }
       s.wait(100);
-      s.turn(`. 1 ack ${reached} win ${prng.pick([400, 3_000, 65_535])}`);
+      s.turn(`. 1 ack ${reached} win ${window}`);
     }
   }
   expect(s.tcb.sendQueue.length).toBe(0);
