@@ -519,19 +519,14 @@ export class Stack {
 
   /**
    * Ends a turn: timers that are due, then everything that wants to be sent, then news for the owners,
-   * until nobody has anything to say or the turn has been long enough.
+   * until nobody has anything to say or the turn has been long enough. Without `timers`, what is due stays due.
    * @returns When to poll again at the latest, epoch milliseconds; `Infinity` for never.
    */
-  poll(nowMs: number): number {
+  poll(nowMs: number, timers = true): number {
     this.#nowMs = nowMs;
     let more = false;
     this.output.setNow(nowMs);
-    this.tcp.advance(nowMs);
-    this.reassembly.advance(nowMs, this.#reassemblyExpired);
-    for (const each of this.output.interfaces) {
-      each.neighbors?.advance(nowMs, each.neighborSink);
-      each.neighbors6?.advance(nowMs, each.neighborSink6);
-    }
+    if (timers) this.#advance(nowMs);
     if (this.#lost.length > 0) this.#tellLost(nowMs);
     for (let rounds = 1;; rounds++) {
       // News first: what an owner writes in answer carries the ACK that is owed.
@@ -553,6 +548,15 @@ export class Stack {
       if (each.neighbors6 !== undefined) deadlineMs = Math.min(deadlineMs, each.neighbors6.nextDeadlineMs());
     }
     return deadlineMs;
+  }
+
+  #advance(nowMs: number): void {
+    this.tcp.advance(nowMs);
+    this.reassembly.advance(nowMs, this.#reassemblyExpired);
+    for (const each of this.output.interfaces) {
+      each.neighbors?.advance(nowMs, each.neighborSink);
+      each.neighbors6?.advance(nowMs, each.neighborSink6);
+    }
   }
 
   /** A packet's next hop does not answer. If it was passed on, its sender is told at the end of the turn. */

@@ -69,6 +69,12 @@ export interface HostOptions extends RouteConfig {
 
 /** Deno's default. */
 const BACKLOG_DEFAULT = 511;
+/** An alarm so late tells of a process that was held up: stopped, collecting garbage, or busy elsewhere. */
+const HELD_UP_MS = 20;
+/** Then timers wait until links have brought nothing for so long, as long as an answer is on its way, */
+const QUIET_MS = 5;
+/** but not for ever: peers may have more to say than that. */
+const CATCH_UP_MS = 100;
 
 /**
  * A host on a userspace network: a stack, its links and a clock, with Deno's networking calls.
@@ -94,6 +100,8 @@ export class Host {
   #turnQueued = false;
   #inTurn = false;
   #batchMs = 0;
+  #catchUpEndMs = 0; // 0 when nothing has to be caught up with
+  #arrived = false; // since the last look
   #closed = false;
 
   /**
@@ -332,22 +340,51 @@ export class Host {
     if (this.#closed || this.#inTurn) return;
     this.#turnQueued = false;
     this.#batchMs = 0;
+    const timers = !this.#catchesUp();
     this.#inTurn = true;
     let deadlineMs: number;
     try {
-      do deadlineMs = this.stack.poll(this.clock.nowMs()); while (this.#tellCalledOff());
+      do deadlineMs = this.stack.poll(this.clock.nowMs(), timers); while (this.#tellCalledOff());
     } finally {
       this.#inTurn = false;
     }
     if (this.#closed) return; // by somebody who was told something in this turn
     // An alarm that rings too early costs one empty turn; moving it at every turn costs more.
-    if (deadlineMs >= this.#alarmAtMs) return;
+    if (!timers || deadlineMs >= this.#alarmAtMs) return;
+    this.#setAlarm(deadlineMs);
+  }
+
+  #setAlarm(deadlineMs: number): void {
     this.#alarm?.cancel();
     this.#alarmAtMs = deadlineMs;
-    this.#alarm = this.clock.at(deadlineMs, () => {
-      this.#alarmAtMs = Infinity;
-      this.turn();
-    });
+    this.#alarm = this.clock.at(deadlineMs, () => this.#rung());
+  }
+
+  #rung(): void {
+    const nowMs = this.clock.nowMs();
+    const catchesUp = this.#catchUpEndMs > 0;
+    if (catchesUp && this.#arrived && nowMs < this.#catchUpEndMs) return this.#waitForLinks(nowMs);
+    if (catchesUp || nowMs - this.#alarmAtMs < HELD_UP_MS) this.#alarmAtMs = Infinity;
+    this.#catchUpEndMs = 0;
+    this.turn();
+  }
+
+  /**
+   * Whether timers must wait: the process was held up, and links have yet to deliver what came meanwhile. Timers
+   * that looked now would miss answers that are there, and send again what has long been acknowledged.
+   */
+  #catchesUp(): boolean {
+    if (this.#catchUpEndMs > 0) return true;
+    const nowMs = this.clock.nowMs();
+    if (nowMs - this.#alarmAtMs < HELD_UP_MS) return false;
+    this.#catchUpEndMs = nowMs + CATCH_UP_MS;
+    this.#waitForLinks(nowMs);
+    return true;
+  }
+
+  #waitForLinks(nowMs: number): void {
+    this.#arrived = false;
+    this.#setAlarm(nowMs + QUIET_MS);
   }
 
   /**
@@ -444,6 +481,7 @@ export class Host {
     link.open({
       receive: (slab: Slab, start: number, end: number): void => {
         if (this.#batchMs === 0) this.#batchMs = this.clock.nowMs(); // one look at the clock per batch
+        this.#arrived = true;
         this.stack.receive(index, slab, start, end, this.#batchMs);
       },
       flush: () => this.turn(),
