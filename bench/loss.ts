@@ -100,16 +100,22 @@ async function transfers(
   rttMs: number,
   effort: Effort,
 ): Promise<Record<Subject, number[]>> {
-  const speeds: Record<Subject, number[]> = { "Linux to Linux": [], "ours to Linux": [], "Linux to ours": [] };
+  const speeds: Record<Subject, number[]> = {
+    "Linux to Linux": [],
+    "ours to Linux": [],
+    "Linux to ours": [],
+  };
   let next = 1;
-  await Promise.all(worlds.slice(0, effort.lanes).map(async (world) => {
-    for (let seed = next++; seed <= effort.seeds; seed = next++) {
-      for (let at = 0; at < SUBJECTS.length; at++) {
-        const subject = SUBJECTS[(at + seed) % SUBJECTS.length]!;
-        const of: Case = { subject, loss, rttMs, seed: 1000 * seed, ms: effort.ms };
-        speeds[subject].push(await world.run(of) / 1e6);
+  await Promise.all(
+    worlds.slice(0, effort.lanes).map(async (world) => {
+      for (let seed = next++; seed <= effort.seeds; seed = next++) {
+        for (let at = 0; at < SUBJECTS.length; at++) {
+          const subject = SUBJECTS[(at + seed) % SUBJECTS.length]!;
+          const of: Case = { subject, loss, rttMs, seed: 1000 * seed, ms: effort.ms };
+          speeds[subject].push(await world.run(of) / 1e6);
+        }
       }
-    }
-  }));
+    }),
+  );
   return speeds;
 }
