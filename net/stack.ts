@@ -13,6 +13,7 @@ import { icmpInput, sendIcmpError } from "./ip/icmp.ts";
 import { sendEchoReply6, sendParameterProblem, translateError } from "./ip/icmpv6.ts";
 import { Identifications } from "./ip/identification.ts";
 import { Ipv6Input } from "./ip/ipv6_input.ts";
+import { type Ipv6Options, Ndp } from "./ip/ndp.ts";
 import { Limiter } from "./ip/limiter.ts";
 import { type Interface, IpOutput, type LinkOutput } from "./ip/output.ts";
 import { Evidence } from "./ip/neighbors.ts";
@@ -115,6 +116,7 @@ export class Stack {
   /** Whether packets for others are passed on between the interfaces. */
   forwarding: boolean;
   readonly forwarder: Forwarder;
+  readonly ndp: Ndp;
   #nowMs: number;
   /** The frame at hand is addressed to a group of stations. */
   #toGroup = false;
@@ -155,6 +157,7 @@ export class Stack {
     });
     this.output.identifications = new Identifications(options.entropy);
     this.output.lost = this.#packetLost;
+    this.ndp = new Ndp(this.output, options.entropy);
     this.udp = new Udp(this.output, this.addresses);
     this.forwarding = options.forwarding ?? false;
     this.forwarder = new Forwarder(this, new ForwardGate(this.#gate));
@@ -174,6 +177,11 @@ export class Stack {
     assert(!ethernet || options.mac !== undefined, "An Ethernet interface needs a station address");
     return this.output.addInterface(options.name, options.link, options.mac?.hi ?? 0, options.mac?.lo ?? 0)
       .index;
+  }
+
+  /** Lets an Ethernet interface find its IPv6 addresses and routers by itself (RFC 4862): after `setRoutes`. */
+  autoconfigure(interfaceIndex: number, options: Ipv6Options, nowMs: number): void {
+    this.ndp.start(interfaceIndex, options, nowMs);
   }
 
   /**
@@ -492,6 +500,11 @@ export class Stack {
     const from = addresses.sum(ip.source);
     const reason = readIcmpv6(slab, ip.dataStart, ip.dataEnd, from, addresses.sum(ip.destination), record);
     if (reason !== Drop.None) return reason;
+    if (record.type >= Icmpv6Type.RouterSolicitation && record.type <= Icmpv6Type.Redirect) {
+      // As ARP, it is no business of the firewall's rules.
+      const through = this.output.interfaces[interfaceIndex];
+      return through === undefined ? Drop.NdpMalformed : this.ndp.input(through, ip, slab, nowMs);
+    }
     const known = translateError(this, record, slab, interfaceIndex + 1, this.#icmp);
     const verdict = this.#gate.icmp(ip, record, interfaceIndex, known && this.#quotesOurs(this.#icmp));
     if (verdict !== Verdict.Accept) return this.#refuseDatagram(verdict, slab, nowMs);
@@ -542,7 +555,7 @@ export class Stack {
     this.output.flush();
     if (more) return nowMs;
     let deadlineMs = Math.min(this.tcp.nextDeadlineMs(), this.sleepOwner?.nextDeadlineMs() ?? Infinity);
-    deadlineMs = Math.min(deadlineMs, this.reassembly.nextDeadlineMs());
+    deadlineMs = Math.min(deadlineMs, this.reassembly.nextDeadlineMs(), this.ndp.nextDeadlineMs());
     for (const each of this.output.interfaces) {
       if (each.neighbors !== undefined) deadlineMs = Math.min(deadlineMs, each.neighbors.nextDeadlineMs());
       if (each.neighbors6 !== undefined) deadlineMs = Math.min(deadlineMs, each.neighbors6.nextDeadlineMs());
@@ -557,6 +570,7 @@ export class Stack {
       each.neighbors?.advance(nowMs, each.neighborSink);
       each.neighbors6?.advance(nowMs, each.neighborSink6);
     }
+    this.ndp.advance(nowMs);
   }
 
   /** A packet's next hop does not answer. If it was passed on, its sender is told at the end of the turn. */

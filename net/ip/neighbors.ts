@@ -211,6 +211,15 @@ export class Neighbors {
     return Resolution.FoundRequest;
   }
 
+  /** Sets `hi` and `lo` to the station of `address`, if it is known, without asking anybody. */
+  stationOf(address: number): boolean {
+    const entry = this.#entryOf.get(address | 0);
+    if (entry === undefined || !isKnown(this.#state[entry] as State)) return false;
+    this.hi = this.#hi[entry]!;
+    this.lo = this.#lo[entry]!;
+    return true;
+  }
+
   /**
    * Keeps a copy of a packet until `address` answers: after `Resolution.Request` or `Wait`. The
    * oldest of too many makes room.

@@ -401,7 +401,7 @@ export class IpOutput implements TransportOutput {
       const resolution = neighbors.lookup(nextHop, nowMs);
       if (resolution > Resolution.FoundRequest) {
         const kept = resolution !== Resolution.Failed && neighbors.hold(nextHop, this.slab, start, end);
-        if (resolution === Resolution.Request) this.askFor(through, nextHop, hi, lo);
+        if (resolution === Resolution.Request) this.#ask(through, nextHop, hi, lo);
         if (kept) return true;
         if (resolution === Resolution.Failed) this.lost?.(this.slab, start + ETHERNET_HEADER_LENGTH, end);
         return this.#drop(Drop.NeighborPending);

@@ -6,6 +6,7 @@ import { Field, RecordState } from "../connections/connection_map.ts";
 import { parseTuple } from "../connections/tuple.ts";
 import { Firewall } from "../firewall/firewall.ts";
 import type { FirewallRules } from "../firewall/rule.ts";
+import type { Ipv6Options } from "../ip/ndp.ts";
 import type { RouteConfig } from "../ip/routes.ts";
 import type { Link } from "../link/link.ts";
 import { Stack } from "../stack.ts";
@@ -42,6 +43,8 @@ export interface HostInterface {
   link: Link;
   /** Default "net0", "net1", ... */
   name?: string;
+  /** How an Ethernet interface finds its IPv6 addresses and routers by itself; false: not at all. */
+  ipv6?: Ipv6Options | false;
   /** Station address for Ethernet, "52:54:00:12:34:56"; by default a random locally administered one. */
   mac?: string;
 }
@@ -138,6 +141,11 @@ export class Host {
     this.#ownAddress = addresses?.[0]?.address.split("/")[0];
     this.#onLinkClosed = options.onLinkClosed?.bind(options);
     options.interfaces.forEach(({ link }, index) => this.#openLink(link, index, names[index]!));
+    options.interfaces.forEach(({ link, ipv6 = {} }, index) => {
+      if (link.medium !== "ethernet" || ipv6 === false) return;
+      this.stack.autoconfigure(index, ipv6, this.clock.nowMs());
+      this.kick();
+    });
   }
 
   /** The station address of an interface, for its peers' configuration. */

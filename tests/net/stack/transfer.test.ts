@@ -75,7 +75,7 @@ for (const medium of ["ip", "ethernet"] as const) {
   }
 }
 
-for (const medium of ["ip"] as const) {
+for (const medium of ["ip", "ethernet"] as const) {
   for (const [name, impairments, bytes, runs] of KINDS.slice(0, 3)) {
     test(`RFC 8200: both directions arrive whole over IPv6 and ${name} (${medium})`, async () => {
       for (let seed = 1; seed <= runs / 2; seed++) {
