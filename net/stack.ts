@@ -8,12 +8,14 @@ import { ForwardGate } from "./firewall/forward_gate.ts";
 import { InputGate } from "./firewall/gate.ts";
 import { Verdict } from "./firewall/packet.ts";
 import { ADDRESSES_LIMIT, AddressTable } from "./ip/address_table.ts";
+import { Draws } from "./ip/draws.ts";
 import { Forwarder } from "./ip/forward.ts";
 import { icmpInput, sendIcmpError } from "./ip/icmp.ts";
 import { sendEchoReply6, sendParameterProblem, translateError } from "./ip/icmpv6.ts";
 import { Identifications } from "./ip/identification.ts";
 import { Ipv6Input } from "./ip/ipv6_input.ts";
 import { type Ipv6Options, Ndp } from "./ip/ndp.ts";
+import { Igmp } from "./ip/igmp.ts";
 import { Limiter } from "./ip/limiter.ts";
 import { type Interface, IpOutput, type LinkOutput } from "./ip/output.ts";
 import { Evidence } from "./ip/neighbors.ts";
@@ -38,6 +40,7 @@ import { IPV6_ANY, isIpv6Handle, isUnspecified } from "./wire/address.ts";
 import { ArpOperation, ArpRecord, readArp } from "./wire/arp.ts";
 import { Drop, DropCounters } from "./wire/drop.ts";
 import { ETHER_ARP, ETHER_IPV4, ETHER_IPV6, EthernetRecord, readEthernet } from "./wire/ethernet.ts";
+import { PROTOCOL_IGMP } from "./wire/igmp.ts";
 import { IcmpRecord, IcmpTimeExceeded, IcmpType, IcmpUnreachable, readIcmp } from "./wire/icmp.ts";
 import {
   IPV4_LENGTH_MAX,
@@ -117,6 +120,8 @@ export class Stack {
   forwarding: boolean;
   readonly forwarder: Forwarder;
   readonly ndp: Ndp;
+  /** The IPv4 groups that the interfaces are in. */
+  readonly igmp: Igmp;
   #nowMs: number;
   /** The frame at hand is addressed to a group of stations. */
   #toGroup = false;
@@ -159,6 +164,9 @@ export class Stack {
     this.output.lost = this.#packetLost;
     this.ndp = new Ndp(this.output, options.entropy);
     this.udp = new Udp(this.output, this.addresses);
+    const draws = new Draws(options.entropy);
+    this.igmp = new Igmp(this.output, (limit) => draws.below(limit));
+    this.output.hasMembers = (group) => this.igmp.isMember(-1, group);
     this.forwarding = options.forwarding ?? false;
     this.forwarder = new Forwarder(this, new ForwardGate(this.#gate));
   }
@@ -293,6 +301,9 @@ export class Stack {
     if (!group && kind !== AddressKind.Ours) return this.#forward(interfaceIndex, slab, nowMs);
     // RFC 1122 section 3.3.6: sent to everyone on the link, meant for one: all would answer, most wrongly.
     if (!group && this.#toGroup) return Drop.Ipv4NotOurs;
+    if (kind === AddressKind.Multicast && !this.igmp.isMember(interfaceIndex, ip.destination)) {
+      return Drop.Ipv4NotOurs;
+    }
     if (ip.moreFragments || ip.fragmentOffset !== 0) {
       const reason = this.#fragmentInput(slab, nowMs);
       const { whole } = this.reassembly;
@@ -375,7 +386,7 @@ export class Stack {
     if (ip.protocol === PROTOCOL_TCP) {
       return group ? Drop.TcpAddress : this.#tcpInput(interfaceIndex, slab, nowMs);
     }
-    if (ip.protocol === PROTOCOL_UDP) return this.#udpInput(interfaceIndex, slab, nowMs);
+    if (ip.protocol === PROTOCOL_UDP) return this.#udpInput(interfaceIndex, slab, group, nowMs);
     if (isIpv6Handle(ip.destination)) {
       if (ip.protocol === PROTOCOL_ICMPV6) return this.#icmp6Input(interfaceIndex, slab, nowMs);
       if (ip.protocol !== NEXT_NONE) {
@@ -385,6 +396,10 @@ export class Stack {
       return Drop.Ipv6Protocol;
     }
     if (ip.protocol === PROTOCOL_ICMP) return this.#icmpInput(interfaceIndex, slab, nowMs);
+    if (ip.protocol === PROTOCOL_IGMP) {
+      if (this.#gate.other(ip, interfaceIndex) !== Verdict.Accept) return Drop.Firewall;
+      return this.igmp.input(interfaceIndex, ip, slab, nowMs);
+    }
     sendIcmpError(this, IcmpType.Unreachable, IcmpUnreachable.Protocol, ip, slab, nowMs);
     return Drop.Ipv4Protocol;
   }
@@ -459,7 +474,7 @@ export class Stack {
     return this.held.hold(record, interfaceIndex, slab, headerStart, dataEnd) ? Drop.None : Drop.HeldFull;
   }
 
-  #udpInput(interfaceIndex: number, slab: Slab, nowMs: number): Drop {
+  #udpInput(interfaceIndex: number, slab: Slab, group: boolean, nowMs: number): Drop {
     const ip = this.#ip;
     const record = this.#udp;
     const reason = readUdp(slab, ip.dataStart, ip.dataEnd, record);
@@ -472,6 +487,7 @@ export class Stack {
     }
     const verdict = this.#gate.udp(ip, record, interfaceIndex);
     if (verdict !== Verdict.Accept) return this.#refuseDatagram(verdict, slab, nowMs);
+    if (group) return this.udp.inputGroup(ip, record, slab);
     const result = this.udp.input(ip, record, slab);
     if (result === Drop.UdpNoSocket) {
       sendIcmpError(this, IcmpType.Unreachable, IcmpUnreachable.Port, ip, slab, nowMs);
@@ -555,7 +571,12 @@ export class Stack {
     this.output.flush();
     if (more) return nowMs;
     let deadlineMs = Math.min(this.tcp.nextDeadlineMs(), this.sleepOwner?.nextDeadlineMs() ?? Infinity);
-    deadlineMs = Math.min(deadlineMs, this.reassembly.nextDeadlineMs(), this.ndp.nextDeadlineMs());
+    deadlineMs = Math.min(
+      deadlineMs,
+      this.reassembly.nextDeadlineMs(),
+      this.ndp.nextDeadlineMs(),
+      this.igmp.nextDeadlineMs(),
+    );
     for (const each of this.output.interfaces) {
       if (each.neighbors !== undefined) deadlineMs = Math.min(deadlineMs, each.neighbors.nextDeadlineMs());
       if (each.neighbors6 !== undefined) deadlineMs = Math.min(deadlineMs, each.neighbors6.nextDeadlineMs());
@@ -566,6 +587,7 @@ export class Stack {
   #advance(nowMs: number): void {
     this.tcp.advance(nowMs);
     this.reassembly.advance(nowMs, this.#reassemblyExpired);
+    this.igmp.advance(nowMs);
     for (const each of this.output.interfaces) {
       each.neighbors?.advance(nowMs, each.neighborSink);
       each.neighbors6?.advance(nowMs, each.neighborSink6);

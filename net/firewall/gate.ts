@@ -66,6 +66,12 @@ export class InputGate {
     return this.firewall.decide(packet);
   }
 
+  /** A packet of a protocol without ports or types. */
+  other(ip: Ipv4Record, interfaceIndex: number): Verdict {
+    if (this.firewall === undefined) return Verdict.Accept;
+    return this.firewall.decide(this.#describe(ip, interfaceIndex, ConnState.New, 0, 0));
+  }
+
   #describe(
     ip: Ipv4Record,
     interfaceIndex: number,

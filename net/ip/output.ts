@@ -18,11 +18,13 @@ import { finishIcmpv6Checksum } from "../wire/icmpv6.ts";
 import {
   IPV4_HEADER_LENGTH,
   IPV4_LENGTH_MAX,
+  IPV4_ROUTER_ALERT_LENGTH,
   Ipv4Record,
   PROTOCOL_ICMP,
   PROTOCOL_TCP,
   PROTOCOL_UDP,
   writeIpv4,
+  writeIpv4RouterAlert,
 } from "../wire/ipv4.ts";
 import {
   IPV6_FRAGMENT_HEADER_LENGTH,
@@ -66,6 +68,8 @@ export interface Interface {
 
 /** The hop limit until a router advertises another (RFC 4861 section 6.3.2). */
 const HOP_LIMIT_DEFAULT = 64;
+/** DSCP CS6: what routers say to each other and about groups (RFC 3376 section 4). */
+const INTERNETWORK_CONTROL = 0xc0;
 /** Room for the headers in front: the longest is a fragment's of IPv6. */
 const HEADERS_LENGTH = ETHERNET_HEADER_LENGTH + IPV6_HEADER_LENGTH + IPV6_FRAGMENT_HEADER_LENGTH;
 /** The most that a datagram holds beside its header. */
@@ -93,6 +97,8 @@ export class IpOutput implements TransportOutput {
   firewall: Firewall | undefined;
   /** Names datagrams that may be fragmented; without it all are called 0. */
   identifications: Identifications | undefined;
+  /** Whether somebody on this stack is in a group. */
+  hasMembers: (group: number) => boolean = () => false;
   /** Told of packets whose next hop does not answer. Must not send: the slab may be in use. */
   lost: ((slab: Slab, start: number, end: number) => void) | undefined;
   /** Sends a neighbour solicitation for `address`; set by whoever speaks neighbour discovery. */
@@ -263,6 +269,51 @@ export class IpOutput implements TransportOutput {
       if (!this.sendPacket(interfaceIndex, nextHop, start, at + length, nowMs)) return false;
     }
     return true;
+  }
+
+  /**
+   * Sends `slab[transportStart + 4, end)` to a group on one interface, not beyond this link: what routers
+   * shall look at (RFC 2113).
+   */
+  sendWithRouterAlert(
+    protocol: number,
+    interfaceIndex: number,
+    destination: number,
+    end: number,
+    nowMs: number,
+  ): boolean {
+    const ip = this.#ip;
+    const start = this.transportStart - IPV4_HEADER_LENGTH;
+    ip.source = this.routes.addressOn(interfaceIndex);
+    ip.destination = destination;
+    ip.protocol = protocol;
+    ip.typeOfService = INTERNETWORK_CONTROL;
+    ip.timeToLive = 1;
+    ip.dontFragment = true;
+    ip.moreFragments = false;
+    ip.fragmentOffset = ip.identification = 0;
+    if (
+      this.firewall !== undefined &&
+      !this.#allowed(protocol, ip.source, destination, start, end, interfaceIndex)
+    ) return this.#drop(Drop.Firewall);
+    writeIpv4RouterAlert(ip, this.slab, start, end - this.transportStart - IPV4_ROUTER_ALERT_LENGTH);
+    return this.sendPacket(interfaceIndex, destination, start, end, nowMs);
+  }
+
+  loopBack(protocol: number, source: number, destination: number, end: number): void {
+    const ip = this.#ip;
+    if (!this.hasMembers(destination)) return;
+    const start = this.transportStart - IPV4_HEADER_LENGTH;
+    this.#finishChecksum(protocol, source, destination, end);
+    ip.source = source;
+    ip.destination = destination;
+    ip.protocol = protocol;
+    ip.timeToLive = 1;
+    ip.dontFragment = true;
+    ip.moreFragments = false;
+    ip.typeOfService = ip.fragmentOffset = ip.identification = 0;
+    writeIpv4(ip, this.slab, start, end - this.transportStart);
+    this.#toOurselves(start, end, 0);
   }
 
   /** Sends the packet in `slab[start, end)`, before which there is room for a frame's header. */

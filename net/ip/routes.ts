@@ -115,6 +115,7 @@ export class RouteTable {
   /** The same for IPv6 addresses. */
   readonly ipv6: Ipv6Routes;
   readonly #starts: Int32Array;
+  readonly #own: readonly OwnAddress[];
   // By interval.
   readonly #kind: Uint8Array;
   readonly #reachable: Uint8Array;
@@ -130,6 +131,8 @@ export class RouteTable {
   constructor(config: RouteConfig, interfaceCount = 1, addresses?: AddressTable) {
     const intervals = flatten(entriesOf(config, interfaceCount));
     const column = (of: (entry: Entry) => number): number[] => intervals.map(({ entry }) => of(entry));
+    this.#own = (config.addresses ?? []).filter(({ address }) => !isIpv6Text(address))
+      .map((spec) => readAddress(spec, "addresses", interfaceCount));
     this.#starts = Int32Array.from(intervals, ({ start }) => addressKey(start));
     this.#kind = Uint8Array.from(column(({ kind }) => kind));
     this.#reachable = Uint8Array.from(column(({ interfaceIndex }) => Number(interfaceIndex !== UNREACHABLE)));
@@ -146,6 +149,16 @@ export class RouteTable {
 
   isOurs(address: number): boolean {
     return this.classify(address) === AddressKind.Ours;
+  }
+
+  /** The first IPv4 address of an interface, 0 when it has none. */
+  addressOn(interfaceIndex: number): number {
+    return this.#own.find((own) => own.interfaceIndex === interfaceIndex)?.address ?? 0;
+  }
+
+  /** The interface that has one of our IPv4 addresses, -1 for every other address. */
+  interfaceOf(address: number): number {
+    return this.#own.find((own) => own.address === address)?.interfaceIndex ?? -1;
   }
 
   /** Fills `into`, or returns false when there is no way to `destination` and leaves it alone. */

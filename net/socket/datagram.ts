@@ -1,5 +1,5 @@
 import { UDP_DATA_MAX, UdpError, type UdpReport, type UdpSocket } from "../udp/udp.ts";
-import { isIpv6Handle, isUnspecified } from "../wire/address.ts";
+import { isIpv6Handle, isMulticast, isUnspecified } from "../wire/address.ts";
 import { ipHeaderLength } from "../wire/ipv6.ts";
 import { UDP_HEADER_LENGTH } from "../wire/udp.ts";
 import { addressOf, checkPort, netAddr } from "./address.ts";
@@ -12,6 +12,7 @@ import {
   NotSupported,
 } from "./errors.ts";
 import type { Host } from "./host.ts";
+import { Memberships } from "./memberships.ts";
 import { throwLater } from "./throw_later.ts";
 import type {
   ConnectedUdpConn,
@@ -22,7 +23,7 @@ import type {
   UdpConn,
 } from "./types.ts";
 
-type SocketWishes = Pick<DatagramOptions, "dontFragment" | "onError">;
+type SocketWishes = Pick<DatagramOptions, "dontFragment" | "onError" | "loopback">;
 type Received = [Uint8Array<ArrayBuffer>, NetAddr];
 type Receiver = { resolve: (received: Received) => void; reject: (error: Error) => void };
 
@@ -40,6 +41,7 @@ export class Datagrams implements UdpConn {
   readonly #socket: UdpSocket;
   readonly #unbind: () => void;
   readonly #onError: DatagramOptions["onError"];
+  readonly #memberships: Memberships;
   readonly #waiting: Receiver[] = [];
   #closed = false;
 
@@ -50,6 +52,8 @@ export class Datagrams implements UdpConn {
     this.#onError = options.onError?.bind(options);
     socket.wantsReports = this.#onError !== undefined;
     socket.dontFragment = options.dontFragment ?? false;
+    socket.groupLoopback = options.loopback ?? false;
+    this.#memberships = new Memberships(host, socket);
     this.addr = this.addrOf({ address: socket.address, port: socket.port });
   }
 
@@ -73,7 +77,9 @@ export class Datagrams implements UdpConn {
     this.#throwReport();
     const { stack, clock } = this.#host;
     const { address } = this.#socket;
-    const source = isUnspecified(address) ? stack.output.sourceTowards(remote) : address;
+    const source = isUnspecified(address) || isMulticast(address)
+      ? stack.output.sourceTowards(remote)
+      : address;
     if (source === undefined || isIpv6Handle(source) !== isIpv6Handle(remote)) {
       throw new NetworkUnreachable(`Cannot send to ${addr.hostname}: no route`);
     }
@@ -96,11 +102,17 @@ export class Datagrams implements UdpConn {
     return Math.min(mtu - ipHeaderLength(remote) - UDP_HEADER_LENGTH, UDP_DATA_MAX);
   }
 
-  joinMulticastV4(_address: string, _networkInterface: string): Promise<MulticastV4Membership> {
-    return Promise.reject(new NotSupported("Cannot join a group: multicast is not implemented"));
+  /**
+   * Joins an IPv4 group on the interface that has the address `networkInterface`, or that name; "0.0.0.0"
+   * stands for the one that the route says. Closing the socket leaves its groups.
+   */
+  // deno-lint-ignore require-await -- errors are rejections, as Deno's are
+  async joinMulticastV4(address: string, networkInterface: string): Promise<MulticastV4Membership> {
+    if (this.#closed) throw new BadResource("Socket has been closed");
+    return this.#memberships.joinV4(address, networkInterface);
   }
   joinMulticastV6(_address: string, _networkInterface: number): Promise<MulticastV6Membership> {
-    return Promise.reject(new NotSupported("Cannot join a group: IPv6 is not implemented"));
+    return Promise.reject(new NotSupported("Cannot join a group: multicast over IPv6 is not implemented"));
   }
 
   close(): void {
@@ -110,6 +122,7 @@ export class Datagrams implements UdpConn {
 
   hostClosed(): void {
     this.#closed = true;
+    this.#memberships.leaveAll();
     this.#unbind();
     for (const { reject } of this.#waiting.splice(0)) reject(new Interrupted("operation canceled"));
   }

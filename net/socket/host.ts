@@ -16,7 +16,7 @@ import { type Tcb, TcpEvent, TcpState } from "../tcp/tcb.ts";
 import { checkTcpOptions, type TcpOptions } from "../tcp/options.ts";
 import { tcpAbort, tcpConnect } from "../tcp/user.ts";
 import type { UdpSocket } from "../udp/udp.ts";
-import { hears, IPV4_ANY, IPV6_ANY, isUnspecified } from "../wire/address.ts";
+import { hears, IPV4_ANY, IPV6_ANY, isMulticast, isUnspecified } from "../wire/address.ts";
 import { formatMac, parseMac } from "../wire/mac.ts";
 import { addressOf, checkPort, isLoopbackOf, LOOPBACK_HINT } from "./address.ts";
 import { TcpConnection } from "./conn.ts";
@@ -230,8 +230,8 @@ export class Host {
    */
   listenDatagram(options: DatagramOptions = {}): UdpConn {
     this.#checkOpen();
-    const { address, port } = this.#localAddress(options);
-    const socket = this.#bindUdp(address, port, 0, 0);
+    const { address, port } = this.#localAddress(options, true);
+    const socket = this.#bindUdp(address, port, 0, 0, options.reuseAddress);
     const datagrams = new Datagrams(this, socket, options, () => this.#unbindUdp(socket));
     this.#datagrams.set(socket, datagrams);
     return datagrams;
@@ -261,9 +261,9 @@ export class Host {
     return datagrams;
   }
 
-  #bindUdp(address: number, port: number, remote: number, remotePort: number): UdpSocket {
+  #bindUdp(address: number, port: number, remote: number, remotePort: number, shared = false): UdpSocket {
     const bind = (candidate: number): UdpSocket | undefined =>
-      this.stack.udp.bind(address, candidate, remote, remotePort);
+      this.stack.udp.bind(address, candidate, remote, remotePort, shared);
     const socket = port === 0 ? this.#ports.forBinding(address, bind) : bind(port);
     if (socket === undefined) throw new AddrInUse(`Cannot bind UDP port ${port}: address already in use`);
     return socket;
@@ -460,11 +460,15 @@ export class Host {
     if (this.#closed) throw new BadResource("Host has been closed");
   }
 
-  #localAddress(options: { port?: number; hostname?: string }): { address: number; port: number } {
+  #localAddress(
+    options: { port?: number; hostname?: string },
+    mayBeGroup = false,
+  ): { address: number; port: number } {
     const { port = 0, hostname = "0.0.0.0" } = options;
     const address = addressOf(hostname, this.stack.addresses);
     checkPort(port, 0);
-    if (!isUnspecified(address) && !this.stack.isOurs(address)) {
+    const isGroup = mayBeGroup && isMulticast(address);
+    if (!isUnspecified(address) && !this.stack.isOurs(address) && !isGroup) {
       throw new AddrNotAvailable(`Cannot bind ${hostname}: not an address of this host`);
     }
     return { address, port };

@@ -57,7 +57,6 @@ export interface MulticastV6Membership {
 
 /** `Deno.DatagramConn`. */
 export interface DatagramConn extends AsyncIterable<[Uint8Array<ArrayBuffer>, NetAddr]> {
-  /** Rejects with `NotSupported` for now. */
   joinMulticastV4(address: string, networkInterface: string): Promise<MulticastV4Membership>;
   /** Rejects with `NotSupported` for now. */
   joinMulticastV6(address: string, networkInterface: number): Promise<MulticastV6Membership>;
@@ -96,8 +95,9 @@ export interface DatagramOptions {
    * `HostUnreachable`, or `RangeError` for what is too long. Then `receive` and `send` do not reject with them.
    */
   onError?(error: Error, addr: NetAddr): void;
-  /** Taken for Deno's sake. */
+  /** Shares the port with other sockets that say so: all of them get what is sent to a group. Default false. */
   reuseAddress?: boolean;
+  /** Whether sockets of this host that are in a group get what this one sends to it. Default false. */
   loopback?: boolean;
 }
 

@@ -36,6 +36,8 @@ export interface TransportOutput {
     nowMs: number,
     dontFragment?: boolean,
   ): boolean;
+  /** Gives `slab[transportStart, end)` to the members that a group has on this stack. Sends nothing. */
+  loopBack(protocol: number, source: number, destination: number, end: number): void;
   /** Largest IP packet towards `destination`, in bytes. */
   mtuTowards(destination: number): number;
   /** Whether `address` can be one host: no group, no broadcast, nothing that is never on the wire. */

@@ -1,7 +1,7 @@
 import type { Slab } from "../../base/slab.ts";
 import { Drop } from "../wire/drop.ts";
 import type { AddressHolder } from "../ip/address_table.ts";
-import { bindsClash, hears, isUnspecified } from "../wire/address.ts";
+import { bindsClash, hears, isIpv6Handle, isMulticast, isUnspecified } from "../wire/address.ts";
 import { type Ipv4Record, PROTOCOL_UDP } from "../wire/ipv4.ts";
 import { ipHeaderLength } from "../wire/ipv6.ts";
 import { UDP_HEADER_LENGTH, UdpRecord, writeUdp } from "../wire/udp.ts";
@@ -65,6 +65,12 @@ export class UdpSocket {
   /** Sends nothing in fragments, and is told what the path carries: Linux's IP_PMTUDISC_DO. */
   dontFragment = false;
   timeToLive = 64;
+  /** The same for groups (RFC 1112 section 6.1: not beyond this link, unless asked). */
+  groupTimeToLive = 1;
+  /** Whether members of a group on this stack get what this socket sends to it. */
+  groupLoopback = false;
+  /** Shares its address and port with others that allow it as well (SO_REUSEADDR). */
+  readonly shared: boolean;
   readonly #holder: AddressHolder;
 
   constructor(
@@ -73,6 +79,7 @@ export class UdpSocket {
     port: number,
     remoteAddress: number,
     remotePort: number,
+    shared: boolean,
     holder: AddressHolder,
   ) {
     this.#holder = holder;
@@ -81,6 +88,7 @@ export class UdpSocket {
     this.port = port;
     this.remoteAddress = remoteAddress;
     this.remotePort = remotePort;
+    this.shared = shared;
   }
 
   get connected(): boolean {
@@ -113,16 +121,27 @@ export class Udp {
   }
 
   /**
-   * Binds a port; with a remote address and port, for one peer alone.
+   * Binds a port; with a remote address and port, for one peer alone. Of several that share it the latest
+   * hears what is sent to the host, and all of them what is sent to groups, as on Linux.
    * @returns The socket, or `undefined` when address and port are taken.
    */
-  bind(address: number, port: number, remoteAddress = 0, remotePort = 0): UdpSocket | undefined {
+  bind(
+    address: number,
+    port: number,
+    remoteAddress = 0,
+    remotePort = 0,
+    shared = false,
+  ): UdpSocket | undefined {
     const others = this.#sockets.get(port) ?? [];
-    if (others.some((other) => bindsClash(other.address, address))) return undefined;
-    const socket = new UdpSocket(this.#nextId++, address, port, remoteAddress, remotePort, this.#holder);
+    const mayShare = (other: UdpSocket): boolean => shared && other.shared;
+    if (others.some((other) => bindsClash(other.address, address) && !mayShare(other))) return undefined;
+    const id = this.#nextId++;
+    const socket = new UdpSocket(id, address, port, remoteAddress, remotePort, shared, this.#holder);
     this.#holder.retain(address);
     this.#holder.retain(remoteAddress);
-    this.#sockets.set(port, isUnspecified(address) ? [...others, socket] : [socket, ...others]);
+    const all = [socket, ...others]; // who wants one address goes before who wants all
+    all.sort((a, b) => Number(isUnspecified(a.address)) - Number(isUnspecified(b.address)));
+    this.#sockets.set(port, all);
     return socket;
   }
 
@@ -162,7 +181,22 @@ export class Udp {
   /** Queues a datagram that has passed all checks. */
   input(ip: Ipv4Record, record: UdpRecord, slab: Slab): Drop {
     const socket = this.find(ip.destination, record.destinationPort, ip.source, record.sourcePort);
-    if (socket === undefined) return Drop.UdpNoSocket;
+    return socket === undefined ? Drop.UdpNoSocket : this.#queue(socket, ip, record, slab);
+  }
+
+  /** As `input`, for a datagram to a group or to everyone: all who listen there get it. */
+  inputGroup(ip: Ipv4Record, record: UdpRecord, slab: Slab): Drop {
+    let result: Drop = Drop.UdpNoSocket;
+    for (const socket of this.#sockets.get(record.destinationPort) ?? []) {
+      const { remoteAddress, remotePort } = socket;
+      if (!hears(socket.address, ip.destination)) continue;
+      if (socket.connected && (remoteAddress !== ip.source || remotePort !== record.sourcePort)) continue;
+      result = this.#queue(socket, ip, record, slab);
+    }
+    return result;
+  }
+
+  #queue(socket: UdpSocket, ip: Ipv4Record, record: UdpRecord, slab: Slab): Drop {
     const bytes = slab.bytes.slice(record.dataStart, record.dataEnd);
     const cost = bytes.length + DATAGRAM_OVERHEAD_BYTES;
     if (socket.queuedBytes + cost > UDP_QUEUE_BYTES_MAX) {
@@ -199,7 +233,9 @@ export class Udp {
     slab.bytes.set(bytes, dataStart);
     const end = dataStart + bytes.length;
     if (!fits && socket?.dontFragment) return false;
-    const timeToLive = socket?.timeToLive ?? 64;
+    const group = isMulticast(remote) || (isIpv6Handle(remote) && !this.#output.isHost(remote));
+    const timeToLive = group ? socket?.groupTimeToLive ?? 1 : socket?.timeToLive ?? 64;
+    if (group && socket?.groupLoopback) this.#output.loopBack(PROTOCOL_UDP, local, remote, end);
     return this.#output.sendTransport(PROTOCOL_UDP, local, remote, end, 0, timeToLive, nowMs, fits);
   }
 

@@ -15,6 +15,8 @@
 export const IPV4_ANY = 0;
 /** 255.255.255.255: everyone on this link. */
 export const IPV4_BROADCAST = -1;
+/** 224.0.0.1: every host on this link, without having to join. */
+export const IPV4_ALL_HOSTS: number = 0xe000_0001 | 0;
 /** `::` in every address table: no address yet, or any of either family. */
 export const IPV6_ANY: number = 0xf000_0000 | 0;
 

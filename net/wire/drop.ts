@@ -98,6 +98,8 @@ export const Drop = {
   AddressTableFull: 56,
   /** Neighbour discovery that breaks RFC 4861's rules, from beyond the link perhaps. */
   NdpMalformed: 57,
+  /** An IGMP message that cannot be read, or that a router on this link did not send. */
+  IgmpMalformed: 58,
 } as const;
 export type Drop = (typeof Drop)[keyof typeof Drop];
 

@@ -131,6 +131,21 @@ export function writeIpv4(record: Ipv4Record, slab: Slab, at: number, dataLength
   return at + IPV4_HEADER_LENGTH;
 }
 
+/** Bytes of the option that asks routers to look at a packet (RFC 2113). */
+export const IPV4_ROUTER_ALERT_LENGTH = 4;
+const ROUTER_ALERT = 0x9404_0000;
+
+/** As `writeIpv4`, with a router alert option behind the 20 bytes: the payload starts four bytes later. */
+export function writeIpv4RouterAlert(record: Ipv4Record, slab: Slab, at: number, dataLength: number): number {
+  const view = slab.view;
+  const end = writeIpv4(record, slab, at, IPV4_ROUTER_ALERT_LENGTH + dataLength) + IPV4_ROUTER_ALERT_LENGTH;
+  view.setUint8(at + AT.versionAndLength, 0x46);
+  view.setUint32(at + IPV4_HEADER_LENGTH, ROUTER_ALERT);
+  view.setUint16(at + AT.checksum, 0);
+  view.setUint16(at + AT.checksum, checksumOf(slab, at, end));
+  return end;
+}
+
 /** Options (RFC 791 section 3.1) that end the list, fill it, and name hosts to go through. */
 const OPTION = { end: 0, fill: 1, looseRoute: 131, strictRoute: 137 } as const;
 

@@ -29,14 +29,23 @@ for (const runtime of ["node", "deno"] as const) {
         using server = new KernelServer(runtime, folder.file("store"), 3_600_000);
         await server.start();
         const file = folder.file("fragments.pcap");
-        const tcpdump = server.netns.start("tcpdump", ["-i", INTERFACE, "-U", "-s", "0", "-w", file]);
+        const tcpdump = server.netns.start("tcpdump", [
+          "-i",
+          INTERFACE,
+          "--immediate-mode",
+          "-U",
+          "-s",
+          "0",
+          "-w",
+          file,
+        ]);
         await sleep(1000);
         const ping = server.netns.run("ping", "-c", "5", "-i", "0.2", "-s", "60000", STACK_ADDRESS);
         expect(ping).toContain(" 0% packet loss");
         expect(server.netns.run("python3", "-c", ECHO, STACK_ADDRESS)).toBe("whole\n");
         const { drops } = await server.counts();
         expect(drops).toEqual({});
-        await sleep(500);
+        await sleep(1500); // longer than tcpdump gathers packets
         tcpdump.kill("SIGINT");
         await new Promise((resolve) => void tcpdump.once("exit", resolve));
         const read = (filter: string): string =>

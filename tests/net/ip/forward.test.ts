@@ -142,7 +142,7 @@ test("what no router may pass on, it does not (RFC 1812 sections 4.2.2.11, 5.3.4
   const cases: [why: string, fields: PacketOptions, reason: Drop][] = [
     ["from link-local", { source: "169.254.1.1" }, Drop.Ipv4NotOurs],
     ["to link-local", { destination: "169.254.1.1" }, Drop.Ipv4NotOurs],
-    ["to a group", { destination: "239.1.2.3" }, Drop.UdpNoSocket],
+    ["to a group", { destination: "239.1.2.3" }, Drop.Ipv4NotOurs],
     ["to everyone", { destination: "255.255.255.255" }, Drop.UdpNoSocket],
     ["to everyone in the next network", { destination: "10.2.0.255" }, Drop.UdpNoSocket],
     ["to nobody", { destination: "0.0.0.1" }, Drop.Ipv4NotOurs],

@@ -135,6 +135,42 @@ test("dontFragment: a datagram as long as the path allows, and one byte more", a
   expect(client.listenDatagram().payloadMax(CLIENT)).toBe(65_507);
 });
 
+test("groups: members hear, others do not; loopback and time to live are the sender's (RFC 1112)", async () => {
+  const { server, client, clock } = virtualPair({}, {}, { medium: "ip" });
+  const group = { transport: "udp", hostname: "239.1.2.3", port: 5353 } as const;
+  const here = server.listenDatagram({ port: 5353, reuseAddress: true });
+  const sender = client.listenDatagram({ port: 5353, loopback: true });
+  let timeToLive = 0;
+  const receive = server.stack.receive.bind(server.stack);
+  server.stack.receive = (index, slab, start, end, nowMs) => {
+    if (slab.bytes[start + 9] === 17) timeToLive = slab.bytes[start + 8]!;
+    return receive(index, slab, start, end, nowMs);
+  };
+  await sender.send(patterned(1), group);
+  await clock.advance(10);
+  expect([timeToLive, server.stack.drops.toJSON()]).toEqual([1, { Ipv4NotOurs: 1 }]);
+  const membership = await here.joinMulticastV4("239.1.2.3", SERVER);
+  expect(await refusal(here.joinMulticastV4("239.1.2.3", "0.0.0.0"))).toMatch(/^AddrInUse: /);
+  const own = await sender.joinMulticastV4("239.1.2.3", "net0");
+  await own.setTTL(5);
+  await sender.send(patterned(2), group);
+  expect((await settled(clock, here.receive()))[0]).toEqual(patterned(2));
+  expect((await settled(clock, sender.receive()))[0]).toEqual(patterned(2)); // it is a member, and wants loopback
+  expect(timeToLive).toBe(5);
+  await own.setLoopback(false);
+  await sender.send(patterned(3), group);
+  expect((await settled(clock, here.receive()))[0]).toEqual(patterned(3));
+  await membership.leave();
+  expect(await refusal(membership.leave())).toMatch(/^AddrNotAvailable: /);
+  await here.joinMulticastV4("239.1.2.3", SERVER);
+  here.close(); // leaves
+  expect(server.stack.igmp.isMember(0, 0xef01_0203 | 0)).toBe(false);
+  await own.leave();
+  for (let at = 0; at < 20; at++) await sender.joinMulticastV4(`239.1.1.${at}`, CLIENT);
+  expect(await refusal(sender.joinMulticastV4("239.1.2.3", CLIENT))).toMatch(/^RangeError: .*20 groups/);
+  await sender.send(new Uint8Array(5_000), group); // in fragments
+});
+
 test("what cannot be bound or sent says why", async () => {
   const { server, client } = virtualPair();
   const here = server.listenDatagram({ port: 53 });
@@ -149,7 +185,9 @@ test("what cannot be bound or sent says why", async () => {
     /^NetworkUnreachable: /,
   );
   expect(await refusal(server.connectDatagram({ hostname: CLIENT, port: 0 }))).toMatch(/^TypeError: Port 0/);
-  expect(await refusal(here.joinMulticastV4("224.0.0.251", SERVER))).toMatch(/^NotSupported: /);
+  expect(await refusal(here.joinMulticastV4("10.0.0.7", SERVER))).toMatch(/^TypeError: "10.0.0.7"/);
+  expect(await refusal(here.joinMulticastV4("224.0.0.251", CLIENT))).toMatch(/^AddrNotAvailable: /);
+  expect(await refusal(here.joinMulticastV4("224.0.0.251", "eth9"))).toMatch(/^TypeError: "eth9"/);
   expect(await refusal(here.joinMulticastV6("ff02::fb", 1))).toMatch(/^NotSupported: /);
   here.close();
   server.listenDatagram({ port: 53 }).close();
