@@ -23,8 +23,9 @@ import { Fragment, Reassembly } from "./ip/reassembly.ts";
 import { AddressKind, type RouteConfig, RouteTable } from "./ip/routes.ts";
 import { completeConfig, type TcpConfig } from "./tcp/config.ts";
 import { type FrozenTcb, thawTcb } from "./tcp/freeze.ts";
-import { listenInput, updateMss } from "./tcp/handshake.ts";
+import { updateMss } from "./tcp/handshake.ts";
 import { tcpInput } from "./tcp/input.ts";
+import { listenInput } from "./tcp/listen.ts";
 import { sendStrayReset, tcpOutput } from "./tcp/output.ts";
 import { retransmitTooLarge } from "./tcp/retransmit.ts";
 import { flightSize, Tcb, TcpError, TcpEvent, TcpState } from "./tcp/tcb.ts";
@@ -782,6 +783,7 @@ export class Stack {
 
   #tellRestored(tcb: Tcb, record: number): void {
     tcb.listener = this.tcp.listeners.find(tcb.localAddress, tcb.localPort)?.id ?? -1;
+    this.tcp.enterHandshake(tcb);
     this.upcalls?.tcpRestored(tcb, record);
   }
 

@@ -13,7 +13,7 @@ import { Stack } from "../stack.ts";
 import type { TcpConfig } from "../tcp/config.ts";
 import type { TcpListener as ListenEntry } from "../tcp/listeners.ts";
 import { type Tcb, TcpEvent, TcpState } from "../tcp/tcb.ts";
-import { checkTcpOptions, type TcpOptions } from "../tcp/options.ts";
+import { checkTcpOptions } from "../tcp/options.ts";
 import { tcpAbort, tcpConnect } from "../tcp/user.ts";
 import type { UdpSocket } from "../udp/udp.ts";
 import { hears, IPV4_ANY, IPV6_ANY, isMulticast, isUnspecified } from "../wire/address.ts";
@@ -208,15 +208,18 @@ export class Host {
         );
       }
       if (local === undefined || local === 0) throw new NetworkUnreachable(`${what}: no route`);
-      const tcb = this.#connectFromFreePort(local, remote, port, nowMs, options.tcpOptions);
+      const tcb = this.#connectFromFreePort(local, remote, nowMs, options);
       if (tcb === undefined) throw new AddrNotAvailable(`${what}: no free port or no room for a connection`);
+      const unsent = options.fastOpen?.slice(tcb.sendQueue.length);
       const endpoint = new Endpoint(this, tcb);
       const aborted = (): void => endpoint.abort();
       signal?.addEventListener("abort", aborted, { once: true });
       endpoint.onOpen((error) => {
         signal?.removeEventListener("abort", aborted);
-        if (error === undefined) resolve(endpoint);
-        else if (signal?.aborted) reject(signal.reason);
+        if (error === undefined) {
+          if (unsent === undefined || unsent.length === 0) resolve(endpoint);
+          else endpoint.writeAll(unsent).then(() => resolve(endpoint), reject);
+        } else if (signal?.aborted) reject(signal.reason);
         else reject(this.#closed ? new Interrupted("operation canceled") : connectionError(error, what));
       });
       this.setOwner(tcb, endpoint);
@@ -422,11 +425,16 @@ export class Host {
     const backlog = options.tcpBacklog ?? BACKLOG_DEFAULT;
     const { tcpOptions } = options;
     if (tcpOptions !== undefined) checkTcpOptions(tcpOptions);
+    const { fastOpen = 0 } = options;
+    if (!(Number.isInteger(fastOpen) && fastOpen >= 0)) {
+      throw new RangeError(`Cannot listen with fastOpen ${fastOpen}: it must be a count of connections`);
+    }
     const add = (candidate: number): ListenEntry | undefined =>
       this.stack.tcp.listeners.add(address, candidate, backlog);
     const entry = port === 0 ? this.#ports.forBinding(address, add) : add(port);
     if (entry === undefined) throw new AddrInUse(`Cannot listen on port ${port}: address already in use`);
     if (tcpOptions !== undefined) entry.options = { ...tcpOptions };
+    entry.fastOpenMax = fastOpen;
     return entry;
   }
 
@@ -477,14 +485,14 @@ export class Host {
   #connectFromFreePort(
     local: number,
     remote: number,
-    port: number,
     nowMs: number,
-    options: TcpOptions | undefined,
+    options: ConnectOptions,
   ): Tcb | undefined {
+    const { port, tcpOptions, fastOpen } = options;
     const { tcp } = this.stack;
     return this.#ports.towards(local, remote, port, (candidate) => {
       if (tcp.listeners.find(local, candidate) !== undefined) return undefined;
-      return tcpConnect(tcp, local, candidate, remote, port, nowMs, options);
+      return tcpConnect(tcp, local, candidate, remote, port, nowMs, tcpOptions, fastOpen);
     });
   }
 

@@ -130,6 +130,11 @@ export interface ListenOptions {
   reusePort?: boolean;
   /** What holds for its connections, from their first packet on. */
   tcpOptions?: TcpOptions;
+  /**
+   * TCP Fast Open (RFC 7413): connections are accepted, with their first data, on the SYN of whoever was here before;
+   * so many at a time, until their handshake is over. A SYN may come twice: only for requests that may come twice, too.
+   */
+  fastOpen?: number;
 }
 
 export interface ConnectOptions {
@@ -141,6 +146,11 @@ export interface ConnectOptions {
   signal?: AbortSignal;
   /** What holds for the connection, from its SYN on. */
   tcpOptions?: TcpOptions;
+  /**
+   * First data, which travels in the SYN where the server allows it and we were there before (TCP Fast Open, RFC 7413).
+   * It arrives like data written at once after `connect`, but the server may see it twice.
+   */
+  fastOpen?: Uint8Array;
   /** Taken for Deno's sake: an address is of one family. */
   autoSelectFamily?: boolean;
   autoSelectFamilyAttemptDelay?: number;

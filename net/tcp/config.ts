@@ -58,6 +58,17 @@ export interface TcpConfig {
    * the queue full is dropped.
    */
   synCookies: 0 | 1 | 2;
+  /**
+   * RFC 7413: `FastOpenMode` bits, those of net.ipv4.tcp_fastopen: 1 for clients, 2 for servers. Linux has only 1 by
+   * default; but a listener has to ask for it as well.
+   */
+  fastOpen: number;
+  /** Key of our Fast Open cookies as net.ipv4.tcp_fastopen_key has it; absent: a random one. */
+  fastOpenKey?: string;
+  /** Servers whose cookies are remembered; some 200 bytes each. */
+  fastOpenCacheMax: number;
+  /** How long Fast Open stays off when data in a SYN seems to vanish on the way; 0, Linux's default: it never goes off. */
+  fastOpenBlackholeMs: number;
   /** Default for connections that switch keep-alive on (MUST-28: at least 2 h). */
   keepAliveIdleMs: number;
   keepAliveIntervalMs: number;
@@ -118,6 +129,9 @@ export const DEFAULT_TCP_CONFIG: Readonly<TcpConfig> = {
   synAckRetransmitsMax: 5,
   synBacklogMax: 4_096,
   synCookies: 1,
+  fastOpen: 3,
+  fastOpenCacheMax: 1_024,
+  fastOpenBlackholeMs: 0,
   keepAliveIdleMs: 7_200_000,
   keepAliveIntervalMs: 75_000,
   keepAliveProbes: 9,

@@ -95,6 +95,7 @@ export type FrozenTcb = [
   urgentState: number[],
   recoveryState: number[],
   sent: number[],
+  fastOpen: number,
 ];
 
 const NAMES_ALWAYS = [
@@ -157,6 +158,7 @@ const DEFAULTS: readonly (readonly [name: string, value: number | null | Uint8Ar
   ["urgentState", []],
   ["recoveryState", []],
   ["sent", []],
+  ["fastOpen", 0],
 ];
 
 /** The tuple's places by name, for whoever prints an image. */
@@ -293,6 +295,7 @@ export function freezeTcb(tcb: Tcb, nowMs: number, addresses?: Pick<AddressTable
     freezeUrgent(tcb),
     freezeRecovery(tcb, atMs),
     freezeSent(tcb, atMs),
+    tcb.fastOpen,
   ];
 }
 
@@ -402,6 +405,7 @@ export function thawTcb(
     urgentState,
     recoveryState,
     sent,
+    fastOpen,
   ] = frozen;
   // A clock that was set back while we slept counts as no time passed.
   const baseMs = Math.min(frozenAtMs, nowMs);
@@ -456,6 +460,7 @@ export function thawTcb(
   tcb.cwndBytesAcked = cwndBytesAcked;
   thawCongestion(congestionState, tcb, baseMs);
   tcb.persistSinceMs = baseMs - persistForMs;
+  tcb.fastOpen = fastOpen;
   thawSent(sent, tcb, tcb.finQueued && sndMaxOffset > sendQueue.length, baseMs);
   tcb.highSeq = (tcb.iss + recoverAfterIss) | 0;
   tcb.retransmitAtMs = deadline(retransmitIn);

@@ -2,20 +2,20 @@ import { seqLess, seqLessEqual } from "../../base/sequence.ts";
 import type { Slab } from "../../base/slab.ts";
 import { isIpv6Handle } from "../wire/address.ts";
 import { Drop } from "../wire/drop.ts";
-import type { Ipv4Record } from "../wire/ipv4.ts";
 import { ipHeaderLength } from "../wire/ipv6.ts";
 import { TCP_HEADER_LENGTH, TcpFlag, type TcpRecord } from "../wire/tcp.ts";
 import { startCongestion } from "./congestion/window.ts";
-import { tcpInput } from "./input.ts";
-import { acceptQueueFull, synQueueFull, type TcpListener } from "./listeners.ts";
-import { tcpSetOptions } from "./options.ts";
+import { type FastOpenOption, FastOpenState } from "./fast_open.ts";
 import { sendAck, sendStrayReset, sendSyn, TIMESTAMP_OPTION_BYTES } from "./output.ts";
+import { receiveData, takeFin } from "./receive.ts";
+import { rearmTimeout } from "./rto.ts";
 import { echoedRttUs, minRttSample, rttSample } from "./rtt.ts";
-import { type Tcb, TcpError, TcpEvent, TcpState } from "./tcb.ts";
-import { COOKIE_MS_MAX, cookieSequence, cookieTimestamp, readCookie } from "./syn_cookies.ts";
+import { finSent, type Tcb, TcpError, TcpEvent, TcpState } from "./tcb.ts";
 import type { Tcp } from "./tcp.ts";
 import { timestampNow } from "./timestamp.ts";
 
+/** A SYN with data leaves room for all the options that a header can have. */
+const OPTION_BYTES_MAX = 40;
 /** Bytes of data in a segment when the peer names no MSS (MUST-15). */
 const MSS_DEFAULT = 536;
 const MSS_DEFAULT_IPV6 = 1_220;
@@ -24,124 +24,6 @@ const MSS_MIN = 48;
 
 /** ISN of a connection that follows another at once: beyond all that its predecessor sent, as in Linux. */
 const REOPEN_DISTANCE = 65_537;
-
-/**
- * A segment for a port that somebody listens on (RFC 9293 section 3.10.7.2). `predecessor` is the
- * connection whose TIME-WAIT the segment ended.
- */
-export function listenInput(
-  tcp: Tcp,
-  listener: TcpListener,
-  ip: Ipv4Record,
-  segment: TcpRecord,
-  slab: Slab,
-  nowMs: number,
-  predecessor?: Tcb,
-): Drop {
-  const flags = segment.flags;
-  if ((flags & TcpFlag.RST) !== 0) return Drop.TcpUnacceptable;
-  if ((flags & TcpFlag.ACK) !== 0) {
-    if ((flags & TcpFlag.SYN) === 0 && cookieInput(tcp, listener, ip, segment, slab, nowMs)) return Drop.None;
-    sendStrayReset(tcp, ip.destination, ip.source, segment, nowMs);
-    return Drop.TcpBadAck;
-  }
-  // Nobody closes what he opens but to probe for holes in firewalls. RFC 9293 would keep the FIN; Linux does as we.
-  if ((flags & (TcpFlag.SYN | TcpFlag.FIN)) !== TcpFlag.SYN) return Drop.TcpUnacceptable;
-  if (acceptQueueFull(listener)) {
-    tcp.counters.listenOverflows++;
-    return Drop.TcpBacklogFull;
-  }
-  const { synCookies, synBacklogMax } = tcp.config;
-  // Whoever was in TIME-WAIT is no flood: it gets a place, and an ISN beyond its predecessor's.
-  if (predecessor === undefined && (synCookies === 2 || synQueueFull(listener, synBacklogMax))) {
-    if (synCookies > 0) return answerWithCookie(tcp, listener, ip, segment, nowMs);
-    tcp.counters.reqQFullDrop++;
-    return Drop.TcpBacklogFull;
-  }
-  const tcb = tcp.create(ip.destination, ip.source, segment.destinationPort, segment.sourcePort);
-  if (tcb === undefined) return Drop.TcpTableFull;
-  listener.pending++;
-  tcb.listener = listener.id;
-  beginPassive(tcp, tcb, listener, segment, nowMs);
-  if (predecessor !== undefined) startBeyond(tcb, predecessor); // MAY-2
-  // Data on a SYN without Fast Open is not taken: it is neither acknowledged nor kept, and the peer sends it again.
-  sendFirstSyn(tcp, tcb, nowMs);
-  return Drop.None;
-}
-
-/** A fresh TCB takes in the SYN of its peer. */
-function beginPassive(tcp: Tcp, tcb: Tcb, listener: TcpListener, syn: TcpRecord, nowMs: number): void {
-  tcb.state = TcpState.synReceived;
-  if (listener.options !== undefined) tcpSetOptions(tcp, tcb, listener.options, nowMs);
-  chooseStart(tcp, tcb, nowMs);
-  tcb.rcvShift = syn.windowScale >= 0 ? receiveShift(tcp, tcb) : -1;
-  tcb.timestamps = tcp.config.timestamps && syn.hasTimestamp;
-  tcb.sackPermitted = tcp.config.sack && syn.sackPermitted;
-  learnFromSyn(tcp, tcb, syn, nowMs);
-}
-
-/** The SYN-ACK that remembers itself (RFC 4987 section 3.6). */
-function answerWithCookie(
-  tcp: Tcp,
-  listener: TcpListener,
-  ip: Ipv4Record,
-  segment: TcpRecord,
-  nowMs: number,
-): Drop {
-  const tcb = tcp.scratchTcb(ip.destination, ip.source, segment.destinationPort, segment.sourcePort);
-  if (!tcp.config.timestamps || !segment.hasTimestamp) { // nowhere to keep what they say
-    segment.windowScale = -1;
-    segment.sackPermitted = false;
-    segment.flags &= ~(TcpFlag.ECE | TcpFlag.CWR);
-  }
-  beginPassive(tcp, tcb, listener, segment, nowMs);
-  tcb.iss = tcb.sndUna = cookieSequence(tcp, ip.destination, ip.source, segment, nowMs);
-  if (tcb.timestamps) {
-    const clock = (timestampNow(tcb, nowMs) - tcb.tsOffset) | 0;
-    const ecn = (segment.flags & (TcpFlag.ECE | TcpFlag.CWR)) === (TcpFlag.ECE | TcpFlag.CWR);
-    const stamp = cookieTimestamp(segment, segment.sackPermitted, ecn, clock);
-    tcb.tsOffset = (tcb.tsOffset + stamp - clock) | 0;
-  }
-  sendSyn(tcp, tcb, nowMs);
-  tcp.counters.syncookiesSent++;
-  listener.cookiesUntilMs = nowMs + COOKIE_MS_MAX;
-  return Drop.None;
-}
-
-/** An ACK without a connection may bring back a cookie: then the connection is made of it. False when it does not. */
-function cookieInput(
-  tcp: Tcp,
-  listener: TcpListener,
-  ip: Ipv4Record,
-  segment: TcpRecord,
-  slab: Slab,
-  nowMs: number,
-): boolean {
-  const { destination: local, source: remote } = ip;
-  if (tcp.config.synCookies === 0 || nowMs >= listener.cookiesUntilMs) return false;
-  const tsOffset = tcp.secrets.timestampOffset(local, remote);
-  if (!readCookie(tcp, local, remote, segment, tsOffset, nowMs, tcp.syn)) {
-    tcp.counters.syncookiesFailed++;
-    return false;
-  }
-  tcp.counters.syncookiesRecv++;
-  if (acceptQueueFull(listener)) {
-    tcp.counters.listenOverflows++;
-    return true; // silence: the peer tries again with its data
-  }
-  const tcb = tcp.create(local, remote, segment.destinationPort, segment.sourcePort);
-  if (tcb === undefined) return true;
-  listener.pending++;
-  tcb.listener = listener.id;
-  beginPassive(tcp, tcb, listener, tcp.syn, nowMs);
-  tcb.iss = tcb.sndUna = (segment.acknowledgment - 1) | 0;
-  tcb.sndMax = segment.acknowledgment;
-  tcb.rcvAdv = (tcb.rcvNxt + Math.min(0xffff, tcb.receiveBufferBytes)) | 0;
-  tcb.lastAckSent = tcb.rcvNxt;
-  segment.tsEcr = 0; // its low bits were options: it tells no round-trip time
-  tcpInput(tcp, tcb, segment, slab, nowMs);
-  return true;
-}
 
 /** Old segments of `predecessor`, whose ports `tcb` takes over, must not fit into the new connection. */
 export function startBeyond(tcb: Tcb, predecessor: Tcb): void {
@@ -153,20 +35,46 @@ export function startBeyond(tcb: Tcb, predecessor: Tcb): void {
 }
 
 /** Starts an active open: the SYN leaves now (RFC 9293 section 3.10.1). */
-export function openActive(tcp: Tcp, tcb: Tcb, nowMs: number, predecessor?: Tcb): void {
+export function openActive(
+  tcp: Tcp,
+  tcb: Tcb,
+  nowMs: number,
+  predecessor?: Tcb,
+  fastOpen?: Uint8Array,
+): void {
   tcb.state = TcpState.synSent;
   chooseStart(tcp, tcb, nowMs);
   if (predecessor !== undefined) startBeyond(tcb, predecessor);
   tcb.rcvShift = receiveShift(tcp, tcb);
   tcb.timestamps = tcp.config.timestamps;
   tcb.sackPermitted = tcp.config.sack;
-  sendFirstSyn(tcp, tcb, nowMs);
+  if (fastOpen === undefined) return sendFirstSyn(tcp, tcb, nowMs);
+  queueForSyn(tcp, tcb, fastOpen, nowMs);
+  sendFirstSyn(tcp, tcb, nowMs, tcp.fastOpen.option);
 }
 
-/** SYN or SYN-ACK for the first time: it is timed, and sent again when nothing answers. */
-function sendFirstSyn(tcp: Tcp, tcb: Tcb, nowMs: number): void {
+/** As much of `data` as our SYN may carry goes into the send queue (RFC 7413 section 4.2.1). */
+function queueForSyn(tcp: Tcp, tcb: Tcb, data: Uint8Array, nowMs: number): void {
+  const { fastOpen } = tcp;
+  const { localAddress: local, remoteAddress: remote } = tcb;
+  const mayCarry = fastOpen.prepareSyn(local, remote, nowMs);
+  if (fastOpen.option.length >= 0) tcb.fastOpen |= FastOpenState.asked;
+  if (fastOpen.option.experimental) tcb.fastOpen |= FastOpenState.experimental;
+  if (fastOpen.probing) tcb.fastOpen |= FastOpenState.probing;
+  if (!mayCarry || data.length === 0) return;
+  const mss = tcp.output.mtuTowards(remote) - ipHeaderLength(remote) - TCP_HEADER_LENGTH;
+  const room = Math.min(mss, fastOpen.mssOf(local, remote, mss)) - OPTION_BYTES_MAX;
+  tcb.sendQueue.append(data, 0, Math.min(data.length, Math.max(0, room), tcb.sendBufferBytes));
+  if (tcb.sendQueue.length > 0) tcb.fastOpen |= FastOpenState.sentData;
+}
+
+/**
+ * SYN or SYN-ACK for the first time: it is timed, and sent again when nothing answers. Only this one has a Fast Open
+ * option, and data.
+ */
+export function sendFirstSyn(tcp: Tcp, tcb: Tcb, nowMs: number, fastOpen?: FastOpenOption): void {
   tcb.lastActivityMs = nowMs;
-  sendSyn(tcp, tcb, nowMs);
+  sendSyn(tcp, tcb, nowMs, fastOpen);
   tcb.rttTiming = true;
   tcb.rttStartMs = nowMs;
   tcb.retransmitAtMs = nowMs + tcb.rtoMs;
@@ -174,7 +82,7 @@ function sendFirstSyn(tcp: Tcp, tcb: Tcb, nowMs: number): void {
 }
 
 /** A segment for a connection in SYN-SENT (RFC 9293 section 3.10.7.3). */
-export function synSentInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs: number): Drop {
+export function synSentInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, nowMs: number): Drop {
   const flags = segment.flags;
   const acks = (flags & TcpFlag.ACK) !== 0;
   if (
@@ -210,16 +118,56 @@ export function synSentInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs: numb
     tcp.arm(tcb);
     return Drop.None;
   }
-  tcb.sndUna = segment.acknowledgment;
+  const dataAcked = takeAckOfSyn(tcb, segment.acknowledgment);
   // The window of a SYN-ACK is not scaled (RFC 7323 section 2.2).
   tcb.sndWnd = tcb.sndWndMax = segment.window;
   tcb.sndWl1 = segment.sequence;
   tcb.sndWl2 = segment.acknowledgment;
   tcb.rcvAdv = (tcb.rcvNxt + Math.min(0xffff, tcb.receiveBufferBytes)) | 0;
+  if ((tcb.fastOpen & (FastOpenState.asked | FastOpenState.sentData)) !== 0) {
+    learnFromSynAck(tcp, tcb, segment, dataAcked);
+  }
   becomeEstablished(tcp, tcb, segment, nowMs);
-  sendAck(tcp, tcb, nowMs);
+  const dataLength = segment.dataEnd - segment.dataStart;
+  segment.sequence = tcb.rcvNxt; // behind the SYN
+  if (dataLength > 0) receiveData(tcp, tcb, segment, slab, nowMs);
+  if ((flags & TcpFlag.FIN) !== 0) takeFin(tcp, tcb, segment.sequence, dataLength, nowMs);
+  if (tcb.sendQueue.length > 0) tcb.ackNow = true; // what the SYN carried and the peer did not take goes with the ACK
+  else sendAck(tcp, tcb, nowMs);
   tcp.arm(tcb);
   return Drop.None;
+}
+
+/**
+ * Our SYN is acknowledged, and perhaps data that it carried: the count of these bytes is returned. The others go again,
+ * as if they were new.
+ */
+export function takeAckOfSyn(tcb: Tcb, ack: number): number {
+  const start = (tcb.iss + 1) | 0;
+  if ((tcb.fastOpen & FastOpenState.child) !== 0) return 0; // acknowledge() does that
+  const sent = (tcb.sndMax - start) >>> 0;
+  const acked = (ack - start) >>> 0;
+  tcb.sendQueue.drop(acked);
+  tcb.sndUna = tcb.sndMax = ack;
+  if (sent > acked) {
+    tcb.retransmittedSegments++;
+    tcb.retransmittedBytes += sent - acked;
+  }
+  return acked;
+}
+
+/** What a SYN-ACK says about Fast Open at this server (RFC 7413 section 4.2.1). */
+function learnFromSynAck(tcp: Tcp, tcb: Tcb, synAck: TcpRecord, dataAcked: number): void {
+  const sentData = (tcb.fastOpen & FastOpenState.sentData) !== 0;
+  const gaveNone = tcb.retransmits === 0 && synAck.fastOpenLength < 0 && !sentData;
+  tcp.fastOpen.learn(tcb.localAddress, tcb.remoteAddress, synAck, tcb.peerMss, tcb.fastOpen, gaveNone);
+  if (!sentData) return;
+  if (tcb.sendQueue.length > 0) {
+    tcp.counters.fastOpenActiveFail++;
+  } else {
+    tcp.counters.fastOpenActive++;
+  }
+  if (dataAcked > 0) tcb.fastOpen |= FastOpenState.dataAcked;
 }
 
 /** Whether the timestamp that a SYN-ACK echoes is of one of the SYNs that we sent. */
@@ -231,9 +179,11 @@ function echoesOurSyn(tcb: Tcb, segment: TcpRecord, nowMs: number): boolean {
 /** The handshake is over: timers off, congestion window set, the owner told. */
 export function becomeEstablished(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs: number): void {
   const retransmits = tcb.retransmits;
-  if (tcb.state === TcpState.synReceived) enterAcceptQueue(tcp, tcb);
+  const child = (tcb.fastOpen & FastOpenState.child) !== 0; // its owner has it already, and may have written
+  if (tcb.state === TcpState.synReceived && !child) enterAcceptQueue(tcp, tcb);
   tcp.leaveHandshake(tcb);
-  tcb.state = TcpState.established;
+  tcb.fastOpen &= ~FastOpenState.child;
+  tcb.state = finSent(tcb) ? TcpState.finWait1 : TcpState.established;
   const echo = tcb.timestamps && segment.hasTimestamp && segment.tsEcr !== 0;
   const rttUs = tcb.rttTiming && retransmits === 0
     ? (nowMs - tcb.rttStartMs) * 1000
@@ -249,14 +199,19 @@ export function becomeEstablished(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs:
   tcb.rttTiming = false;
   tcb.backoff = 0;
   tcb.retransmits = 0;
-  tcb.retransmitAtMs = Infinity;
+  rearmTimeout(tcp, tcb, nowMs);
+  if (!child) startSending(tcp, tcb, nowMs);
+  if (retransmits > 1) tcb.cwnd = tcb.sndMss; // RFC 6928 section 2: one may be no loss, but a long round trip
+  startKeepAlive(tcb, nowMs);
+  tcp.notify(tcb, child ? TcpEvent.writable : TcpEvent.established | TcpEvent.writable);
+  tcp.queueOutput(tcb);
+}
+
+/** From here on data may leave. */
+export function startSending(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   tcb.highSeq = tcb.retransmitHint = tcb.sndUna;
   tcb.quickAcks = tcp.config.quickAcks;
   startCongestion(tcb, tcp.config, nowMs);
-  if (retransmits > 1) tcb.cwnd = tcb.sndMss; // RFC 6928 section 2: one may be no loss, but a long round trip
-  startKeepAlive(tcb, nowMs);
-  tcp.notify(tcb, TcpEvent.established | TcpEvent.writable);
-  tcp.queueOutput(tcb);
 }
 
 /** A passive connection waits to be accepted from now on. */
@@ -271,7 +226,7 @@ export function startKeepAlive(tcb: Tcb, nowMs: number): void {
   tcb.keepAliveAtMs = tcb.keepAlive ? nowMs + tcb.keepAliveIdleMs : Infinity;
 }
 
-function chooseStart(tcp: Tcp, tcb: Tcb, nowMs: number): void {
+export function chooseStart(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   const ports = (tcb.localPort << 16) | tcb.remotePort;
   tcb.tsOffset = tcp.secrets.timestampOffset(tcb.localAddress, tcb.remoteAddress);
   tcb.iss = tcp.secrets.initialSequence(tcb.localAddress, tcb.remoteAddress, ports, nowMs);
@@ -281,12 +236,12 @@ function chooseStart(tcp: Tcp, tcb: Tcb, nowMs: number): void {
 }
 
 /** The shift to offer: one that can tell a sixteenth of the buffer, whatever was configured. */
-function receiveShift(tcp: Tcp, tcb: Tcb): number {
+export function receiveShift(tcp: Tcp, tcb: Tcb): number {
   const largest = tcb.receiveBufferSet ? tcb.receiveBufferBytes : tcp.config.receiveBufferMax;
   return Math.max(0, Math.min(tcp.config.receiveWindowScale, 27 - Math.clz32(largest)));
 }
 
-function learnFromSyn(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs: number): void {
+export function learnFromSyn(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs: number): void {
   tcb.irs = segment.sequence;
   tcb.rcvNxt = (segment.sequence + 1) | 0;
   tcb.rcvAdv = tcb.rcvNxt;

@@ -1,3 +1,4 @@
+import { FastOpenState } from "./fast_open.ts";
 import { TIMESTAMP_OPTION_BYTES } from "./output.ts";
 import { Limit } from "./counters.ts";
 import { unsentBytes } from "./send_buffer.ts";
@@ -106,7 +107,8 @@ export function tcpInfo(tcp: Tcp, tcb: Tcb, nowMs: number): TcpInfo {
     probes: tcb.probesUnanswered + tcb.keepAlives,
     backoff: Math.max(tcb.backoff, tcb.persists),
     options: (tcb.timestamps ? TcpInfoOption.timestamps : 0) | (tcb.sackPermitted ? TcpInfoOption.sack : 0) |
-      (scaled ? TcpInfoOption.windowScale : 0),
+      (scaled ? TcpInfoOption.windowScale : 0) |
+      ((tcb.fastOpen & FastOpenState.dataAcked) !== 0 ? TcpInfoOption.synData : 0),
     sndWscale: scaled ? tcb.sndShift : 0,
     rcvWscale: scaled ? tcb.rcvShift : 0,
     rto: Math.min(tcp.config.rtoMaxMs, tcb.rtoMs * 2 ** Math.min(tcb.backoff, 16)) * 1000,

@@ -5,7 +5,8 @@ import { TcpFlag, type TcpRecord } from "../wire/tcp.ts";
 import { acknowledge } from "./acknowledge.ts";
 import { countSegmentIn } from "./counters.ts";
 import { acceptQueueFull } from "./listeners.ts";
-import { becomeEstablished, startKeepAlive, synSentInput } from "./handshake.ts";
+import { countFastOpenReset, FastOpenState } from "./fast_open.ts";
+import { becomeEstablished, startKeepAlive, synSentInput, takeAckOfSyn } from "./handshake.ts";
 import { mayAnswerNoise, sendAck, sendChallengeAck, sendReset, sendStrayReset, sendSyn } from "./output.ts";
 import { reportDuplicate } from "./sack_blocks.ts";
 import { receiveData, takeFin } from "./receive.ts";
@@ -25,7 +26,7 @@ const PAWS_MS_MAX = 24 * 86_400_000;
  */
 export function tcpInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, nowMs: number): Drop {
   countSegmentIn(tcb, segment.dataEnd - segment.dataStart, nowMs);
-  if (tcb.state === TcpState.synSent) return synSentInput(tcp, tcb, segment, nowMs);
+  if (tcb.state === TcpState.synSent) return synSentInput(tcp, tcb, segment, slab, nowMs);
   const flags = segment.flags;
   let synchronize = (flags & TcpFlag.SYN) !== 0;
 
@@ -48,14 +49,16 @@ export function tcpInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, now
     segment.sequence = tcb.rcvNxt; // its SYN we have; what else it says counts (figure 8)
     synchronize = false;
   }
+  // Before the window is asked: data that it carries, and that was not taken, would be in it.
+  if (synchronize && (flags & TcpFlag.ACK) === 0 && segment.sequence === tcb.irs) {
+    if (tcb.state === TcpState.synReceived) return answerSynAgain(tcp, tcb, nowMs);
+  }
   // RST is judged by its sequence number alone: a closed window must let it in (MUST-66).
   const length = flags & TcpFlag.RST ? 0 : dataLength + (synchronize ? 1 : 0) + (flags & TcpFlag.FIN ? 1 : 0);
   if (!isAcceptable(tcb, segment.sequence, length)) {
     if ((flags & TcpFlag.RST) !== 0) {
-      return resetsAtFin(tcb, segment.sequence) ? reset(tcp, tcb) : Drop.TcpUnacceptable;
+      return resetsAtFin(tcb, segment.sequence) ? reset(tcp, tcb, nowMs) : Drop.TcpUnacceptable;
     }
-    const again = (flags & (TcpFlag.SYN | TcpFlag.ACK)) === TcpFlag.SYN && segment.sequence === tcb.irs;
-    if (again && tcb.state === TcpState.synReceived) return answerSynAgain(tcp, tcb, nowMs);
     answerUnacceptable(tcp, tcb, segment, nowMs);
     // RFC 9293 section 3.10.7.4: with a closed window valid ACKs still count.
     const closedWindow = segment.sequence === tcb.rcvNxt && tcb.state >= TcpState.established;
@@ -68,7 +71,8 @@ export function tcpInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, now
 
   // Second: RST (RFC 5961 section 3).
   if ((flags & TcpFlag.RST) !== 0) {
-    if (isExactReset(tcb, segment.sequence)) return reset(tcp, tcb);
+    if (isExactReset(tcb, segment.sequence)) return reset(tcp, tcb, nowMs);
+    if (fastOpenUnproven(tcb)) tcp.fastOpen.blackhole(nowMs);
     sendChallengeAck(tcp, tcb, nowMs);
     return Drop.TcpUnacceptable;
   }
@@ -89,20 +93,20 @@ export function tcpInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, now
   if (tcb.state === TcpState.synReceived) {
     const ack = segment.acknowledgment;
     const listener = tcp.listeners.byId(tcb.listener);
-    if (tcb.listener >= 0 && listener === undefined) {
+    if (isHalfOpen(tcb) && listener === undefined) {
       sendStrayReset(tcp, tcb.localAddress, tcb.remoteAddress, segment, nowMs); // nobody accepts it any more
       tcp.destroy(tcb, TcpError.aborted);
       return Drop.TcpNoListener;
     }
-    if (seqLessEqual(ack, tcb.sndUna) || seqLess(tcb.sndMax, ack)) {
+    if (seqLessEqual(ack, tcb.iss) || seqLess(tcb.sndMax, ack)) {
       sendStrayReset(tcp, tcb.localAddress, tcb.remoteAddress, segment, nowMs);
       return Drop.TcpBadAck;
     }
-    if (listener !== undefined && acceptQueueFull(listener)) {
+    if (isHalfOpen(tcb) && acceptQueueFull(listener!)) {
       tcp.counters.listenOverflows++; // as if it had been lost: our SYN-ACK goes again, and so does the peer's ACK
       return Drop.TcpBacklogFull;
     }
-    tcb.sndUna = (tcb.iss + 1) | 0;
+    takeAckOfSyn(tcb, ack);
     tcb.sndWnd = tcb.sndWndMax = segment.window << tcb.sndShift;
     tcb.sndWl1 = segment.sequence;
     tcb.sndWl2 = ack;
@@ -135,6 +139,7 @@ export function tcpInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, now
     receiveData(tcp, tcb, segment, slab, nowMs);
   }
   if ((flags & TcpFlag.FIN) !== 0) takeFin(tcp, tcb, segment.sequence, dataLength, nowMs);
+  if (tcb.fastOpen !== 0) watchFastOpen(tcp, tcb, nowMs);
   tcp.queueOutput(tcb);
   return Drop.None;
 }
@@ -175,9 +180,13 @@ function resetsAtFin(tcb: Tcb, sequence: number): boolean {
 }
 
 /** An RST that is believed (RFC 9293 section 3.10.7.4). A half-open passive connection goes back to LISTEN (MUST-11). */
-function reset(tcp: Tcp, tcb: Tcb): Drop {
+function reset(tcp: Tcp, tcb: Tcb, nowMs: number): Drop {
   if (tcb.state === TcpState.timeWait && tcp.config.rfc1337) return Drop.TcpUnacceptable;
   if (isHalfOpen(tcb)) tcp.counters.embryonicRsts++;
+  if ((tcb.fastOpen & FastOpenState.child) !== 0) {
+    const listener = tcp.listeners.byId(tcb.listener);
+    if (listener !== undefined) countFastOpenReset(listener, nowMs);
+  }
   const refused = tcb.state === TcpState.synReceived && tcb.listener < 0;
   const over = tcb.state >= TcpState.closing; // both FINs are out: nobody is left to tell
   tcp.destroy(tcb, over ? TcpError.none : refused ? TcpError.refused : TcpError.reset);
@@ -186,7 +195,25 @@ function reset(tcp: Tcp, tcb: Tcb): Drop {
 
 /** Whether a passive open waits for the ACK of its SYN-ACK, and nobody knows of it yet. */
 function isHalfOpen(tcb: Tcb): boolean {
-  return tcb.state === TcpState.synReceived && tcb.listener >= 0;
+  return tcb.state === TcpState.synReceived && tcb.listener >= 0 &&
+    (tcb.fastOpen & FastOpenState.child) === 0;
+}
+
+/** Whether all that is known of a connection that we opened with Fast Open is that its handshake went well. */
+function fastOpenUnproven(tcb: Tcb): boolean {
+  return (tcb.fastOpen & FastOpenState.asked) !== 0 && tcb.bytesIn === 0 &&
+    tcb.state === TcpState.established;
+}
+
+/** A FIN without what was before it: something on the way may swallow data. Data that comes proves the contrary. */
+function watchFastOpen(tcp: Tcp, tcb: Tcb, nowMs: number): void {
+  if (tcb.finPending && tcb.ahead.length === 0 && fastOpenUnproven(tcb)) {
+    tcp.fastOpen.blackhole(nowMs);
+    tcb.fastOpen &= ~FastOpenState.asked; // once
+  } else if (tcb.bytesIn > 0 && (tcb.fastOpen & FastOpenState.probing) !== 0) {
+    tcp.fastOpen.cameThrough();
+    tcb.fastOpen &= ~FastOpenState.probing;
+  }
 }
 
 /** The peer's SYN comes again: it missed our SYN-ACK. Not oftener than other noise, and the timer starts over. */
@@ -233,7 +260,8 @@ function answerUnacceptable(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs: numbe
 /** Both ends opened at once, and the peer's SYN-ACK says what our SYN-ACK said: the handshake is over. */
 function crossesOurSynAck(tcb: Tcb, segment: TcpRecord): boolean {
   return tcb.state === TcpState.synReceived && (segment.flags & TcpFlag.ACK) !== 0 &&
-    segment.sequence === tcb.irs && segment.acknowledgment === tcb.sndMax;
+    segment.sequence === tcb.irs && seqLess(tcb.iss, segment.acknowledgment) &&
+    seqLessEqual(segment.acknowledgment, tcb.sndMax);
 }
 
 /** RFC 6191: a newer timestamp, or without timestamps a later sequence number, opens anew. */

@@ -15,6 +15,11 @@ export interface TcpListener {
   readonly backlog: number;
   /** What holds for its connections, from their SYN-ACK on. */
   options?: TcpOptions;
+  /** Connections handed out on their SYN alone that may wait for the handshake's end: TCP_FASTOPEN; 0 for none. */
+  fastOpenMax: number;
+  fastOpenPending: number;
+  /** Those of them that were reset, as the times from when on they count no more (RFC 7413 section 5.1). */
+  readonly fastOpenResets: number[];
   /** Until then an ACK out of nowhere may be a SYN cookie that comes back. */
   cookiesUntilMs: number;
 }
@@ -55,6 +60,9 @@ export class TcpListeners {
       pending: 0,
       waiting: 0,
       backlog,
+      fastOpenMax: 0,
+      fastOpenPending: 0,
+      fastOpenResets: [],
       cookiesUntilMs: -Infinity,
     };
     if (others === undefined) this.#byPort.set(port, [listener]);

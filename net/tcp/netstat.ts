@@ -20,6 +20,16 @@ export class TcpCounters {
   timeWaitOverflow = 0;
   /** Connections in TIME-WAIT whose place a new one took. */
   twRecycled = 0;
+  /** Connections opened with data in our SYN, and those whose data had to go again. */
+  fastOpenActive = 0;
+  fastOpenActiveFail = 0;
+  /** Connections opened on a peer's SYN alone; cookies that were wrong; SYNs that ask for one; a full queue. */
+  fastOpenPassive = 0;
+  fastOpenPassiveFail = 0;
+  fastOpenCookieReqd = 0;
+  fastOpenListenOverflow = 0;
+  /** How often Fast Open went off because data vanished. */
+  fastOpenBlackhole = 0;
   /** SYN-ACKs that echo no timestamp of ours. */
   pawsActive = 0;
 }

@@ -4,6 +4,7 @@ import { PROTOCOL_TCP } from "../wire/ipv4.ts";
 import { ipHeaderLength } from "../wire/ipv6.ts";
 import { TCP_HEADER_LENGTH, TcpFlag, type TcpRecord, writeTcp } from "../wire/tcp.ts";
 import { watchLimit } from "./counters.ts";
+import { type FastOpenOption, FastOpenState } from "./fast_open.ts";
 import { inCwndReduction } from "./reduction.ts";
 import { rearmTimeout, scheduleLossProbe } from "./rto.ts";
 import { sackBlocksToSend, writeSackBlocks } from "./sack_blocks.ts";
@@ -50,6 +51,7 @@ export function tcpOutput(tcp: Tcp, tcb: Tcb, nowMs: number, force = false): voi
 }
 
 function canSendData(tcb: Tcb): boolean {
+  if (tcb.state === TcpState.synReceived) return (tcb.fastOpen & FastOpenState.child) !== 0;
   return tcb.state === TcpState.established || tcb.state === TcpState.closeWait ||
     tcb.state === TcpState.finWait1 || tcb.state === TcpState.closing || tcb.state === TcpState.lastAck;
 }
@@ -92,6 +94,7 @@ export function sendNewData(tcp: Tcp, tcb: Tcb, nowMs: number, mode: SendMode): 
   const full = packetsInFlight(tcb) >= cwndPackets(tcb);
   if (count > 0 || (full && hasUnsent(tcb))) validateWindow(tcb, full, tcp.config, nowMs);
   if (count === 0) return false;
+  if (tcb.state === TcpState.synReceived) return true; // until it is acknowledged, only the SYN-ACK goes again
   if (before === 0 || tcb.retransmitTimer === RetransmitTimer.probe) rearmTimeout(tcp, tcb, nowMs);
   if (inCwndReduction(tcb)) tcb.prrOut += count;
   if (mode !== SendMode.probe) scheduleLossProbe(tcp, tcb, false, nowMs);
@@ -199,8 +202,11 @@ export function mayAnswerNoise(tcp: Tcp, tcb: Tcb, nowMs: number): boolean {
   return true;
 }
 
-/** Sends SYN (SYN-SENT) or SYN-ACK (SYN-RECEIVED), with the options that we offer or agreed to. */
-export function sendSyn(tcp: Tcp, tcb: Tcb, nowMs: number): void {
+/**
+ * Sends SYN (SYN-SENT) or SYN-ACK (SYN-RECEIVED), with the options that we offer or agreed to. With `fastOpen` a SYN
+ * carries what is in the send queue.
+ */
+export function sendSyn(tcp: Tcp, tcb: Tcb, nowMs: number, fastOpen?: FastOpenOption): void {
   const segment = tcp.segment;
   const answer = tcb.state === TcpState.synReceived;
   segment.clear();
@@ -224,8 +230,23 @@ export function sendSyn(tcp: Tcp, tcb: Tcb, nowMs: number): void {
     tcb.rcvAdv = (tcb.rcvNxt + windowBytes) | 0;
     tcb.lastAckSent = tcb.rcvNxt;
   }
-  tcb.sndMax = (tcb.iss + 1) | 0;
-  finish(tcp, tcb, writeTcp(segment, tcp.output.slab, tcp.output.transportStart), nowMs);
+  if (fastOpen !== undefined && fastOpen.length >= 0) {
+    segment.fastOpenLength = fastOpen.length;
+    segment.fastOpenExperimental = fastOpen.experimental;
+    segment.fastOpenCookie.set(fastOpen.cookie);
+  }
+  const { slab, transportStart } = tcp.output;
+  const dataStart = writeTcp(segment, slab, transportStart);
+  const length = answer || fastOpen === undefined ? 0 : tcb.sendQueue.length;
+  if (length > 0) {
+    tcb.sendQueue.copyTo(0, length, slab.bytes, dataStart);
+    tcb.bytesOut += length;
+    tcb.dataSegmentsOut++;
+    tcb.lastSentMs = nowMs;
+  }
+  const next = (tcb.iss + 1 + length) | 0;
+  if (seqLess(tcb.sndMax, next)) tcb.sndMax = next;
+  finish(tcp, tcb, dataStart + length, nowMs);
 }
 
 /** The MSS option of our SYN: what an IP packet holds here (MUST-67), or what the application allows. */

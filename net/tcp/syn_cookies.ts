@@ -1,3 +1,4 @@
+import { isIpv6Handle } from "../wire/address.ts";
 import { TcpFlag, type TcpRecord } from "../wire/tcp.ts";
 import type { Tcp } from "./tcp.ts";
 
@@ -9,6 +10,7 @@ import type { Tcp } from "./tcp.ts";
 
 /** The values of MSS that a cookie can say, Linux's: what the peer announces is rounded down. */
 const MSS_TABLE: readonly number[] = [536, 1_300, 1_440, 1_460];
+const MSS_TABLE_IPV6: readonly number[] = [1_220, 1_420, 1_440, 8_940];
 /** How long a tick of the secret lasts; a cookie is good for this and the one before. */
 const TICK_MS = 60_000;
 /** A cookie younger than this may be good. */
@@ -31,8 +33,9 @@ export function cookieSequence(
 ): number {
   const ports = (segment.destinationPort << 16) | segment.sourcePort;
   const tick = Math.floor(nowMs / TICK_MS);
-  let index = MSS_TABLE.length - 1;
-  while (index > 0 && MSS_TABLE[index]! > segment.mss) index--;
+  const table = isIpv6Handle(remote) ? MSS_TABLE_IPV6 : MSS_TABLE;
+  let index = table.length - 1;
+  while (index > 0 && table[index]! > segment.mss) index--;
   return (tcp.secrets.synCookie(local, remote, ports, segment.sequence, tick) + index) | 0;
 }
 
@@ -59,18 +62,19 @@ export function readCookie(
 ): boolean {
   const ports = (segment.destinationPort << 16) | segment.sourcePort;
   const sequence = (segment.sequence - 1) | 0;
+  const table = isIpv6Handle(remote) ? MSS_TABLE_IPV6 : MSS_TABLE;
   const tick = Math.floor(nowMs / TICK_MS);
   for (let age = 0; age < 2; age++) {
     const hash = tcp.secrets.synCookie(local, remote, ports, sequence, tick - age);
     const index = (segment.acknowledgment - 1 - hash) >>> 0;
-    if (index >= MSS_TABLE.length) continue;
+    if (index >= table.length) continue;
     syn.clear();
     syn.sourcePort = segment.sourcePort;
     syn.destinationPort = segment.destinationPort;
     syn.sequence = sequence;
     syn.flags = TcpFlag.SYN;
     syn.window = segment.window;
-    syn.mss = MSS_TABLE[index]!;
+    syn.mss = table[index]!;
     if (segment.hasTimestamp) {
       const options = (segment.tsEcr - tsOffset) & OPTION_MASK;
       const scale = options & 15;

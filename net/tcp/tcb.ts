@@ -264,6 +264,9 @@ export class Tcb {
   /** When the first retransmission of this recovery left; -1 before it. */
   retransmitStampMs = -1;
 
+  /** Fast Open: `FastOpenState` bits (RFC 7413). */
+  fastOpen = 0;
+
   // Deadlines
   retransmitAtMs = Infinity;
   retransmitTimer: RetransmitTimer = RetransmitTimer.none;

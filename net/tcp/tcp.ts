@@ -10,6 +10,7 @@ import { AckSample } from "./ack_sample.ts";
 import { congestionNumber } from "./congestion/choose.ts";
 import { ChallengeLimit } from "./challenge.ts";
 import type { TcpConfig } from "./config.ts";
+import { FastOpen, FastOpenState } from "./fast_open.ts";
 import { TcpCounters } from "./netstat.ts";
 import { TcpListeners } from "./listeners.ts";
 import { TcpSecrets } from "./secrets.ts";
@@ -69,6 +70,7 @@ export class Tcp {
   readonly secrets: TcpSecrets;
   readonly challenges: ChallengeLimit;
   readonly counters: TcpCounters = new TcpCounters();
+  readonly fastOpen: FastOpen;
   /** Awake connections in TIME-WAIT. */
   timeWaits = 0;
   readonly output: TransportOutput;
@@ -100,6 +102,7 @@ export class Tcp {
     this.listeners = new TcpListeners(output.addresses);
     this.secrets = new TcpSecrets(entropy, output.addresses);
     this.challenges = new ChallengeLimit(this.secrets);
+    this.fastOpen = new FastOpen(config, this.counters, entropy, output.addresses);
     this.#wheel = new TimerWheel(nowMs);
   }
 
@@ -175,6 +178,7 @@ export class Tcp {
 
   /** Frees the TCB and keeps the record: the connection sleeps. */
   detach(tcb: Tcb): void {
+    this.leaveHandshake(tcb);
     if (tcb.state === TcpState.timeWait) this.timeWaits--;
     this.#wheel.cancel(tcb.slot);
     tcb.sendQueue.clear();
@@ -204,7 +208,18 @@ export class Tcp {
   leaveHandshake(tcb: Tcb): void {
     if (tcb.state !== TcpState.synReceived) return;
     const listener = this.listeners.byId(tcb.listener);
-    if (listener !== undefined) listener.pending--;
+    if (listener === undefined) return;
+    if ((tcb.fastOpen & FastOpenState.child) !== 0) listener.fastOpenPending--;
+    else listener.pending--;
+  }
+
+  /** A connection that had slept has its listener again. */
+  enterHandshake(tcb: Tcb): void {
+    if (tcb.state !== TcpState.synReceived) return;
+    const listener = this.listeners.byId(tcb.listener);
+    if (listener === undefined) return;
+    if ((tcb.fastOpen & FastOpenState.child) !== 0) listener.fastOpenPending++;
+    else listener.pending++;
   }
 
   /** Remembers that `tcb` may have something to send at the end of the turn. */
@@ -287,6 +302,7 @@ export function earliestDeadlineMs(tcb: Tcb): number {
 
 /** Whether nothing is under way that a timer of ours would have to repair. */
 export function isQuiet(tcb: Tcb): boolean {
-  return flightSize(tcb) === 0 && tcb.sendQueue.length === 0 && !tcb.ackNow &&
+  return tcb.state >= TcpState.established && flightSize(tcb) === 0 && tcb.sendQueue.length === 0 &&
+    !tcb.ackNow &&
     tcb.delayedAckAtMs === Infinity && tcb.ahead.length === 0;
 }

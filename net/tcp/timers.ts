@@ -1,5 +1,6 @@
 import { enterTimeWait } from "./acknowledge.ts";
 import { sendAck, sendProbe, sendReset, sendSyn, tcpOutput } from "./output.ts";
+import { FastOpenState } from "./fast_open.ts";
 import { enterLoss, reorderingTimeout } from "./recovery.ts";
 import { retransmitLost, sendLossProbe } from "./retransmit.ts";
 import { clearRetransmitTimer, setRetransmitTimer } from "./rto.ts";
@@ -36,7 +37,13 @@ function retransmissionTimeout(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   const tries = probing ? tcb.probesUnanswered : tcb.retransmits + 1;
   const limit = handshake ? handshakeRetransmitsMax(tcp, tcb) : tcp.config.retransmitsMax;
   const userMs = tcb.userTimeoutMs > 0 ? tcb.stuckSinceMs + tcb.userTimeoutMs : Infinity;
-  if (tries > limit || nowMs >= userMs) {
+  const opensFast = (tcb.fastOpen & (FastOpenState.asked | FastOpenState.sentData)) !== 0;
+  const over = tries > limit || nowMs >= userMs;
+  if (opensFast && (tcb.retransmits === 2 || (tcb.retransmits < 2 && over))) {
+    tcp.counters.fastOpenActiveFail++;
+    tcp.fastOpen.blackhole(nowMs);
+  }
+  if (over) {
     return tcp.destroy(tcb, tcb.softError !== 0 && handshake ? TcpError.unreachable : TcpError.timedOut);
   }
   if (handshake) {
@@ -59,7 +66,10 @@ function retransmissionTimeout(tcp: Tcp, tcb: Tcb, nowMs: number): void {
 function handshakeRetransmitsMax(tcp: Tcp, tcb: Tcb): number {
   const { synAckRetransmitsMax, synRetransmitsMax, synLinearTimeouts } = tcp.config;
   const own = tcb.synRetransmitsMax;
-  if (tcb.state === TcpState.synReceived && tcb.listener >= 0) return own > 0 ? own : synAckRetransmitsMax;
+  if (tcb.state === TcpState.synReceived && tcb.listener >= 0) {
+    const child = (tcb.fastOpen & FastOpenState.child) !== 0; // its owner deserves one more
+    return own > 0 ? own : synAckRetransmitsMax + (child ? 1 : 0);
+  }
   return (own > 0 ? own : synRetransmitsMax) + synLinearTimeouts;
 }
 

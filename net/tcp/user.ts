@@ -3,6 +3,7 @@ import { Field, RecordState } from "../connections/connection_map.ts";
 import { BUFFER_BYTES_MAX } from "./config.ts";
 import { congestionNumber, congestionOf } from "./congestion/choose.ts";
 import type { CongestionControlName } from "./congestion/congestion.ts";
+import { FastOpenState } from "./fast_open.ts";
 import { openActive, startKeepAlive } from "./handshake.ts";
 import { type TcpOptions, tcpSetOptions } from "./options.ts";
 import { sendReset, windowGrowth } from "./output.ts";
@@ -18,7 +19,8 @@ const REUSE_AFTER_MS = 1_000;
 /** The user calls of RFC 9293 section 3.10: nothing here waits; segments leave at the end of the turn. */
 
 /**
- * OPEN, active. The SYN leaves at once.
+ * OPEN, active. The SYN leaves at once, with the beginning of `fastOpen` where the server has given us a cookie, else
+ * asking for one (RFC 7413): `tcb.sendQueue` then holds what it carries, and the rest is still the caller's.
  * @returns `undefined` when the connection exists already, the map is full, or `remote` is no host (MUST-46).
  */
 export function tcpConnect(
@@ -29,6 +31,7 @@ export function tcpConnect(
   remotePort: number,
   nowMs: number,
   options?: TcpOptions,
+  fastOpen?: Uint8Array,
 ): Tcb | undefined {
   if (!tcp.output.isHost(remote)) return undefined;
   const record = tcp.connections.find(local, remote, localPort, remotePort);
@@ -41,7 +44,7 @@ export function tcpConnect(
   const tcb = tcp.create(local, remote, localPort, remotePort);
   if (tcb === undefined) return undefined;
   if (options !== undefined) tcpSetOptions(tcp, tcb, options, nowMs);
-  openActive(tcp, tcb, nowMs, predecessor);
+  openActive(tcp, tcb, nowMs, predecessor, fastOpen);
   return tcb;
 }
 
@@ -60,7 +63,8 @@ function reusableTimeWait(tcp: Tcp, record: number, nowMs: number): Tcb | undefi
 
 /** Whether the application may still write. */
 export function canWrite(tcb: Tcb): boolean {
-  return !tcb.finQueued && (tcb.state === TcpState.established || tcb.state === TcpState.closeWait);
+  const child = tcb.state === TcpState.synReceived && (tcb.fastOpen & FastOpenState.child) !== 0;
+  return !tcb.finQueued && (child || tcb.state === TcpState.established || tcb.state === TcpState.closeWait);
 }
 
 /**

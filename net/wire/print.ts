@@ -202,6 +202,10 @@ function formatTcpOption(view: DataView, at: number, kind: number, length: numbe
   if (kind === TcpOption.Timestamp && length === 10) {
     return `TS val ${view.getUint32(at + 2)} ecr ${view.getUint32(at + 6)}`;
   }
+  if (kind === TcpOption.FastOpen) return `tfo ${formatCookie(view, at + 2, length - 2)}`;
+  if (kind === TcpOption.Experiment && length >= 4 && view.getUint16(at + 2) === 0xf989) {
+    return `exp-tfo ${formatCookie(view, at + 4, length - 4)}`;
+  }
   if (kind === TcpOption.Sack && length > 2 && length % 8 === 2) {
     let text = `sack ${(length - 2) / 8} `;
     for (let edge = at + 2; edge < at + length; edge += 8) {
@@ -326,4 +330,11 @@ function formatUnreachable(icmp: IcmpRecord): string {
     default:
       return `${destination} unreachable - code ${icmp.code}`;
   }
+}
+
+function formatCookie(view: DataView, at: number, length: number): string {
+  if (length === 0) return "cookiereq";
+  let hex = "";
+  for (let byte = 0; byte < length; byte++) hex += view.getUint8(at + byte).toString(16).padStart(2, "0");
+  return `cookie ${hex}`;
 }

@@ -62,6 +62,11 @@ export class TcpRecord {
   sackCount = 0;
   /** Left edge, right edge, left edge, ... */
   readonly sackEdges: Int32Array<ArrayBuffer> = new Int32Array(8);
+  /** Bytes of the Fast Open cookie: 0 asks for one, 4 to 16; -1 when absent. Only on SYN. */
+  fastOpenLength = -1;
+  /** It came, or goes, as the experimental option that RFC 7413 had before it had a number. */
+  fastOpenExperimental = false;
+  readonly fastOpenCookie: Uint8Array<ArrayBuffer> = new Uint8Array(16);
 
   /** Forgets every option. Fields of the fixed header keep their values. */
   clear(): void {
@@ -72,6 +77,8 @@ export class TcpRecord {
     this.tsVal = 0;
     this.tsEcr = 0;
     this.sackCount = 0;
+    this.fastOpenLength = -1;
+    this.fastOpenExperimental = false;
   }
 }
 
@@ -126,7 +133,7 @@ export function tcpHeaderLength(record: TcpRecord): number {
 /**
  * Writes header and options at `at`, the checksum left zero for `finishTcpChecksum` or a device.
  *
- * Options come in Linux's order; MSS, window scale and SACK-permitted only on SYN. As many SACK
+ * Options come in Linux's order; MSS, window scale, SACK-permitted and Fast Open only on SYN. As many SACK
  * blocks are written as fit: three beside a timestamp, four without.
  *
  * @returns Where the data starts.

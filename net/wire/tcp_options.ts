@@ -1,7 +1,7 @@
 import type { Slab } from "../../base/slab.ts";
 import type { TcpRecord } from "./tcp.ts";
 
-/** Option kinds (RFC 9293 section 3.1, RFC 2018, RFC 7323). */
+/** Option kinds (RFC 9293 section 3.1, RFC 2018, RFC 7323, RFC 7413). */
 export const TcpOption = {
   End: 0,
   Nop: 1,
@@ -10,6 +10,9 @@ export const TcpOption = {
   SackPermitted: 4,
   Sack: 5,
   Timestamp: 8,
+  FastOpen: 34,
+  /** Shared by experiments, which a magic number tells apart (RFC 6994). */
+  Experiment: 254,
 } as const;
 export type TcpOption = (typeof TcpOption)[keyof typeof TcpOption];
 
@@ -26,6 +29,12 @@ const SACK_PERMITTED_2_TIMESTAMP_10 = 0x0402_080a;
 const NOP_NOP_SACK_PERMITTED_2 = 0x0101_0402;
 const NOP_WINDOW_SCALE_3 = 0x0103_0300;
 const NOP_NOP_SACK = 0x0101_0500;
+
+/** The experiment's number of Fast Open. */
+const FAST_OPEN_MAGIC = 0xf989;
+/** RFC 7413 section 4.1.1. */
+const COOKIE_LENGTH_MIN = 4;
+const COOKIE_LENGTH_MAX = 16;
 
 /**
  * Reads the options in `[start, end)` into the optional fields of `into`, which are clear.
@@ -92,7 +101,40 @@ function readOption(
         into.tsEcr = view.getInt32(at + 6);
       }
       break;
+    case TcpOption.FastOpen:
+      if (syn) readFastOpen(view, at + 2, length - 2, false, into);
+      break;
+    case TcpOption.Experiment:
+      if (syn && length >= 4 && view.getUint16(at + 2) === FAST_OPEN_MAGIC) {
+        readFastOpen(view, at + 4, length - 4, true, into);
+      }
+      break;
   }
+}
+
+/** A cookie of an odd length is no option at all, one too short or too long is none that could be right. */
+function readFastOpen(
+  view: DataView,
+  at: number,
+  length: number,
+  experimental: boolean,
+  into: TcpRecord,
+): void {
+  if ((length & 1) !== 0) return;
+  into.fastOpenExperimental = experimental;
+  if (length !== 0 && (length < COOKIE_LENGTH_MIN || length > COOKIE_LENGTH_MAX)) {
+    into.fastOpenLength = -1;
+    return;
+  }
+  into.fastOpenLength = length;
+  for (let byte = 0; byte < length; byte++) into.fastOpenCookie[byte] = view.getUint8(at + byte);
+}
+
+/** Bytes of the Fast Open option with its padding, behind `used` bytes of others; 0 when it does not fit. */
+function fastOpenBytes(record: TcpRecord, used: number): number {
+  if (record.fastOpenLength < 0) return 0;
+  const bytes = ((record.fastOpenExperimental ? 4 : 2) + record.fastOpenLength + 3) & ~3;
+  return used + bytes <= OPTIONS_LENGTH_MAX ? bytes : 0;
 }
 
 /** SACK blocks of `record` that fit behind `used` bytes of other options. */
@@ -107,6 +149,7 @@ export function tcpOptionsLength(record: TcpRecord, syn: boolean): number {
     if (record.mss > 0) length += 4;
     if (record.sackPermitted && !record.hasTimestamp) length += 4;
     if (record.windowScale >= 0) length += 4;
+    length += fastOpenBytes(record, length);
   }
   const blocks = record.sackCount > 0 ? sackBlocksThatFit(record, length) : 0;
   return blocks > 0 ? length + 4 + 8 * blocks : length;
@@ -139,6 +182,7 @@ export function writeTcpOptions(record: TcpRecord, slab: Slab, at: number, syn: 
     view.setInt32(at, NOP_WINDOW_SCALE_3 | record.windowScale);
     at += 4;
   }
+  if (syn && record.fastOpenLength >= 0) at = writeFastOpen(record, slab, at, at - start);
   const blocks = record.sackCount > 0 ? sackBlocksThatFit(record, at - start) : 0;
   if (blocks > 0) {
     view.setInt32(at, NOP_NOP_SACK | (2 + 8 * blocks));
@@ -146,4 +190,21 @@ export function writeTcpOptions(record: TcpRecord, slab: Slab, at: number, syn: 
     for (let edge = 0; edge < 2 * blocks; edge++, at += 4) view.setInt32(at, record.sackEdges[edge]!);
   }
   return at;
+}
+
+function writeFastOpen(record: TcpRecord, slab: Slab, at: number, used: number): number {
+  const { view } = slab;
+  const end = at + fastOpenBytes(record, used);
+  if (end === at) return at;
+  const { fastOpenLength: length, fastOpenExperimental: experimental } = record;
+  view.setUint8(at, experimental ? TcpOption.Experiment : TcpOption.FastOpen);
+  view.setUint8(at + 1, length + (experimental ? 4 : 2));
+  at += 2;
+  if (experimental) {
+    view.setUint16(at, FAST_OPEN_MAGIC);
+    at += 2;
+  }
+  for (let byte = 0; byte < length; byte++) view.setUint8(at++, record.fastOpenCookie[byte]!);
+  while (at < end) view.setUint8(at++, TcpOption.Nop);
+  return end;
 }

@@ -84,7 +84,7 @@ export class Peer {
     while (optionBytes.length % 4 > 0) optionBytes.push(0);
     const data = end === undefined
       ? new Uint8Array(0)
-      : streamBytes(Number(first), Number(end) - Number(first));
+      : streamBytes(Number(first) + (flags!.includes("S") ? 1 : 0), Number(end) - Number(first));
     const bits = [..."FSRP.UEW"].reduce(
       (sum, letter, bit) => sum + (flags!.includes(letter) ? 1 << bit : 0),
       0,
@@ -134,7 +134,8 @@ export class Peer {
     let text = `${flags} ${first}`;
     if (data.length > 0) {
       text += `:${first + data.length}`;
-      data.forEach((byte, at) => assert(byte === streamByte(first + at), `Wrong byte at ${first + at}`));
+      const start = flags.includes("S") ? first + 1 : first; // a SYN takes the first number
+      data.forEach((byte, at) => assert(byte === streamByte(start + at), `Wrong byte at ${start + at}`));
     }
     if (flags.includes(".")) text += ` ack ${(segment.acknowledgment - this.isn) | 0}`;
     if (like.includes("win ")) text += ` win ${segment.window}`;
@@ -166,6 +167,14 @@ export class Peer {
       }
       case "TS":
         return [8, 10, ...word(a), ...word(b === 0 ? 0 : (b + (this.tsBase ?? 0)) | 0)];
+      case "FO": { // a cookie in hexadecimal digits, or none: a request
+        const cookie = (text.split(" ")[1] ?? "").match(/../g)?.map((hex) => parseInt(hex, 16)) ?? [];
+        return [34, 2 + cookie.length, ...cookie];
+      }
+      case "FOEXP": {
+        const cookie = (text.split(" ")[1] ?? "").match(/../g)?.map((hex) => parseInt(hex, 16)) ?? [];
+        return [254, 4 + cookie.length, 0xf9, 0x89, ...cookie];
+      }
       case "raw":
         return numbers.map((hex) => parseInt(hex, 16));
       default:
@@ -186,6 +195,8 @@ export class Peer {
       const shown = Array.from({ length: edges }, (_, at) => (word32(body, 4 * at) - this.isn) | 0);
       return `sack ${shown.map((edge, at) => (at % 2 === 0 ? edge : `:${edge} `)).join("").trim()}`;
     }
+    if (kind === 34) return `FO ${toHex(body)}`.trim();
+    if (kind === 254) return `FOEXP ${toHex(body.slice(2))}`.trim();
     return `kind ${kind}`;
   }
 }
@@ -407,4 +418,8 @@ export class Script {
     if ((events & TcpEvent.closed) !== 0) names.push(ERROR_NAMES[tcb.error]!);
     this.#events.push(names.join(" "));
   }
+}
+
+function toHex(bytes: readonly number[]): string {
+  return bytes.map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -77,7 +77,9 @@ test("options are printed as they stand, known or not", () => {
   const options = (hex: string): string =>
     printed(segment(hex, { flags: 0x21, urgentPointer: 9 })).replace(line, "");
   expect(options("01030302")).toBe("options [nop,wscale 2], length 0");
-  expect(options("2206abcdef010000")).toBe("options [unknown-34 0xabcdef01,eol], length 0");
+  expect(options("2106abcdef010000")).toBe("options [unknown-33 0xabcdef01,eol], length 0");
+  expect(options("2206abcdef010000")).toBe("options [tfo cookie abcdef01,eol], length 0");
+  expect(options("fe04f98922020101")).toBe("options [exp-tfo cookiereq,tfo cookiereq,nop,nop], length 0");
   expect(options("0203ff01")).toBe("options [unknown-2 0xff,nop], length 0");
   expect(options("01010800")).toBe("options [nop,nop,[bad opt 8]], length 0");
   expect(options("01010304")).toBe("options [nop,nop,[bad opt 3]], length 0");

@@ -43,6 +43,11 @@ function randomSegment(prng: Prng): TcpRecord {
     if (prng.chance(0.7)) record.mss = randomUint16(prng, 1);
     if (prng.chance(0.7)) record.windowScale = prng.between(0, 14);
     record.sackPermitted = prng.chance(0.7);
+    if (prng.chance(0.5)) {
+      record.fastOpenExperimental = prng.chance(0.5);
+      record.fastOpenLength = prng.pick([0, 4, 8, 16]);
+      record.fastOpenCookie.set(randomBytes(prng, 16).subarray(0, record.fastOpenLength));
+    }
   } else if (prng.chance(0.5)) {
     record.sackCount = prng.between(1, record.hasTimestamp ? 3 : 4);
     for (let edge = 0; edge < 2 * record.sackCount; edge++) record.sackEdges[edge] = randomInt32(prng);
@@ -89,8 +94,10 @@ test("segments round-trip with every mix of options; any flipped bit breaks the 
     expect(toHex(slab, want.dataStart, end)).toBe(data);
     expect(tcpChecksumOk(slab, start, end, source, destination)).toBe(true);
     expect(readTcp(slab, start, end, got)).toBe(Drop.None);
-    const { sackEdges, ...fields } = got;
-    const { sackEdges: wantEdges, ...wantFields } = want;
+    const { sackEdges, fastOpenCookie, ...fields } = got;
+    const { sackEdges: wantEdges, fastOpenCookie: wantCookie, ...wantFields } = want;
+    const cookieLength = Math.max(0, got.fastOpenLength);
+    expect(fastOpenCookie.subarray(0, cookieLength)).toEqual(wantCookie.subarray(0, cookieLength));
     expect(fields, `run ${run} of seed ${prng.seed}`).toEqual(wantFields);
     expect(sackEdges.subarray(0, 2 * got.sackCount)).toEqual(wantEdges.subarray(0, 2 * want.sackCount));
     const at = prng.between(start, end - 1);
@@ -125,6 +132,13 @@ test("options come in Linux's order", () => {
   expect(options(blocks(1))).toBe("0101050a0000000100000002");
   expect(options({ ...timestamp, ...blocks(2) }))
     .toBe("0101080a00000001fffffffe" + "0101051200000001000000020000000300000004");
+  const cookie = { fastOpenLength: 8, fastOpenCookie: fromHex("3021b9d889017eeb") };
+  expect(options({ ...syn, ...timestamp, ...cookie }).slice(40)).toBe("220a3021b9d889017eeb" + "0101");
+  expect(options({ ...syn, ...cookie, fastOpenExperimental: true }).slice(24)).toBe(
+    "fe0cf9893021b9d889017eeb",
+  );
+  expect(options({ ...syn, fastOpenLength: 0 }).slice(24)).toBe("22020101");
+  expect(options({ ...cookie })).toBe(""); // only on SYN
 });
 
 test("as many SACK blocks are written as the header holds", () => {
@@ -184,7 +198,7 @@ test("random lists of options are read as they were meant (MUST-5, MUST-6, MUST-
     for (let left = prng.below(8); left > 0; left--) {
       const body = randomBytes(prng, 32);
       const view = new DataView(body.buffer);
-      switch (prng.below(9)) {
+      switch (prng.below(10)) {
         case 0:
           if (bytes.length < 40) bytes.push(1);
           break;
@@ -210,17 +224,32 @@ test("random lists of options are read as they were meant (MUST-5, MUST-6, MUST-
           want.tsVal = view.getInt32(0);
           want.tsEcr = view.getInt32(4);
           break;
-        case 6: // known kinds of a length that they never have
+        case 6: {
+          const experimental = prng.chance(0.5);
+          const length = prng.pick([0, 2, 4, 5, 8, 16, 18]);
+          const cookie = body.subarray(0, length);
+          const put34 = experimental ? put(254, Uint8Array.of(0xf9, 0x89, ...cookie)) : put(34, cookie);
+          if (!put34 || !syn || length === 5) break;
+          want.fastOpenExperimental = experimental;
+          want.fastOpenLength = length === 2 || length === 18 ? -1 : length;
+          if (want.fastOpenLength > 0) want.fastOpenCookie.set(cookie);
+          break;
+        }
+        case 7: // known kinds of a length that they never have
           put(...prng.pick<[number, Uint8Array]>([
             [2, body.subarray(0, prng.pick([0, 1, 3]))],
             [3, body.subarray(0, prng.pick([0, 2]))],
             [4, body.subarray(0, 1)],
             [5, body.subarray(0, prng.pick([0, 4, 7, 9]))],
             [8, body.subarray(0, prng.pick([0, 7, 9]))],
+            [34, body.subarray(0, prng.pick([1, 7]))],
+            [254, Uint8Array.of(0xf9, 0x89, 1)],
+            [254, Uint8Array.of(0xf9)],
+            [254, Uint8Array.of(0x89, 0xf9, 1, 2, 3, 4)],
           ]));
           break;
         default:
-          put(prng.pick([6, 7, 9, 28, 34, 253, 255]), body.subarray(0, prng.below(12)));
+          put(prng.pick([6, 7, 9, 28, 33, 253, 255]), body.subarray(0, prng.below(12)));
       }
     }
     if (bytes.length < 40 && prng.chance(0.3)) { // what follows an end is never read
@@ -247,6 +276,7 @@ test("random lists of options are read as they were meant (MUST-5, MUST-6, MUST-
     });
     expect(got.sackEdges.subarray(0, 2 * got.sackCount), `run ${run} of seed ${prng.seed}`)
       .toEqual(want.sackEdges.subarray(0, 2 * want.sackCount));
+    if (want.fastOpenLength < 0) want.fastOpenExperimental = got.fastOpenExperimental;
     want.sackEdges.set(got.sackEdges);
     expect(got, `run ${run} of seed ${prng.seed}: ${Array.from(padded)}`).toEqual(want);
   }
