@@ -23,12 +23,11 @@ import { Fragment, Reassembly } from "./ip/reassembly.ts";
 import { AddressKind, type RouteConfig, RouteTable } from "./ip/routes.ts";
 import { completeConfig, type TcpConfig } from "./tcp/config.ts";
 import { type FrozenTcb, thawTcb } from "./tcp/freeze.ts";
-import { updateMss } from "./tcp/handshake.ts";
+import { packetTooBig } from "./tcp/path_mtu.ts";
 import { tcpInput } from "./tcp/input.ts";
 import { listenInput } from "./tcp/listen.ts";
 import { sendStrayReset, tcpOutput } from "./tcp/output.ts";
-import { retransmitTooLarge } from "./tcp/retransmit.ts";
-import { flightSize, Tcb, TcpError, TcpEvent, TcpState } from "./tcp/tcb.ts";
+import { Tcb, TcpError, TcpEvent, TcpState } from "./tcp/tcb.ts";
 import { earliestDeadlineMs, Tcp, type TcpUpcalls } from "./tcp/tcp.ts";
 import { tcpTimers } from "./tcp/timers.ts";
 import { Udp, type UdpSocket } from "./udp/udp.ts";
@@ -203,6 +202,7 @@ export class Stack {
     routes.ipv6.learn(output.routes.ipv6.learnt);
     output.routes.ipv6.dispose();
     output.routes = routes;
+    output.pathsChanged();
   }
 
   /** The TCB of an awake record. */
@@ -410,6 +410,7 @@ export class Stack {
     const segment = this.#tcp;
     const reason = readTcp(slab, ip.dataStart, ip.dataEnd, segment);
     if (reason !== Drop.None) return reason;
+    segment.ecn = ip.typeOfService & 3;
     const { addresses } = this;
     const from = addresses.sum(ip.source);
     if (!tcpChecksumOk(slab, ip.dataStart, ip.dataEnd, from, addresses.sum(ip.destination))) {
@@ -744,7 +745,7 @@ export class Stack {
     if (tcb.state === TcpState.timeWait) this.tcp.timeWaits++;
     wakeRecord(this.connections, record, tcb, nowMs);
     this.#keepAlives.take(record, tcb);
-    this.#fitToPath(tcb, nowMs);
+    packetTooBig(this.tcp, tcb, nowMs); // for the path may have become narrower in its sleep
     tcb.attachment = attachment;
     this.tcp.queueOutput(tcb);
     this.tcp.arm(tcb);
@@ -754,17 +755,6 @@ export class Stack {
       this.#release(record, nowMs);
     }
     return tcb;
-  }
-
-  /** The path may have become narrower in its sleep: what is in flight goes again, in smaller pieces. */
-  #fitToPath(tcb: Tcb, nowMs: number): void {
-    const sleptWith = tcb.sndMss;
-    updateMss(this.tcp, tcb);
-    if (tcb.sndMss >= sleptWith) {
-      tcb.sndMss = sleptWith; // a wider path, or a learnt limit that was forgotten: as awake, no news for it
-    } else if (flightSize(tcb) > 0) {
-      retransmitTooLarge(this.tcp, tcb, nowMs);
-    }
   }
 
   /** The image of a waking connection is lost: its owner is told, the peer gets a reset for what it sent. */

@@ -3,8 +3,7 @@ import { seqLess, seqLessEqual } from "../../base/sequence.ts";
 import { Field, RecordState } from "../connections/connection_map.ts";
 import { AddressKind } from "./routes.ts";
 import type { Stack } from "../stack.ts";
-import { retransmitTooLarge } from "../tcp/retransmit.ts";
-import { updateMss } from "../tcp/handshake.ts";
+import { packetTooBig } from "../tcp/path_mtu.ts";
 import { type Tcb, TcpError, TcpEvent, TcpState } from "../tcp/tcb.ts";
 import { UdpError } from "../udp/udp.ts";
 import { isBroadcast, isIpv6Handle, isMulticast, isUnspecified } from "../wire/address.ts";
@@ -83,13 +82,9 @@ function tcpError(stack: Stack, tcb: Tcb, icmp: IcmpRecord, nowMs: number): Drop
   if (seqLess(sequence, tcb.sndUna) || seqLessEqual(tcb.sndMax, sequence)) return Drop.IcmpType;
   const unreachable = icmp.type === IcmpType.Unreachable;
   if (unreachable && icmp.code === IcmpUnreachable.FragmentationNeeded) {
+    if (!tcb.pathMtuDiscovery) return Drop.IcmpType; // routers were allowed to fragment
     stack.output.lowerMtu(tcb.remoteAddress, icmp.rest & 0xffff);
-    const mssBefore = tcb.sndMss;
-    updateMss(stack.tcp, tcb); // no news for the path may be news for this connection
-    if (tcb.sndMss < mssBefore && tcb.state >= TcpState.established) {
-      retransmitTooLarge(stack.tcp, tcb, nowMs);
-      stack.tcp.queueOutput(tcb);
-    }
+    packetTooBig(stack.tcp, tcb, nowMs);
     return Drop.None;
   }
   tcb.softError = (icmp.type << 8) | icmp.code;

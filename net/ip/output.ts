@@ -337,6 +337,16 @@ export class IpOutput implements TransportOutput {
     return kind === AddressKind.Other || kind === AddressKind.Ours;
   }
 
+  /** See `TransportOutput`. */
+  get pathGeneration(): number {
+    return this.#pathMtus.generationAt(this.#nowMs);
+  }
+
+  /** Addresses, routes or links have changed: packets may take another path. */
+  pathsChanged(): void {
+    this.#pathMtus.changed();
+  }
+
   /** Takes a router's word that packets to `destination` must be smaller; false when that is no news. */
   lowerMtu(destination: number, mtu: number): boolean {
     const wanted = Math.max(pathMtuMin(destination), mtu);

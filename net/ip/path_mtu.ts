@@ -18,6 +18,9 @@ export function pathMtuMin(destination: number): number {
 export class PathMtus {
   readonly #holder: AddressHolder;
   readonly #mtus = new Map<number, { mtu: number; untilMs: number }>();
+  #generation = 0;
+  /** When the first entry is forgotten. */
+  #expiresAtMs = Infinity;
 
   constructor(holder: AddressHolder) {
     this.#holder = holder;
@@ -25,6 +28,17 @@ export class PathMtus {
 
   get size(): number {
     return this.#mtus.size;
+  }
+
+  /** A number that is another one as soon as something was learnt or forgotten. */
+  generationAt(nowMs: number): number {
+    if (nowMs >= this.#expiresAtMs) this.expire(nowMs);
+    return this.#generation;
+  }
+
+  /** Something else changed that paths depend on. */
+  changed(): void {
+    this.#generation++;
   }
 
   /** The smaller of `mtu` and what is known of the path. */
@@ -47,14 +61,22 @@ export class PathMtus {
     }
     this.#holder.retain(destination);
     this.#mtus.set(destination, { mtu, untilMs: nowMs + PATH_MTU_MS });
+    this.#expiresAtMs = Math.min(this.#expiresAtMs, nowMs + PATH_MTU_MS);
+    this.#generation++;
   }
 
   /** Forgets what is out of date. */
   expire(nowMs: number): void {
-    for (const [destination, { untilMs }] of this.#mtus) if (untilMs <= nowMs) this.#forget(destination);
+    this.#expiresAtMs = Infinity;
+    for (const [destination, { untilMs }] of this.#mtus) {
+      if (untilMs <= nowMs) this.#forget(destination);
+      else this.#expiresAtMs = Math.min(this.#expiresAtMs, untilMs);
+    }
   }
 
   #forget(destination: number): void {
-    if (this.#mtus.delete(destination)) this.#holder.release(destination);
+    if (!this.#mtus.delete(destination)) return;
+    this.#generation++;
+    this.#holder.release(destination);
   }
 }

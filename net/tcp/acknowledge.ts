@@ -3,7 +3,9 @@ import type { TcpRecord } from "../wire/tcp.ts";
 import { Ack, ACK_NOT_DUPLICATE, type AckSample } from "./ack_sample.ts";
 import { tuneSendBuffer } from "./buffers.ts";
 import { congestionOf } from "./congestion/choose.ts";
+import { isEcnEcho, takeCwr } from "./ecn.ts";
 import { SendMode, sendNewData } from "./output.ts";
+import { checkMtuProbe } from "./path_mtu.ts";
 import { rackAdvance, rackUpdateReorderWindow } from "./rack.ts";
 import { processProbeAck, recoveryAlert, reduceWindow, removeRenoSacks, Resend } from "./recovery.ts";
 import { inCwndReduction } from "./reduction.ts";
@@ -40,6 +42,8 @@ export function acknowledge(tcp: Tcp, tcb: Tcb, segment: TcpRecord, length: numb
     sample.flags |= Ack.advanced;
     advance(tcp, tcb, ack, finAcked);
   }
+  if (isEcnEcho(tcb, segment)) sample.flags |= Ack.ece;
+  takeCwr(tcb, segment);
   if (updateSendWindow(tcp, tcb, segment)) sample.flags |= Ack.windowUpdate;
   if (segment.sackCount > 0 && tcb.sackPermitted) {
     tagSacks(tcb, segment, sample, tcp.config);
@@ -53,6 +57,7 @@ export function acknowledge(tcp: Tcp, tcb: Tcb, segment: TcpRecord, length: numb
     if ((sample.flags & Ack.dsack) !== 0) recoveryAlert(tcp, tcb, 0, sample);
     if (tcb.probeOut) processProbeAck(tcb, ack, sample.flags, nowMs);
   }
+  if ((sample.flags & Ack.ece) !== 0) tcb.deliveredCe += tcb.delivered - sample.priorDelivered;
   if ((sample.flags & Ack.advanced) !== 0 && tcb.wantsWritable) {
     tuneSendBuffer(tcb, tcp.config);
     tellWritable(tcp, tcb);
@@ -146,6 +151,7 @@ function cleanQueue(tcp: Tcp, tcb: Tcb, sample: AckSample, priorFack: number): v
 
   if (count > 0) {
     sample.flags |= Ack.setTimer;
+    if (tcb.mtuProbeSize > 0) checkMtuProbe(tcp, tcb);
     if (!tcb.sackPermitted) {
       removeRenoSacks(tcp, tcb, count, sample);
       // Without SACK nobody knows which of them did it.

@@ -13,6 +13,8 @@ export interface TcpConfig {
   /** RFC 7323 shift offered; by default the least with which 65,535 * 2^shift reaches `receiveBufferMax`. */
   receiveWindowScale: number;
   timestamps: boolean;
+  /** RFC 3168, as Linux's tcp_ecn: 0 never, 1 ask for it and accept it, 2 accept it when the peer asks. */
+  ecn: number;
   /** RFC 6928. */
   initialWindowSegments: number;
   /** RFC 9438 or RFC 5681; a connection may have another than its stack. */
@@ -31,6 +33,16 @@ export interface TcpConfig {
   /** Segments that may overtake another before it counts as lost: at first, and the most that is believed. */
   reorderingSegments: number;
   reorderingMax: number;
+  /** RFC 4821, as Linux's tcp_mtu_probing: 0 never, 1 when a black hole is suspected, 2 always. */
+  mtuProbing: number;
+  /** Where the search begins, as payload without options. */
+  mtuBaseMss: number;
+  /** How far down it goes. */
+  mtuProbeFloor: number;
+  /** It ends when so few bytes are open. */
+  mtuProbeThreshold: number;
+  /** After so long it begins anew. */
+  mtuProbeIntervalMs: number;
   rtoInitialMs: number;
   rtoMinMs: number;
   rtoMaxMs: number;
@@ -107,6 +119,7 @@ export const DEFAULT_TCP_CONFIG: Readonly<TcpConfig> = {
   sendBufferMax: 4 << 20,
   receiveWindowScale: 7,
   timestamps: true,
+  ecn: 2,
   initialWindowSegments: 10,
   congestionControl: "cubic",
   hystart: true,
@@ -117,6 +130,11 @@ export const DEFAULT_TCP_CONFIG: Readonly<TcpConfig> = {
   frto: true,
   reorderingSegments: 3,
   reorderingMax: 300,
+  mtuProbing: 0,
+  mtuBaseMss: 1_024,
+  mtuProbeFloor: 48,
+  mtuProbeThreshold: 8,
+  mtuProbeIntervalMs: 600_000,
   rtoInitialMs: 1_000,
   rtoMinMs: 200,
   rtoMaxMs: 120_000,

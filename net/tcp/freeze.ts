@@ -4,8 +4,10 @@ import { isIpv6Handle } from "../wire/address.ts";
 import { freezeBuffers, thawBuffers } from "./buffers.ts";
 import type { TcpConfig } from "./config.ts";
 import { freezeCongestion, thawCongestion } from "./congestion/freeze.ts";
+import { freezeEcn, thawEcn } from "./ecn.ts";
 import { freezeCounters, thawCounters } from "./freeze_counters.ts";
 import { freezeOptions, thawOptions } from "./freeze_options.ts";
+import { freezeMtuSearch, thawMtuSearch } from "./path_mtu.ts";
 import { freezeRecovery, freezeSent, thawRecovery, thawSent } from "./freeze_recovery.ts";
 import { flightSize, type Tcb, type TcpError, TcpState } from "./tcb.ts";
 import { freezeUrgent, thawUrgent } from "./urgent.ts";
@@ -96,6 +98,8 @@ export type FrozenTcb = [
   recoveryState: number[],
   sent: number[],
   fastOpen: number,
+  ecnState: number[],
+  mtuState: number[],
 ];
 
 const NAMES_ALWAYS = [
@@ -159,6 +163,8 @@ const DEFAULTS: readonly (readonly [name: string, value: number | null | Uint8Ar
   ["recoveryState", []],
   ["sent", []],
   ["fastOpen", 0],
+  ["ecnState", []],
+  ["mtuState", []],
 ];
 
 /** The tuple's places by name, for whoever prints an image. */
@@ -210,9 +216,7 @@ export function freezeTcb(tcb: Tcb, nowMs: number, addresses?: Pick<AddressTable
     (tcb.sackPermitted ? Flag.sackPermitted : 0);
   // Longer ago than this is idleness, however long (RFC 5681 section 4.1).
   const sentAgoMs = Math.max(0, Math.floor(atMs - tcb.lastSentMs));
-  // CUBIC alone wants to know how long: its curve stands still meanwhile.
-  const idle = flightSize(tcb) === 0 && sentAgoMs > tcb.rtoMs * 2 ** tcb.backoff &&
-    tcb.cubicEpochMs === Infinity;
+  const idle = flightSize(tcb) === 0 && sentAgoMs > tcb.rtoMs * 2 ** tcb.backoff;
   const ahead: [number, Uint8Array][] = [];
   for (let at = 0; at < tcb.ahead.length; at += 2) {
     const start = tcb.ahead[at]!;
@@ -296,6 +300,8 @@ export function freezeTcb(tcb: Tcb, nowMs: number, addresses?: Pick<AddressTable
     freezeRecovery(tcb, atMs),
     freezeSent(tcb, atMs),
     tcb.fastOpen,
+    freezeEcn(tcb),
+    freezeMtuSearch(tcb, atMs),
   ];
 }
 
@@ -406,6 +412,8 @@ export function thawTcb(
     recoveryState,
     sent,
     fastOpen,
+    ecnState,
+    mtuState,
   ] = frozen;
   // A clock that was set back while we slept counts as no time passed.
   const baseMs = Math.min(frozenAtMs, nowMs);
@@ -490,6 +498,8 @@ export function thawTcb(
   thawCounters(counters, tcb, baseMs);
   thawOptions(options, tcb);
   thawUrgent(urgentState, tcb);
+  thawEcn(ecnState, tcb);
+  thawMtuSearch(mtuState, tcb, baseMs);
   tcb.sendQueue.clear();
   tcb.sendQueue.append(sendQueue, 0, sendQueue.length);
   tcb.receiveQueue.clear();

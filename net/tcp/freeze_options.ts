@@ -13,6 +13,7 @@ export function freezeOptions(tcb: Tcb): number[] {
     tcb.notSentLowWaterBytes,
     tcb.mssMax,
     tcb.synRetransmitsMax,
+    tcb.pathMtuDiscovery ? 0 : 1,
   ]);
 }
 
@@ -26,4 +27,5 @@ export function thawOptions(state: readonly number[], tcb: Tcb): void {
   tcb.notSentLowWaterBytes = next();
   tcb.mssMax = next();
   tcb.synRetransmitsMax = next();
+  tcb.pathMtuDiscovery = next() === 0;
 }

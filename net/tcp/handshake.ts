@@ -5,10 +5,12 @@ import { Drop } from "../wire/drop.ts";
 import { ipHeaderLength } from "../wire/ipv6.ts";
 import { TCP_HEADER_LENGTH, TcpFlag, type TcpRecord } from "../wire/tcp.ts";
 import { startCongestion } from "./congestion/window.ts";
+import { takeEcnAnswer } from "./ecn.ts";
 import { type FastOpenOption, FastOpenState } from "./fast_open.ts";
-import { sendAck, sendStrayReset, sendSyn, TIMESTAMP_OPTION_BYTES } from "./output.ts";
+import { sendAck, sendStrayReset, sendSyn } from "./output.ts";
 import { receiveData, takeFin } from "./receive.ts";
 import { rearmTimeout } from "./rto.ts";
+import { startMtuSearch, updateMss } from "./path_mtu.ts";
 import { echoedRttUs, minRttSample, rttSample } from "./rtt.ts";
 import { finSent, type Tcb, TcpError, TcpEvent, TcpState } from "./tcb.ts";
 import type { Tcp } from "./tcp.ts";
@@ -108,6 +110,7 @@ export function synSentInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab,
   if (segment.windowScale < 0) tcb.rcvShift = -1;
   if (!segment.hasTimestamp) tcb.timestamps = false;
   if (!segment.sackPermitted) tcb.sackPermitted = false;
+  takeEcnAnswer(tcb, segment);
   learnFromSyn(tcp, tcb, segment, nowMs);
   tcb.lastActivityMs = nowMs;
   if (!acks) {
@@ -211,6 +214,7 @@ export function becomeEstablished(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs:
 export function startSending(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   tcb.highSeq = tcb.retransmitHint = tcb.sndUna;
   tcb.quickAcks = tcp.config.quickAcks;
+  startMtuSearch(tcp, tcb, nowMs); // it chooses the MSS that windows are counted in
   startCongestion(tcb, tcp.config, nowMs);
 }
 
@@ -260,12 +264,4 @@ export function learnFromSyn(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs: numb
 
 function mssDefault(remote: number): number {
   return isIpv6Handle(remote) ? MSS_DEFAULT_IPV6 : MSS_DEFAULT;
-}
-
-/** Largest payload: what the peer and the path allow, less the options of every segment (MUST-16). */
-export function updateMss(tcp: Tcp, tcb: Tcb): void {
-  const path = tcp.output.mtuTowards(tcb.remoteAddress) - ipHeaderLength(tcb.remoteAddress) -
-    TCP_HEADER_LENGTH;
-  const options = tcb.timestamps ? TIMESTAMP_OPTION_BYTES : 0;
-  tcb.sndMss = Math.max(8, Math.min(tcb.peerMss, path) - options);
 }

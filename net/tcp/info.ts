@@ -108,7 +108,9 @@ export function tcpInfo(tcp: Tcp, tcb: Tcb, nowMs: number): TcpInfo {
     backoff: Math.max(tcb.backoff, tcb.persists),
     options: (tcb.timestamps ? TcpInfoOption.timestamps : 0) | (tcb.sackPermitted ? TcpInfoOption.sack : 0) |
       (scaled ? TcpInfoOption.windowScale : 0) |
-      ((tcb.fastOpen & FastOpenState.dataAcked) !== 0 ? TcpInfoOption.synData : 0),
+      ((tcb.fastOpen & FastOpenState.dataAcked) !== 0 ? TcpInfoOption.synData : 0) |
+      (tcb.ecnOk && tcb.state > TcpState.synSent ? TcpInfoOption.ecn : 0) |
+      (tcb.ecnSeen ? TcpInfoOption.ecnSeen : 0),
     sndWscale: scaled ? tcb.sndShift : 0,
     rcvWscale: scaled ? tcb.rcvShift : 0,
     rto: Math.min(tcp.config.rtoMaxMs, tcb.rtoMs * 2 ** Math.min(tcb.backoff, 16)) * 1000,
@@ -147,7 +149,7 @@ export function tcpInfo(tcp: Tcp, tcb: Tcb, nowMs: number): TcpInfo {
     rwndLimited: micros(tcb.windowLimitedMs, Limit.window),
     sndbufLimited: micros(tcb.bufferLimitedMs, Limit.buffer),
     delivered: tcb.delivered,
-    deliveredCe: 0,
+    deliveredCe: tcb.deliveredCe,
     bytesSent: tcb.bytesOut,
     bytesRetrans: tcb.retransmittedBytes,
     dsackDups: tcb.dsackDups,

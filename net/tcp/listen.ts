@@ -16,6 +16,7 @@ import { acceptQueueFull, synQueueFull, type TcpListener } from "./listeners.ts"
 import { tcpSetOptions } from "./options.ts";
 import { sendStrayReset, sendSyn } from "./output.ts";
 import { receiveData } from "./receive.ts";
+import { takeEcnSyn } from "./ecn.ts";
 import { COOKIE_MS_MAX, cookieSequence, cookieTimestamp, readCookie } from "./syn_cookies.ts";
 import { type Tcb, TcpEvent, TcpState } from "./tcb.ts";
 import type { Tcp } from "./tcp.ts";
@@ -103,6 +104,7 @@ function beginPassive(tcp: Tcp, tcb: Tcb, listener: TcpListener, syn: TcpRecord,
   chooseStart(tcp, tcb, nowMs);
   tcb.rcvShift = syn.windowScale >= 0 ? receiveShift(tcp, tcb) : -1;
   tcb.timestamps = tcp.config.timestamps && syn.hasTimestamp;
+  takeEcnSyn(tcp, tcb, syn);
   tcb.sackPermitted = tcp.config.sack && syn.sackPermitted;
   learnFromSyn(tcp, tcb, syn, nowMs);
 }
@@ -125,8 +127,7 @@ function answerWithCookie(
   tcb.iss = tcb.sndUna = tcb.sndMax = cookieSequence(tcp, ip.destination, ip.source, segment, nowMs);
   if (tcb.timestamps) {
     const clock = (timestampNow(tcb, nowMs) - tcb.tsOffset) | 0;
-    const ecn = (segment.flags & (TcpFlag.ECE | TcpFlag.CWR)) === (TcpFlag.ECE | TcpFlag.CWR);
-    const stamp = cookieTimestamp(segment, segment.sackPermitted, ecn, clock);
+    const stamp = cookieTimestamp(segment, segment.sackPermitted, tcb.ecnOk, clock);
     tcb.tsOffset = (tcb.tsOffset + stamp - clock) | 0;
   }
   sendSyn(tcp, tcb, nowMs);

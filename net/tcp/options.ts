@@ -49,6 +49,9 @@ export interface TcpOptions {
   notSentLowWaterBytes?: number;
   /** TCP_MAXSEG, before the handshake only; 0: what the path allows. Read `info().sndMss` for what is in use. */
   mssMax?: number;
+  /** IP_MTU_DISCOVER: whether routers are forbidden to fragment our packets and believed when they cannot forward
+   * one; true as a rule. IPv6 has no other way. */
+  pathMtuDiscovery?: boolean;
   /** IP_TOS without the ECN bits: the class of service of every packet (MUST-48, SHLD-21), 0-63. */
   dscp?: number;
   /** IP_TTL: hops that our packets may take (MUST-49), 1-255. */
@@ -113,6 +116,7 @@ export function tcpSetOptions(tcp: Tcp, tcb: Tcb, options: TcpOptions, nowMs: nu
   if (options.receiveBufferBytes !== undefined) tcpSetReceiveBuffer(tcp, tcb, options.receiveBufferBytes);
   tcb.notSentLowWaterBytes = options.notSentLowWaterBytes ?? tcb.notSentLowWaterBytes;
   tcb.mssMax = options.mssMax ?? tcb.mssMax;
+  tcb.pathMtuDiscovery = options.pathMtuDiscovery ?? tcb.pathMtuDiscovery;
   tcb.timeToLive = options.timeToLive ?? tcb.timeToLive;
   if (options.sendBufferBytes !== undefined) tcpSetSendBuffer(tcp, tcb, options.sendBufferBytes);
   if (options.congestionControl !== undefined) tcpSetCongestionControl(tcb, options.congestionControl);
@@ -153,6 +157,7 @@ export function tcpGetOptions(tcb: Tcb): Required<TcpOptions> {
     congestionControl: CONGESTION_CONTROLS[tcb.congestion]!,
     notSentLowWaterBytes: tcb.notSentLowWaterBytes,
     mssMax: tcb.mssMax,
+    pathMtuDiscovery: tcb.pathMtuDiscovery,
     dscp: tcb.typeOfService >>> 2,
     timeToLive: tcb.timeToLive,
   };

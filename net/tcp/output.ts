@@ -5,6 +5,8 @@ import { ipHeaderLength } from "../wire/ipv6.ts";
 import { TCP_HEADER_LENGTH, TcpFlag, type TcpRecord, writeTcp } from "../wire/tcp.ts";
 import { watchLimit } from "./counters.ts";
 import { type FastOpenOption, FastOpenState } from "./fast_open.ts";
+import { Ecn, ecnEchoFlag, ecnSynFlags, markNewData } from "./ecn.ts";
+import { probePathMtu, ProbeResult, updateMss } from "./path_mtu.ts";
 import { inCwndReduction } from "./reduction.ts";
 import { rearmTimeout, scheduleLossProbe } from "./rto.ts";
 import { sackBlocksToSend, writeSackBlocks } from "./sack_blocks.ts";
@@ -36,7 +38,9 @@ const OVERDRAFT_SHIFT = 4;
 export function tcpOutput(tcp: Tcp, tcb: Tcb, nowMs: number, force = false): void {
   if (canSendData(tcb)) {
     if (flightSize(tcb) === 0 && tcb.sndWnd > 0 && hasUnsent(tcb)) sendingAgain(tcb, tcp.config, nowMs);
-    sendNewData(tcp, tcb, nowMs, force ? SendMode.force : SendMode.normal);
+    if (tcb.pathGeneration !== tcp.output.pathGeneration) updateMss(tcp, tcb);
+    const probing = tcb.mtuProbing && !force && probePathMtu(tcp, tcb, nowMs) === ProbeResult.wait;
+    if (!probing) sendNewData(tcp, tcb, nowMs, force ? SendMode.force : SendMode.normal);
     if (flightSize(tcb) === 0 && hasUnsent(tcb)) {
       if (tcb.persistAtMs === Infinity) tcb.persistAtMs = nowMs + persistDelayMs(tcp, tcb, nowMs);
     } else {
@@ -153,7 +157,9 @@ export function transmitSegment(
   const length = ((end - sequence) | 0) - (fin ? 1 : 0);
   const segment = beginSegment(tcp, tcb, nowMs);
   segment.sequence = sequence;
-  segment.flags = TcpFlag.ACK | ((flags & Sent.push) !== 0 ? TcpFlag.PSH : 0) | (fin ? TcpFlag.FIN : 0);
+  segment.flags = TcpFlag.ACK | ecnEchoFlag(tcb) | ((flags & Sent.push) !== 0 ? TcpFlag.PSH : 0) |
+    (fin ? TcpFlag.FIN : 0);
+  const ecn = length > 0 && !seqLess(sequence, tcb.sndMax) ? markNewData(tcb, segment) : Ecn.notEct;
   if (tcb.sndUrgent) writeUrgent(tcb, segment);
   const { slab, transportStart } = tcp.output;
   const dataStart = writeTcp(segment, slab, transportStart);
@@ -162,7 +168,7 @@ export function transmitSegment(
   if (length > 0) tcb.dataSegmentsOut++;
   if (seqLess(sequence, tcb.sndMax)) tcb.retransmittedBytes += length;
   tcb.lastActivityMs = tcb.lastSentMs = nowMs;
-  finish(tcp, tcb, dataStart + length, nowMs);
+  finish(tcp, tcb, dataStart + length, nowMs, ecn);
 }
 
 /** Sends a bare ACK of everything received. */
@@ -171,7 +177,7 @@ export function sendAck(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   // Behind the window of a peer that shrank it, even an ACK would be refused (MUST-34).
   const windowEnd = (tcb.sndUna + tcb.sndWnd) | 0;
   segment.sequence = seqLess(windowEnd, tcb.sndMax) ? windowEnd : tcb.sndMax;
-  segment.flags = TcpFlag.ACK;
+  segment.flags = TcpFlag.ACK | ecnEchoFlag(tcb);
   if (tcb.sndUrgent) writeUrgent(tcb, segment);
   finish(tcp, tcb, writeTcp(segment, tcp.output.slab, tcp.output.transportStart), nowMs);
 }
@@ -181,7 +187,7 @@ export function sendProbe(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   if (isSendingUrgent(tcb)) sendAck(tcp, tcb, nowMs); // acceptable, so that its pointer counts (MUST-66)
   const segment = beginSegment(tcp, tcb, nowMs);
   segment.sequence = (tcb.sndUna - 1) | 0;
-  segment.flags = TcpFlag.ACK;
+  segment.flags = TcpFlag.ACK | ecnEchoFlag(tcb);
   finish(tcp, tcb, writeTcp(segment, tcp.output.slab, tcp.output.transportStart), nowMs);
 }
 
@@ -214,7 +220,7 @@ export function sendSyn(tcp: Tcp, tcb: Tcb, nowMs: number, fastOpen?: FastOpenOp
   segment.destinationPort = tcb.remotePort;
   segment.sequence = tcb.iss;
   segment.acknowledgment = answer ? tcb.rcvNxt : 0;
-  segment.flags = TcpFlag.SYN | (answer ? TcpFlag.ACK : 0);
+  segment.flags = TcpFlag.SYN | (answer ? TcpFlag.ACK : 0) | ecnSynFlags(tcp, tcb);
   segment.urgentPointer = 0;
   const windowBytes = Math.min(0xffff, tcb.receiveBufferBytes); // never scaled in a SYN
   segment.window = windowBytes;
@@ -353,15 +359,16 @@ export function windowGrowth(tcb: Tcb): number {
   return freeWindow(tcb) - Math.max(0, (tcb.rcvAdv - tcb.rcvNxt) | 0);
 }
 
-function finish(tcp: Tcp, tcb: Tcb, end: number, nowMs: number): void {
+function finish(tcp: Tcp, tcb: Tcb, end: number, nowMs: number, ecn: number = Ecn.notEct): void {
   if (tcb.state !== TcpState.synReceived) tcb.segmentsOut++; // a SYN-ACK does not count, as in Linux
   tcp.output.sendTransport(
     PROTOCOL_TCP,
     tcb.localAddress,
     tcb.remoteAddress,
     end,
-    tcb.typeOfService,
+    tcb.typeOfService | ecn,
     tcb.timeToLive,
     nowMs,
+    tcb.pathMtuDiscovery,
   );
 }

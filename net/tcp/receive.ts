@@ -3,6 +3,7 @@ import type { Slab } from "../../base/slab.ts";
 import type { TcpRecord } from "../wire/tcp.ts";
 import { enterTimeWait } from "./acknowledge.ts";
 import { tuneReceiveBuffer } from "./buffers.ts";
+import { takeEcnData } from "./ecn.ts";
 import { measureReceivedMss } from "./counters.ts";
 import { sendAck } from "./output.ts";
 import { addSackBlock, removeSackBlocks, reportDuplicate } from "./sack_blocks.ts";
@@ -29,6 +30,7 @@ export function receiveData(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, 
   measureReceivedMss(tcb, segment.dataEnd - segment.dataStart);
   const dsack = tcb.sackPermitted && tcp.config.dsack;
   if (known && dsack) reportDuplicate(tcb, segment.sequence, tcb.rcvNxt);
+  takeEcnData(tcb, segment);
   if (offset > 0) {
     tcb.outOfOrderSegments++;
     keepAhead(tcp, tcb, slab, from, to, offset);

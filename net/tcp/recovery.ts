@@ -3,6 +3,7 @@ import { Ack, type AckSample } from "./ack_sample.ts";
 import { congestionOf } from "./congestion/choose.ts";
 import { markLost, rackDetectLoss, rackOverdueInUs } from "./rack.ts";
 import { inCwndReduction } from "./reduction.ts";
+import { loseMtuProbe } from "./path_mtu.ts";
 import { anyRetransmitted, markHeadLost, retransmitQueue } from "./retransmit.ts";
 import { rearmTimeout, setRetransmitTimer, TIMER_SLACK_US } from "./rto.ts";
 import { Sent } from "./sent_queue.ts";
@@ -29,6 +30,7 @@ const RENEGING_MS_MIN = 10;
 function beginReduction(tcb: Tcb, nowMs: number): void {
   tcb.highSeq = tcb.sndMax;
   tcb.probeOut = false;
+  tcb.ecnReduced = tcb.ecnOk;
   tcb.cwndBytesAcked = 0;
   tcb.prrDelivered = 0;
   tcb.prrOut = 0;
@@ -88,6 +90,7 @@ export function enterLoss(tcp: Tcp, tcb: Tcb, nowMs: number): void {
     tcb.reordering = Math.min(tcb.reordering, reorderingSegments);
   }
   tcb.caState = CaState.loss;
+  tcb.ecnReduced = tcb.ecnOk;
   tcb.highSeq = tcb.sndMax;
   tcb.probeOut = false;
   tcb.frto = tcp.config.frto && (fresh || tcb.retransmits > 0);
@@ -296,6 +299,7 @@ export function recoveryAlert(tcp: Tcp, tcb: Tcb, duplicateAcks: number, sample:
     tryToOpen(tcb, flags, nowMs);
     return resend;
   }
+  if (loseMtuProbe(tcp, tcb, nowMs)) return Resend.nothing;
   enterRecovery(tcb, ece, nowMs);
   return Resend.lost;
 }

@@ -61,6 +61,7 @@ export function retransmitSegment(tcp: Tcp, tcb: Tcb, place: number, nowMs: numb
   else if (bytes < limit) mergeSuccessors(tcb, place, limit);
   const now = sent.slot(place); // both may have moved it
   tcb.retransmittedSegments++;
+  tcb.mtuProbeSize = 0; // whatever is sent twice tells nothing of its size
   sent.flags[now] = sent.flags[now]! | Sent.everRetransmitted;
   sent.sentMs[now] = nowMs;
   transmitSegment(tcp, tcb, sequence, sent.end[now]!, sent.flags[now]!, nowMs);

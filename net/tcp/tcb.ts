@@ -147,6 +147,29 @@ export class Tcb {
   rcvUrgent = false;
   rcvUp = 0;
 
+  // ECN (ecn.ts): agreed on; a mark or ECT was seen; we echo a mark; our next new data says CWR
+  ecnOk = false;
+  ecnSeen = false;
+  ecnEcho = false;
+  ecnReduced = false;
+  /** Segments delivered by ACKs that echo a mark. */
+  deliveredCe = 0;
+
+  // Path MTU (path_mtu.ts)
+  /** DF is set and ICMP believed (IP_MTU_DISCOVER). */
+  pathMtuDiscovery = true;
+  /** What was known of paths when `sndMss` was chosen. */
+  pathGeneration = 0;
+  /** The search: on, between these MTUs, with a probe of this MTU in flight (0: none). */
+  mtuProbing = false;
+  mtuLow = 0;
+  mtuHigh = 0;
+  mtuProbeSize = 0;
+  mtuProbeStart = 0;
+  mtuProbeEnd = 0;
+  /** When the search began, last. */
+  mtuProbedAtMs = 0;
+
   // Timestamps (RFC 7323)
   timestamps = false;
   tsOffset = 0;

@@ -1,6 +1,7 @@
 import { enterTimeWait } from "./acknowledge.ts";
 import { sendAck, sendProbe, sendReset, sendSyn, tcpOutput } from "./output.ts";
 import { FastOpenState } from "./fast_open.ts";
+import { suspectBlackHole } from "./path_mtu.ts";
 import { enterLoss, reorderingTimeout } from "./recovery.ts";
 import { retransmitLost, sendLossProbe } from "./retransmit.ts";
 import { clearRetransmitTimer, setRetransmitTimer } from "./rto.ts";
@@ -52,6 +53,7 @@ function retransmissionTimeout(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   } else if (tcb.sent.length === 0) {
     return clearRetransmitTimer(tcb);
   } else {
+    if (isBlackHole(tcp, tcb, nowMs)) suspectBlackHole(tcp, tcb, nowMs);
     enterLoss(tcp, tcb, nowMs);
     retransmitLost(tcp, tcb, 0, nowMs);
   }
@@ -61,6 +63,13 @@ function retransmissionTimeout(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   if (!linear) tcb.backoff++;
   const atMs = Math.min(nowMs + rtoBackedOffMs(tcb, tcp.config), userMs);
   setRetransmitTimer(tcb, RetransmitTimer.timeout, atMs);
+}
+
+/** Nothing has got through for as long as R1 takes from the least timeout on, as Linux reckons. */
+function isBlackHole(tcp: Tcp, tcb: Tcb, nowMs: number): boolean {
+  if (tcb.retransmits === 0 || tcb.retransmitStampMs < 0) return false;
+  const limitMs = (2 ** (tcp.config.retransmitsTrouble + 1) - 1) * tcp.config.rtoMinMs;
+  return nowMs - tcb.retransmitStampMs >= limitMs;
 }
 
 function handshakeRetransmitsMax(tcp: Tcp, tcb: Tcb): number {

@@ -35,7 +35,11 @@ function undoReduction(tcb: Tcb, unmark: boolean): void {
     }
     tcb.lostOut = 0;
   }
-  if (tcb.undoWindow) congestionOf(tcb).undo(tcb);
+  if (tcb.undoWindow) {
+    const { ssthresh } = tcb;
+    congestionOf(tcb).undo(tcb);
+    if (tcb.ssthresh > ssthresh) tcb.ecnReduced = false; // nothing was reduced after all
+  }
   tcb.undoArmed = false;
   tcb.rackAdvanced = true; // what is lost must be found anew
 }

@@ -46,6 +46,8 @@ export class TcpRecord {
   /** As in the header: not yet scaled. */
   window = 0;
   urgentPointer = 0;
+  /** The ECN bits of the IP header that it came in; the IP layer fills them in. */
+  ecn = 0;
   /** Offsets of the data into the slab. */
   dataStart = 0;
   dataEnd = 0;

@@ -7,6 +7,7 @@ export const LINUX_PROFILE: Readonly<Partial<TcpConfig>> = {
   receiveWindowScale: 8,
   sendBufferBytes: 256 << 10,
   sendBufferMax: 4 << 20,
+  ecn: 0,
   slowStartAfterIdle: false,
   synRetransmitsMax: 5,
   synAckRetransmitsMax: 5,

@@ -23,6 +23,18 @@ const SETTINGS: Readonly<Record<string, Setting>> = {
   tcp_rto_max_ms: (value, config) => void (config.rtoMaxMs = Number(value)),
   tcp_rto_min_us: (value, config) => void (config.rtoMinMs = Number(value) / 1000),
   tcp_invalid_ratelimit: (value, config) => void (config.challengeAckMs = Number(value)),
+  tcp_ecn: (value, config) => {
+    if (Number(value) > 2) throw new Unsupported("AccECN");
+    config.ecn = Number(value);
+  },
+  tcp_ecn_fallback: (value) => {
+    if (value === "0") throw new Unsupported("sysctl tcp_ecn_fallback=0"); // a SYN that is sent again never asks
+  },
+  tcp_mtu_probing: (value, config) => void (config.mtuProbing = Number(value)),
+  tcp_base_mss: (value, config) => void (config.mtuBaseMss = Number(value)),
+  tcp_mtu_probe_floor: (value, config) => void (config.mtuProbeFloor = Number(value)),
+  tcp_probe_threshold: (value, config) => void (config.mtuProbeThreshold = Number(value)),
+  tcp_probe_interval: (value, config) => void (config.mtuProbeIntervalMs = Number(value) * 1000),
   tcp_slow_start_after_idle: (value, config) => void (config.slowStartAfterIdle = value !== "0"),
   tcp_congestion_control: (value, config) => {
     if (!CONGESTION_CONTROLS.includes(value as CongestionControlName)) {

@@ -285,8 +285,8 @@ test("Christmas trees and their kin find LISTEN deaf, and a connection unmoved",
     s.out();
   }
   s.gone();
-  s.turn("SEWPU 0 <mss 1460>"); // odd, but a SYN
-  s.out("S. 0 ack 1");
+  s.turn("SEWPU 0 <mss 1460>"); // odd, but a SYN that asks for ECN
+  s.out("S.E 0 ack 1");
 
   const open = new Script().accepted();
   for (const flags of ["FPU", "-", "U", "SFPU", "SF."]) open.turn(`${flags} 1 ack 1`);

@@ -12,7 +12,7 @@ const NOT_FROZEN = [
   "slot record listener", // its place in this process
   "error", // none, or the connection is over
   "events outputQueued saving", // none, or it cannot be saved
-  "firewallGeneration firewallRule firewallInterface", // a cache
+  "firewallGeneration firewallRule firewallInterface pathGeneration", // caches
   "attachment", // in the image, beside the tuple
   "challengeAtMs", // in the map's record
 ].join(" ").split(" ");
@@ -67,6 +67,7 @@ function anyTcb(prng: Prng): Tcb {
   for (const name of ["irs", "rcvAdv", "sndWl1", "lastAckSent", "finAhead", "dsackStart", "dsackEnd"]) {
     fields[name] = (tcb.rcvNxt + (name === "irs" ? -1 : 1) * prng.below(1 << 20)) | 0;
   }
+  tcb.mtuProbedAtMs = NOW_MS - prng.below(100_000);
   tcb.sndUp = (tcb.sndUna + prng.between(1, 1 << 20)) | 0;
   tcb.rcvUp = (tcb.rcvNxt + prng.between(1, 1 << 20)) | 0;
   tcb.sndWndMax = tcb.sndWnd + prng.below(1000);
@@ -161,6 +162,8 @@ test("every field of a TCB comes back: the numbers exactly, the times to the mil
       if (!tcb.timestamps && name === "tsRecentAtMs") continue;
       if (tcb.retransmits === 0 && name === "stuckSinceMs") continue;
       if (!tcb.sndUrgent && name === "sndUp" || !tcb.rcvUrgent && name === "rcvUp") continue;
+      if (!tcb.mtuProbing && name.startsWith("mtu")) continue;
+      if (tcb.mtuProbeSize === 0 && name.startsWith("mtuProbe")) continue;
       if (tcb.persists === 0 && name === "persistSinceMs") continue;
       if (tcb.limit === 0 && name === "limitedSinceMs") continue;
       if (name === "lastSentMs" && back[name] === -Infinity) continue;

@@ -29,6 +29,7 @@ test("each option is taken as it is read, and refused by name beyond its limits"
     congestionControl: "newreno",
     notSentLowWaterBytes: 8_000,
     mssMax: 1_000,
+    pathMtuDiscovery: false,
     dscp: 46,
     timeToLive: 3,
   };

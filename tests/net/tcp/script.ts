@@ -59,20 +59,20 @@ export class Peer {
    * A segment arrives: `"P. 1:101 ack 1 win 500 <TS 7 0>"`. Flags as tcpdump has them, `-` for none. Numbers
    * are relative; the data is the stream's at that place. The window stays what it was last.
    */
-  in(text: string): Drop {
-    const packet = this.packet(text);
+  in(text: string, ecn = 0): Drop {
+    const packet = this.packet(text, ecn);
     this.#script.watcher.received(packet);
     return this.#script.receive(packet);
   }
 
   /** As `in`, then the end of the turn. */
-  turn(text: string): void {
-    this.in(text);
+  turn(text: string, ecn = 0): void {
+    this.in(text, ecn);
     this.#script.poll();
   }
 
-  /** The bytes of a segment. */
-  packet(text: string): Uint8Array<ArrayBuffer> {
+  /** The bytes of a segment, with these ECN bits in its IP header. */
+  packet(text: string, ecn = 0): Uint8Array<ArrayBuffer> {
     const parsed = /^(\S+) (-?\d+)(?::(-?\d+))?(?: ack (-?\d+))?(?: win (\d+))?(?: urg (\d+))?(?: <(.*)>)?$/
       .exec(text);
     assert(parsed !== null, `Cannot read "${text}"`);
@@ -92,7 +92,7 @@ export class Peer {
     const length = 40 + optionBytes.length + data.length;
     const packet = new Uint8Array(length);
     const view = new DataView(packet.buffer);
-    packet.set([0x45, 0, length >> 8, length & 255, 0, 0, 0x40, 0, 64, 6]);
+    packet.set([0x45, ecn, length >> 8, length & 255, 0, 0, 0x40, 0, 64, 6]);
     view.setInt32(12, parseIpv4(REMOTE)!);
     view.setInt32(16, parseIpv4(LOCAL)!);
     view.setUint16(10, obviousChecksum(packet.subarray(0, 20)));
@@ -249,11 +249,11 @@ export class Script {
   }
 
   // The main peer's calls, since most scripts have no other.
-  in(text: string): Drop {
-    return this.main.in(text);
+  in(text: string, ecn = 0): Drop {
+    return this.main.in(text, ecn);
   }
-  turn(text: string): void {
-    this.main.turn(text);
+  turn(text: string, ecn = 0): void {
+    this.main.turn(text, ecn);
   }
   out(...expected: string[]): void {
     this.main.out(...expected);
