@@ -28,6 +28,8 @@ export interface TcpConfig {
   dsack: boolean;
   /** RFC 8985 section 7. */
   tailLossProbe: boolean;
+  /** A shorter round trip says nothing of how long a peer may be busy: Linux waits for two ticks of its clock. */
+  lossProbeMinMs: number;
   /** RFC 5682. */
   frto: boolean;
   /** Segments that may overtake another before it counts as lost: at first, and the most that is believed. */
@@ -127,6 +129,7 @@ export const DEFAULT_TCP_CONFIG: Readonly<TcpConfig> = {
   sack: true,
   dsack: true,
   tailLossProbe: true,
+  lossProbeMinMs: 8,
   frto: true,
   reorderingSegments: 3,
   reorderingMax: 300,

@@ -47,7 +47,7 @@ export function scheduleLossProbe(tcp: Tcp, tcb: Tcb, advancing: boolean, nowMs:
   let inMs = config.rtoInitialMs;
   if (tcb.srttUs >= 0) {
     const allowanceUs = tcb.sent.length === 1 ? config.rtoMinMs * 1000 : TIMER_SLACK_US;
-    inMs = Math.ceil((2 * tcb.srttUs + allowanceUs) / 1000);
+    inMs = Math.max(config.lossProbeMinMs, Math.ceil((2 * tcb.srttUs + allowanceUs) / 1000));
   }
   const timeoutMs = advancing ? rtoBackedOffMs(tcb, config) : Math.ceil(timeoutInMs(tcp, tcb, nowMs));
   if (timeoutMs > 0) inMs = Math.min(inMs, timeoutMs);

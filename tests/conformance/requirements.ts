@@ -183,7 +183,10 @@ export const REQUIREMENTS: readonly Requirement[] = [
   may(12, "3.10.7.4", "ACKs of what was never sent, or long ago, are refused (RFC 5961)"),
   may(13, "3.10.7.4", "What arrives out of order is acknowledged at once"),
   notDone(may(14, "3.9.1.7", "FLUSH call"), "The socket interfaces that we keep to have none"),
-  may(15, "3.9.1.2", "SEND may ask for a push"),
+  notDone(
+    may(15, "3.9.1.2", "SEND may ask for a push"),
+    "The socket interfaces that we keep to have no place for it: every write is pushed, but what cork holds",
+  ),
   may(16, "3.9.1.2", "Data that nobody asked to push may be gathered"),
   notDone(
     may(17, "3.9.1.3", "The application may learn of PSH"),

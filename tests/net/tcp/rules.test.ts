@@ -178,6 +178,22 @@ test("a silent peer is asked, and whatever it answers, it is left alone for anot
   expect(s.heard()).toEqual(["closed timedOut"]);
 });
 
+test("a tail loss probe waits two round trips, and 8 ms where those say nothing of how long a peer may be busy (RFC 8985 section 7.2)", () => {
+  for (const [rttMs, probeMs] of [[0, 8], [2, 8], [3, 8], [4, 10], [50, 102]]) {
+    const s = new Script().connect();
+    s.learn();
+    s.wait(rttMs!);
+    s.turn("S. 0 ack 1 <mss 1000,sackOK>");
+    s.out(". 1 ack 1");
+    s.write(2_000);
+    s.out(". 1:1001 ack 1", "P. 1001:2001 ack 1");
+    s.wait(probeMs! - 1);
+    s.out();
+    s.wait(1);
+    s.out("P. 1001:2001 ack 1");
+  }
+});
+
 test("a path that becomes narrower makes shorter segments, a wide one does not make longer ones than agreed (SHLD-6)", () => {
   const s = new Script({ mtu: 9_000, tcp: { initialWindowSegments: 4 } }).accepted("mss 4000");
   s.write(4_000);
