@@ -216,7 +216,9 @@ export function freezeTcb(tcb: Tcb, nowMs: number, addresses?: Pick<AddressTable
     (tcb.sackPermitted ? Flag.sackPermitted : 0);
   // Longer ago than this is idleness, however long (RFC 5681 section 4.1).
   const sentAgoMs = Math.max(0, Math.floor(atMs - tcb.lastSentMs));
-  const idle = flightSize(tcb) === 0 && sentAgoMs > tcb.rtoMs * 2 ** tcb.backoff;
+  // CUBIC alone wants to know how long: its curve stands still meanwhile.
+  const idle = flightSize(tcb) === 0 && sentAgoMs > tcb.rtoMs * 2 ** tcb.backoff &&
+    tcb.cubicEpochMs === Infinity;
   const ahead: [number, Uint8Array][] = [];
   for (let at = 0; at < tcb.ahead.length; at += 2) {
     const start = tcb.ahead[at]!;

@@ -178,6 +178,15 @@ test("a timeout forgets the curve; a spurious one gives all of it back (RFC 9438
   expect(tcb.cwnd).toBe(before[0]);
 });
 
+test("however far behind its curve, it grows by no more than a half per round trip (RFC 9438 section 4.2)", () => {
+  const tcb = flying(100, 100);
+  lose(tcb, 0);
+  cubic.acked(tcb, MSS, 0);
+  const before = tcb.cwnd;
+  for (let ack = 0; ack < before / MSS; ack++) cubic.acked(tcb, MSS, 100_000);
+  expect(tcb.cwnd).toBe(before + before / 2);
+});
+
 test("before the first loss it grows by 5% per round trip at least", () => {
   const tcb = flying(1000, 10);
   tcb.ssthresh = tcb.cwnd;

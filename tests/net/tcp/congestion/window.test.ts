@@ -1,4 +1,9 @@
 import { expect, test } from "vitest";
+import { DEFAULT_TCP_CONFIG } from "../../../../net/tcp/config.ts";
+import { congestionOf } from "../../../../net/tcp/congestion/choose.ts";
+import { sendingAgain } from "../../../../net/tcp/congestion/window.ts";
+import { freezeTcb, thawTcb } from "../../../../net/tcp/freeze.ts";
+import { Tcb } from "../../../../net/tcp/tcb.ts";
 import { Script, type ScriptOptions } from "../script.ts";
 
 const MSS = 1000;
@@ -118,4 +123,30 @@ test("an application that waits for room in the send buffer is not what holds th
     ack(s, at += 2);
   }
   expect(cwnd(s)).toBe(36);
+});
+
+test("idle time asleep is idle time: window and curve are afterwards where they would be awake", () => {
+  const s = grown();
+  const awake = s.tcb;
+  awake.ssthresh = congestionOf(awake).thresholdAfterLoss(awake, awake.cwnd, s.nowMs);
+  awake.cwnd = awake.ssthresh;
+  awake.cwndLimited = true;
+  congestionOf(awake).acked(awake, 5 * MSS, s.nowMs); // an epoch begins
+  awake.cubicEpochMs -= 5_000; // and goes on for a while
+  s.wait(1_000);
+  const asleep = new Tcb(0);
+  thawTcb(freezeTcb(awake, s.nowMs), asleep, DEFAULT_TCP_CONFIG, s.nowMs + 60_000);
+  for (const tcb of [awake, asleep]) {
+    sendingAgain(tcb, DEFAULT_TCP_CONFIG, s.nowMs + 60_000);
+    tcb.cwnd = tcb.ssthresh;
+    tcb.cwndLimited = true;
+    congestionOf(tcb).acked(tcb, 100 * MSS, s.nowMs + 60_100);
+  }
+  for (
+    const name of ["cwnd", "ssthresh", "cubicEpochMs", "cubicWMax", "cubicWEst", "cwndBytesAcked"] as const
+  ) {
+    expect(asleep[name], name).toBe(awake[name]);
+  }
+  expect(awake.cubicEpochMs).toBeGreaterThan(s.nowMs + 50_000);
+  expect(awake.cubicEpochMs).toBeLessThan(s.nowMs + 60_000);
 });
