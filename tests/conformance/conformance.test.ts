@@ -1,6 +1,9 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { expect, test } from "vitest";
+import { conformancePage } from "./page.ts";
 import { REQUIREMENTS } from "./requirements.ts";
-import { allTitles, requirementsNamed, rfcsNamed, titleOfScript, titlesOfSource } from "./titles.ts";
+import { allTitles, requirementsNamed, rfcsNamed, root, titleOfScript, titlesOfSource } from "./titles.ts";
 
 const titles = allTitles();
 const named = new Map<string, string[]>();
@@ -16,6 +19,16 @@ test("all 119 requirements are listed once", () => {
   expect([count("MUST-"), count("SHLD-"), count("MAY-"), count("REC-")]).toEqual([69, 31, 18, 1]);
 });
 
+test("every requirement is shown by a test, or has a reason", () => {
+  const bare = REQUIREMENTS.filter(({ id, without }) => without === undefined && !named.has(id));
+  expect(bare.map(({ id, text }) => `${id}: ${text}`)).toEqual([]);
+});
+
+test("nothing is shown that counts as left out", () => {
+  const both = REQUIREMENTS.filter(({ id, without }) => without !== undefined && named.has(id));
+  expect(both.map(({ id }) => `${id}: ${named.get(id)}`)).toEqual([]);
+});
+
 test("only source routes are missing of what MUST be there", () => {
   const missing = REQUIREMENTS.filter(({ id, without }) => id.startsWith("MUST-") && without !== undefined);
   expect(missing.map(({ id }) => id)).toEqual(["MUST-51", "MUST-52", "MUST-53"]);
@@ -24,6 +37,11 @@ test("only source routes are missing of what MUST be there", () => {
 test("tests name no requirement that is not there", () => {
   const known = new Set(REQUIREMENTS.map(({ id }) => id));
   expect([...named].filter(([id]) => !known.has(id))).toEqual([]);
+});
+
+test("docs/conformance.md is what `npm run conformance` prints", () => {
+  const page = readFileSync(join(root, "docs/conformance.md"), "utf8");
+  expect(page === conformancePage(titles), "Stale: run `npm run conformance`").toBe(true);
 });
 
 test("titles are found in every form of call, and nothing else is", () => {

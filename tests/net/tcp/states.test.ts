@@ -301,7 +301,7 @@ test("abort sends RST in every state that has a peer", () => {
   t.gone();
 });
 
-test("close with unread data sends RST (SHLD-3)", () => {
+test("close with unread data sends RST (SHLD-3, RFC 2525 section 2.17)", () => {
   const s = new Script().accepted();
   s.turn("P. 1:11 ack 1");
   s.out(". 1 ack 11");
