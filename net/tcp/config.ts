@@ -45,6 +45,8 @@ export interface TcpConfig {
   mtuProbeThreshold: number;
   /** After so long it begins anew. */
   mtuProbeIntervalMs: number;
+  /** Segments of a train, which ends with PSH, where the pace alone would make it shorter (Linux's tcp_min_tso_segs). */
+  trainSegmentsMin: number;
   rtoInitialMs: number;
   rtoMinMs: number;
   rtoMaxMs: number;
@@ -138,6 +140,7 @@ export const DEFAULT_TCP_CONFIG: Readonly<TcpConfig> = {
   mtuProbeFloor: 48,
   mtuProbeThreshold: 8,
   mtuProbeIntervalMs: 600_000,
+  trainSegmentsMin: 2,
   rtoInitialMs: 1_000,
   rtoMinMs: 200,
   rtoMaxMs: 120_000,

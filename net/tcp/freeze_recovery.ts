@@ -1,3 +1,4 @@
+import { seqLess } from "../../base/sequence.ts";
 import type { TcpConfig } from "./config.ts";
 import { Sent } from "./sent_queue.ts";
 import { type CaState, RetransmitTimer, type Tcb, TcpState } from "./tcb.ts";
@@ -72,6 +73,7 @@ export function freezeRecovery(tcb: Tcb, atMs: number): number[] {
     flying ? from(tcb.retransmitHint) : 0,
     dsackPending ? (tcb.rcvNxt - tcb.dsackStart) | 0 : 0,
     dsackPending ? (tcb.rcvNxt - tcb.dsackEnd) | 0 : 0,
+    seqLess(tcb.sndUna, tcb.smallEnd) ? from(tcb.smallEnd) : 0,
     ...tcb.sackBlocks.map((edge) => (edge - tcb.rcvNxt) | 0),
   ];
   let length = state.length;
@@ -137,6 +139,7 @@ export function thawRecovery(
   tcb.retransmitHint = position();
   tcb.dsackStart = (tcb.rcvNxt - next()) | 0;
   tcb.dsackEnd = (tcb.rcvNxt - next()) | 0;
+  tcb.smallEnd = position();
   tcb.sackBlocks.length = 0;
   while (at < state.length) tcb.sackBlocks.push((tcb.rcvNxt + next()) | 0);
 }

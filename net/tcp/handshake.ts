@@ -33,6 +33,7 @@ export function startBeyond(tcb: Tcb, predecessor: Tcb): void {
   tcb.iss =
     tcb.sndUna =
     tcb.sndMax =
+    tcb.smallEnd =
       (predecessor.sndMax + REOPEN_DISTANCE) | 0;
 }
 
@@ -234,15 +235,20 @@ export function chooseStart(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   const ports = (tcb.localPort << 16) | tcb.remotePort;
   tcb.tsOffset = tcp.secrets.timestampOffset(tcb.localAddress, tcb.remoteAddress);
   tcb.iss = tcp.secrets.initialSequence(tcb.localAddress, tcb.remoteAddress, ports, nowMs);
-  tcb.sndUna = tcb.sndMax = tcb.iss;
+  tcb.sndUna = tcb.sndMax = tcb.smallEnd = tcb.iss;
   tcb.rtoMs = tcp.config.rtoInitialMs;
   tcb.srttUs = -1;
 }
 
-/** The shift to offer: one that can tell a sixteenth of the buffer, whatever was configured. */
+/**
+ * The shift to offer: one that can tell a sixteenth of the buffer, whatever was configured. For a buffer that the
+ * application has set it is, as on Linux, the least that reaches its size.
+ */
 export function receiveShift(tcp: Tcp, tcb: Tcb): number {
-  const largest = tcb.receiveBufferSet ? tcb.receiveBufferBytes : tcp.config.receiveBufferMax;
-  return Math.max(0, Math.min(tcp.config.receiveWindowScale, 27 - Math.clz32(largest)));
+  const shift = tcb.receiveBufferSet
+    ? 16 - Math.clz32(tcb.receiveBufferBytes)
+    : 27 - Math.clz32(tcp.config.receiveBufferMax);
+  return Math.max(0, Math.min(tcp.config.receiveWindowScale, shift));
 }
 
 export function learnFromSyn(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs: number): void {

@@ -7,7 +7,7 @@ import { countSegmentIn } from "./counters.ts";
 import { acceptQueueFull } from "./listeners.ts";
 import { countFastOpenReset, FastOpenState } from "./fast_open.ts";
 import { becomeEstablished, startKeepAlive, synSentInput, takeAckOfSyn } from "./handshake.ts";
-import { mayAnswerNoise, sendAck, sendChallengeAck, sendReset, sendStrayReset, sendSyn } from "./output.ts";
+import { mayAnswerNoise, sendAck, sendChallengeAck, sendStrayReset, sendSyn } from "./output.ts";
 import { reportDuplicate } from "./sack_blocks.ts";
 import { receiveData, takeFin } from "./receive.ts";
 import { rtoBackedOffMs } from "./rtt.ts";
@@ -131,8 +131,8 @@ export function tcpInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, now
   if ((flags & TcpFlag.URG) !== 0) takeUrgent(tcp, tcb, segment);
   if (dataLength > 0) {
     if (tcb.orphan && seqLess(tcb.rcvNxt, (segment.sequence + dataLength) | 0)) {
-      // Nobody will ever read this: say so (SHLD-3, RFC 2525 section 2.17).
-      sendReset(tcp, tcb, nowMs);
+      // Nobody will ever read this: say so (SHLD-3, RFC 2525 section 2.17), as to a stranger.
+      sendStrayReset(tcp, tcb.localAddress, tcb.remoteAddress, segment, nowMs);
       tcp.destroy(tcb, TcpError.aborted);
       return Drop.TcpClosed;
     }

@@ -1,4 +1,4 @@
-import { seqLess } from "../../base/sequence.ts";
+import { seqLess, seqLessEqual } from "../../base/sequence.ts";
 import { sendingAgain, validateWindow } from "./congestion/window.ts";
 import { PROTOCOL_TCP } from "../wire/ipv4.ts";
 import { ipHeaderLength } from "../wire/ipv6.ts";
@@ -28,6 +28,8 @@ import { isSendingUrgent, writeUrgent } from "./urgent.ts";
 
 /** Bytes of `nop,nop,TS` in every segment of a connection with timestamps. */
 export const TIMESTAMP_OPTION_BYTES = 12;
+/** What a card cuts at once. */
+const TRAIN_BYTES_MAX = 65_536;
 /** Rounding windows up may overdraw the receive buffer by a sixteenth. */
 const OVERDRAFT_SHIFT = 4;
 
@@ -90,8 +92,11 @@ export type SendMode = (typeof SendMode)[keyof typeof SendMode];
  */
 export function sendNewData(tcp: Tcp, tcb: Tcb, nowMs: number, mode: SendMode): boolean {
   const before = tcb.sent.length;
-  let next = mode;
-  while (sendNext(tcp, tcb, nowMs, next) && next !== SendMode.probe) {
+  let next = mode, train = 0, left = 0;
+  for (;;) {
+    if (left === 0) train = left = trainSegments(tcp, tcb);
+    left--;
+    if (!sendNext(tcp, tcb, nowMs, next, train > 1 && left === 0) || next === SendMode.probe) break;
     if (next === SendMode.force) next = SendMode.normal;
   }
   const count = tcb.sent.length - before;
@@ -106,7 +111,7 @@ export function sendNewData(tcp: Tcp, tcb: Tcb, nowMs: number, mode: SendMode): 
 }
 
 /** Sends one new segment of data or FIN, if the rules allow it; false when there is no more to do. */
-function sendNext(tcp: Tcp, tcb: Tcb, nowMs: number, mode: SendMode): boolean {
+function sendNext(tcp: Tcp, tcb: Tcb, nowMs: number, mode: SendMode, push: boolean): boolean {
   const unsent = (sendEnd(tcb) - tcb.sndMax) | 0; // -1 behind the FIN
   if (unsent < 0 || (unsent === 0 && !tcb.finQueued)) return false;
   if (mode < SendMode.probe && packetsInFlight(tcb) >= cwndPackets(tcb)) return false;
@@ -122,20 +127,56 @@ function sendNext(tcp: Tcp, tcb: Tcb, nowMs: number, mode: SendMode): boolean {
   const sequence = tcb.sndMax;
   const end = (sequence + length + (fin ? 1 : 0)) | 0;
   const flags = (fin ? Sent.fin : 0) | (last && length > 0 ? Sent.push : 0);
+  if (length < mss) tcb.smallEnd = end;
   tcb.sent.push(sequence, end, flags, nowMs);
-  transmitSegment(tcp, tcb, sequence, end, flags, nowMs);
+  // Sent again it will be a segment by itself: the train's PSH is not remembered.
+  transmitSegment(tcp, tcb, sequence, end, push ? flags | Sent.push : flags, nowMs);
   tcb.sndMax = end;
   if (fin && tcb.state === TcpState.established) tcb.state = TcpState.finWait1;
   else if (fin && tcb.state === TcpState.closeWait) tcb.state = TcpState.lastAck;
   return true;
 }
 
+/**
+ * How many segments go as one train: what Linux gives to a network card to cut, which sets PSH on the last one, so
+ * that the receiver takes the whole train at once. Half the congestion window at most, and what the pace of the
+ * connection sends in a millisecond, or more on a short path.
+ */
+function trainSegments(tcp: Tcp, tcb: Tcb): number {
+  const mss = currentMss(tcb), cwnd = cwndPackets(tcb);
+  const usable = (tcb.sndUna + tcb.sndWnd - tcb.sndMax) | 0;
+  const ready = Math.min((sendEnd(tcb) - tcb.sndMax) | 0, usable);
+  const most = Math.min(
+    Math.max(1, cwnd >>> 1),
+    cwnd - packetsInFlight(tcb),
+    Math.max(1, Math.floor(Math.min(TRAIN_BYTES_MAX, tcb.sndWndMax >>> 1) / mss)),
+    Math.max(tcp.config.trainSegmentsMin, Math.floor(pacedTrainBytes(tcb) / mss)),
+  );
+  if (ready >= most * mss) return Math.max(1, most);
+  const full = Math.floor(Math.max(0, ready) / mss);
+  const rest = ready - full * mss;
+  return Math.max(1, full + (rest > 0 && worthSending(tcb, rest, mss, true) ? 1 : 0));
+}
+
+/** Linux's tcp_tso_autosize: a 1024th of what is sent in a second, and up to 64 KiB on a path of microseconds. */
+function pacedTrainBytes(tcb: Tcb): number {
+  if (tcb.srttUs <= 0) return TRAIN_BYTES_MAX;
+  const ratio = tcb.cwnd < tcb.ssthresh / 2 ? 2 : 1.2;
+  const paceBytes = ratio * Math.max(tcb.cwnd, flightSize(tcb)) * 1e6 / tcb.srttUs / 1024;
+  return Math.min(TRAIN_BYTES_MAX, paceBytes + TRAIN_BYTES_MAX / 2 ** (Math.max(0, tcb.minRttUs) / 512));
+}
+
 /** Sender's silly-window avoidance and Nagle (RFC 9293 section 3.8.6.2.1). */
 function worthSending(tcb: Tcb, length: number, mss: number, last: boolean): boolean {
   if (length >= mss) return true;
   if (tcb.cork && !tcb.finQueued) return false; // the persist timer ends it: MUST-60
-  if (!tcb.noDelay && !tcb.finQueued && !isSendingUrgent(tcb) && flightSize(tcb) > 0) return false;
+  // As Minshall and Linux do it: a small segment waits for other small ones, not for full ones.
+  if (!tcb.noDelay && !tcb.finQueued && !isSendingUrgent(tcb) && smallOnTheWay(tcb)) return false;
   return last || length >= tcb.sndWndMax >>> 1;
+}
+
+function smallOnTheWay(tcb: Tcb): boolean {
+  return seqLess(tcb.sndUna, tcb.smallEnd) && seqLessEqual(tcb.smallEnd, tcb.sndMax);
 }
 
 /** Payload of a segment at present: SACK blocks take room, too. */
@@ -222,9 +263,9 @@ export function sendSyn(tcp: Tcp, tcb: Tcb, nowMs: number, fastOpen?: FastOpenOp
   segment.acknowledgment = answer ? tcb.rcvNxt : 0;
   segment.flags = TcpFlag.SYN | (answer ? TcpFlag.ACK : 0) | ecnSynFlags(tcp, tcb);
   segment.urgentPointer = 0;
-  const windowBytes = Math.min(0xffff, tcb.receiveBufferBytes); // never scaled in a SYN
-  segment.window = windowBytes;
   segment.mss = tcb.advMss = announcedMss(tcp, tcb);
+  const windowBytes = Math.min(0xffff, firstWindowBytes(tcb)); // never scaled in a SYN
+  segment.window = windowBytes;
   segment.sackPermitted = tcb.sackPermitted;
   if (!answer || tcb.rcvShift >= 0) segment.windowScale = Math.max(tcb.rcvShift, 0);
   if (tcb.timestamps) {
@@ -253,6 +294,13 @@ export function sendSyn(tcp: Tcp, tcb: Tcb, nowMs: number, fastOpen?: FastOpenOp
   const next = (tcb.iss + 1 + length) | 0;
   if (seqLess(tcb.sndMax, next)) tcb.sndMax = next;
   finish(tcp, tcb, dataStart + length, nowMs);
+}
+
+/** What fits into the receive buffer: whole segments where the application has set its size, as on Linux. */
+function firstWindowBytes(tcb: Tcb): number {
+  const bytes = tcb.receiveBufferBytes;
+  const mss = tcb.advMss - (tcb.timestamps ? TIMESTAMP_OPTION_BYTES : 0);
+  return tcb.receiveBufferSet && bytes > mss ? bytes - bytes % mss : bytes;
 }
 
 /** The MSS option of our SYN: what an IP packet holds here (MUST-67), or what the application allows. */

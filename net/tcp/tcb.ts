@@ -188,6 +188,8 @@ export class Tcb {
   rtoMs = 1000;
   backoff = 0;
   /** Smallest round trip of the last minutes and when it was seen; -1 before the first. */
+  /** End of the last segment that was smaller than the MSS when it was sent: Nagle's algorithm waits for it. */
+  smallEnd = 0;
   minRttUs = -1;
   minRttAtMs = 0;
   /** Our SYN or SYN-ACK, sent at `rttStartMs` and not again, is timed. */

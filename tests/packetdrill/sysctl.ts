@@ -54,7 +54,7 @@ const SETTINGS: Readonly<Record<string, Setting>> = {
     config.sendBufferMax = most;
   },
   // How Linux cuts and paces what it sends; ours leaves in segments of the MSS, as scripts see them put together.
-  tcp_min_tso_segs: undefined,
+  tcp_min_tso_segs: (value, config) => void (config.trainSegmentsMin = Number(value)),
   tcp_tso_win_divisor: undefined,
   tcp_tso_rtt_log: undefined,
   tcp_pacing_ss_ratio: undefined,

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { seqLess } from "../../../base/sequence.ts";
 import { Prng } from "../../../base/random.ts";
 import { DEFAULT_TCP_CONFIG } from "../../../net/tcp/config.ts";
 import { freezeTcb, type FrozenTcb, frozenTcbFields, thawTcb } from "../../../net/tcp/freeze.ts";
@@ -125,6 +126,7 @@ function meansNothing(tcb: Tcb, name: string): boolean {
   if (tcb.sent.length === 0 && name === "retransmitHint") return true;
   if (tcb.rackSentMs === 0 && name === "rackEnd") return true;
   if (tcb.sackedOut === 0 && name === "fack") return true;
+  if (name === "smallEnd" && !seqLess(tcb.sndUna, tcb.smallEnd)) return true;
   if (tcb.minRttUs < 0 && name === "minRttAtMs") return true;
   return (!tcb.probeOut && name === "probeSeq") || (!tcb.undoArmed && name === "undoMarker");
 }

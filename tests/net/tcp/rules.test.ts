@@ -28,6 +28,7 @@ function lifeOf(s: Script): Segment[] {
   collect();
   s.turn(". 401 ack 6001");
   tcpSetKeepAlive(s.stack.tcp, s.tcb, true, s.nowMs, 1_000, 1_000, 9);
+  s.poll();
   s.wait(3_000);
   s.turn("R 77777"); // a challenge ACK
   s.close();

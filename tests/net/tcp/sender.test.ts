@@ -11,17 +11,19 @@ function thousands(tcp: ConstructorParameters<typeof Script>[0] = {}): Script {
 }
 
 /** `count` segments of 1,000 bytes from the one that starts at 1 + 1000 * `first`. */
-function segments(first: number, count: number, flags = "."): string[] {
-  return Array.from(
-    { length: count },
-    (_, at) => `${flags} ${1 + (first + at) * 1000}:${1 + (first + at + 1) * 1000} ack 1`,
-  );
+/** Full segments, in trains of so many at most that end with PSH. */
+function segments(first: number, count: number, train = 2): string[] {
+  return Array.from({ length: count }, (_, index) => {
+    const sequence = 1 + (first + index) * 1_000;
+    const place = index % train, size = Math.min(train, count - index + place);
+    return `${size > 1 && place === size - 1 ? "P." : "."} ${sequence}:${sequence + 1_000} ack 1`;
+  });
 }
 
 test("no MSS option means 536 bytes; with timestamps their 12 bytes are subtracted (MUST-15, MUST-16)", () => {
   const s = new Script().accepted("");
   s.write(1_000);
-  s.out(". 1:537 ack 1");
+  s.out(". 1:537 ack 1", "P. 537:1001 ack 1");
   const t = new Script().accepted("mss 1460,TS 100 0");
   t.write(1_448);
   t.out("P. 1:1449 ack 1");
@@ -29,7 +31,7 @@ test("no MSS option means 536 bytes; with timestamps their 12 bytes are subtract
   expect(small.tcb.sndMss).toBe(48); // the floor
   const large = new Script({ mtu: 600 }).accepted("mss 9000");
   large.write(1_000);
-  large.out(". 1:561 ack 1"); // the path, not the peer
+  large.out(". 1:561 ack 1", "P. 561:1001 ack 1"); // the path, not the peer
 });
 
 test("the MSS that we announce is the link's MTU less 40 (MUST-67)", () => {
@@ -69,10 +71,11 @@ test("the window is unsigned and scaled after the handshake (MUST-1, REC-1)", ()
 test("PSH stands on the last segment of what was written; several writes share it (MUST-61, SHLD-27, SHLD-28)", () => {
   const s = thousands();
   s.write(2_500);
-  s.out(". 1:1001 ack 1", ". 1001:2001 ack 1");
+  s.out(...segments(0, 2), "P. 2001:2501 ack 1");
   s.write(300);
-  s.turn(". 1 ack 2001");
-  s.out("P. 2001:2801 ack 1");
+  s.write(400);
+  s.turn(". 1 ack 2501");
+  s.out("P. 2501:3201 ack 1");
 });
 
 test("Nagle: a small segment waits for the ACK of what is in flight (SHLD-7); noDelay does not (MUST-17)", () => {
@@ -92,6 +95,42 @@ test("Nagle: a small segment waits for the ACK of what is in flight (SHLD-7); no
   s.out("P. 71:72 ack 1");
 });
 
+test("a train of segments ends with PSH: half the window at most, or what the pace allows, as on Linux; alone it has none", () => {
+  const s = thousands({ tcp: { initialWindowSegments: 10 } });
+  s.write(100_000);
+  s.out(...segments(0, 10, 5)); // a path without delay
+  s.turn(". 1 ack 1001");
+  s.out(...segments(10, 2));
+  // A tenth of a second: ten segments in that time are less than a segment per millisecond.
+  const slow = new Script({ tcp: { initialWindowSegments: 10 } }).listen();
+  slow.turn("S 0 <mss 1000>");
+  slow.learn();
+  slow.wait(100).turn(". 1 ack 1");
+  slow.write(100_000);
+  slow.out(...segments(0, 10, 2));
+  const set = new Script({ tcp: { initialWindowSegments: 10, trainSegmentsMin: 4 } }).listen();
+  set.turn("S 0 <mss 1000>");
+  set.learn();
+  set.wait(100).turn(". 1 ack 1");
+  set.write(100_000);
+  set.out(...segments(0, 10, 4));
+});
+
+test("Nagle as Minshall has it: a small segment waits for another small one, not for full ones (SHLD-7)", () => {
+  const s = thousands();
+  s.write(1_500);
+  s.out(". 1:1001 ack 1", "P. 1001:1501 ack 1");
+  s.write(100);
+  s.turn(". 1 ack 1001"); // the full one is there, the small one is not
+  s.out();
+  s.turn(". 1 ack 1501");
+  s.out("P. 1501:1601 ack 1");
+  s.turn(". 1 ack 1601");
+  s.out();
+  s.write(10);
+  s.out("P. 1601:1611 ack 1");
+});
+
 test("slow start: each ACK opens the window by what it acknowledges (MUST-19)", () => {
   const s = thousands();
   s.write(100_000);
@@ -99,7 +138,7 @@ test("slow start: each ACK opens the window by what it acknowledges (MUST-19)", 
   s.turn(". 1 ack 1001");
   s.out(...segments(4, 2));
   s.turn(". 1 ack 3001");
-  s.out(...segments(6, 4));
+  s.out(...segments(6, 4, 3));
   expect(s.tcb.cwnd).toBe(7_000);
 });
 
@@ -111,7 +150,7 @@ test("ACKs that arrive in one batch all count", () => {
   s.in(". 1 ack 2001");
   s.in(". 1 ack 3001");
   s.turn(". 1 ack 4001");
-  s.out(...segments(4, 8));
+  s.out(...segments(4, 8, 4));
 });
 
 test("a window that the application does not fill does not grow", () => {
@@ -139,7 +178,7 @@ test("congestion avoidance: one segment per window (RFC 5681)", () => {
 test("limited transmit, fast retransmit, recovery by New Reno with a partial ACK (RFC 3042, 5681, 6582)", () => {
   const s = thousands({ tcp: { initialWindowSegments: 10 } });
   s.write(100_000);
-  s.out(...segments(0, 10));
+  s.out(...segments(0, 10, 5));
   s.turn(". 1 ack 1");
   s.out(...segments(10, 1));
   s.turn(". 1 ack 1");
@@ -158,7 +197,7 @@ test("limited transmit, fast retransmit, recovery by New Reno with a partial ACK
   s.out(...segments(3, 1));
   s.turn(". 1 ack 14001"); // all that was sent when the loss was found, and more
   expect([s.tcb.caState, s.tcb.cwnd]).toEqual([CaState.open, 7_000]);
-  s.out(...segments(14, 7));
+  s.out(...segments(14, 7, 3));
 });
 
 test("window updates, data and old ACKs are no duplicate ACKs", () => {
