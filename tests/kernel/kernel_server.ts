@@ -7,6 +7,8 @@ import { RUN_ON } from "../support/runtimes.ts";
 const SERVER = fileURLToPath(new URL("./server.ts", import.meta.url));
 export const KERNEL_ADDRESS = "10.77.0.2";
 export const STACK_ADDRESS = "10.77.0.1";
+export const KERNEL_ADDRESS6 = "fd77::2";
+export const STACK_ADDRESS6 = "fd77::1";
 export const INTERFACE = "tor0";
 
 /** What the server prints about itself. */
@@ -19,6 +21,8 @@ export interface Counts {
   drops: Record<string, number>;
   suspends: number;
   restores: number;
+  /** IPv6 addresses of the stack. */
+  own: string[];
 }
 
 /**
@@ -34,19 +38,32 @@ export class KernelServer implements Disposable {
   #lines: Interface | undefined;
   #waiting: ((line: string) => void)[] = [];
 
-  constructor(runtime: "node" | "deno", folder: string, idleMs: number) {
+  readonly #mode: "tun" | "tap";
+
+  /** On TAP the kernel has IPv6 alone, with all its chatter; on TUN both families without any. */
+  constructor(runtime: "node" | "deno", folder: string, idleMs: number, mode: "tun" | "tap" = "tun") {
+    this.#mode = mode;
     this.#runtime = runtime;
     this.#folder = folder;
     this.#idleMs = idleMs;
-    this.netns.run("ip", "tuntap", "add", "dev", INTERFACE, "mode", "tun");
-    this.netns.configure(INTERFACE, `${KERNEL_ADDRESS}/24`);
+    this.netns.run("ip", "tuntap", "add", "dev", INTERFACE, "mode", mode);
+    if (mode === "tun") {
+      this.netns.configure(INTERFACE, `${KERNEL_ADDRESS}/24`);
+      this.netns.run("ip", "link", "set", INTERFACE, "addrgenmode", "none");
+      this.netns.run("sh", "-c", `echo 0 > /proc/sys/net/ipv6/conf/${INTERFACE}/disable_ipv6`);
+      this.netns.run("ip", "addr", "add", `${KERNEL_ADDRESS6}/64`, "dev", INTERFACE, "nodad");
+    } else {
+      this.netns.run("ip", "link", "set", INTERFACE, "address", "02:00:00:00:77:02", "up");
+      this.netns.run("ip", "addr", "add", `${KERNEL_ADDRESS6}/64`, "dev", INTERFACE, "nodad");
+    }
     // A longer queue than a window: what the kernel's TUN queue drops would look like loss.
     this.netns.run("ip", "link", "set", INTERFACE, "txqueuelen", "2000");
   }
 
   async start(): Promise<Counts> {
     const [program, ...args] = RUN_ON[this.#runtime];
-    const server = [SERVER, INTERFACE, `${STACK_ADDRESS}/24`, this.#folder, `${this.#idleMs}`];
+    const addresses = this.#mode === "tun" ? `${STACK_ADDRESS}/24,${STACK_ADDRESS6}/64` : "";
+    const server = [SERVER, INTERFACE, addresses, this.#folder, `${this.#idleMs}`, this.#mode];
     this.#child = this.netns.start(program!, [...args, ...server]);
     this.#lines = createInterface({ input: this.#child.stdout! });
     this.#lines.on("line", (line) => this.#waiting.shift()?.(line));
@@ -56,6 +73,11 @@ export class KernelServer implements Disposable {
   async counts(): Promise<Counts> {
     this.#child!.stdin!.write("counts\n");
     return JSON.parse(await this.#line());
+  }
+
+  /** A frame arrives at the stack, as if from its link. */
+  inject(hex: string): void {
+    this.#child!.stdin!.write(`frame ${hex}\n`);
   }
 
   /** Polls until `done` holds of the counts. */

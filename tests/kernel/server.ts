@@ -2,31 +2,36 @@
  * A server on a TUN interface for the tests in this folder: run in a namespace, told what to do by
  * its arguments, asked for its counts by lines on standard input.
  *
- *   server.ts INTERFACE ADDRESS/PREFIX STORE_FOLDER IDLE_MS
+ *   server.ts INTERFACE ADDRESS/PREFIX[,ADDRESS/PREFIX] STORE_FOLDER IDLE_MS [tap]
+ *
+ * A line "frame HEX" is a frame that arrives, as if from the link; every other line asks for the counts.
  */
 import { createHash } from "node:crypto";
 import { createInterface } from "node:readline";
 import process from "node:process";
 import * as v8 from "node:v8";
-import { type DatagramConn, FileStore, openTun, SleepyHost, type TcpConn } from "../../mod.ts";
+import { type DatagramConn, FileStore, openTun, Slab, SleepyHost, type TcpConn } from "../../mod.ts";
 import { Tcb } from "../../net/tcp/tcb.ts";
 import { serveIperf3, writeAll } from "../support/iperf3.ts";
 import { pattern } from "./pattern.ts";
 
-const [name, address, folder, idleMs] = process.argv.slice(2);
-const link = await openTun({ name: name! });
+const [name, addresses, folder, idleMs, mode] = process.argv.slice(2);
+const link = await openTun({ name: name!, mode: mode === "tap" ? "tap" : "tun" });
 const store = await FileStore.open(folder!);
 const host = new SleepyHost({
-  interfaces: [{ link }],
-  addresses: [{ address: address! }],
+  // On an Ethernet it has the same addresses after every start.
+  interfaces: [{ link, mac: "02:00:00:00:77:01", ipv6: { secret: new Uint8Array(16).fill(7) } }],
+  addresses: addresses === "" ? [] : addresses!.split(",").map((address) => ({ address })),
   store,
   idleMs: Number(idleMs),
 });
 host.sleeper.on("error", (error) => console.error(error));
 
 // Port 7: echo, with handlers; the attachment counts what this connection has seen.
+const hostname = "::"; // both families
 host.serve({
   port: 7,
+  hostname,
   data(connection, bytes) {
     const seen = Number(connection.attachment ?? 0) + bytes.length;
     connection.attachment = seen;
@@ -34,19 +39,26 @@ host.serve({
   },
 });
 // UDP port 7: echo.
-void echoDatagrams(host.listenDatagram({ port: 7 }));
+void echoDatagrams(host.listenDatagram({ port: 7, hostname }));
 // Port 80: enough HTTP/1.1 for curl.
-void serveHttp(host.listen({ port: 80 }));
+void serveHttp(host.listen({ port: 80, hostname }));
 // Port 5201: the stock iperf3 client.
-void serveIperf3(host.listen({ port: 5201 }));
+void serveIperf3(host.listen({ port: 5201, hostname }));
 
 const lines = createInterface({ input: process.stdin });
-lines.on("line", () => {
+lines.on("line", (line) => {
+  if (line.startsWith("frame ")) {
+    const bytes = Uint8Array.from(Buffer.from(line.slice(6), "hex"));
+    host.stack.receive(0, new Slab(bytes), 0, bytes.length, host.clock.nowMs());
+    host.kick();
+    return;
+  }
   const { queryObjects } = v8 as unknown as { queryObjects?: (of: unknown, options: unknown) => number };
   console.log(JSON.stringify({
     ...host.counts,
     tcbs: queryObjects?.(Tcb, { format: "count" }),
     drops: host.stack.drops,
+    own: host.stack.output.routes.ipv6.own.map((each) => host.stack.addresses.format(each.address)),
     link: link.counters,
     suspends: host.sleeper.stats.suspends,
     restores: host.sleeper.stats.restores,
