@@ -79,7 +79,8 @@ const SOFT_UNREACHABLES: readonly number[] = [1, 5, 11, 12];
 /** RFC 9293 section 3.9.2.2, RFC 5927: soft errors are noted, hard ones end only a handshake. */
 function tcpError(stack: Stack, tcb: Tcb, icmp: IcmpRecord, nowMs: number): Drop {
   const sequence = icmp.quoteSequence;
-  if (seqLess(sequence, tcb.sndUna) || seqLessEqual(tcb.sndMax, sequence)) return Drop.IcmpType;
+  const first = tcb.state === TcpState.synReceived ? tcb.iss : tcb.sndUna; // Fast Open's SND.UNA is beyond the SYN
+  if (seqLess(sequence, first) || seqLessEqual(tcb.sndMax, sequence)) return Drop.IcmpType;
   const unreachable = icmp.type === IcmpType.Unreachable;
   if (unreachable && icmp.code === IcmpUnreachable.FragmentationNeeded) {
     if (!tcb.pathMtuDiscovery) return Drop.IcmpType; // routers were allowed to fragment

@@ -43,7 +43,7 @@ export class Endpoint implements Owner {
   #record: number;
   #closed = false; // by the application, or with its host
   #error: TcpError | undefined; // why the connection ended, once it has
-  #leftover: Uint8Array | undefined; // unread when the connection ended in peace
+  #leftover: Uint8Array | undefined; // unread when the connection ended
   /** What the connection took to sleep: unread data, the peer's FIN, data of ours not yet acknowledged. */
   #asleepUnread = false;
   #asleepUrgent = 0;
@@ -305,7 +305,7 @@ export class Endpoint implements Owner {
   #ended(tcb: Tcb): void {
     this.#tcb = undefined;
     this.#error = tcb.error;
-    if (tcb.error === TcpError.none && tcb.receiveQueue.length > 0) {
+    if (tcb.receiveQueue.length > 0) { // also before an error is told, as Linux does
       this.#leftover = tcb.receiveQueue.toBytes();
     }
     this.#errands.length = 0;
@@ -322,12 +322,11 @@ export class Endpoint implements Owner {
     opened?.(error);
   }
 
-  #readLeftover(p: Uint8Array): number | null {
+  #readLeftover(p: Uint8Array): number {
     const bytes = this.#leftover!;
-    if (bytes.length === 0) return null;
     const count = Math.min(bytes.length, p.byteLength);
     p.set(bytes.subarray(0, count));
-    this.#leftover = bytes.subarray(count);
+    this.#leftover = count < bytes.length ? bytes.subarray(count) : undefined;
     return count;
   }
 

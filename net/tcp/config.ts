@@ -79,7 +79,10 @@ export interface TcpConfig {
    * default; but a listener has to ask for it as well.
    */
   fastOpen: number;
-  /** Key of our Fast Open cookies as net.ipv4.tcp_fastopen_key has it; absent: a random one. */
+  /**
+   * Key of our Fast Open cookies as net.ipv4.tcp_fastopen_key has it: four words of hexadecimal digits with "-" between
+   * them, and perhaps "," and an older key whose cookies are still good. Absent: a random one.
+   */
   fastOpenKey?: string;
   /** Servers whose cookies are remembered; some 200 bytes each. */
   fastOpenCacheMax: number;

@@ -39,6 +39,8 @@ export const FastOpenState = {
 
 /** Bytes of the cookies that we make. */
 const COOKIE_BYTES = 8;
+/** Keys in use at a time are few; what rotates them must not grow a table. */
+const KEYS_MAX = 64;
 /** How long a reset counts against a listener's queue, so that forged SYNs cost their sender (RFC 7413 section 5.1). */
 const RESET_COUNTS_MS = 60_000;
 /** Each time that data vanishes again Fast Open is off for twice as long, up to so many doublings. */
@@ -70,7 +72,9 @@ export type FastOpenAddresses = Pick<AddressTable, "word" | "retain" | "release"
 export class FastOpen {
   readonly #config: Readonly<TcpConfig>;
   readonly #counters: TcpCounters;
-  readonly #keys: SipHash[] = [];
+  readonly #randomKey: readonly SipHash[];
+  /** Keys that were read, by their text. */
+  readonly #keys = new Map<string, readonly SipHash[]>();
   /** By both addresses, the one that was not used for longest first. */
   readonly #visits = new Map<number, Map<number, Visit>>();
   #visitCount = 0;
@@ -93,17 +97,8 @@ export class FastOpen {
     this.#counters = counters;
     const bytes = new Uint8Array(16);
     entropy.fill(bytes);
-    if (config.fastOpenKey === undefined) this.#keys.push(new SipHash(new Int32Array(bytes.buffer)));
-    else this.setKeys(config.fastOpenKey);
-  }
-
-  /**
-   * Takes the key of our cookies, and an older one whose cookies are still good: "key" or "key,older", each four
-   * words of hexadecimal digits with "-" between them, as net.ipv4.tcp_fastopen_key has them.
-   * @throws {RangeError} When it is something else.
-   */
-  setKeys(text: string): void {
-    this.#keys.splice(0, this.#keys.length, ...parseFastOpenKeys(text).map((words) => new SipHash(words)));
+    this.#randomKey = [new SipHash(new Int32Array(bytes.buffer))];
+    if (config.fastOpenKey !== undefined) parseFastOpenKeys(config.fastOpenKey); // a mistake is told now
   }
 
   // Server
@@ -129,14 +124,15 @@ export class FastOpen {
     if ((mode & FastOpenMode.server) === 0 || !wants || !this.#hasRoom(listener, nowMs)) return false;
     if ((mode & FastOpenMode.serverWithoutCookie) !== 0) return true;
     if (asked < 0) return false;
+    const keys = this.#keysOf(listener);
     let key = 0;
-    while (asked > 0 && key < this.#keys.length && !this.#matches(key, local, remote, segment)) key++;
+    while (asked > 0 && key < keys.length && !this.#matches(keys[key]!, local, remote, segment)) key++;
     if (asked > 0 && key === 0) return true;
-    this.#makeCookie(0, remote, local);
+    this.#makeCookie(keys[0]!, remote, local);
     option.length = COOKIE_BYTES;
     new Uint8Array(this.#view.buffer).forEach((byte, at) => void (option.cookie[at] = byte));
-    if (asked > 0 && key === this.#keys.length) this.#counters.fastOpenPassiveFail++;
-    return asked > 0 && key < this.#keys.length; // made with the older key: the answer brings a new one
+    if (asked > 0 && key === keys.length) this.#counters.fastOpenPassiveFail++;
+    return asked > 0 && key < keys.length; // made with the older key: the answer brings a new one
   }
 
   /** RFC 7413 section 5.1: so many connections may be open whose peer has shown nothing but a cookie. */
@@ -154,7 +150,18 @@ export class FastOpen {
     return false;
   }
 
-  #matches(key: number, local: number, remote: number, segment: TcpRecord): boolean {
+  #keysOf(listener: TcpListener): readonly SipHash[] {
+    const text = listener.fastOpenKey ?? this.#config.fastOpenKey;
+    if (text === undefined) return this.#randomKey;
+    let keys = this.#keys.get(text);
+    if (keys === undefined) {
+      if (this.#keys.size >= KEYS_MAX) this.#keys.clear();
+      this.#keys.set(text, keys = parseFastOpenKeys(text).map((words) => new SipHash(words)));
+    }
+    return keys;
+  }
+
+  #matches(key: SipHash, local: number, remote: number, segment: TcpRecord): boolean {
     if (segment.fastOpenLength !== COOKIE_BYTES) return false;
     this.#makeCookie(key, remote, local);
     let difference = 0;
@@ -165,11 +172,10 @@ export class FastOpen {
   }
 
   /** As Linux makes them: SipHash of the addresses as they stand in the packet, client first. */
-  #makeCookie(key: number, client: number, server: number): void {
+  #makeCookie(key: SipHash, client: number, server: number): void {
     const count = this.#putAddress(server, this.#putAddress(client, 0));
-    const hash = this.#keys[key]!;
-    this.#view.setInt32(0, hash.words(this.#words, count), true);
-    this.#view.setInt32(4, hash.hi, true);
+    this.#view.setInt32(0, key.words(this.#words, count), true);
+    this.#view.setInt32(4, key.hi, true);
   }
 
   #putAddress(address: number, at: number): number {

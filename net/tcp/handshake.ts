@@ -203,6 +203,7 @@ export function becomeEstablished(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs:
   tcb.rttTiming = false;
   tcb.backoff = 0;
   tcb.retransmits = 0;
+  tcb.delivered++; // our SYN
   rearmTimeout(tcp, tcb, nowMs);
   if (!child) startSending(tcp, tcb, nowMs);
   if (retransmits > 1) tcb.cwnd = tcb.sndMss; // RFC 6928 section 2: one may be no loss, but a long round trip

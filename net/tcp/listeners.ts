@@ -18,6 +18,8 @@ export interface TcpListener {
   /** Connections handed out on their SYN alone that may wait for the handshake's end: TCP_FASTOPEN; 0 for none. */
   fastOpenMax: number;
   fastOpenPending: number;
+  /** Key of its Fast Open cookies, when it is not the stack's: TCP_FASTOPEN_KEY. */
+  fastOpenKey?: string;
   /** Those of them that were reset, as the times from when on they count no more (RFC 7413 section 5.1). */
   readonly fastOpenResets: number[];
   /** Until then an ACK out of nowhere may be a SYN cookie that comes back. */

@@ -1,7 +1,7 @@
 import { seqLess } from "../../base/sequence.ts";
 import { ipHeaderLength } from "../wire/ipv6.ts";
 import { TCP_HEADER_LENGTH } from "../wire/tcp.ts";
-import { currentMss, TIMESTAMP_OPTION_BYTES, transmitSegment } from "./output.ts";
+import { currentMss, sendSyn, TIMESTAMP_OPTION_BYTES, transmitSegment } from "./output.ts";
 import { retransmitTooLarge } from "./retransmit.ts";
 import { Sent } from "./sent_queue.ts";
 import {
@@ -78,6 +78,10 @@ export function updateMss(tcp: Tcp, tcb: Tcb): void {
  */
 export function packetTooBig(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   updateMss(tcp, tcb); // no news for the path may be news for this connection
+  if (tcb.state === TcpState.synSent && tcb.rttTiming && tcb.sendQueue.length > tcb.sndMss) {
+    tcb.rttTiming = false; // once, and Karn
+    sendSyn(tcp, tcb, nowMs); // without the data that made it too long (RFC 7413)
+  }
   if (tcb.state < TcpState.established || !anyTooLarge(tcb)) return;
   retransmitTooLarge(tcp, tcb, nowMs);
   tcp.queueOutput(tcb);

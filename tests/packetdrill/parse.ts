@@ -2,6 +2,7 @@ import { parseOptions } from "./options.ts";
 import { parsePacket } from "./parse_packet.ts";
 import { parseSyscall } from "./parse_syscall.ts";
 import { chooseBranches, stripComments, substitute } from "./preprocess.ts";
+import { profileDefines } from "./profile.ts";
 import { Scanner } from "./scanner.ts";
 import type { Action, EventTime, Script, ScriptEvent } from "./script.ts";
 
@@ -17,7 +18,8 @@ export function parseScript(path: string, text: string, flags: readonly string[]
   const plain = stripComments(chooseBranches(text, new Set(["STANDARD"])));
   const head = new Scanner(plain);
   const options = parseOptions(head, flags);
-  const scanner = new Scanner(substitute(plain.slice(head.at), options.defines), head.line());
+  const defines = new Map([...profileDefines(options.ipVersion ?? "ipv4"), ...options.defines]);
+  const scanner = new Scanner(substitute(plain.slice(head.at), defines), head.line());
   const events: ScriptEvent[] = [];
   if (scanner.sees(/`/)) {
     const line = scanner.line();

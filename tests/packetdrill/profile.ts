@@ -1,3 +1,4 @@
+import type { IpVersion } from "./script.ts";
 import type { TcpConfig } from "../../net/tcp/config.ts";
 
 /** The constants that scripts for Linux were written against: those of its test set-up, where they are not ours. */
@@ -11,4 +12,15 @@ export const LINUX_PROFILE: Readonly<Partial<TcpConfig>> = {
   slowStartAfterIdle: false,
   synRetransmitsMax: 5,
   synAckRetransmitsMax: 5,
+  tolerateMissingTimestamps: true,
+  fastOpen: 3,
+  fastOpenKey: "a1a1a1a1-b2b2b2b2-c3c3c3c3-d4d4d4d4",
 };
+
+/** Words that the test set-up defines: Fast Open cookies of the keys that scripts use, for the addresses that they have. */
+export function profileDefines(version: IpVersion): [name: string, value: string][] {
+  const [cookie, zero] = version === "ipv6"
+    ? ["c1d1e9742a47a9bc", "82af1a8f9a205c34"]
+    : ["3021b9d889017eeb", "b7c12350a90dc8f5"];
+  return [["TFO_COOKIE", cookie!], ["TFO_COOKIE_ZERO", zero!]];
+}

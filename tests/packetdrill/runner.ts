@@ -7,6 +7,7 @@ import { AssertionFailed, runCode } from "./evaluate.ts";
 import { ScriptFailure } from "./failure.ts";
 import { writeIcmpError } from "./icmp.ts";
 import { showSeconds, showSegment } from "./print.ts";
+import { linuxTcpInfo, tcpInfo } from "../../net/tcp/info.ts";
 import { LINUX_PROFILE } from "./profile.ts";
 import {
   type IcmpAction,
@@ -77,6 +78,7 @@ class Runner {
       sleep: options.sleep,
       upcalls: this.#sockets,
     });
+    this.#sockets.lastInfo = (tcb) => linuxTcpInfo(tcpInfo(this.#world.stack.tcp, tcb, this.#world.nowMs));
     this.#timetable = new Timetable(script.options.toleranceUs);
   }
 

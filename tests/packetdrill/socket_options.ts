@@ -51,6 +51,9 @@ export function setOption(
   place: Expression,
 ): string | undefined {
   if (IGNORED.has(name)) return undefined;
+  if (name === "TCP_FASTOPEN") return void (socket.fastOpenMax = valueOf(name, place));
+  if (name === "TCP_FASTOPEN_CONNECT") return void (socket.fastOpenConnect = valueOf(name, place) !== 0);
+  if (name === "TCP_FASTOPEN_KEY") return setFastOpenKey(socket, place);
   const option = name === "TCP_CONGESTION" ? congestionControl(place) : OPTIONS[name]?.(valueOf(name, place));
   if (option === undefined) throw new Unsupported(`option ${name}`);
   try {
@@ -62,6 +65,18 @@ export function setOption(
   Object.assign(socket.options, option);
   if (socket.listener !== undefined) socket.listener.options = socket.options;
   if (socket.record >= 0) tcpSetOptions(world.stack.tcp, world.awake(socket.record), option, world.nowMs);
+  return undefined;
+}
+
+/** Sixteen bytes: four words, the low byte first. */
+function setFastOpenKey(socket: ScriptSocket, place: Expression): string | undefined {
+  const text = place.kind === "string"
+    ? place.value.replace(/\\x([0-9a-fA-F]{2})/g, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)))
+    : "";
+  const bytes = Uint8Array.from(text, (letter) => letter.charCodeAt(0));
+  if (bytes.length !== 16) return "EINVAL";
+  const view = new DataView(bytes.buffer);
+  socket.fastOpenKey = [0, 4, 8, 12].map((at) => view.getUint32(at, true).toString(16)).join("-");
   return undefined;
 }
 

@@ -30,18 +30,27 @@ export class ScriptSocket {
   ended = false;
   /** What the next call fails with, once. */
   error: string | undefined;
-  /** Unread when the connection ended in peace. */
+  lastInfo: Record<string, number> = {};
+  /** Unread when the connection ended. */
   leftover = 0;
   shutRead = false;
   shutWrite = false;
   /** The program has closed it. */
   closed = false;
+  /** TCP_FASTOPEN and TCP_FASTOPEN_KEY of a listener; TCP_FASTOPEN_CONNECT. */
+  fastOpenMax = 0;
+  fastOpenKey: string | undefined;
+  fastOpenConnect = false;
+  /** connect() was called, and the SYN waits for the first data. */
+  deferred = false;
   /** Options as they were set. */
   readonly options: TcpOptions = {};
 }
 
 /** All sockets of a script, and who among them owns which connection. */
 export class Sockets implements StackUpcalls {
+  /** What tcp_info said of a connection that has ended. */
+  lastInfo: (tcb: Tcb) => Record<string, number> = () => ({});
   readonly byFd = new Map<number, ScriptSocket>();
   readonly #byTcb = new Map<Tcb, ScriptSocket>();
   readonly #byRecord = new Map<number, ScriptSocket>();
@@ -60,7 +69,14 @@ export class Sockets implements StackUpcalls {
   listen(socket: ScriptSocket, listener: TcpListener): void {
     socket.listener = listener;
     listener.options = socket.options;
+    this.applyFastOpen(socket);
     this.#listeners.set(listener.id, socket);
+  }
+
+  applyFastOpen({ listener, fastOpenMax, fastOpenKey }: ScriptSocket): void {
+    if (listener === undefined) return;
+    listener.fastOpenMax = fastOpenMax;
+    if (fastOpenKey !== undefined) listener.fastOpenKey = fastOpenKey;
   }
 
   tcpEvents(tcb: Tcb, events: number): void {
@@ -70,7 +86,8 @@ export class Sockets implements StackUpcalls {
     if ((events & TcpEvent.closed) === 0) return;
     socket.ended = true;
     socket.error = ERRNO_OF_ERROR[tcb.error];
-    if (tcb.error === TcpError.none) socket.leftover = tcb.receiveQueue.length;
+    socket.leftover = tcb.receiveQueue.length;
+    socket.lastInfo = this.lastInfo(tcb);
     socket.tcb = undefined;
     socket.record = -1;
     this.#byTcb.delete(tcb);

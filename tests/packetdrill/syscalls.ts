@@ -7,7 +7,7 @@ import {
   tcpSend,
   tcpShutdown,
 } from "../../net/tcp/user.ts";
-import { TcpState } from "../../net/tcp/tcb.ts";
+import { FastOpenMode } from "../../net/tcp/fast_open.ts";
 import { numberOf } from "./constants.ts";
 import { type Expression, Unsupported } from "./script.ts";
 import { ScriptSocket, type Sockets } from "./sockets.ts";
@@ -50,7 +50,8 @@ function failed(errno: string): Returned {
 }
 
 const OK: Returned = { value: 0 };
-const PEEK = 2, DONTWAIT = 0x40, NOSIGNAL = 0x4000;
+const NOTHING = new Uint8Array(0);
+const PEEK = 2, DONTWAIT = 0x40, NOSIGNAL = 0x4000, FASTOPEN = 0x2000_0000;
 
 /** A number among the arguments; `...` is `fallback`. */
 function number(call: Call, at: number, fallback?: number): number {
@@ -135,28 +136,55 @@ function accept(call: Call): Returned | Blocked {
 function connect(call: Call): Returned | Blocked {
   const socket = socketOf(call);
   if (socket === undefined) return failed("EBADF");
+  const address = call.args[1];
+  if (address?.kind === "word" && address.name === "AF_UNSPEC") return disconnect(call, socket);
   if (socket.used) {
     const error = takeError(socket);
     if (error !== undefined) return error;
     if (socket.ended) return failed("ECONNABORTED");
     return failed(socket.established ? "EISCONN" : "EALREADY");
   }
-  startConnect(call, socket);
-  const result = (): Returned | undefined => {
-    if (socket.established) return OK;
-    return socket.ended ? takeError(socket) ?? failed("ECONNABORTED") : undefined;
-  };
-  return socket.nonBlocking ? failed("EINPROGRESS") : { retry: result };
+  const { world } = call;
+  if (socket.fastOpenConnect && world.stack.tcp.fastOpen.prepareSyn(world.local, world.remote, world.nowMs)) {
+    socket.deferred = true; // the first data will travel in the SYN
+    return OK;
+  }
+  startConnect(call, socket, socket.fastOpenConnect ? NOTHING : undefined);
+  return socket.nonBlocking ? failed("EINPROGRESS") : { retry: () => connected(socket) };
 }
 
-function startConnect(call: Call, socket: ScriptSocket): void {
+function connected(socket: ScriptSocket): Returned | undefined {
+  if (socket.established) return OK;
+  return socket.ended ? takeError(socket) ?? failed("ECONNABORTED") : undefined;
+}
+
+/** connect() to nowhere: the socket is as new. */
+function disconnect(call: Call, socket: ScriptSocket): Returned {
+  const { world } = call;
+  if (socket.record >= 0) tcpAbort(world.stack.tcp, world.awake(socket.record), world.nowMs);
+  world.turn();
+  socket.used = socket.established = socket.ended = false;
+  socket.error = undefined;
+  return OK;
+}
+
+function startConnect(call: Call, socket: ScriptSocket, fastOpen?: Uint8Array): void {
   const { world, sockets } = call;
   let port = socket.boundPort || EPHEMERAL_PORT_FIRST;
   call.connecting(port, SERVICE_PORT);
   while (world.stack.connections.find(world.local, world.remote, port, SERVICE_PORT) >= 0) port++;
   call.connecting(port, SERVICE_PORT);
   const { tcp } = world.stack;
-  const tcb = tcpConnect(tcp, world.local, port, world.remote, SERVICE_PORT, world.nowMs, socket.options);
+  const tcb = tcpConnect(
+    tcp,
+    world.local,
+    port,
+    world.remote,
+    SERVICE_PORT,
+    world.nowMs,
+    socket.options,
+    fastOpen,
+  );
   if (tcb === undefined) throw new Unsupported("connect() without a free port");
   sockets.own(socket, tcb);
 }
@@ -169,17 +197,29 @@ function sendBytes(
   flags: number,
 ): Returned | Blocked {
   if (socket === undefined) return failed("EBADF");
-  if ((flags & ~(DONTWAIT | NOSIGNAL)) !== 0) {
+  if ((flags & ~(DONTWAIT | NOSIGNAL | FASTOPEN)) !== 0) {
     throw new Unsupported(`flags 0x${flags.toString(16)} of send()`);
   }
+  const buffer = call.args[1];
+  if (count > 0 && buffer?.kind === "word" && buffer.name === "NULL") return failed("EFAULT");
   const { world } = call;
   let sent = 0;
+  if (!socket.used && ((flags & FASTOPEN) !== 0 || socket.deferred)) {
+    if ((world.stack.tcp.config.fastOpen & FastOpenMode.client) === 0) return failed("EOPNOTSUPP");
+    socket.deferred = false;
+    startConnect(call, socket, new Uint8Array(count));
+    sent = world.awake(socket.record).sendQueue.length;
+    if (socket.nonBlocking || (flags & DONTWAIT) !== 0) {
+      return sent > 0 ? { value: sent } : failed("EINPROGRESS");
+    }
+  }
   return maybeBlock(socket, flags, () => {
     const error = takeError(socket);
     if (error !== undefined) return sent > 0 ? { value: sent } : error;
     if (!socket.used || socket.ended || socket.shutWrite) return sent > 0 ? { value: sent } : failed("EPIPE");
     const tcb = world.awake(socket.record);
-    if (tcb.state < TcpState.established) return undefined;
+    if (!socket.established) return undefined;
+    if (sent === count) return { value: sent };
     if (!canWrite(tcb)) return failed("EPIPE");
     const taken = tcpSend(world.stack.tcp, tcb, new Uint8Array(count - sent), 0, count - sent);
     sent += taken;
@@ -210,7 +250,7 @@ function receiveBytes(
       return takeError(socket) ?? OK;
     }
     const tcb = world.awake(socket.record);
-    if (tcb.state < TcpState.established) return undefined;
+    if (!socket.established) return undefined;
     const unread = Math.min(count, tcb.receiveQueue.length);
     if (unread > 0) {
       return { value: peek ? unread : tcpReceive(world.stack.tcp, tcb, new Uint8Array(unread), 0, unread) };
@@ -315,6 +355,7 @@ function setsockopt(call: Call): Returned {
   const name = call.args[2];
   if (name?.kind !== "word") throw new Unsupported("setsockopt() without a name");
   const errno = setOption(call.world, socket, name.name, call.args[3]!);
+  call.sockets.applyFastOpen(socket);
   return errno === undefined ? OK : failed(errno);
 }
 
@@ -363,7 +404,7 @@ export function readiness(world: World, socket: ScriptSocket): number {
   if (!socket.used) return writing | 0x10;
   if (socket.ended) return reading | writing | 0x10 | 0x2000 | (socket.error === undefined ? 0 : 8);
   const tcb = world.awake(socket.record);
-  if (tcb.state < TcpState.established) return 0;
+  if (!socket.established) return 0;
   const input = tcb.receiveQueue.length > 0 || tcb.finReceived || socket.shutRead ? reading : 0;
   const hup = tcb.finReceived && tcb.finQueued ? 0x10 : 0;
   const output = tcb.sendQueue.length < tcb.sendBufferBytes || tcb.finQueued ? writing : 0;

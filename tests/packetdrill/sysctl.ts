@@ -15,6 +15,13 @@ const SETTINGS: Readonly<Record<string, Setting>> = {
   tcp_tw_reuse: (value, config) => void (config.timeWaitReuse = Number(value) as TcpConfig["timeWaitReuse"]),
   tcp_max_tw_buckets: (value, config) => void (config.timeWaitsMax = Number(value)),
   tcp_rfc1337: (value, config) => void (config.rfc1337 = value !== "0"),
+  tcp_fastopen: (value, config) => void (config.fastOpen = Number(value)),
+  tcp_fastopen_key: (value, config) => void (config.fastOpenKey = value),
+  tcp_fastopen_blackhole_timeout_sec: (value, config) =>
+    void (config.fastOpenBlackholeMs = Number(value) * 1000),
+  "net.inet.tcp.tolerate_missing_ts": (value, config) => { // FreeBSD's; Linux has no choice
+    config.tolerateMissingTimestamps = value !== "0";
+  },
   tcp_retries2: (value, config) => void (config.retransmitsMax = Number(value)),
   tcp_keepalive_time: (value, config) => void (config.keepAliveIdleMs = Number(value) * 1000),
   tcp_keepalive_intvl: (value, config) => void (config.keepAliveIntervalMs = Number(value) * 1000),

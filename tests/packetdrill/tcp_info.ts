@@ -37,8 +37,8 @@ export function tcpInfoNames(world: World, socket: ScriptSocket | undefined): Re
   }
   if (socket === undefined) return names;
   if (socket.record < 0) {
-    names["tcpi_state"] = socket.listener === undefined || socket.closed ? CLOSED : LISTEN;
-    return names;
+    const state = socket.listener === undefined || socket.closed ? CLOSED : LISTEN;
+    return { ...names, ...socket.lastInfo, tcpi_state: state };
   }
   const { stack, nowMs } = world;
   return { ...names, ...linuxTcpInfo(tcpInfo(stack.tcp, world.awake(socket.record), nowMs)) };

@@ -5,12 +5,14 @@ import type { TcpConfig } from "../../../net/tcp/config.ts";
 import { FastOpen, FastOpenMode, parseFastOpenKeys } from "../../../net/tcp/fast_open.ts";
 import { freezeTcb, thawTcb } from "../../../net/tcp/freeze.ts";
 import { tcpInfo, TcpInfoOption } from "../../../net/tcp/info.ts";
+import { packetTooBig } from "../../../net/tcp/path_mtu.ts";
 import { TcpCounters } from "../../../net/tcp/netstat.ts";
 import { Tcb } from "../../../net/tcp/tcb.ts";
 import { tcpConnect } from "../../../net/tcp/user.ts";
 import { parseIpv4 } from "../../../net/wire/address.ts";
 import { TcpRecord } from "../../../net/wire/tcp.ts";
 import { DEFAULT_TCP_CONFIG } from "../../../net/tcp/config.ts";
+import { obviousChecksum } from "./checker.ts";
 import { LOCAL, REMOTE, REMOTE_PORT, Script, streamBytes } from "./script.ts";
 
 const { client, server, clientWithoutCookie, serverWithoutCookie, allListeners } = FastOpenMode;
@@ -327,6 +329,40 @@ test("client: a SYN that is sent again carries neither option nor data; they go 
   t.out(". 501 ack 1");
   t.turn("R 1");
   expect(t.stack.tcp.counters.fastOpenActive).toBe(1);
+});
+
+test("client: a path that is too narrow for the SYN's data gets a SYN without it at once, and only once (RFC 7413, RFC 1191)", () => {
+  const s = acquainted();
+  connect(s, 900);
+  s.learn();
+  s.stack.output.lowerMtu(s.tcb.remoteAddress, 800);
+  for (let round = 0; round < 3; round++) packetTooBig(s.stack.tcp, s.tcb, s.nowMs);
+  s.out("S 0 <mss 760,sackOK,TS 1 0,wscale 7>");
+  s.turn("S. 0 ack 1 <mss 1000>");
+  s.out(". 1:761 ack 1", "P. 761:901 ack 1");
+});
+
+test("server: an ICMP error about a SYN-ACK is noted, and ends nothing (MUST-56)", () => {
+  const { s, cookie } = listening();
+  s.turn(`S 0:11 <mss 1000,FO ${cookie}>`);
+  s.learn();
+  const quoted = new Uint8Array(56);
+  const view = new DataView(quoted.buffer);
+  quoted.set([0x45, 0, 0, 56, 0, 0, 0x40, 0, 64, 1]);
+  view.setInt32(12, parseIpv4(REMOTE)!);
+  view.setInt32(16, parseIpv4(LOCAL)!);
+  quoted.set([3, 1], 20); // host unreachable
+  quoted.set([0x45, 0, 0, 44, 0, 0, 0x40, 0, 64, 6], 28);
+  view.setInt32(40, parseIpv4(LOCAL)!);
+  view.setInt32(44, parseIpv4(REMOTE)!);
+  view.setUint16(48, 80);
+  view.setUint16(50, REMOTE_PORT);
+  view.setInt32(52, s.tcb.iss);
+  view.setUint16(10, obviousChecksum(quoted.subarray(0, 20)));
+  view.setUint16(38, obviousChecksum(quoted.subarray(28, 48)));
+  view.setUint16(22, obviousChecksum(quoted.subarray(20)));
+  s.receive(quoted);
+  expect([s.state, s.tcb.softError]).toEqual(["synReceived", 0x301]);
 });
 
 test("client: data in the SYN-ACK is taken (RFC 9293 section 3.10.7.3)", () => {
