@@ -32,10 +32,10 @@ for (const runtime of ["node", "deno"] as const) {
         const tcpdump = server.netns.start("tcpdump", [
           "-i",
           INTERFACE,
-          "--immediate-mode",
-          "-U",
+          "-B",
+          "65536",
           "-s",
-          "0",
+          "2000",
           "-w",
           file,
         ]);
