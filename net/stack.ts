@@ -36,7 +36,7 @@ import { HeldPackets } from "./wake/held.ts";
 import { SleepingKeepAlives } from "./wake/keep_alives.ts";
 import type { SleepOwner } from "./wake/sleep_owner.ts";
 import { locationOfRecord, loseRecord, sleepRecord, wakeRecord } from "./wake/slot.ts";
-import { IPV6_ANY, isIpv6Handle, isUnspecified } from "./wire/address.ts";
+import { IPV4_BROADCAST, IPV6_ANY, isIpv6Handle, isUnspecified } from "./wire/address.ts";
 import { ArpOperation, ArpRecord, readArp } from "./wire/arp.ts";
 import { Drop, DropCounters } from "./wire/drop.ts";
 import { ETHER_ARP, ETHER_IPV4, ETHER_IPV6, EthernetRecord, readEthernet } from "./wire/ethernet.ts";
@@ -53,7 +53,7 @@ import {
 } from "./wire/ipv4.ts";
 import { Icmpv6Record, Icmpv6Type, readIcmpv6 } from "./wire/icmpv6.ts";
 import { NEXT_FRAGMENT, NEXT_NONE, Problem, PROTOCOL_ICMPV6 } from "./wire/ipv6.ts";
-import { isBroadcastMac, isGroupMac } from "./wire/mac.ts";
+import { isBroadcastMac, isGroupMac, MAC_BROADCAST } from "./wire/mac.ts";
 import { readTcp, tcpChecksumOk, TcpFlag, TcpRecord } from "./wire/tcp.ts";
 import { readUdp, udpChecksumOk, UdpRecord } from "./wire/udp.ts";
 
@@ -92,6 +92,8 @@ const ICMP_ERRORS_BURST = 50;
 const LOST_MAX = ICMP_ERRORS_BURST;
 /** IPv6 addresses beside those of connections: own ones, routes, neighbours, paths, and packets at hand. */
 const ADDRESSES_BESIDE = 65_536;
+/** RFC 5227 section 1.1: how often an address is defended. */
+const DEFEND_INTERVAL_MS = 10_000;
 /** Rounds of a turn. Two sockets of one stack that answer each other would else keep the turn for ever. */
 const ROUNDS_MAX = 256;
 
@@ -120,6 +122,8 @@ export class Stack {
   forwarding: boolean;
   readonly forwarder: Forwarder;
   readonly ndp: Ndp;
+  /** For what outsiders must not guess. */
+  readonly draws: Draws;
   /** The IPv4 groups that the interfaces are in. */
   readonly igmp: Igmp;
   #nowMs: number;
@@ -164,8 +168,8 @@ export class Stack {
     this.output.lost = this.#packetLost;
     this.ndp = new Ndp(this.output, options.entropy);
     this.udp = new Udp(this.output, this.addresses);
-    const draws = new Draws(options.entropy);
-    this.igmp = new Igmp(this.output, (limit) => draws.below(limit));
+    this.draws = new Draws(options.entropy);
+    this.igmp = new Igmp(this.output, (limit) => this.draws.below(limit));
     this.output.hasMembers = (group) => this.igmp.isMember(-1, group);
     this.forwarding = options.forwarding ?? false;
     this.forwarder = new Forwarder(this, new ForwardGate(this.#gate));
@@ -264,6 +268,7 @@ export class Stack {
     const { senderIp, senderHi, senderLo, targetIp } = arp;
     if (isIpv6Handle(senderIp) || isIpv6Handle(targetIp)) return Drop.ArpMalformed; // class E is nobody's
     const forUs = this.isOurs(targetIp);
+    this.#watch(from, arp, nowMs);
     if (!isUnspecified(senderIp) && !this.isOurs(senderIp)) {
       const toAll = isGroupMac(this.#ethernet.destinationHi);
       const evidence = !forUs || (toAll && arp.operation === ArpOperation.Reply)
@@ -279,6 +284,49 @@ export class Stack {
     return Drop.None;
   }
 
+  /** RFC 5227: whether somebody else has, or is about to take, an address that is ours or shall be. */
+  #watch(from: Interface, arp: ArpRecord, nowMs: number): void {
+    const { senderIp, senderHi, senderLo, targetIp } = arp;
+    if (senderHi === from.macHi && senderLo === from.macLo) return; // our own words
+    const probes = isUnspecified(senderIp) && targetIp === from.watched;
+    if (from.watched !== 0 && (senderIp === from.watched || probes)) from.claimed = true;
+    const taken = !isUnspecified(senderIp) && this.output.routes.interfaceOf(senderIp) === from.index;
+    if (!taken) return;
+    this.drops.count(Drop.ArpConflict);
+    if (nowMs - from.defendedMs < DEFEND_INTERVAL_MS) return; // section 2.4 (b): or two would shout for ever
+    from.defendedMs = nowMs;
+    this.announce(from.index, senderIp);
+  }
+
+  /** Asks who has an address that shall be ours (RFC 5227 section 2.1.1): see `claimed`. */
+  probe(interfaceIndex: number, address: number): void {
+    const through = this.output.interfaces[interfaceIndex]!;
+    if (through.watched !== address) through.claimed = false;
+    through.watched = address;
+    const { hi, lo } = MAC_BROADCAST;
+    this.output.sendArp(through, ArpOperation.Request, 0, address, hi, lo);
+  }
+
+  /** The address that was asked about, if somebody has it; asking ends with that. 0 for nobody. */
+  claimed(interfaceIndex: number): number {
+    const through = this.output.interfaces[interfaceIndex]!;
+    const { watched } = through;
+    if (!through.claimed) return 0;
+    through.watched = 0;
+    through.claimed = false;
+    return watched;
+  }
+
+  /** Tells everyone on an Ethernet that an address is ours (RFC 5227 section 2.3). */
+  announce(interfaceIndex: number, address: number): void {
+    const through = this.output.interfaces[interfaceIndex]!;
+    if (through.neighbors === undefined) return;
+    through.watched = 0;
+    through.claimed = false;
+    const { hi, lo } = MAC_BROADCAST;
+    this.output.sendArp(through, ArpOperation.Request, address, address, hi, lo);
+  }
+
   #ipInput(from: Interface, slab: Slab, start: number, end: number, nowMs: number): Drop {
     if (from.neighbors === undefined && end > start && slab.bytes[start]! >>> 4 === 6) {
       return this.#ip6Input(from.index, slab, start, end, nowMs);
@@ -290,7 +338,9 @@ export class Stack {
     if (isIpv6Handle(ip.source)) return Drop.Ipv4Source;
     if (isIpv6Handle(ip.destination)) return Drop.Ipv4NotOurs;
     // RFC 1122 section 3.2.1.3: nobody honest speaks from a group, from loopback, or as us.
-    if (this.output.routes.classify(ip.source) !== AddressKind.Other) return Drop.Ipv4Source;
+    if (this.output.routes.classify(ip.source) !== AddressKind.Other && !isNameless(ip)) {
+      return Drop.Ipv4Source;
+    }
     return this.#ipDeliver(from.index, slab, nowMs);
   }
 
@@ -784,4 +834,10 @@ export class Stack {
       }
     }
   }
+}
+
+/** Whether the sender may have no address yet: who asks a DHCP server for one, who tells which groups it is in. */
+function isNameless({ source, destination, protocol }: Ipv4Record): boolean {
+  if (!isUnspecified(source)) return false;
+  return protocol === PROTOCOL_UDP ? destination === IPV4_BROADCAST : protocol === PROTOCOL_IGMP;
 }

@@ -56,7 +56,7 @@ const RULES: readonly ImportRule[] = [
     except: ["net/link/", "net/socket/", "net/mod.ts"],
     ours: [
       ...["base/", "net/stack.ts", "net/link/link.ts", "net/wire/", "net/ip/", "net/connections/"],
-      ...["net/firewall/", "net/wake/", "net/tcp/", "net/udp/"],
+      ...["net/firewall/", "net/wake/", "net/tcp/", "net/udp/", "net/dhcp/"],
     ],
   },
   {

@@ -69,7 +69,7 @@ export class Forwarder {
       sendIcmpError(stack, IcmpType.Unreachable, IcmpUnreachable.Prohibited, ip, slab, nowMs);
       return Drop.FirewallReject;
     }
-    const { mtu } = stack.output.interfaces[route.interfaceIndex]!.link;
+    const mtu = stack.output.interfaces[route.interfaceIndex]!.mtu4;
     const length = ip.dataEnd - ip.headerStart;
     if (length > mtu) return this.#forwardPieces(ip, slab, mtu, nowMs);
     const out = stack.output.slab;

@@ -99,8 +99,8 @@ export class Igmp {
 
   /** As many messages as it takes (RFC 3376 section 4.2.16). */
   #report(interfaceIndex: number, records: readonly GroupRecord[]): void {
-    const { mtu } = this.#output.interfaces[interfaceIndex]!.link;
-    const room = mtu - IPV4_HEADER_LENGTH - IPV4_ROUTER_ALERT_LENGTH - IGMP_LENGTH;
+    const room = this.#output.interfaces[interfaceIndex]!.mtu4 - IPV4_HEADER_LENGTH -
+      IPV4_ROUTER_ALERT_LENGTH - IGMP_LENGTH;
     let first = 0;
     let length = 0;
     const send = (end: number): void => {

@@ -3,7 +3,7 @@ import type { Link } from "../link/link.ts";
 import { Direction, FirewallPacket, Verdict } from "../firewall/packet.ts";
 import type { Firewall } from "../firewall/firewall.ts";
 import type { TransportOutput } from "../tcp/tcp.ts";
-import { isIpv6Handle, isMulticast } from "../wire/address.ts";
+import { IPV4_BROADCAST, isIpv6Handle, isMulticast } from "../wire/address.ts";
 import { ARP_LENGTH, ArpOperation, ArpRecord, writeArp } from "../wire/arp.ts";
 import { Drop, type DropCounters } from "../wire/drop.ts";
 import {
@@ -59,6 +59,13 @@ export interface Interface {
   /** The same by IPv6 address (RFC 4861). */
   readonly neighbors6: Neighbors | undefined;
   readonly neighborSink6: NeighborSink;
+  /** IPv4 packets' longest length here: the link's, or less when a DHCP server says so. */
+  mtu4: number;
+  /** An IPv4 address that was asked about and nobody may have (RFC 5227), 0 for none; and whether somebody has. */
+  watched: number;
+  claimed: boolean;
+  /** When we last insisted on an address of ours. */
+  defendedMs: number;
   /** IPv6 packets' longest length and hop limit here: the link's and the default until a router says otherwise. */
   mtu6: number;
   hopLimit6: number;
@@ -165,7 +172,7 @@ export class IpOutput implements TransportOutput {
     if (!dontFragment && length + IPV4_HEADER_LENGTH > this.mtuTowards(destination)) {
       return this.sendFragments(ip, index, nextHop, this.mtuTowards(destination), end, nowMs);
     }
-    if (length + IPV4_HEADER_LENGTH > this.interfaces[index]!.link.mtu) return this.#drop(Drop.PacketTooBig);
+    if (length + IPV4_HEADER_LENGTH > this.interfaces[index]!.mtu4) return this.#drop(Drop.PacketTooBig);
     return this.sendPacket(index, nextHop, start, end, nowMs);
   }
 
@@ -271,6 +278,33 @@ export class IpOutput implements TransportOutput {
     return true;
   }
 
+  /** Sends `slab[transportStart, end)` to everyone on one interface; `source` may be 0, nobody yet. */
+  sendBroadcast(
+    protocol: number,
+    interfaceIndex: number,
+    source: number,
+    end: number,
+    nowMs: number,
+  ): boolean {
+    const ip = this.#ip;
+    const start = this.transportStart - IPV4_HEADER_LENGTH;
+    this.#finishChecksum(protocol, source, IPV4_BROADCAST, end);
+    ip.source = source;
+    ip.destination = IPV4_BROADCAST;
+    ip.protocol = protocol;
+    ip.timeToLive = 64;
+    ip.dontFragment = true;
+    ip.moreFragments = false;
+    ip.typeOfService = ip.fragmentOffset = ip.identification = 0;
+    if (
+      this.firewall !== undefined &&
+      !this.#allowed(protocol, source, IPV4_BROADCAST, start, end, interfaceIndex)
+    ) return this.#drop(Drop.Firewall);
+    if (end - start > this.interfaces[interfaceIndex]!.mtu4) return this.#drop(Drop.PacketTooBig);
+    writeIpv4(ip, this.slab, start, end - this.transportStart);
+    return this.sendPacket(interfaceIndex, IPV4_BROADCAST, start, end, nowMs);
+  }
+
   /**
    * Sends `slab[transportStart + 4, end)` to a group on one interface, not beyond this link: what routers
    * shall look at (RFC 2113).
@@ -328,7 +362,7 @@ export class IpOutput implements TransportOutput {
     if (!this.routes.route(destination, this.#route)) return pathMtuMin(destination);
     const through = this.interfaces[this.#route.interfaceIndex];
     if (through === undefined) return IPV4_LENGTH_MAX; // ourselves: no link
-    const mtu = isIpv6Handle(destination) ? through.mtu6 : through.link.mtu;
+    const mtu = isIpv6Handle(destination) ? through.mtu6 : through.mtu4;
     return this.#pathMtus.least(destination, mtu, this.#nowMs);
   }
 
@@ -395,6 +429,10 @@ export class IpOutput implements TransportOutput {
         deliver: deliver(ETHER_IPV6),
         failed,
       },
+      mtu4: link.mtu,
+      watched: 0,
+      claimed: false,
+      defendedMs: -Infinity,
       mtu6: link.mtu,
       hopLimit6: HOP_LIMIT_DEFAULT,
       dirty: false,

@@ -4,6 +4,7 @@ import { type Entropy, systemEntropy } from "../../base/random.ts";
 import type { Slab } from "../../base/slab.ts";
 import { Field, RecordState } from "../connections/connection_map.ts";
 import { parseTuple } from "../connections/tuple.ts";
+import type { DhcpLease } from "../dhcp/lease.ts";
 import { Firewall } from "../firewall/firewall.ts";
 import type { FirewallRules } from "../firewall/rule.ts";
 import type { Ipv6Options } from "../ip/ndp.ts";
@@ -21,12 +22,14 @@ import { formatMac, parseMac } from "../wire/mac.ts";
 import { addressOf, checkPort, isLoopbackOf, LOOPBACK_HINT } from "./address.ts";
 import { TcpConnection } from "./conn.ts";
 import { ConnectedDatagrams, Datagrams } from "./datagram.ts";
+import { DhcpConfiguration, type DhcpOptions } from "./dhcp.ts";
 import { Endpoint } from "./endpoint.ts";
 import { EphemeralPorts } from "./ephemeral_ports.ts";
 import { connectionError } from "./connection_error.ts";
 import { AddrInUse, AddrNotAvailable, BadResource, Interrupted, NetworkUnreachable } from "./errors.ts";
 import { type Handlers, HandlerServer } from "./handlers.ts";
 import { ConnListener } from "./listener.ts";
+import { takeLeases } from "./leased_routes.ts";
 import type { Acceptor, Owner } from "./owner.ts";
 import { throwLater } from "./throw_later.ts";
 import type {
@@ -88,6 +91,8 @@ const CATCH_UP_MS = 100;
 export class Host {
   readonly stack: Stack;
   readonly clock: Clock;
+  readonly #routeConfig: RouteConfig;
+  readonly #leases = new Map<number, DhcpLease>(); // by interface
   readonly #ownAddress: string | undefined;
   readonly #onLinkClosed: HostOptions["onLinkClosed"];
   readonly #ports: EphemeralPorts;
@@ -125,11 +130,12 @@ export class Host {
       this.stack.addInterface({ name: names[index]!, link, mac: stationAddress(mac, entropy) });
     });
     const { addresses, subnets, routes } = options;
-    this.stack.setRoutes({
+    this.#routeConfig = {
       ...(addresses === undefined ? {} : { addresses }),
       ...(subnets === undefined ? {} : { subnets }),
       ...(routes === undefined ? {} : { routes }),
-    });
+    };
+    this.stack.setRoutes(this.#routeConfig);
     if (options.firewall !== undefined) this.stack.firewall = new Firewall(options.firewall, names);
     this.stack.upcalls = {
       tcpEvents: (tcb, events) => this.#tcpEvents(tcb, events),
@@ -152,6 +158,30 @@ export class Host {
   macOf(interfaceIndex: number): string {
     const { macHi, macLo } = this.stack.output.interfaces[interfaceIndex]!;
     return formatMac(macHi, macLo);
+  }
+
+  /**
+   * Has an interface configured by DHCP (RFC 2131): asks for an address, routes, MTU and name servers, and
+   * renews them until the result is stopped. Waits for the first lease as long as it takes, or as `signal` says.
+   *
+   * @throws {TypeError} {Interrupted}, or the signal's reason.
+   * @example
+   * ```ts ignore
+   * const dhcp = await host.configureByDhcp({ signal: AbortSignal.timeout(10_000) });
+   * console.log(dhcp.lease?.address);
+   * ```
+   */
+  async configureByDhcp(options: DhcpOptions = {}): Promise<DhcpConfiguration> {
+    this.#checkOpen();
+    options.signal?.throwIfAborted();
+    const configuration = new DhcpConfiguration(this, options);
+    await configuration.ready();
+    return configuration;
+  }
+
+  /** The leases in use, by interface. */
+  leases(): DhcpLease[] {
+    return [...this.#leases.values()];
   }
 
   /**
@@ -189,7 +219,7 @@ export class Host {
   /** As `connect`, but gives the bare endpoint that adapters build on. */
   open(options: ConnectOptions): Promise<Endpoint> {
     const { signal, port } = options;
-    const hostname = options.hostname ?? this.#ownAddress;
+    const hostname = options.hostname ?? this.#ownAddress ?? this.leases()[0]?.address;
     if (hostname === undefined) {
       throw new TypeError("Cannot connect without a hostname: this host has no address of its own");
     }
@@ -336,6 +366,15 @@ export class Host {
   }
 
   // For the socket layer.
+
+  /** Takes or gives up what a DHCP server has given for an interface. Routes that make no sense are left out. */
+  setLease(interfaceIndex: number, lease: DhcpLease | undefined): void {
+    if (lease === undefined) this.#leases.delete(interfaceIndex);
+    else this.#leases.set(interfaceIndex, lease);
+    const through = this.stack.output.interfaces[interfaceIndex]!;
+    through.mtu4 = Math.min(through.link.mtu, lease?.mtu ?? Infinity);
+    takeLeases(this.#routeConfig, this.#leases, (config) => this.stack.setRoutes(config));
+  }
 
   /** Asks for a turn soon. Everything that the application did until then goes out together. */
   kick(): void {

@@ -37,6 +37,14 @@ export interface TransportOutput {
     nowMs: number,
     dontFragment?: boolean,
   ): boolean;
+  /** Sends `slab[transportStart, end)` to everyone on one interface; `source` may be 0, nobody yet. */
+  sendBroadcast(
+    protocol: number,
+    interfaceIndex: number,
+    source: number,
+    end: number,
+    nowMs: number,
+  ): boolean;
   /** Gives `slab[transportStart, end)` to the members that a group has on this stack. Sends nothing. */
   loopBack(protocol: number, source: number, destination: number, end: number): void;
   /** Largest IP packet towards `destination`, in bytes. */

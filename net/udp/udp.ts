@@ -239,6 +239,23 @@ export class Udp {
     return this.#output.sendTransport(PROTOCOL_UDP, local, remote, end, 0, timeToLive, nowMs, fits);
   }
 
+  /** Sends one datagram to everyone on an interface, even from nobody (0): for who has no address yet. */
+  broadcast(
+    interfaceIndex: number,
+    local: number,
+    localPort: number,
+    remotePort: number,
+    bytes: Uint8Array,
+    nowMs: number,
+  ): boolean {
+    const { slab, transportStart } = this.#output;
+    this.#record.sourcePort = localPort;
+    this.#record.destinationPort = remotePort;
+    const dataStart = writeUdp(this.#record, slab, transportStart, bytes.length);
+    slab.bytes.set(bytes, dataStart);
+    return this.#output.sendBroadcast(PROTOCOL_UDP, interfaceIndex, local, dataStart + bytes.length, nowMs);
+  }
+
   get hasEvents(): boolean {
     return this.#readable.length > 0;
   }

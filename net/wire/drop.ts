@@ -100,6 +100,8 @@ export const Drop = {
   NdpMalformed: 57,
   /** An IGMP message that cannot be read, or that a router on this link did not send. */
   IgmpMalformed: 58,
+  /** Another station says that it has one of our addresses (RFC 5227). */
+  ArpConflict: 59,
 } as const;
 export type Drop = (typeof Drop)[keyof typeof Drop];
 

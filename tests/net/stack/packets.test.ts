@@ -460,6 +460,23 @@ test("a packet waits for its neighbour's answer and follows it at once", () => {
   expect([...frames[1]!.subarray(0, 14)]).toEqual([...THEIRS, ...OURS, 8, 0]);
 });
 
+test("another station says that it has our address: defended at once, and again no sooner than 10 s later (RFC 5227 section 2.4)", () => {
+  const { stack, frames, receive } = ethernet();
+  const claim = arp(1, [10, 0, 0, 1], [10, 0, 0, 1]);
+  receive(claim);
+  receive(claim);
+  const announcement = [...ALL, ...OURS, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1, ...OURS, 10, 0, 0, 1];
+  const said = (): number[][] =>
+    frames.splice(0).filter((frame) => frame[21] === 1).map((frame) => [...frame.subarray(0, 32)]);
+  expect(said()).toEqual([announcement]);
+  expect(stack.drops.toJSON()).toEqual({ ArpConflict: 2 });
+  const slab = new Slab(claim);
+  stack.receive(0, slab, 0, claim.length, 1_000 + 9_999);
+  expect(said()).toEqual([]);
+  stack.receive(0, slab, 0, claim.length, 1_000 + 10_000);
+  expect(said()).toEqual([announcement]);
+});
+
 test("a unicast packet in a frame to everyone is not answered (RFC 1122 section 3.3.6)", () => {
   const { frames, receive, stack } = ethernet();
   receive(arp(1, [10, 0, 0, 2], [10, 0, 0, 1]));
