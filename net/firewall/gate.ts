@@ -34,7 +34,7 @@ export class InputGate {
     const opens = (segment.flags & (TcpFlag.SYN | TcpFlag.ACK | TcpFlag.RST)) === TcpFlag.SYN;
     const state = known ? ConnState.Established : opens ? ConnState.New : ConnState.Invalid;
     const packet = this.#describe(ip, interfaceIndex, state, segment.sourcePort, segment.destinationPort);
-    packet.tcpFlags = segment.flags;
+    packet.tcpFlags = segment.flags & 0xff;
     const verdict = firewall.decide(packet);
     if (tcb !== undefined && verdict === Verdict.Accept) {
       tcb.firewallGeneration = firewall.generation;

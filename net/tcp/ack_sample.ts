@@ -43,6 +43,8 @@ export class AckSample {
   /** TSecr of the segment; means something when `hasEcho`. */
   tsEcr = 0;
   hasEcho = false;
+  /** Its timestamp is newer than any before: it is no old ACK. Set before `reset`. */
+  tsAdvanced = false;
   /** When the first and the last of the newly SACKed segments left, if they were sent once; -1 for none. */
   firstSackedMs = -1;
   lastSackedMs = -1;

@@ -1,5 +1,6 @@
 import { seqLess, seqLessEqual } from "../../base/sequence.ts";
 import type { TcpRecord } from "../wire/tcp.ts";
+import { takeAce } from "./acc_ecn.ts";
 import { Ack, ACK_NOT_DUPLICATE, type AckSample } from "./ack_sample.ts";
 import { tuneSendBuffer } from "./buffers.ts";
 import { congestionOf } from "./congestion/choose.ts";
@@ -51,13 +52,17 @@ export function acknowledge(tcp: Tcp, tcb: Tcb, segment: TcpRecord, length: numb
   }
   if (prior > 0) {
     cleanQueue(tcp, tcb, sample, priorFack);
+    if (tcb.accEcn !== undefined) takeAce(tcb, tcb.accEcn, segment, sample);
     react(tcp, tcb, ack, sample);
   } else {
+    if (tcb.accEcn !== undefined) takeAce(tcb, tcb.accEcn, segment, sample);
     // Nothing was in flight: a DSACK may still say that the last recovery was for nothing.
     if ((sample.flags & Ack.dsack) !== 0) recoveryAlert(tcp, tcb, 0, sample);
     if (tcb.probeOut) processProbeAck(tcb, ack, sample.flags, nowMs);
   }
-  if ((sample.flags & Ack.ece) !== 0) tcb.deliveredCe += tcb.delivered - sample.priorDelivered;
+  if ((sample.flags & Ack.ece) !== 0 && tcb.accEcn === undefined) {
+    tcb.deliveredCe += tcb.delivered - sample.priorDelivered;
+  }
   if ((sample.flags & Ack.advanced) !== 0 && tcb.wantsWritable) {
     tuneSendBuffer(tcb, tcp.config);
     tellWritable(tcp, tcb);

@@ -13,8 +13,15 @@ export interface TcpConfig {
   /** RFC 7323 shift offered; by default the least with which 65,535 * 2^shift reaches `receiveBufferMax`. */
   receiveWindowScale: number;
   timestamps: boolean;
-  /** RFC 3168, as Linux's tcp_ecn: 0 never, 1 ask for it and accept it, 2 accept it when the peer asks. */
+  /**
+   * As Linux's tcp_ecn: 0 never; 1 ask for RFC 3168's ECN and accept it; 2 accept it when the peer asks. Accurate ECN
+   * (RFC 9768) as well: 3 ask for it and accept it; 4 accept it, ask for RFC 3168's; 5 accept it, ask for nothing.
+   */
   ecn: number;
+  /** Accurate ECN's option, as Linux's tcp_ecn_option: 0 never, 1 when it brings news, 2 in every segment. */
+  ecnOption: number;
+  /** Stop marking packets as capable where the handshake shows that the network rewrites the bits (tcp_ecn_fallback). */
+  ecnFallback: boolean;
   /** RFC 6928. */
   initialWindowSegments: number;
   /** RFC 9438 or RFC 5681; a connection may have another than its stack. */
@@ -127,6 +134,8 @@ export const DEFAULT_TCP_CONFIG: Readonly<TcpConfig> = {
   receiveWindowScale: 7,
   timestamps: true,
   ecn: 2,
+  ecnOption: 2,
+  ecnFallback: true,
   initialWindowSegments: 10,
   congestionControl: "cubic",
   hystart: true,

@@ -1,4 +1,14 @@
 import { TcpFlag, type TcpRecord } from "../wire/tcp.ts";
+import {
+  AccEcn,
+  accEcnAnswer,
+  accEcnSynFlags,
+  aceFlags,
+  asksForAccEcn,
+  freezeAccEcn,
+  takeAccEcnAnswer,
+  thawAccEcn,
+} from "./acc_ecn.ts";
 import { type Tcb, TcpState } from "./tcb.ts";
 import type { Tcp } from "./tcp.ts";
 
@@ -6,33 +16,62 @@ import type { Tcp } from "./tcp.ts";
 export const Ecn = { notEct: 0, ect1: 1, ect0: 2, ce: 3 } as const;
 
 /** `TcpConfig.ecn`, as Linux's tcp_ecn. */
-export const EcnMode = { off: 0, ask: 1, accept: 2 } as const;
+export const EcnMode = {
+  off: 0,
+  ask: 1,
+  accept: 2,
+  askAccurate: 3,
+  acceptAccurate: 4,
+  acceptOnly: 5,
+} as const;
 
+const ACE = TcpFlag.AE | TcpFlag.CWR | TcpFlag.ECE;
 const BOTH = TcpFlag.ECE | TcpFlag.CWR;
 /** ACKs that leave at once after a mark: the sender must hear of it (Linux's value). */
 const QUICK_ACKS = 2;
 
-/** Flags of our SYN or SYN-ACK beside SYN and ACK (RFC 3168 section 6.1.1). */
-export function ecnSynFlags(tcp: Tcp, tcb: Tcb): number {
-  if (tcb.state === TcpState.synReceived) return tcb.ecnOk ? TcpFlag.ECE : 0;
-  tcb.ecnOk = tcp.config.ecn === EcnMode.ask;
+/** Flags of our SYN or SYN-ACK beside SYN and ACK (RFC 3168 section 6.1.1, RFC 9768 section 3.1.1), and its option. */
+export function ecnSynFlags(tcp: Tcp, tcb: Tcb, segment: TcpRecord): number {
+  const { ecn, ecnOption } = tcp.config;
+  if (tcb.state === TcpState.synReceived) {
+    if (tcb.accEcn !== undefined) return accEcnAnswer(tcb, tcb.accEcn, ecnOption, segment);
+    return tcb.ecnOk ? TcpFlag.ECE : 0;
+  }
+  if (ecn === EcnMode.askAccurate) {
+    tcb.accEcn ??= new AccEcn();
+    return accEcnSynFlags(tcb);
+  }
+  tcb.ecnOk = ecn === EcnMode.ask || ecn === EcnMode.acceptAccurate;
   // A middlebox may drop what it does not know: a SYN that is sent again asks for nothing (section 6.1.1.1).
   return tcb.ecnOk && tcb.sndMax === tcb.iss ? BOTH : 0;
 }
 
 /** A SYN came: does it ask for ECN, and may it? A marked SYN shows a network that rewrites the field. */
 export function takeEcnSyn(tcp: Tcp, tcb: Tcb, syn: TcpRecord): void {
-  tcb.ecnOk = tcp.config.ecn !== EcnMode.off && (syn.flags & BOTH) === BOTH && syn.ecn === Ecn.notEct;
+  const { ecn } = tcp.config;
+  if (ecn >= EcnMode.askAccurate && asksForAccEcn(syn)) {
+    tcb.accEcn = new AccEcn();
+    tcb.accEcn.synEcn = syn.ecn;
+    return;
+  }
+  tcb.ecnOk = ecn !== EcnMode.off && (syn.flags & BOTH) === BOTH && syn.ecn === Ecn.notEct;
 }
 
 /** The answer to our SYN: ECE alone agrees. Both flags are a SYN's copied by a broken peer (section 6.1.1). */
-export function takeEcnAnswer(tcb: Tcb, segment: TcpRecord): void {
+export function takeEcnAnswer(tcp: Tcp, tcb: Tcb, segment: TcpRecord): void {
   const crossing = (segment.flags & TcpFlag.ACK) === 0; // a SYN that asks, too
+  if (tcb.accEcn !== undefined) {
+    if (!crossing && takeAccEcnAnswer(tcb.accEcn, segment, tcp.config.ecnFallback)) return;
+    tcb.accEcn = undefined;
+    tcb.ecnOk = !crossing && (segment.flags & ACE) === TcpFlag.ECE;
+    return;
+  }
   tcb.ecnOk &&= (segment.flags & BOTH) === (crossing ? BOTH : TcpFlag.ECE);
 }
 
-/** What every segment of ours says of marks that arrived: ECE until the sender reacts (section 6.1.3). */
+/** What every segment of ours says of marks that arrived: ECE until the sender reacts (section 6.1.3), or their count. */
 export function ecnEchoFlag(tcb: Tcb): number {
+  if (tcb.accEcn !== undefined) return aceFlags(tcb, tcb.accEcn);
   return tcb.ecnEcho ? TcpFlag.ECE : 0;
 }
 
@@ -78,14 +117,16 @@ export function takeEcnData(tcb: Tcb, segment: TcpRecord): void {
 }
 
 /** As whole numbers, for an image: nothing for a connection without ECN. */
-export function freezeEcn(tcb: Tcb): number[] {
+export function freezeEcn(tcb: Tcb, nowMs: number): number[] {
   const bits = (tcb.ecnOk ? 1 : 0) | (tcb.ecnSeen ? 2 : 0) | (tcb.ecnEcho ? 4 : 0) | (tcb.ecnReduced ? 8 : 0);
+  if (tcb.accEcn !== undefined) return [bits, tcb.deliveredCe, ...freezeAccEcn(tcb.accEcn, nowMs)];
   return tcb.deliveredCe > 0 ? [bits, tcb.deliveredCe] : bits > 0 ? [bits] : [];
 }
 
 /** Puts them back. */
-export function thawEcn(state: readonly number[], tcb: Tcb): void {
-  const [bits = 0, deliveredCe = 0] = state;
+export function thawEcn(state: readonly number[], tcb: Tcb, nowMs: number): void {
+  const [bits = 0, deliveredCe = 0, ...accEcn] = state;
+  tcb.accEcn = accEcn.length > 0 ? thawAccEcn(accEcn, nowMs) : undefined;
   tcb.ecnOk = (bits & 1) !== 0;
   tcb.ecnSeen = (bits & 2) !== 0;
   tcb.ecnEcho = (bits & 4) !== 0;

@@ -302,7 +302,7 @@ export function freezeTcb(tcb: Tcb, nowMs: number, addresses?: Pick<AddressTable
     freezeRecovery(tcb, atMs),
     freezeSent(tcb, atMs),
     tcb.fastOpen,
-    freezeEcn(tcb),
+    freezeEcn(tcb, atMs),
     freezeMtuSearch(tcb, atMs),
   ];
 }
@@ -500,7 +500,7 @@ export function thawTcb(
   thawCounters(counters, tcb, baseMs);
   thawOptions(options, tcb);
   thawUrgent(urgentState, tcb);
-  thawEcn(ecnState, tcb);
+  thawEcn(ecnState, tcb, frozenAtMs);
   thawMtuSearch(mtuState, tcb, baseMs);
   tcb.sendQueue.clear();
   tcb.sendQueue.append(sendQueue, 0, sendQueue.length);

@@ -111,7 +111,7 @@ export function synSentInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab,
   if (segment.windowScale < 0) tcb.rcvShift = -1;
   if (!segment.hasTimestamp) tcb.timestamps = false;
   if (!segment.sackPermitted) tcb.sackPermitted = false;
-  takeEcnAnswer(tcb, segment);
+  takeEcnAnswer(tcp, tcb, segment);
   learnFromSyn(tcp, tcb, segment, nowMs);
   tcb.lastActivityMs = nowMs;
   if (!acks) {

@@ -76,6 +76,16 @@ export interface TcpInfo {
   sndbufLimited: number;
   delivered: number;
   deliveredCe: number;
+  /** Packets that arrived with a mark (Accurate ECN, as the seven below; else 0). */
+  receivedCe: number;
+  /** Bytes that the peer received as ECT(1), ECT(0) and CE. */
+  deliveredE1Bytes: number;
+  deliveredE0Bytes: number;
+  deliveredCeBytes: number;
+  /** Bytes that we received so. */
+  receivedE1Bytes: number;
+  receivedE0Bytes: number;
+  receivedCeBytes: number;
   bytesSent: number;
   bytesRetrans: number;
   dsackDups: number;
@@ -109,7 +119,7 @@ export function tcpInfo(tcp: Tcp, tcb: Tcb, nowMs: number): TcpInfo {
     options: (tcb.timestamps ? TcpInfoOption.timestamps : 0) | (tcb.sackPermitted ? TcpInfoOption.sack : 0) |
       (scaled ? TcpInfoOption.windowScale : 0) |
       ((tcb.fastOpen & FastOpenState.dataAcked) !== 0 ? TcpInfoOption.synData : 0) |
-      (tcb.ecnOk && tcb.state > TcpState.synSent ? TcpInfoOption.ecn : 0) |
+      ((tcb.ecnOk || tcb.accEcn !== undefined) && tcb.state > TcpState.synSent ? TcpInfoOption.ecn : 0) |
       (tcb.ecnSeen ? TcpInfoOption.ecnSeen : 0),
     sndWscale: scaled ? tcb.sndShift : 0,
     rcvWscale: scaled ? tcb.rcvShift : 0,
@@ -150,6 +160,13 @@ export function tcpInfo(tcp: Tcp, tcb: Tcb, nowMs: number): TcpInfo {
     sndbufLimited: micros(tcb.bufferLimitedMs, Limit.buffer),
     delivered: tcb.delivered,
     deliveredCe: tcb.deliveredCe,
+    receivedCe: tcb.accEcn?.receivedCe ?? 0,
+    deliveredE1Bytes: tcb.accEcn?.deliveredBytes[0] ?? 0,
+    deliveredE0Bytes: tcb.accEcn?.deliveredBytes[1] ?? 0,
+    deliveredCeBytes: tcb.accEcn?.deliveredBytes[2] ?? 0,
+    receivedE1Bytes: tcb.accEcn?.receivedBytes[0] ?? 0,
+    receivedE0Bytes: tcb.accEcn?.receivedBytes[1] ?? 0,
+    receivedCeBytes: tcb.accEcn?.receivedBytes[2] ?? 0,
     bytesSent: tcb.bytesOut,
     bytesRetrans: tcb.retransmittedBytes,
     dsackDups: tcb.dsackDups,

@@ -2,6 +2,13 @@ import { seqLess, seqLessEqual } from "../../base/sequence.ts";
 import type { Slab } from "../../base/slab.ts";
 import { Drop } from "../wire/drop.ts";
 import { TcpFlag, type TcpRecord } from "../wire/tcp.ts";
+import {
+  countDuplicate,
+  countMark,
+  reflectAgain,
+  takeAccEcnSynAgain,
+  takeAccEcnThirdAck,
+} from "./acc_ecn.ts";
 import { acknowledge } from "./acknowledge.ts";
 import { countSegmentIn } from "./counters.ts";
 import { acceptQueueFull } from "./listeners.ts";
@@ -26,6 +33,7 @@ const PAWS_MS_MAX = 24 * 86_400_000;
  */
 export function tcpInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, nowMs: number): Drop {
   countSegmentIn(tcb, segment.dataEnd - segment.dataStart, nowMs);
+  tcp.ackSample.tsAdvanced = false;
   if (tcb.state === TcpState.synSent) return synSentInput(tcp, tcb, segment, slab, nowMs);
   const flags = segment.flags;
   let synchronize = (flags & TcpFlag.SYN) !== 0;
@@ -51,7 +59,7 @@ export function tcpInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, now
   }
   // Before the window is asked: data that it carries, and that was not taken, would be in it.
   if (synchronize && (flags & TcpFlag.ACK) === 0 && segment.sequence === tcb.irs) {
-    if (tcb.state === TcpState.synReceived) return answerSynAgain(tcp, tcb, nowMs);
+    if (tcb.state === TcpState.synReceived) return answerSynAgain(tcp, tcb, segment, nowMs);
   }
   // RST is judged by its sequence number alone: a closed window must let it in (MUST-66).
   const length = flags & TcpFlag.RST ? 0 : dataLength + (synchronize ? 1 : 0) + (flags & TcpFlag.FIN ? 1 : 0);
@@ -90,7 +98,8 @@ export function tcpInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, now
 
   // Fifth: ACK.
   if ((flags & TcpFlag.ACK) === 0) return Drop.TcpUnacceptable;
-  if (tcb.state === TcpState.synReceived) {
+  const opening = tcb.state === TcpState.synReceived;
+  if (opening) {
     const ack = segment.acknowledgment;
     const listener = tcp.listeners.byId(tcb.listener);
     if (isHalfOpen(tcb) && listener === undefined) {
@@ -110,6 +119,7 @@ export function tcpInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, now
     tcb.sndWnd = tcb.sndWndMax = segment.window << tcb.sndShift;
     tcb.sndWl1 = segment.sequence;
     tcb.sndWl2 = ack;
+    if (tcb.accEcn !== undefined) takeAccEcnThirdAck(tcb, tcb.accEcn, segment, tcp.config.ecnFallback);
     becomeEstablished(tcp, tcb, segment, nowMs);
     if (tcb.finQueued) tcp.queueOutput(tcb);
   } else if (!believableAck(tcb, segment)) {
@@ -120,12 +130,14 @@ export function tcpInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, now
     tcb.timestamps && segment.hasTimestamp && seqLessEqual(segment.sequence, tcb.lastAckSent) &&
     (seqLessEqual(tcb.tsRecent, segment.tsVal) || tsRecentOutdated(tcb, nowMs))
   ) {
+    tcp.ackSample.tsAdvanced = !opening && tcb.tsRecent !== segment.tsVal;
     tcb.tsRecent = segment.tsVal;
     tcb.tsRecentAtMs = nowMs;
   }
   startKeepAlive(tcb, nowMs);
   acknowledge(tcp, tcb, segment, length, nowMs);
   if ((tcb.state as TcpState) === TcpState.closed) return Drop.None; // LAST-ACK is over
+  if (tcb.accEcn !== undefined) countMark(tcb, tcb.accEcn, segment);
 
   // Sixth: URG. Seventh and eighth: data and FIN.
   if ((flags & TcpFlag.URG) !== 0) takeUrgent(tcp, tcb, segment);
@@ -217,9 +229,10 @@ function watchFastOpen(tcp: Tcp, tcb: Tcb, nowMs: number): void {
 }
 
 /** The peer's SYN comes again: it missed our SYN-ACK. Not oftener than other noise, and the timer starts over. */
-function answerSynAgain(tcp: Tcp, tcb: Tcb, nowMs: number): Drop {
+function answerSynAgain(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs: number): Drop {
   if (!mayAnswerNoise(tcp, tcb, nowMs)) return Drop.TcpUnacceptable;
   tcb.rttTiming = false; // Karn
+  if (tcb.accEcn !== undefined) takeAccEcnSynAgain(tcb.accEcn, segment);
   sendSyn(tcp, tcb, nowMs);
   tcb.retransmitAtMs = nowMs + rtoBackedOffMs(tcb, tcp.config);
   tcp.arm(tcb);
@@ -248,11 +261,16 @@ function answerUnacceptable(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs: numbe
   // A loop of ACKs carries no data. A SYN proves nothing, whatever it carries.
   const length = segment.dataEnd - segment.dataStart + ((flags & TcpFlag.FIN) !== 0 ? 1 : 0);
   if (length > 0 && (flags & TcpFlag.SYN) === 0) {
+    if (tcb.accEcn !== undefined) countDuplicate(tcb, tcb.accEcn, segment, (segment.sequence + length) | 0);
     if (tcb.sackPermitted && tcp.config.dsack && seqLess(segment.sequence, tcb.rcvNxt)) {
       const end = (segment.sequence + length) | 0;
       reportDuplicate(tcb, segment.sequence, seqLess(tcb.rcvNxt, end) ? tcb.rcvNxt : end);
     }
     sendAck(tcp, tcb, nowMs);
+  } else if ((flags & TcpFlag.SYN) !== 0 && tcb.accEcn !== undefined) {
+    reflectAgain(tcb.accEcn, segment);
+    sendChallengeAck(tcp, tcb, nowMs);
+    tcb.accEcn.reflect = false;
   } else sendChallengeAck(tcp, tcb, nowMs);
   tcp.arm(tcb);
 }

@@ -117,6 +117,7 @@ function answerWithCookie(
   segment: TcpRecord,
   nowMs: number,
 ): Drop {
+  segment.flags &= ~TcpFlag.AE; // no cookie remembers so much: RFC 3168's ECN at best
   const tcb = tcp.scratchTcb(ip.destination, ip.source, segment.destinationPort, segment.sourcePort);
   if (!tcp.config.timestamps || !segment.hasTimestamp) { // nowhere to keep what they say
     segment.windowScale = -1;

@@ -3,9 +3,11 @@ import { sendingAgain, validateWindow } from "./congestion/window.ts";
 import { PROTOCOL_TCP } from "../wire/ipv4.ts";
 import { ipHeaderLength } from "../wire/ipv6.ts";
 import { TCP_HEADER_LENGTH, TcpFlag, type TcpRecord, writeTcp } from "../wire/tcp.ts";
+import { type AccEcn, accEcnFit, accEcnMark, writeAccEcn } from "./acc_ecn.ts";
 import { watchLimit } from "./counters.ts";
 import { type FastOpenOption, FastOpenState } from "./fast_open.ts";
 import { Ecn, ecnEchoFlag, ecnSynFlags, markNewData } from "./ecn.ts";
+import { accEcnOptionLength } from "../wire/tcp_options.ts";
 import { probePathMtu, ProbeResult, updateMss } from "./path_mtu.ts";
 import { inCwndReduction } from "./reduction.ts";
 import { rearmTimeout, scheduleLossProbe } from "./rto.ts";
@@ -115,7 +117,7 @@ function sendNext(tcp: Tcp, tcb: Tcb, nowMs: number, mode: SendMode, push: boole
   const unsent = (sendEnd(tcb) - tcb.sndMax) | 0; // -1 behind the FIN
   if (unsent < 0 || (unsent === 0 && !tcb.finQueued)) return false;
   if (mode < SendMode.probe && packetsInFlight(tcb) >= cwndPackets(tcb)) return false;
-  const mss = currentMss(tcb);
+  const mss = currentMss(tcp, tcb);
   const force = mode === SendMode.force;
   const usable = (tcb.sndUna + tcb.sndWnd - tcb.sndMax) | 0;
   const length = Math.min(unsent, mss, force ? Math.max(usable, 1) : usable);
@@ -143,7 +145,7 @@ function sendNext(tcp: Tcp, tcb: Tcb, nowMs: number, mode: SendMode, push: boole
  * connection sends in a millisecond, or more on a short path.
  */
 function trainSegments(tcp: Tcp, tcb: Tcb): number {
-  const mss = currentMss(tcb), cwnd = cwndPackets(tcb);
+  const mss = currentMss(tcp, tcb), cwnd = cwndPackets(tcb);
   const usable = (tcb.sndUna + tcb.sndWnd - tcb.sndMax) | 0;
   const ready = Math.min((sendEnd(tcb) - tcb.sndMax) | 0, usable);
   const most = Math.min(
@@ -180,9 +182,18 @@ function smallOnTheWay(tcb: Tcb): boolean {
 }
 
 /** Payload of a segment at present: SACK blocks take room, too. */
-export function currentMss(tcb: Tcb): number {
+export function currentMss(tcp: Tcp, tcb: Tcb): number {
   const blocks = sackBlocksToSend(tcb);
+  if (tcb.accEcn !== undefined) return mssBesideAccEcn(tcp, tcb, tcb.accEcn, blocks);
   return blocks === 0 ? tcb.sndMss : tcb.sndMss - 4 - 8 * blocks;
+}
+
+/** As `currentMss`, beside an Accurate ECN option and the SACK blocks that it leaves. */
+function mssBesideAccEcn(tcp: Tcp, tcb: Tcb, acc: AccEcn, blocks: number): number {
+  const fit = accEcnFit(tcp, tcb, acc, blocks);
+  const left = fit < 0 ? blocks : fit & 7;
+  const option = fit < 0 ? 0 : accEcnOptionLength(fit >>> 3, left > 0);
+  return tcb.sndMss - option - (left > 0 ? 4 + 8 * left : 0);
 }
 
 /** Sends the segment [sequence, end) with `Sent` flags, new or again: the bytes are in the send queue. */
@@ -200,7 +211,11 @@ export function transmitSegment(
   segment.sequence = sequence;
   segment.flags = TcpFlag.ACK | ecnEchoFlag(tcb) | ((flags & Sent.push) !== 0 ? TcpFlag.PSH : 0) |
     (fin ? TcpFlag.FIN : 0);
-  const ecn = length > 0 && !seqLess(sequence, tcb.sndMax) ? markNewData(tcb, segment) : Ecn.notEct;
+  const ecn = tcb.accEcn !== undefined
+    ? accEcnMark(tcb.accEcn)
+    : length > 0 && !seqLess(sequence, tcb.sndMax)
+    ? markNewData(tcb, segment)
+    : Ecn.notEct;
   if (tcb.sndUrgent) writeUrgent(tcb, segment);
   const { slab, transportStart } = tcp.output;
   const dataStart = writeTcp(segment, slab, transportStart);
@@ -220,7 +235,12 @@ export function sendAck(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   segment.sequence = seqLess(windowEnd, tcb.sndMax) ? windowEnd : tcb.sndMax;
   segment.flags = TcpFlag.ACK | ecnEchoFlag(tcb);
   if (tcb.sndUrgent) writeUrgent(tcb, segment);
-  finish(tcp, tcb, writeTcp(segment, tcp.output.slab, tcp.output.transportStart), nowMs);
+  finish(tcp, tcb, writeTcp(segment, tcp.output.slab, tcp.output.transportStart), nowMs, ackMark(tcb));
+}
+
+/** ECN bits of a segment without data: only Accurate ECN marks those, too. */
+function ackMark(tcb: Tcb): number {
+  return tcb.accEcn === undefined ? Ecn.notEct : accEcnMark(tcb.accEcn);
 }
 
 /** A segment that the peer must answer: one below what it expects (window probe, keep-alive). */
@@ -229,7 +249,7 @@ export function sendProbe(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   const segment = beginSegment(tcp, tcb, nowMs);
   segment.sequence = (tcb.sndUna - 1) | 0;
   segment.flags = TcpFlag.ACK | ecnEchoFlag(tcb);
-  finish(tcp, tcb, writeTcp(segment, tcp.output.slab, tcp.output.transportStart), nowMs);
+  finish(tcp, tcb, writeTcp(segment, tcp.output.slab, tcp.output.transportStart), nowMs, ackMark(tcb));
 }
 
 /** RFC 5961: at most one challenge ACK per connection and interval, and so many of all connections in a second. */
@@ -261,7 +281,7 @@ export function sendSyn(tcp: Tcp, tcb: Tcb, nowMs: number, fastOpen?: FastOpenOp
   segment.destinationPort = tcb.remotePort;
   segment.sequence = tcb.iss;
   segment.acknowledgment = answer ? tcb.rcvNxt : 0;
-  segment.flags = TcpFlag.SYN | (answer ? TcpFlag.ACK : 0) | ecnSynFlags(tcp, tcb);
+  segment.flags = TcpFlag.SYN | (answer ? TcpFlag.ACK : 0) | ecnSynFlags(tcp, tcb, segment);
   segment.urgentPointer = 0;
   segment.mss = tcb.advMss = announcedMss(tcp, tcb);
   const windowBytes = Math.min(0xffff, firstWindowBytes(tcb)); // never scaled in a SYN
@@ -281,6 +301,7 @@ export function sendSyn(tcp: Tcp, tcb: Tcb, nowMs: number, fastOpen?: FastOpenOp
     segment.fastOpenLength = fastOpen.length;
     segment.fastOpenExperimental = fastOpen.experimental;
     segment.fastOpenCookie.set(fastOpen.cookie);
+    segment.accEcnCount = -1; // no room for both
   }
   const { slab, transportStart } = tcp.output;
   const dataStart = writeTcp(segment, slab, transportStart);
@@ -361,7 +382,9 @@ function beginSegment(tcp: Tcp, tcb: Tcb, nowMs: number): TcpRecord {
     segment.tsVal = timestampNow(tcb, nowMs);
     segment.tsEcr = tcb.tsRecent;
   }
-  if (tcb.dsackPending || tcb.sackBlocks.length > 0) writeSackBlocks(tcb, segment);
+  const dsack = tcb.dsackPending;
+  if (dsack || tcb.sackBlocks.length > 0) writeSackBlocks(tcb, segment);
+  if (tcb.accEcn !== undefined) writeAccEcn(tcp, tcb, tcb.accEcn, segment, dsack, nowMs);
   tcb.lastAckSent = tcb.rcvNxt;
   tcb.ackNow = false;
   tcb.delayedAckAtMs = Infinity;

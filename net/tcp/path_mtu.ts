@@ -158,7 +158,7 @@ export function probePathMtu(tcp: Tcp, tcb: Tcb, nowMs: number): ProbeResult {
 function searchAgain(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   if (nowMs - tcb.mtuProbedAtMs < tcp.config.mtuProbeIntervalMs) return;
   tcb.mtuHigh = Math.min(tcb.peerMss + headerBytes(tcb), tcp.output.mtuTowards(tcb.remoteAddress));
-  tcb.mtuLow = mtuOf(tcb, currentMss(tcb));
+  tcb.mtuLow = mtuOf(tcb, currentMss(tcp, tcb));
   tcb.mtuProbedAtMs = nowMs;
 }
 

@@ -194,12 +194,12 @@ export function removeRenoSacks(tcp: Tcp, tcb: Tcb, acked: number, sample: AckSa
   checkRenoReordering(tcp, tcb, acked);
 }
 
-function identifyLoss(tcb: Tcb, sample: AckSample): void {
+function identifyLoss(tcp: Tcp, tcb: Tcb, sample: AckSample): void {
   if (tcb.sent.length === 0) return;
   if (!tcb.sackPermitted) {
     const dupThreshold = tcb.caState < CaState.recovery && tcb.sackedOut >= tcb.reordering;
     const partial = tcb.caState === CaState.recovery && (sample.flags & Ack.advanced) !== 0;
-    if (dupThreshold || partial) markHeadLost(tcb);
+    if (dupThreshold || partial) markHeadLost(tcp, tcb);
     return;
   }
   const before = tcb.retransOut;
@@ -274,7 +274,7 @@ export function recoveryAlert(tcp: Tcp, tcb: Tcb, duplicateAcks: number, sample:
       return Resend.nothing;
     }
     if (tryUndoDsack(tcb)) tryToOpen(tcb, flags, nowMs);
-    identifyLoss(tcb, sample);
+    identifyLoss(tcp, tcb, sample);
     if ((tcb.caState as CaState) !== CaState.recovery) {
       if (tcb.lostOut === 0) return Resend.nothing;
       enterRecovery(tcb, ece, nowMs); // undone, and yet something is lost
@@ -285,7 +285,7 @@ export function recoveryAlert(tcp: Tcp, tcb: Tcb, duplicateAcks: number, sample:
   let resend: Resend = Resend.nothing;
   if (tcb.caState === CaState.loss) {
     resend = processLoss(tcp, tcb, duplicateAcks, sample);
-    identifyLoss(tcb, sample);
+    identifyLoss(tcp, tcb, sample);
     const open = (tcb.caState as CaState) === CaState.open;
     if (!open && (sample.flags & Ack.lostRetransmission) === 0) return resend;
   }
@@ -294,7 +294,7 @@ export function recoveryAlert(tcp: Tcp, tcb: Tcb, duplicateAcks: number, sample:
     addRenoSacks(tcp, tcb, duplicateAcks, sample);
   }
   if (tcb.caState <= CaState.disorder) tryUndoDsack(tcb);
-  identifyLoss(tcb, sample);
+  identifyLoss(tcp, tcb, sample);
   if (tcb.lostOut === 0) {
     tryToOpen(tcb, flags, nowMs);
     return resend;

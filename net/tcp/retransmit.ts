@@ -49,7 +49,7 @@ export function retransmitSegment(tcp: Tcp, tcb: Tcb, place: number, nowMs: numb
   const at = sent.slot(place);
   if (seqLess(sent.sequence[at]!, tcb.sndUna)) sent.sequence[at] = tcb.sndUna; // its front has arrived
   const sequence = sent.sequence[at]!;
-  const mss = currentMss(tcb);
+  const mss = currentMss(tcp, tcb);
   let room = (tcb.sndUna + tcb.sndWnd - sequence) | 0;
   if (room <= 0) {
     if (sequence !== tcb.sndUna) return false;
@@ -109,7 +109,9 @@ export function sendLossProbe(tcp: Tcp, tcb: Tcb, nowMs: number): void {
     tcb.probeRetransmitted = false;
     const unsent = (sendEnd(tcb) - tcb.sndMax) | 0;
     let probed = false;
-    if (unsent > 0 && Math.min(unsent, currentMss(tcb)) <= ((tcb.sndUna + tcb.sndWnd - tcb.sndMax) | 0)) {
+    if (
+      unsent > 0 && Math.min(unsent, currentMss(tcp, tcb)) <= ((tcb.sndUna + tcb.sndWnd - tcb.sndMax) | 0)
+    ) {
       sendNewData(tcp, tcb, nowMs, SendMode.probe);
       probed = tcb.sent.length > before;
     } else {
@@ -130,7 +132,7 @@ export function sendLossProbe(tcp: Tcp, tcb: Tcb, nowMs: number): void {
  */
 export function retransmitTooLarge(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   const { sent } = tcb;
-  const mss = currentMss(tcb);
+  const mss = currentMss(tcp, tcb);
   for (let place = 0; place < sent.length; place++) {
     if (dataBytes(tcb, place) > mss) markLost(tcb, sent.slot(place));
   }
@@ -170,11 +172,11 @@ export function anyRetransmitted(tcb: Tcb): boolean {
 }
 
 /** Cuts the head where it is longer than the MSS, and holds its first part to be lost. */
-export function markHeadLost(tcb: Tcb): void {
+export function markHeadLost(tcp: Tcp, tcb: Tcb): void {
   const { sent } = tcb;
   const at = sent.slot(0);
   if ((sent.flags[at]! & Sent.lost) !== 0) return;
-  const mss = currentMss(tcb);
+  const mss = currentMss(tcp, tcb);
   const cut = (sent.sequence[at]! + mss) | 0;
   if (dataBytes(tcb, 0) > mss) {
     if (seqLessEqual(cut, tcb.sndUna)) return;

@@ -1,3 +1,4 @@
+import type { AccEcn } from "./acc_ecn.ts";
 import { ByteRing } from "../../base/ring.ts";
 import { SentQueue } from "./sent_queue.ts";
 
@@ -152,6 +153,8 @@ export class Tcb {
   ecnSeen = false;
   ecnEcho = false;
   ecnReduced = false;
+  /** Accurate ECN: asked for while in SYN-SENT, agreed on after that. */
+  accEcn: AccEcn | undefined = undefined;
   /** Segments delivered by ACKs that echo a mark. */
   deliveredCe = 0;
 

@@ -49,6 +49,7 @@ function retransmissionTimeout(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   }
   if (handshake) {
     tcb.rttTiming = false; // Karn
+    tcb.retransmits++; // what a SYN asks for depends on how often it was sent
     sendSyn(tcp, tcb, nowMs);
   } else if (tcb.sent.length === 0) {
     return clearRetransmitTimer(tcb);
@@ -56,8 +57,8 @@ function retransmissionTimeout(tcp: Tcp, tcb: Tcb, nowMs: number): void {
     if (isBlackHole(tcp, tcb, nowMs)) suspectBlackHole(tcp, tcb, nowMs);
     enterLoss(tcp, tcb, nowMs);
     retransmitLost(tcp, tcb, 0, nowMs);
+    tcb.retransmits++;
   }
-  tcb.retransmits++;
   if (!handshake && tcb.retransmits === tcp.config.retransmitsTrouble) tcp.notify(tcb, TcpEvent.trouble); // R1
   const linear = tcb.state === TcpState.synSent && tcb.retransmits <= tcp.config.synLinearTimeouts;
   if (!linear) tcb.backoff++;

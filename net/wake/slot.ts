@@ -42,7 +42,7 @@ export function sleepRecord(map: ConnectionMap, record: number, tcb: Tcb, locati
   const windowField = peekWindow(tcb);
   const promised = (tcb.rcvAdv - tcb.rcvNxt) | 0;
   const unusual = !established || shrunk || windowField << Math.max(tcb.rcvShift, 0) < promised ||
-    tcb.ecnEcho || tcb.typeOfService !== 0 || tcb.timeToLive !== 64;
+    tcb.ecnEcho || tcb.accEcn !== undefined || tcb.typeOfService !== 0 || tcb.timeToLive !== 64;
   const meta = RecordState.asleep | (tcb.timestamps ? Asleep.timestamps : 0) | (busy ? Asleep.wakeOnAny : 0) |
     (unusual ? Asleep.wakeOnAll : 0) | (tcb.keepAlive ? Asleep.keepAlive : 0) |
     (tcb.sackPermitted ? Asleep.sack : 0) |

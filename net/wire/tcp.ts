@@ -14,6 +14,8 @@ export const TcpFlag = {
   URG: 32,
   ECE: 64,
   CWR: 128,
+  /** RFC 9768; the lowest of the four bits behind the data offset. */
+  AE: 256,
 } as const;
 export type TcpFlag = (typeof TcpFlag)[keyof typeof TcpFlag];
 
@@ -69,6 +71,10 @@ export class TcpRecord {
   /** It came, or goes, as the experimental option that RFC 7413 had before it had a number. */
   fastOpenExperimental = false;
   readonly fastOpenCookie: Uint8Array<ArrayBuffer> = new Uint8Array(16);
+  /** Counters in an Accurate ECN option (RFC 9768 section 3.2.3), 0 to 3; -1 when there is no such option. */
+  accEcnCount = -1;
+  /** Bytes that came as ECT(1), ECT(0), CE, modulo 2^24; read: -1 for a counter that the option lacks. */
+  readonly accEcn: Int32Array<ArrayBuffer> = new Int32Array(3);
 
   /** Forgets every option. Fields of the fixed header keep their values. */
   clear(): void {
@@ -81,6 +87,7 @@ export class TcpRecord {
     this.sackCount = 0;
     this.fastOpenLength = -1;
     this.fastOpenExperimental = false;
+    this.accEcnCount = -1;
   }
 }
 
@@ -95,12 +102,13 @@ export class TcpRecord {
 export function readTcp(slab: Slab, start: number, end: number, into: TcpRecord): Drop {
   const view = slab.view;
   if (end - start < TCP_HEADER_LENGTH) return Drop.TcpShort;
-  const dataStart = start + (view.getUint8(start + AT.offset) >>> 4 << 2);
+  const offset = view.getUint8(start + AT.offset);
+  const dataStart = start + (offset >>> 4 << 2);
   if (dataStart < start + TCP_HEADER_LENGTH || dataStart > end) return Drop.TcpOffset;
   const sourcePort = view.getUint16(start + AT.sourcePort);
   const destinationPort = view.getUint16(start + AT.destinationPort);
   if (sourcePort === 0 || destinationPort === 0) return Drop.TcpPort;
-  const flags = view.getUint8(start + AT.flags);
+  const flags = view.getUint8(start + AT.flags) | ((offset & 1) << 8);
   into.sourcePort = sourcePort;
   into.destinationPort = destinationPort;
   into.sequence = view.getInt32(start + AT.sequence);
@@ -148,8 +156,8 @@ export function writeTcp(record: TcpRecord, slab: Slab, at: number): number {
   view.setUint16(at + AT.destinationPort, record.destinationPort);
   view.setInt32(at + AT.sequence, record.sequence);
   view.setInt32(at + AT.acknowledgment, record.acknowledgment);
-  view.setUint8(at + AT.offset, (dataStart - at) << 2);
-  view.setUint8(at + AT.flags, record.flags);
+  view.setUint8(at + AT.offset, ((dataStart - at) << 2) | (record.flags >>> 8));
+  view.setUint8(at + AT.flags, record.flags & 0xff);
   view.setUint16(at + AT.window, record.window);
   view.setUint16(at + AT.checksum, 0);
   view.setUint16(at + AT.urgentPointer, record.urgentPointer);

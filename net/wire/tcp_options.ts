@@ -13,6 +13,9 @@ export const TcpOption = {
   FastOpen: 34,
   /** Shared by experiments, which a magic number tells apart (RFC 6994). */
   Experiment: 254,
+  /** RFC 9768: counters in the order ECT(0), CE, ECT(1), and in the reverse order. */
+  AccEcn0: 172,
+  AccEcn1: 174,
 } as const;
 export type TcpOption = (typeof TcpOption)[keyof typeof TcpOption];
 
@@ -20,7 +23,7 @@ export type TcpOption = (typeof TcpOption)[keyof typeof TcpOption];
 export const WINDOW_SCALE_MAX = 14;
 
 /** The room for options: the data offset counts at most 15 words, five of them fixed. */
-const OPTIONS_LENGTH_MAX = 40;
+export const TCP_OPTIONS_LENGTH_MAX = 40;
 
 // Option headers in words as Linux lays them out: kind and length after what pads them to a word.
 const MSS_4 = 0x0204_0000;
@@ -109,6 +112,10 @@ function readOption(
         readFastOpen(view, at + 4, length - 4, true, into);
       }
       break;
+    case TcpOption.AccEcn0:
+    case TcpOption.AccEcn1:
+      readAccEcn(view, at, kind, length, into);
+      break;
   }
 }
 
@@ -134,17 +141,55 @@ function readFastOpen(
 function fastOpenBytes(record: TcpRecord, used: number): number {
   if (record.fastOpenLength < 0) return 0;
   const bytes = ((record.fastOpenExperimental ? 4 : 2) + record.fastOpenLength + 3) & ~3;
-  return used + bytes <= OPTIONS_LENGTH_MAX ? bytes : 0;
+  return used + bytes <= TCP_OPTIONS_LENGTH_MAX ? bytes : 0;
+}
+
+/** Where the counters of ECT(1), ECT(0) and CE stand among those of an option of kind `AccEcn1`. */
+const ACC_ECN_PLACES = [0, 2, 1] as const;
+
+function readAccEcn(view: DataView, at: number, kind: number, length: number, into: TcpRecord): void {
+  const count = Math.min(3, Math.floor((length - 2) / 3));
+  into.accEcnCount = count;
+  for (let counter = 0; counter < 3; counter++) {
+    const place = kind === TcpOption.AccEcn1 ? ACC_ECN_PLACES[counter]! : 2 - ACC_ECN_PLACES[counter]!;
+    into.accEcn[counter] = place < count ? view.getUint32(at + 1 + 3 * place) & 0xff_ffff : -1;
+  }
+}
+
+/** Bytes that an Accurate ECN option with `count` counters takes; before SACK blocks it stands where padding was. */
+export function accEcnOptionLength(count: number, beforeSack: boolean): number {
+  const length = 2 + 3 * count;
+  const rest = length & 3;
+  return beforeSack && rest <= 2 ? length - rest : (length + 3) & ~3;
+}
+
+/** Up to a word's end, or to where a SACK option goes on without its padding. */
+function writeAccEcn(record: TcpRecord, view: DataView, at: number): number {
+  const count = record.accEcnCount;
+  const start = at;
+  view.setUint8(at, TcpOption.AccEcn1);
+  view.setUint8(at + 1, 2 + 3 * count);
+  at += 2;
+  for (let place = 0; place < count; place++, at += 3) {
+    const counter = record.accEcn[ACC_ECN_PLACES[place]!]!; // the order is its own reverse
+    view.setUint8(at, counter >>> 16);
+    view.setUint16(at + 1, counter);
+  }
+  const end = start + accEcnOptionLength(count, record.sackCount > 0);
+  const stop = end < at ? at + (at - start & 1) : end;
+  while (at < stop) view.setUint8(at++, TcpOption.Nop);
+  return at;
 }
 
 /** SACK blocks of `record` that fit behind `used` bytes of other options. */
 function sackBlocksThatFit(record: TcpRecord, used: number): number {
-  return Math.min(record.sackCount, (OPTIONS_LENGTH_MAX - used - 4) >>> 3);
+  return Math.min(record.sackCount, (TCP_OPTIONS_LENGTH_MAX - used - 4) >>> 3);
 }
 
 /** Bytes that `writeTcpOptions` writes, a multiple of four up to 40. */
 export function tcpOptionsLength(record: TcpRecord, syn: boolean): number {
   let length = record.hasTimestamp ? 12 : 0;
+  if (record.accEcnCount >= 0) length += accEcnOptionLength(record.accEcnCount, record.sackCount > 0);
   if (syn) {
     if (record.mss > 0) length += 4;
     if (record.sackPermitted && !record.hasTimestamp) length += 4;
@@ -174,7 +219,9 @@ export function writeTcpOptions(record: TcpRecord, slab: Slab, at: number, syn: 
     view.setInt32(at + 4, record.tsVal);
     view.setInt32(at + 8, record.tsEcr);
     at += 12;
-  } else if (sackPermitted) {
+  }
+  if (record.accEcnCount >= 0) at = writeAccEcn(record, view, at);
+  if (sackPermitted && !record.hasTimestamp) {
     view.setInt32(at, NOP_NOP_SACK_PERMITTED_2);
     at += 4;
   }
@@ -183,10 +230,16 @@ export function writeTcpOptions(record: TcpRecord, slab: Slab, at: number, syn: 
     at += 4;
   }
   if (syn && record.fastOpenLength >= 0) at = writeFastOpen(record, slab, at, at - start);
-  const blocks = record.sackCount > 0 ? sackBlocksThatFit(record, at - start) : 0;
+  const blocks = record.sackCount > 0 ? sackBlocksThatFit(record, (at - start) & ~3) : 0;
   if (blocks > 0) {
-    view.setInt32(at, NOP_NOP_SACK | (2 + 8 * blocks));
-    at += 4;
+    const header = NOP_NOP_SACK | (2 + 8 * blocks);
+    if ((at - start & 3) === 2) { // behind an option that took the place of the padding
+      view.setInt16(at, header);
+      at += 2;
+    } else {
+      view.setInt32(at, header);
+      at += 4;
+    }
     for (let edge = 0; edge < 2 * blocks; edge++, at += 4) view.setInt32(at, record.sackEdges[edge]!);
   }
   return at;

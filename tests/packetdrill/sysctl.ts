@@ -30,12 +30,11 @@ const SETTINGS: Readonly<Record<string, Setting>> = {
   tcp_rto_max_ms: (value, config) => void (config.rtoMaxMs = Number(value)),
   tcp_rto_min_us: (value, config) => void (config.rtoMinMs = Number(value) / 1000),
   tcp_invalid_ratelimit: (value, config) => void (config.challengeAckMs = Number(value)),
-  tcp_ecn: (value, config) => {
-    if (Number(value) > 2) throw new Unsupported("AccECN");
-    config.ecn = Number(value);
-  },
-  tcp_ecn_fallback: (value) => {
-    if (value === "0") throw new Unsupported("sysctl tcp_ecn_fallback=0"); // a SYN that is sent again never asks
+  tcp_ecn: (value, config) => void (config.ecn = Number(value)),
+  tcp_ecn_fallback: (value, config) => void (config.ecnFallback = value !== "0"),
+  tcp_ecn_option: (value, config) => void (config.ecnOption = Number(value)),
+  tcp_ecn_option_beacon: (value) => {
+    if (Number(value) > 3) throw new Unsupported(`sysctl tcp_ecn_option_beacon=${value}`);
   },
   tcp_mtu_probing: (value, config) => void (config.mtuProbing = Number(value)),
   tcp_base_mss: (value, config) => void (config.mtuBaseMss = Number(value)),
