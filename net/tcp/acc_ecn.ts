@@ -63,8 +63,10 @@ export class AccEcn {
   /** Segments with the option do not arrive, or not whole. */
   optionFailSend = false;
   optionFailReceive = false;
-  /** The last option went with a report of this duplicate. */
+  /** The last option went with the report of a duplicate, [dsackStart, dsackEnd). */
   optionWithDsack = false;
+  dsackStart = 0;
+  dsackEnd = 0;
   /** Packets that an ACK acknowledges, on the average; 0 before the first. */
   ackedPackets = 0;
   optionAtMs = 0;
@@ -90,6 +92,8 @@ export function freezeAccEcn(acc: AccEcn, nowMs: number): number[] {
     ...acc.deliveredBytes,
     Math.round(acc.ackedPackets * 64),
     Math.max(0, Math.floor(nowMs - acc.optionAtMs)),
+    acc.dsackStart >>> 0,
+    acc.dsackEnd >>> 0,
   ];
 }
 
@@ -105,6 +109,8 @@ export function thawAccEcn(state: readonly number[], nowMs: number): AccEcn {
   acc.deliveredBytes = [next(), next(), next()];
   acc.ackedPackets = next() / 64;
   acc.optionAtMs = nowMs - next();
+  acc.dsackStart = next() | 0;
+  acc.dsackEnd = next() | 0;
   return acc;
 }
 
@@ -241,7 +247,7 @@ export function countMark(tcb: Tcb, acc: AccEcn, segment: TcpRecord): void {
  */
 export function countDuplicate(tcb: Tcb, acc: AccEcn, segment: TcpRecord, end: number): void {
   if (!seqLess(end, tcb.lastAckSent)) countMark(tcb, acc, segment);
-  const reported = tcb.dsackStart === segment.sequence && tcb.dsackEnd === end;
+  const reported = acc.dsackStart === segment.sequence && acc.dsackEnd === end;
   if (acc.optionWithDsack && reported) acc.optionFailSend = true;
 }
 
@@ -280,6 +286,10 @@ export function writeAccEcn(
   acc.required = 0;
   acc.optionAtMs = nowMs;
   acc.optionWithDsack = dsack;
+  if (dsack) {
+    acc.dsackStart = tcb.dsackStart;
+    acc.dsackEnd = tcb.dsackEnd;
+  }
   if (acc.demand > 0) acc.demand--;
 }
 

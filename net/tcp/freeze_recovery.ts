@@ -23,7 +23,7 @@ const Bit = {
 } as const;
 
 /**
- * The state of loss recovery as whole numbers, zeros at the end left out. Positions are distances from SND.UNA
+ * The state of loss recovery as whole numbers, zeros at the end left out but the first. Positions are distances from SND.UNA
  * (or RCV.NXT, for what we received), times are microseconds before `atMs`; when the shortest round trip was seen
  * is kept to the second.
  */
@@ -77,7 +77,8 @@ export function freezeRecovery(tcb: Tcb, atMs: number): number[] {
     ...tcb.sackBlocks.map((edge) => (edge - tcb.rcvNxt) | 0),
   ];
   let length = state.length;
-  while (length > 0 && state[length - 1] === 0) length--;
+  // One zero stays: nothing at all is what images of before have, which knew no shortest round trip.
+  while (length > 1 && state[length - 1] === 0) length--;
   state.length = length;
   return state;
 }
