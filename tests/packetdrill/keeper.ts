@@ -36,7 +36,9 @@ export class Keeper implements SleepOwner {
 
   #sleep(tcb: Tcb, nowMs: number): void {
     const { record } = tcb;
-    const { locations } = this.#store.append([writeSocketImage(freezeTcb(tcb, nowMs), tcb.attachment)]);
+    const { locations } = this.#store.append([
+      writeSocketImage(freezeTcb(tcb, nowMs, this.#stack.addresses), tcb.attachment),
+    ]);
     this.#stack.beginSave(tcb);
     const deadlineMs = this.#stack.sleep(tcb, locations[0]!);
     if (deadlineMs < Infinity) this.#timers.set(record, deadlineMs);

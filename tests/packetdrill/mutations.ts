@@ -3,7 +3,7 @@ export type Mutation = readonly [name: string, spoil: (line: string) => string];
 
 const OUTBOUND = /^\s*(?:\*|\+?[\d.]+(?:~\+?[\d.]+)?)\s+>/;
 const FLAGS = />( \[[^\]]*\])? ([A-Z]*)\./;
-const CALL = /^(\s*[+\d.]+\s+(?:write|read|recv|send|accept)\(.*\) = )(-?\d+)/;
+const CALL = /^(\s*[+\d.]+\s+(?:write|read|recv|send)\(.*\) = )(-?\d+)/;
 
 /** Whether a line expects a packet. */
 export function isOutbound(line: string): boolean {
@@ -39,6 +39,8 @@ export const MUTATIONS: readonly Mutation[] = [
     ),
   ],
   ["another window", packet(/\bwin (\d+)/, (_, win) => `win ${win === "0" ? 1 : Number(win) - 1}`)],
+  ["another urgent pointer", packet(/\burg (\d+)/, (_, urg) => `urg ${Number(urg) + 1}`)],
+  ["another SACK block", packet(/sack (\d+):/, (_, left) => `sack ${Number(left) - 1}:`)],
   ["push or not", toggled("P")],
   ["fin or not", toggled("F")],
   ["no options", packet(/<(?!\.\.\.)[^>]+>$/, () => "")],

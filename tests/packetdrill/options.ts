@@ -27,11 +27,11 @@ const IGNORED = new Set([
 ]);
 
 /** Reads the options before the first event, after those of the command line. */
-export function parseOptions(scanner: Scanner, flags: readonly string[]): ScriptOptions {
+export function parseOptions(scanner: Scanner, flags: readonly string[], ip: IpVersion): ScriptOptions {
   const options: ScriptOptions = {
     ipVersion: undefined,
     toleranceUs: TOLERANCE_US,
-    mtu: 1500,
+    mtu: ip === "ipv6" ? 1520 : 1500, // so that the MSS is 1460 everywhere
     strictSegments: false,
     tsTickUs: 0,
     tsEcrScaled: false,

@@ -4,7 +4,7 @@ import { parseSyscall } from "./parse_syscall.ts";
 import { chooseBranches, stripComments, substitute } from "./preprocess.ts";
 import { profileDefines } from "./profile.ts";
 import { Scanner } from "./scanner.ts";
-import type { Action, EventTime, Script, ScriptEvent } from "./script.ts";
+import type { Action, EventTime, IpVersion, Script, ScriptEvent } from "./script.ts";
 
 const TIME = /\d+\.\d+|\.\d+|\d+(?:\.(?!\.))?/;
 
@@ -14,11 +14,16 @@ const TIME = /\d+\.\d+|\.\d+|\d+(?:\.(?!\.))?/;
  * @throws {ScriptSyntaxError} With the line, when it cannot be read.
  * @throws {Unsupported} With the line, when it is a script that this runner does not know how to run.
  */
-export function parseScript(path: string, text: string, flags: readonly string[] = []): Script {
+export function parseScript(
+  path: string,
+  text: string,
+  flags: readonly string[] = [],
+  ip: IpVersion = "ipv4",
+): Script {
   const plain = stripComments(chooseBranches(text, new Set(["STANDARD"])));
   const head = new Scanner(plain);
-  const options = parseOptions(head, flags);
-  const defines = new Map([...profileDefines(options.ipVersion ?? "ipv4"), ...options.defines]);
+  const options = parseOptions(head, flags, ip);
+  const defines = new Map([...profileDefines(ip), ...options.defines]);
   const scanner = new Scanner(substitute(plain.slice(head.at), defines), head.line());
   const events: ScriptEvent[] = [];
   if (scanner.sees(/`/)) {

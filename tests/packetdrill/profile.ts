@@ -19,8 +19,11 @@ export const LINUX_PROFILE: Readonly<Partial<TcpConfig>> = {
 
 /** Words that the test set-up defines: Fast Open cookies of the keys that scripts use, for the addresses that they have. */
 export function profileDefines(version: IpVersion): [name: string, value: string][] {
-  const [cookie, zero] = version === "ipv6"
-    ? ["c1d1e9742a47a9bc", "82af1a8f9a205c34"]
-    : ["3021b9d889017eeb", "b7c12350a90dc8f5"];
-  return [["TFO_COOKIE", cookie!], ["TFO_COOKIE_ZERO", zero!]];
+  const ipv6 = version === "ipv6";
+  return [
+    ["TFO_COOKIE", ipv6 ? "c1d1e9742a47a9bc" : "3021b9d889017eeb"],
+    ["TFO_COOKIE_ZERO", ipv6 ? "82af1a8f9a205c34" : "b7c12350a90dc8f5"],
+    ["CMSG_LEVEL_IP", version === "ipv4" ? "SOL_IP" : "SOL_IPV6"],
+    ["CMSG_TYPE_RECVERR", version === "ipv4" ? "IP_RECVERR" : "IPV6_RECVERR"],
+  ];
 }

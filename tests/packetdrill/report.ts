@@ -33,9 +33,8 @@ export function judge(path: string, text: string, options: JudgeOptions): Outcom
     return { path, ip, verdict, line, message, sleeps };
   };
   try {
-    const script = parseScript(path, text, options.flags);
+    const script = parseScript(path, text, options.flags, ip);
     if (!isFor(path, script.options.ipVersion, ip)) return undefined;
-    if (ip !== "ipv4") return outcome("unsupported", undefined, `--ip ${ip}`);
     const { sleeps } = runScript(script, options);
     return outcome("passed", undefined, "", sleeps);
   } catch (error) {

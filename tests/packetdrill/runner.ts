@@ -1,4 +1,5 @@
 import type { TcpConfig } from "../../net/tcp/config.ts";
+import { linuxTcpInfo, tcpInfo } from "../../net/tcp/info.ts";
 import { TcpFlag } from "../../net/wire/tcp.ts";
 import { compareFragments, compareSegment } from "./compare.ts";
 import { WireConnection } from "./connection.ts";
@@ -7,10 +8,10 @@ import { AssertionFailed, runCode } from "./evaluate.ts";
 import { ScriptFailure } from "./failure.ts";
 import { writeIcmpError } from "./icmp.ts";
 import { showSeconds, showSegment } from "./print.ts";
-import { linuxTcpInfo, tcpInfo } from "../../net/tcp/info.ts";
 import { LINUX_PROFILE } from "./profile.ts";
 import {
   type IcmpAction,
+  type IpVersion,
   type PacketAction,
   type Script,
   type ScriptEvent,
@@ -30,6 +31,8 @@ export interface RunOptions {
   readonly strict: boolean;
   /** The connection sleeps whenever it is quiet. */
   readonly sleep: boolean;
+  /** Mapped addresses are IPv4 on the wire, and only the wire is judged. */
+  readonly ip: IpVersion;
   /** Told about every packet, in the script's numbers. */
   readonly log?: (line: string) => void;
 }
@@ -76,6 +79,7 @@ class Runner {
       mtu: script.options.mtu,
       tcp: LINUX_PROFILE,
       sleep: options.sleep,
+      ipv6: options.ip === "ipv6",
       upcalls: this.#sockets,
     });
     this.#sockets.lastInfo = (tcb) => linuxTcpInfo(tcpInfo(this.#world.stack.tcp, tcb, this.#world.nowMs));

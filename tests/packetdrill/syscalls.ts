@@ -5,9 +5,11 @@ import {
   tcpConnect,
   tcpReceive,
   tcpSend,
+  tcpSendUrgent,
   tcpShutdown,
 } from "../../net/tcp/user.ts";
 import { FastOpenMode } from "../../net/tcp/fast_open.ts";
+import { tcpSetOptions } from "../../net/tcp/options.ts";
 import { numberOf } from "./constants.ts";
 import { type Expression, Unsupported } from "./script.ts";
 import { ScriptSocket, type Sockets } from "./sockets.ts";
@@ -51,7 +53,7 @@ function failed(errno: string): Returned {
 
 const OK: Returned = { value: 0 };
 const NOTHING = new Uint8Array(0);
-const PEEK = 2, DONTWAIT = 0x40, NOSIGNAL = 0x4000, FASTOPEN = 0x2000_0000;
+const OOB = 1, PEEK = 2, DONTWAIT = 0x40, NOSIGNAL = 0x4000, MORE = 0x8000, FASTOPEN = 0x2000_0000;
 
 /** A number among the arguments; `...` is `fallback`. */
 function number(call: Call, at: number, fallback?: number): number {
@@ -109,7 +111,11 @@ function listen(call: Call): Returned {
   if (socket.used) return failed("EINVAL");
   if (socket.listener === undefined) {
     const backlog = Math.max(0, number(call, 1, 128));
-    const listener = call.world.stack.tcp.listeners.add(0, socket.boundPort || SERVICE_PORT, backlog);
+    const listener = call.world.stack.tcp.listeners.add(
+      call.world.any,
+      socket.boundPort || SERVICE_PORT,
+      backlog,
+    );
     if (listener === undefined) return failed("EADDRINUSE");
     call.sockets.listen(socket, listener);
   }
@@ -197,7 +203,7 @@ function sendBytes(
   flags: number,
 ): Returned | Blocked {
   if (socket === undefined) return failed("EBADF");
-  if ((flags & ~(DONTWAIT | NOSIGNAL | FASTOPEN)) !== 0) {
+  if ((flags & ~(DONTWAIT | NOSIGNAL | FASTOPEN | OOB | MORE)) !== 0) {
     throw new Unsupported(`flags 0x${flags.toString(16)} of send()`);
   }
   const buffer = call.args[1];
@@ -213,6 +219,8 @@ function sendBytes(
       return sent > 0 ? { value: sent } : failed("EINPROGRESS");
     }
   }
+  const more = (flags & MORE) !== 0;
+  if (socket.record >= 0 && (more || socket.more)) holdBack(world, socket, more);
   return maybeBlock(socket, flags, () => {
     const error = takeError(socket);
     if (error !== undefined) return sent > 0 ? { value: sent } : error;
@@ -221,12 +229,20 @@ function sendBytes(
     if (!socket.established) return undefined;
     if (sent === count) return { value: sent };
     if (!canWrite(tcb)) return failed("EPIPE");
-    const taken = tcpSend(world.stack.tcp, tcb, new Uint8Array(count - sent), 0, count - sent);
+    const send = (flags & OOB) !== 0 ? tcpSendUrgent : tcpSend;
+    const taken = send(world.stack.tcp, tcb, new Uint8Array(count - sent), 0, count - sent);
     sent += taken;
     if (sent === count || (sent > 0 && socket.nonBlocking)) return { value: sent };
     if (taken > 0) world.turn();
     return undefined;
   });
+}
+
+/** MSG_MORE: as TCP_CORK for one call, until one without it. */
+function holdBack(world: World, socket: ScriptSocket, more: boolean): void {
+  socket.more = more;
+  const cork = more || socket.options.cork === true;
+  tcpSetOptions(world.stack.tcp, world.awake(socket.record), { cork }, world.nowMs);
 }
 
 function receiveBytes(
@@ -328,9 +344,8 @@ function ioctl(call: Call): Returned {
   const request = number(call, 1);
   const tcb = socket.record < 0 ? undefined : call.world.awake(socket.record);
   let value: number;
-  if (request === 0x541b) { // SIOCINQ: Linux counts the FIN as a byte when nothing else is left
+  if (request === 0x541b) { // SIOCINQ
     value = tcb === undefined ? socket.leftover : tcb.receiveQueue.length;
-    if (value === 0 && tcb?.finReceived === true) value = 1;
   } else if (request === 0x5411) {
     value = tcb?.sendQueue.length ?? 0;
   } else if (request === 0x894b) {

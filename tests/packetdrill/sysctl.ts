@@ -59,6 +59,15 @@ const SETTINGS: Readonly<Record<string, Setting>> = {
     config.sendBufferBytes = standard;
     config.sendBufferMax = most;
   },
+  tcp_sack: (value, config) => void (config.sack = value !== "0"),
+  tcp_dsack: (value, config) => void (config.dsack = value !== "0"),
+  tcp_frto: (value, config) => void (config.frto = value !== "0"),
+  tcp_reordering: (value, config) => void (config.reorderingSegments = Number(value)),
+  tcp_max_reordering: (value, config) => void (config.reorderingMax = Number(value)),
+  tcp_early_retrans: (value, config) => void (config.tailLossProbe = value !== "0"),
+  tcp_recovery: (value) => {
+    if (value === "0") throw new Unsupported("loss recovery without RACK");
+  },
   // How Linux cuts and paces what it sends; ours leaves in segments of the MSS, as scripts see them put together.
   tcp_min_tso_segs: (value, config) => void (config.trainSegmentsMin = Number(value)),
   tcp_tso_win_divisor: undefined,
@@ -102,7 +111,7 @@ function applyLine(line: string, config: TcpConfig): void {
     for (const setting of settings) applySetting(setting, config);
     return;
   }
-  if (/^(tc|ethtool|nstat|ip)$/.test(command) && /\b(pfifo|fq|tso|gso|gro|tcp_metrics|nstat)\b/.test(line)) {
+  if (/^(tc|ethtool|nstat|ip)$/.test(command) && /\b(pfifo|tso|gso|gro|tcp_metrics|nstat)\b/.test(line)) {
     if (/limit 0\b/.test(line)) throw new Unsupported(`command "${line}"`);
     return; // how a device cuts and paces
   }

@@ -5,12 +5,22 @@ import { RecordState } from "../../net/connections/connection_map.ts";
 import { Stack, type StackUpcalls } from "../../net/stack.ts";
 import type { TcpConfig } from "../../net/tcp/config.ts";
 import type { Tcb } from "../../net/tcp/tcb.ts";
-import { parseIpv4 } from "../../net/wire/address.ts";
+import { IPV4_ANY, IPV6_ANY } from "../../net/wire/address.ts";
+import { parseIpv6 } from "../../net/wire/ipv6_address.ts";
 import { Keeper } from "./keeper.ts";
 import type { Addresses } from "./segment.ts";
 
-const LOCAL = "192.168.0.1";
-const REMOTE = "192.0.2.1";
+/** Us, our peer, and the way there: the addresses that cookies in scripts were made for. */
+const HOSTS_4 = [
+  { address: "192.168.0.1", network: "192.168.0.1/16" },
+  "192.0.2.1",
+  "192.168.0.254",
+] as const;
+const HOSTS_6 = [
+  { address: "fd3d:a0b:17d6::1", network: "fd3d:a0b:17d6::1/64" },
+  "fd3d:fa7b:d17d::1",
+  "fd3d:a0b:17d6::fffe",
+] as const;
 const START_MS = 1_700_000_000_000;
 const SEED = 1;
 /** Turns between two events of a script: more is a stack that asks to be polled for ever. */
@@ -26,15 +36,19 @@ export interface WorldOptions {
   readonly mtu: number;
   readonly tcp: Partial<TcpConfig>;
   readonly sleep: boolean;
+  readonly ipv6: boolean;
   readonly upcalls: StackUpcalls;
 }
 
 /** One stack on a wire of bare IP packets, its clock moved by hand. */
 export class World {
   readonly stack: Stack;
-  readonly local: number = parseIpv4(LOCAL)!;
-  readonly remote: number = parseIpv4(REMOTE)!;
-  readonly addresses: Addresses = { version: 4, local: ipv4Bytes(LOCAL), remote: ipv4Bytes(REMOTE) };
+  /** As the stack numbers them. */
+  readonly local: number;
+  readonly remote: number;
+  /** Every local address. */
+  readonly any: number;
+  readonly addresses: Addresses;
   readonly keeper: Keeper | undefined;
   /** What left and was not looked at yet. */
   readonly sent: Sent[] = [];
@@ -52,7 +66,14 @@ export class World {
       name: "net0",
       link: { medium: "ip", mtu: options.mtu, send, flush: () => {} },
     });
-    this.stack.setRoutes({ addresses: [{ address: `${LOCAL}/16`, gateway: "192.168.0.254" }] });
+    const [local, remote, gateway] = options.ipv6 ? HOSTS_6 : HOSTS_4;
+    this.stack.setRoutes({ addresses: [{ address: local.network, gateway }] });
+    this.local = this.stack.addresses.parse(local.address)!;
+    this.remote = this.stack.addresses.parse(remote)!;
+    this.any = options.ipv6 ? IPV6_ANY : IPV4_ANY;
+    this.stack.addresses.retain(this.remote);
+    const bytes = options.ipv6 ? ipv6Bytes : ipv4Bytes;
+    this.addresses = { version: options.ipv6 ? 6 : 4, local: bytes(local.address), remote: bytes(remote) };
     this.stack.upcalls = options.upcalls;
     if (options.sleep) this.keeper = new Keeper(this.stack, this.nowMs);
   }
@@ -111,4 +132,10 @@ export class World {
 
 function ipv4Bytes(text: string): Uint8Array {
   return Uint8Array.from(text.split("."), Number);
+}
+
+function ipv6Bytes(text: string): Uint8Array {
+  return Uint8Array.from(
+    parseIpv6(text)!.flatMap((word) => [24, 16, 8, 0].map((shift) => (word >>> shift) & 0xff)),
+  );
 }
