@@ -476,7 +476,7 @@ export class Stack {
       if (tcb === undefined) return this.#asleepInput(record, interfaceIndex, segment, slab, nowMs);
       if (tcb.saving) {
         this.wake(record, nowMs);
-        return this.#hold(record, interfaceIndex, slab);
+        return this.hold(record, interfaceIndex, slab);
       }
       const result = tcpInput(this.tcp, tcb, segment, slab, nowMs);
       if (result !== Drop.TcpClosed || (segment.flags & TcpFlag.SYN) === 0) return result;
@@ -518,10 +518,11 @@ export class Stack {
       }
       this.wake(record, nowMs);
     }
-    return this.#hold(record, interfaceIndex, slab);
+    return this.hold(record, interfaceIndex, slab);
   }
 
-  #hold(record: number, interfaceIndex: number, slab: Slab): Drop {
+  /** Keeps the packet at hand until the connection of `record` is awake. */
+  hold(record: number, interfaceIndex: number, slab: Slab): Drop {
     const { headerStart, dataEnd } = this.#ip;
     return this.held.hold(record, interfaceIndex, slab, headerStart, dataEnd) ? Drop.None : Drop.HeldFull;
   }
@@ -558,7 +559,7 @@ export class Stack {
     }
     const verdict = this.#gate.icmp(ip, record, interfaceIndex, this.#quotesOurs(record));
     if (verdict !== Verdict.Accept) return this.#refuseDatagram(verdict, slab, nowMs);
-    return icmpInput(this, ip, record, slab, nowMs);
+    return icmpInput(this, interfaceIndex, ip, record, slab, nowMs);
   }
 
   #icmp6Input(interfaceIndex: number, slab: Slab, nowMs: number): Drop {
@@ -577,7 +578,7 @@ export class Stack {
     const verdict = this.#gate.icmp(ip, record, interfaceIndex, known && this.#quotesOurs(this.#icmp));
     if (verdict !== Verdict.Accept) return this.#refuseDatagram(verdict, slab, nowMs);
     if (record.type === Icmpv6Type.Echo) return sendEchoReply6(this, ip, record, slab, nowMs);
-    return known ? icmpInput(this, ip, this.#icmp, slab, nowMs) : Drop.IcmpType;
+    return known ? icmpInput(this, interfaceIndex, ip, this.#icmp, slab, nowMs) : Drop.IcmpType;
   }
 
   /** Whether an ICMP error is about a connection or socket of ours. */
@@ -827,10 +828,19 @@ export class Stack {
     this.upcalls?.tcpRestored(tcb, record);
   }
 
+  /** What was held for a connection: a segment, or an ICMP message about one. */
+  #inputAgain(interfaceIndex: number, slab: Slab, nowMs: number): Drop {
+    const { protocol } = this.#ip;
+    if (protocol === PROTOCOL_TCP) return this.#tcpInput(interfaceIndex, slab, nowMs);
+    return protocol === PROTOCOL_ICMP
+      ? this.#icmpInput(interfaceIndex, slab, nowMs)
+      : this.#icmp6Input(interfaceIndex, slab, nowMs);
+  }
+
   #release(record: number, nowMs: number): void {
     for (const { slab, interfaceIndex } of this.held.take(record)) {
       if (this.#readWhole(slab, interfaceIndex + 1) === Drop.None) {
-        this.drops.count(this.#tcpInput(interfaceIndex, slab, nowMs));
+        this.drops.count(this.#inputAgain(interfaceIndex, slab, nowMs));
       }
     }
   }

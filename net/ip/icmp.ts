@@ -4,6 +4,7 @@ import { Field, RecordState } from "../connections/connection_map.ts";
 import { AddressKind } from "./routes.ts";
 import type { Stack } from "../stack.ts";
 import { packetTooBig } from "../tcp/path_mtu.ts";
+import { Asleep } from "../wake/slot.ts";
 import { type Tcb, TcpError, TcpEvent, TcpState } from "../tcp/tcb.ts";
 import { UdpError } from "../udp/udp.ts";
 import { isBroadcast, isIpv6Handle, isMulticast, isUnspecified } from "../wire/address.ts";
@@ -20,7 +21,14 @@ import { type Ipv4Record, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../w
 import { sendIcmpError6 } from "./icmpv6.ts";
 
 /** An ICMP message for us: echo is answered, errors reach the connection that they quote (RFC 1122 section 3.2.2). */
-export function icmpInput(stack: Stack, ip: Ipv4Record, icmp: IcmpRecord, slab: Slab, nowMs: number): Drop {
+export function icmpInput(
+  stack: Stack,
+  interfaceIndex: number,
+  ip: Ipv4Record,
+  icmp: IcmpRecord,
+  slab: Slab,
+  nowMs: number,
+): Drop {
   if (icmp.type === IcmpType.Echo) {
     if (!stack.isOurs(ip.destination)) return Drop.IcmpType; // a group, or everyone in a network
     const { slab: out, transportStart } = stack.output;
@@ -36,9 +44,18 @@ export function icmpInput(stack: Stack, ip: Ipv4Record, icmp: IcmpRecord, slab: 
   if (quote.protocol !== PROTOCOL_TCP) return Drop.IcmpType;
   const map = stack.connections;
   const record = map.find(quote.source, quote.destination, icmp.quoteSourcePort, icmp.quoteDestinationPort);
-  // A sleeping connection has nothing in flight that an honest error could be about (RFC 5927 section 4.1).
-  if (record < 0 || map.state(record) !== RecordState.awake) return Drop.IcmpType;
-  return tcpError(stack, stack.tcp.tcbAt(map.get(record, Field.slot)), icmp, nowMs);
+  if (record < 0) return Drop.IcmpType;
+  const state = map.state(record);
+  if (state === RecordState.awake) {
+    const tcb = stack.tcp.tcbAt(map.get(record, Field.slot));
+    if (!tcb.saving) return tcpError(stack, tcb, icmp, nowMs);
+  } else if (state === RecordState.asleep) {
+    // As a rule a sleeper has nothing in flight that an honest error could be about (RFC 5927 section 4.1).
+    const busy = (map.get(record, Field.meta) & Asleep.wakeOnAny) !== 0;
+    if (!busy || !seqLess(icmp.quoteSequence, map.get(record, Field.sndNxt))) return Drop.IcmpType;
+  }
+  stack.wake(record, nowMs);
+  return stack.hold(record, interfaceIndex, slab);
 }
 
 /** RFC 1122 section 4.1.3.3: what cannot be delivered is told to whoever sent it, if it wants to know. */

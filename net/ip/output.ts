@@ -359,11 +359,14 @@ export class IpOutput implements TransportOutput {
   }
 
   mtuTowards(destination: number): number {
+    return this.#pathMtus.least(destination, this.linkMtuTowards(destination), this.#nowMs);
+  }
+
+  linkMtuTowards(destination: number): number {
     if (!this.routes.route(destination, this.#route)) return pathMtuMin(destination);
     const through = this.interfaces[this.#route.interfaceIndex];
     if (through === undefined) return IPV4_LENGTH_MAX; // ourselves: no link
-    const mtu = isIpv6Handle(destination) ? through.mtu6 : through.mtu4;
-    return this.#pathMtus.least(destination, mtu, this.#nowMs);
+    return isIpv6Handle(destination) ? through.mtu6 : through.mtu4;
   }
 
   isHost(address: number): boolean {

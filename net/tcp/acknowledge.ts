@@ -16,7 +16,7 @@ import { echoedRttUs, minRttSample, rttSample } from "./rtt.ts";
 import { checkReordering, highestSacked, tagSacks } from "./scoreboard.ts";
 import { tellWritable } from "./send_buffer.ts";
 import { Sent, SENT_AGAIN } from "./sent_queue.ts";
-import { CaState, finSent, sendEnd, type Tcb, TcpError, TcpEvent, TcpState } from "./tcb.ts";
+import { CaState, finSent, Push, sendEnd, type Tcb, TcpError, TcpEvent, TcpState } from "./tcb.ts";
 import type { Tcp } from "./tcp.ts";
 import { leaveFinWait2 } from "./timers.ts";
 import { echoesBefore } from "./undo.ts";
@@ -36,6 +36,7 @@ export function acknowledge(tcp: Tcp, tcb: Tcb, segment: TcpRecord, length: numb
   sample.hasEcho = tcb.timestamps && segment.hasTimestamp && segment.tsEcr !== 0;
   sample.tsEcr = segment.tsEcr;
   tcb.probesUnanswered = 0;
+  if (tcb.push === Push.hold) tcb.push = Push.normal;
   if (seqLess(ack, tcb.sndUna)) return oldAck(tcp, tcb, segment, sample);
   const finAcked = finSent(tcb) && seqLess(sendEnd(tcb), ack);
   if (length > 0) sample.flags |= Ack.data;

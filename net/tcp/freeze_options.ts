@@ -14,6 +14,7 @@ export function freezeOptions(tcb: Tcb): number[] {
     tcb.mssMax,
     tcb.synRetransmitsMax,
     tcb.pathMtuDiscovery ? 0 : 1,
+    (tcb.more ? 1 : 0) | (tcb.push << 1),
   ]);
 }
 
@@ -28,4 +29,7 @@ export function thawOptions(state: readonly number[], tcb: Tcb): void {
   tcb.mssMax = next();
   tcb.synRetransmitsMax = next();
   tcb.pathMtuDiscovery = next() === 0;
+  const more = next();
+  tcb.more = (more & 1) !== 0;
+  tcb.push = more >>> 1;
 }

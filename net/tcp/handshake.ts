@@ -188,6 +188,7 @@ export function becomeEstablished(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs:
   tcp.leaveHandshake(tcb);
   tcb.fastOpen &= ~FastOpenState.child;
   tcb.state = finSent(tcb) ? TcpState.finWait1 : TcpState.established;
+  tcb.lastReceivedMs = tcb.lastAckMs = nowMs;
   const echo = tcb.timestamps && segment.hasTimestamp && segment.tsEcr !== 0;
   const rttUs = tcb.rttTiming && retransmits === 0
     ? (nowMs - tcb.rttStartMs) * 1000

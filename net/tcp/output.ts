@@ -19,6 +19,7 @@ import {
   finSent,
   flightSize,
   packetsInFlight,
+  Push,
   RetransmitTimer,
   sendEnd,
   type Tcb,
@@ -45,6 +46,7 @@ export function tcpOutput(tcp: Tcp, tcb: Tcb, nowMs: number, force = false): voi
     if (tcb.pathGeneration !== tcp.output.pathGeneration) updateMss(tcp, tcb);
     const probing = tcb.mtuProbing && !force && probePathMtu(tcp, tcb, nowMs) === ProbeResult.wait;
     if (!probing) sendNewData(tcp, tcb, nowMs, force ? SendMode.force : SendMode.normal);
+    if (tcb.push === Push.now || force) tcb.push = Push.normal;
     if (flightSize(tcb) === 0 && hasUnsent(tcb)) {
       if (tcb.persistAtMs === Infinity) tcb.persistAtMs = nowMs + persistDelayMs(tcp, tcb, nowMs);
     } else {
@@ -116,8 +118,10 @@ export function sendNewData(tcp: Tcp, tcb: Tcb, nowMs: number, mode: SendMode): 
 function sendNext(tcp: Tcp, tcb: Tcb, nowMs: number, mode: SendMode, push: boolean): boolean {
   const unsent = (sendEnd(tcb) - tcb.sndMax) | 0; // -1 behind the FIN
   if (unsent < 0 || (unsent === 0 && !tcb.finQueued)) return false;
-  if (mode < SendMode.probe && packetsInFlight(tcb) >= cwndPackets(tcb)) return false;
   const mss = currentMss(tcp, tcb);
+  // The congestion window is not strict about the end of the stream: one segment, and no more follow it (Linux).
+  const final = tcb.finQueued && unsent <= mss;
+  if (mode < SendMode.probe && !final && packetsInFlight(tcb) >= cwndPackets(tcb)) return false;
   const force = mode === SendMode.force;
   const usable = (tcb.sndUna + tcb.sndWnd - tcb.sndMax) | 0;
   const length = Math.min(unsent, mss, force ? Math.max(usable, 1) : usable);
@@ -128,7 +132,7 @@ function sendNext(tcp: Tcp, tcb: Tcb, nowMs: number, mode: SendMode, push: boole
   if (!fin && mode === SendMode.normal && !worthSending(tcb, length, mss, last)) return false;
   const sequence = tcb.sndMax;
   const end = (sequence + length + (fin ? 1 : 0)) | 0;
-  const flags = (fin ? Sent.fin : 0) | (last && length > 0 ? Sent.push : 0);
+  const flags = (fin ? Sent.fin : 0) | (last && length > 0 && (!tcb.more || force) ? Sent.push : 0);
   if (length < mss) tcb.smallEnd = end;
   tcb.sent.push(sequence, end, flags, nowMs);
   // Sent again it will be a segment by itself: the train's PSH is not remembered.
@@ -171,6 +175,7 @@ function pacedTrainBytes(tcb: Tcb): number {
 /** Sender's silly-window avoidance and Nagle (RFC 9293 section 3.8.6.2.1). */
 function worthSending(tcb: Tcb, length: number, mss: number, last: boolean): boolean {
   if (length >= mss) return true;
+  if (tcb.push !== Push.normal) return tcb.push === Push.now || tcb.finQueued;
   if (tcb.cork && !tcb.finQueued) return false; // the persist timer ends it: MUST-60
   // As Minshall and Linux do it: a small segment waits for other small ones, not for full ones.
   if (!tcb.noDelay && !tcb.finQueued && !isSendingUrgent(tcb) && smallOnTheWay(tcb)) return false;
@@ -324,10 +329,15 @@ function firstWindowBytes(tcb: Tcb): number {
   return tcb.receiveBufferSet && bytes > mss ? bytes - bytes % mss : bytes;
 }
 
-/** The MSS option of our SYN: what an IP packet holds here (MUST-67), or what the application allows. */
+/**
+ * The MSS option of our SYN: what our link carries, and so what we can receive (MUST-67), or what the application
+ * allows. What is known of the way out is none of the peer's business; but our own SYN says it, as Linux's does.
+ */
 function announcedMss(tcp: Tcp, tcb: Tcb): number {
+  const { output } = tcp;
   const remote = tcb.remoteAddress;
-  const mss = tcp.output.mtuTowards(remote) - ipHeaderLength(remote) - TCP_HEADER_LENGTH;
+  const mtu = tcb.state === TcpState.synSent ? output.mtuTowards(remote) : output.linkMtuTowards(remote);
+  const mss = mtu - ipHeaderLength(remote) - TCP_HEADER_LENGTH;
   return tcb.mssMax > 0 ? Math.min(mss, tcb.mssMax) : mss;
 }
 

@@ -80,6 +80,16 @@ export const RetransmitTimer = {
 } as const;
 export type RetransmitTimer = (typeof RetransmitTimer)[keyof typeof RetransmitTimer];
 
+/** What a call of the application means for the small segment at the end of what it wrote. */
+export const Push = {
+  /** Nagle and cork decide. */
+  normal: 0,
+  /** It leaves, at the end of this turn. */
+  now: 1,
+  /** It waits for more, for an ACK, or for an RTO. */
+  hold: 2,
+} as const;
+
 /** `ssthresh` while nothing was ever lost. */
 export const SSTHRESH_INFINITE = 0x7fff_ffff;
 
@@ -342,6 +352,10 @@ export class Tcb {
   receiveEchoed = 0;
   /** Only full segments leave, until it is off again or 200 ms have passed. */
   cork = false;
+  /** The application has said that more will follow what it wrote last (MSG_MORE). */
+  more = false;
+  /** What becomes of it: a `Push`. */
+  push: number = Push.normal;
   /** 0: a close is a reset (SO_LINGER); -1: it is not. */
   lingerMs = -1;
   /** How long FIN-WAIT-2 lasts without an application; -1: not at all (TCP_LINGER2). */

@@ -49,6 +49,8 @@ export interface TransportOutput {
   loopBack(protocol: number, source: number, destination: number, end: number): void;
   /** Largest IP packet towards `destination`, in bytes. */
   mtuTowards(destination: number): number;
+  /** The same as far as our own link goes: what we can receive, however narrow the way out is. */
+  linkMtuTowards(destination: number): number;
   /** Changes whenever the answer of `mtuTowards` may have changed for somebody. */
   readonly pathGeneration: number;
   /** Whether `address` can be one host: no group, no broadcast, nothing that is never on the wire. */

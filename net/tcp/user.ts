@@ -7,7 +7,7 @@ import { FastOpenState } from "./fast_open.ts";
 import { openActive, startKeepAlive } from "./handshake.ts";
 import { type TcpOptions, tcpSetOptions } from "./options.ts";
 import { sendReset, windowGrowth } from "./output.ts";
-import { type Tcb, TcpError, TcpState } from "./tcb.ts";
+import { Push, type Tcb, TcpError, TcpState } from "./tcb.ts";
 import { sendRoom, tellWritable } from "./send_buffer.ts";
 import type { Tcp } from "./tcp.ts";
 import { orphanDeadline } from "./timers.ts";
@@ -68,14 +68,24 @@ export function canWrite(tcb: Tcb): boolean {
 }
 
 /**
- * SEND: queues as much of `bytes[from, to)` as the send buffer takes.
+ * SEND: queues as much of `bytes[from, to)` as the send buffer takes. With `more` the small segment at its end waits
+ * for what follows, until something is acknowledged or an RTO has passed (MSG_MORE; MAY-16), and has no PSH.
  * @returns The count taken; when less than asked, a `writable` event follows.
  */
-export function tcpSend(tcp: Tcp, tcb: Tcb, bytes: Uint8Array, from: number, to: number): number {
+export function tcpSend(
+  tcp: Tcp,
+  tcb: Tcb,
+  bytes: Uint8Array,
+  from: number,
+  to: number,
+  more = false,
+): number {
   assert(canWrite(tcb), "Write on a connection that cannot send");
   const count = Math.min(to - from, sendRoom(tcb));
   if (count > 0) {
     tcb.sendQueue.append(bytes, from, from + count);
+    tcb.more = more;
+    tcb.push = more ? Push.hold : Push.normal;
     tcp.queueOutput(tcb);
   }
   if (count < to - from) tcb.wantsWritable = true;
@@ -147,6 +157,7 @@ export function tcpAbort(tcp: Tcp, tcb: Tcb, nowMs: number): void {
 /** Nagle's algorithm off (MUST-17). */
 export function tcpSetNoDelay(tcp: Tcp, tcb: Tcb, noDelay: boolean): void {
   tcb.noDelay = noDelay;
+  if (noDelay) tcb.push = Push.now; // whatever waits leaves, corked or not, as in Linux
   if (noDelay) tcp.queueOutput(tcb);
 }
 

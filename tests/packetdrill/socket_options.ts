@@ -14,10 +14,12 @@ const IGNORED = new Set([
   "SO_PRIORITY",
   "SO_RCVTIMEO",
   "SO_SNDTIMEO",
-  "IP_MTU_DISCOVER",
   "IPV6_MTU_DISCOVER",
   "IPV6_V6ONLY",
 ]);
+
+/** Linux's least; what is smaller is made so. */
+const BUFFER_BYTES_MIN = 2_304;
 
 /** Linux's options as ours. */
 const OPTIONS: Readonly<Record<string, (value: number) => TcpOptions>> = {
@@ -34,9 +36,11 @@ const OPTIONS: Readonly<Record<string, (value: number) => TcpOptions>> = {
   TCP_NOTSENT_LOWAT: (value) => ({ notSentLowWaterBytes: value }),
   TCP_MAXSEG: (value) => ({ mssMax: value }),
   SO_LINGER: (seconds) => ({ lingerMs: seconds === 0 ? 0 : -1 }),
-  SO_RCVBUF: (value) => ({ receiveBufferBytes: value }),
+  // As Linux: what is too small is made larger.
+  SO_RCVBUF: (value) => ({ receiveBufferBytes: Math.max(BUFFER_BYTES_MIN, value) }),
   // As Linux: doubled, for what its own records take.
-  SO_SNDBUF: (value) => ({ sendBufferBytes: 2 * value }),
+  SO_SNDBUF: (value) => ({ sendBufferBytes: Math.max(BUFFER_BYTES_MIN, 2 * value) }),
+  IP_MTU_DISCOVER: (value) => ({ pathMtuDiscovery: value !== 0 }),
   IP_TOS: (value) => ({ dscp: value >>> 2 }),
   IPV6_TCLASS: (value) => ({ dscp: value >>> 2 }),
   IP_TTL: (value) => ({ timeToLive: value }),

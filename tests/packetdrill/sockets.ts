@@ -33,8 +33,6 @@ export class ScriptSocket {
   lastInfo: Record<string, number> = {};
   /** Unread when the connection ended. */
   leftover = 0;
-  /** The last call said that more follows. */
-  more = false;
   shutRead = false;
   shutWrite = false;
   /** The program has closed it. */

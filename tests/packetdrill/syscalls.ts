@@ -9,7 +9,6 @@ import {
   tcpShutdown,
 } from "../../net/tcp/user.ts";
 import { FastOpenMode } from "../../net/tcp/fast_open.ts";
-import { tcpSetOptions } from "../../net/tcp/options.ts";
 import { numberOf } from "./constants.ts";
 import { type Expression, Unsupported } from "./script.ts";
 import { ScriptSocket, type Sockets } from "./sockets.ts";
@@ -220,7 +219,6 @@ function sendBytes(
     }
   }
   const more = (flags & MORE) !== 0;
-  if (socket.record >= 0 && (more || socket.more)) holdBack(world, socket, more);
   return maybeBlock(socket, flags, () => {
     const error = takeError(socket);
     if (error !== undefined) return sent > 0 ? { value: sent } : error;
@@ -229,20 +227,15 @@ function sendBytes(
     if (!socket.established) return undefined;
     if (sent === count) return { value: sent };
     if (!canWrite(tcb)) return failed("EPIPE");
-    const send = (flags & OOB) !== 0 ? tcpSendUrgent : tcpSend;
-    const taken = send(world.stack.tcp, tcb, new Uint8Array(count - sent), 0, count - sent);
+    const bytes = new Uint8Array(count - sent);
+    const taken = (flags & OOB) !== 0
+      ? tcpSendUrgent(world.stack.tcp, tcb, bytes, 0, bytes.length)
+      : tcpSend(world.stack.tcp, tcb, bytes, 0, bytes.length, more);
     sent += taken;
     if (sent === count || (sent > 0 && socket.nonBlocking)) return { value: sent };
     if (taken > 0) world.turn();
     return undefined;
   });
-}
-
-/** MSG_MORE: as TCP_CORK for one call, until one without it. */
-function holdBack(world: World, socket: ScriptSocket, more: boolean): void {
-  socket.more = more;
-  const cork = more || socket.options.cork === true;
-  tcpSetOptions(world.stack.tcp, world.awake(socket.record), { cork }, world.nowMs);
 }
 
 function receiveBytes(

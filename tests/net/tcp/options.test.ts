@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
 import { BUFFER_BYTES_MAX } from "../../../net/tcp/config.ts";
 import { checkTcpOptions, tcpGetOptions, type TcpOptions, tcpSetOptions } from "../../../net/tcp/options.ts";
-import { tcpClose } from "../../../net/tcp/user.ts";
-import { Script } from "./script.ts";
+import { tcpClose, tcpSend } from "../../../net/tcp/user.ts";
+import { Script, streamBytes } from "./script.ts";
 
 function set(script: Script, options: TcpOptions): void {
   checkTcpOptions(options);
@@ -238,4 +238,54 @@ test("SHLD-9, SHLD-10: the application is told of trouble at R1, three retransmi
   expect(script.tcb.retransmits).toBe(3);
   script.turn(". 1 ack 11");
   expect(script.heard()).toEqual([]);
+});
+
+test("TCP_NODELAY lets out what a cork holds, once (as in Linux)", () => {
+  const script = new Script().accepted("mss 1000");
+  set(script, { cork: true });
+  script.write(40);
+  script.write(40);
+  script.out();
+  set(script, { noDelay: true });
+  script.out("P. 1:81 ack 1");
+  script.turn(". 1 ack 81");
+  script.write(40);
+  script.out();
+});
+
+test("MSG_MORE: a small segment waits for what follows, without PSH, until an ACK or an RTO (MAY-16, MUST-60)", () => {
+  const script = new Script().accepted("mss 1000");
+  const { tcp } = script.stack;
+  let at = 1;
+  const send = (count: number, more: boolean): void => {
+    expect(tcpSend(tcp, script.tcb, streamBytes(at, count), 0, count, more)).toBe(count);
+    at += count;
+    script.poll();
+  };
+  send(40, true);
+  script.wait(199);
+  script.out();
+  script.wait(1);
+  script.out("P. 1:41 ack 1");
+  script.turn(". 1 ack 41");
+  send(20, true);
+  send(20, false);
+  script.out("P. 41:81 ack 1");
+  script.turn(". 1 ack 81");
+  send(1050, true);
+  script.out(". 81:1081 ack 1");
+  send(5, true);
+  script.turn(". 1 ack 1081");
+  script.out(". 1081:1136 ack 1");
+});
+
+test("the end of the stream leaves though the congestion window is full (as in Linux)", () => {
+  const script = new Script({ tcp: { initialWindowSegments: 2 } }).accepted("mss 1000");
+  script.write(2000);
+  script.shutdown();
+  script.out(". 1:1001 ack 1", "P. 1001:2001 ack 1", "F. 2001 ack 1");
+  const other = new Script({ tcp: { initialWindowSegments: 2 } }).accepted("mss 1000");
+  other.write(3001);
+  other.shutdown();
+  other.out(". 1:1001 ack 1", ". 1001:2001 ack 1"); // more than one segment: it waits
 });

@@ -72,6 +72,16 @@ test("the path's MTU is shared by all connections to a host, and forgotten after
   expect(script.take(4001).map(({ segment }) => segment.data.length)).toEqual([1460]);
 });
 
+test("MUST-67: what our SYN announces is what our link carries, however narrow the way out is known to be", () => {
+  const script = new Script().accepted("mss 1460");
+  script.write(1460);
+  tooBig(script, 1, 1200);
+  const other = script.peer(4001);
+  other.turn("S 0 <mss 1460>");
+  other.out("S. 0 ack 1 <mss 1460>");
+  expect(script.tcb.sndMss).toBe(1160);
+});
+
 test("IP_MTU_DISCOVER: without it routers may fragment, and are not believed", () => {
   const script = new Script().accepted("mss 1460");
   tcpSetOptions(script.stack.tcp, script.tcb, { pathMtuDiscovery: false }, script.nowMs);
