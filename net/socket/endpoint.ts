@@ -65,13 +65,14 @@ export class Endpoint implements Owner {
   /** Called when the connection has ended by itself, not by `close`. */
   onClosed: ((error: Error | undefined) => void) | undefined;
 
-  constructor(host: Host, tcb: Tcb) {
+  /** @param through The address of the socket that it came through; by default its listener's, or its own. */
+  constructor(host: Host, tcb: Tcb, through?: number) {
     this.#host = host;
     this.#tcb = tcb;
     this.#record = tcb.record;
     const { addresses, tcp } = host.stack;
     const { localAddress, localPort, remoteAddress, remotePort } = tcb;
-    const bound = tcp.listeners.byId(tcb.listener)?.address ?? localAddress;
+    const bound = through ?? tcp.listeners.byId(tcb.listener)?.address ?? localAddress;
     this.id = formatTuple(localAddress, localPort, remoteAddress, remotePort, addresses);
     this.localAddr = netAddr("tcp", localAddress, localPort, bound, addresses);
     this.remoteAddr = netAddr("tcp", remoteAddress, remotePort, bound, addresses);

@@ -17,7 +17,7 @@ import { type Tcb, TcpEvent, TcpState } from "../tcp/tcb.ts";
 import { checkTcpOptions } from "../tcp/options.ts";
 import { tcpAbort, tcpConnect } from "../tcp/user.ts";
 import type { UdpSocket } from "../udp/udp.ts";
-import { hears, IPV4_ANY, IPV6_ANY, isMulticast, isUnspecified } from "../wire/address.ts";
+import { hears, IPV4_ANY, IPV6_ANY, isIpv6Handle, isMulticast, isUnspecified } from "../wire/address.ts";
 import { formatMac, parseMac } from "../wire/mac.ts";
 import { addressOf, checkPort, isLoopbackOf, LOOPBACK_HINT } from "./address.ts";
 import { TcpConnection } from "./conn.ts";
@@ -241,7 +241,9 @@ export class Host {
       const tcb = this.#connectFromFreePort(local, remote, nowMs, options);
       if (tcb === undefined) throw new AddrNotAvailable(`${what}: no free port or no room for a connection`);
       const unsent = options.fastOpen?.slice(tcb.sendQueue.length);
-      const endpoint = new Endpoint(this, tcb);
+      // An IPv4-mapped name is an IPv6 socket's: its ends are shown as such.
+      const mapped = hostname.includes(":") && !isIpv6Handle(remote);
+      const endpoint = new Endpoint(this, tcb, mapped ? IPV6_ANY : local);
       const aborted = (): void => endpoint.abort();
       signal?.addEventListener("abort", aborted, { once: true });
       endpoint.onOpen((error) => {

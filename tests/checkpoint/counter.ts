@@ -7,9 +7,10 @@ export const text = (value: string): Uint8Array => new TextEncoder().encode(valu
 export const untext = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
 
 /** Counts the messages of each connection in its attachment and says the count. */
-export function serveCounter(process: Process, port = 7): HandlerServer {
+export function serveCounter(process: Process, port = 7, hostname = "0.0.0.0"): HandlerServer {
   return process.host.serve({
     port,
+    hostname,
     open: (connection) => void (connection.attachment = { count: 0 }),
     data: (connection, bytes) => {
       const { count } = connection.attachment as { count: number };
@@ -31,8 +32,8 @@ export async function answers(conn: TcpConn, count: number): Promise<string> {
   return all;
 }
 
-export async function connect(world: SleepWorld): Promise<TcpConn> {
-  const opening = world.client.connect({ hostname: "10.0.0.1", port: 7 });
+export async function connect(world: SleepWorld, hostname = "10.0.0.1"): Promise<TcpConn> {
+  const opening = world.client.connect({ hostname, port: 7 });
   await world.clock.advance(50);
   return await opening;
 }

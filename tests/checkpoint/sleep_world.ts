@@ -17,6 +17,7 @@ import { Host } from "../../net/socket/host.ts";
 import type { TcpConfig } from "../../net/tcp/config.ts";
 import { Drop } from "../../net/wire/drop.ts";
 import { Ipv4Record, readIpv4 } from "../../net/wire/ipv4.ts";
+import { Ipv6Record, readIpv6 } from "../../net/wire/ipv6.ts";
 import { readTcp, TcpFlag, TcpRecord } from "../../net/wire/tcp.ts";
 
 /** What a process leaves behind when it dies: the records, and a list of all that happened to them. */
@@ -199,7 +200,7 @@ export class SleepWorld {
     };
     this.client = new Host({
       interfaces: [{ link }],
-      addresses: [{ address: "10.0.0.2/24" }],
+      addresses: [{ address: "10.0.0.2/24" }, { address: "2001:db8::2/64" }],
       clock: this.clock,
       entropy: new Prng(this.#seed),
     });
@@ -221,7 +222,7 @@ export class SleepWorld {
     };
     const host = new SleepyHost({
       interfaces: [{ link: end }],
-      addresses: [{ address: "10.0.0.1/24" }],
+      addresses: [{ address: "10.0.0.1/24" }, { address: "2001:db8::1/64" }],
       clock,
       entropy: new Prng(this.#seed++ * 1000),
       store,
@@ -256,8 +257,11 @@ export class SleepWorld {
 }
 
 function shown(bytes: Uint8Array<ArrayBuffer>): string {
-  const slab = new Slab(bytes), ip = new Ipv4Record(), tcp = new TcpRecord();
-  if (readIpv4(slab, 0, bytes.length, ip) !== Drop.None) return "?";
+  const slab = new Slab(bytes), tcp = new TcpRecord();
+  const ipv6 = bytes[0]! >>> 4 === 6;
+  const ip = ipv6 ? new Ipv6Record() : new Ipv4Record();
+  const read = ipv6 ? readIpv6 : readIpv4;
+  if (read(slab, 0, bytes.length, ip as never) !== Drop.None) return "?";
   if (readTcp(slab, ip.dataStart, ip.dataEnd, tcp) !== Drop.None) return "?";
   const flags = Object.entries(TcpFlag).filter(([, bit]) => (tcp.flags & bit) !== 0).map(([name]) => name)
     .join("");

@@ -435,3 +435,18 @@ test("an interface that does not configure itself asks nobody, and believes no r
     expect([station.sent(), station.own()]).toEqual([[], ["2001:db8::9"]]);
   }
 });
+
+test("ARP about class E addresses is malformed: they would look like handles", () => {
+  const { station } = settled({ addresses: [{ address: "2001:db8::9/64" }, { address: "10.0.0.9/24" }] });
+  const handle = station.stack.addresses.parse("2001:db8::9")!;
+  const arp = (sender: number, target: number): string => {
+    const head = `ffffffffffff${ROUTER_MAC}08060001080006040001`;
+    const hex = `${head}${ROUTER_MAC}${word(sender >>> 0)}000000000000${word(target >>> 0)}`;
+    return station.frame(new Slab(fromHex(hex)));
+  };
+  expect(arp(0x0a00_0001, handle)).toBe("ArpMalformed");
+  expect(arp(handle, 0x0a00_0009)).toBe("ArpMalformed");
+  expect(station.sent()).toEqual([]);
+  expect(arp(0x0a00_0001, 0x0a00_0009)).toBe("None");
+  expect(station.sent().length).toBe(1);
+});

@@ -1,0 +1,89 @@
+import { expect, test } from "vitest";
+import { readSocketImage } from "../../checkpoint/sockets/socket_image.ts";
+import type { TcpConn } from "../../net/socket/types.ts";
+import { connect, only, say, serveCounter } from "./counter.ts";
+import { type Process, SleepWorld } from "./sleep_world.ts";
+
+const SERVER = "2001:db8::1";
+
+/** Addresses that are held beyond what is configured, `::` and the groups of all nodes and all routers. */
+function held(process: Process): number {
+  const { addresses, output } = process.host.stack;
+  return addresses.retained - 3 - new Set(output.routes.ipv6.own.map(({ address }) => address)).size;
+}
+
+test("an IPv6 connection sleeps without a word, wakes for data, and goes on in another process", async () => {
+  const world = new SleepWorld();
+  let process = world.start();
+  serveCounter(process, 7, "::");
+  expect(held(process)).toBe(0);
+  const conn = await connect(world, SERVER);
+  expect(await say(world, conn, "a")).toBe("1:a;");
+  const id = only(process);
+  const { port } = conn.localAddr;
+  expect(id).toBe(`[2001:db8::1]:7-[2001:db8::2]:${port}`);
+  expect((conn as TcpConn & { id: string }).id).toBe(`[2001:db8::2]:${port}-[2001:db8::1]:7`);
+  await world.clock.advance(500);
+  const before = world.trace.length;
+  await world.clock.advance(600_000);
+  expect(world.trace.length).toBe(before);
+  expect(process.host.counts).toEqual({ awake: 0, asleep: 1, waking: 0 });
+  expect(held(process)).toBe(1); // the peer's; ours is held already
+  const [image] = [...world.disk.records.values()];
+  const [, local, remote] = readSocketImage(image!).tcb;
+  expect([local, remote].map((each) => (each as Uint8Array).at(-1))).toEqual([1, 2]);
+  expect(await say(world, conn, "b")).toBe("2:b;");
+  expect(process.events).toEqual([`suspended ${id}`, `restored ${id}`]);
+
+  await world.clock.advance(60_000);
+  process.kill();
+  process = world.start();
+  expect(process.host.recovered).toEqual({ connections: 1, damaged: 0, unreachable: 0 });
+  expect(only(process)).toBe(id);
+  serveCounter(process, 7, "::");
+  expect(await say(world, conn, "c")).toBe("3:c;");
+  conn.close();
+  await world.clock.advance(600_000);
+  expect(process.host.stack.connections.size).toBe(0);
+  expect(held(process)).toBe(0);
+  expect(process.errors).toEqual([]);
+});
+
+test("the peer's silence over IPv6: with sleep the same packets flow as without, and a sleeper answers for itself", async () => {
+  const run = async (idleMs: number): Promise<{ trace: string[]; restores: number }> => {
+    const world = new SleepWorld({ seed: 3 });
+    const process = world.start({ idleMs });
+    serveCounter(process, 7, SERVER);
+    const conns: TcpConn[] = [];
+    for (let index = 0; index < 3; index++) conns.push(await connect(world, SERVER));
+    conns[0]!.setKeepAlive(true); // the client's probes are answered asleep
+    for (let round = 0; round < 4; round++) {
+      for (const [index, conn] of conns.entries()) {
+        if ((round + index) % 3 === 0) {
+          await say(world, conn, `${round} ${index} ${"x".repeat(100 * index * round)}`);
+        }
+      }
+      await world.clock.advance([1_000, 10_000, 8_000_000][round % 3]!);
+    }
+    conns[1]!.close();
+    await world.clock.advance(100_000);
+    return { trace: world.trace, restores: process.host.sleeper.stats.restores };
+  };
+  const awake = await run(1e9), asleep = await run(700);
+  expect(awake.restores).toBe(0);
+  expect(asleep.restores).toBeGreaterThan(3);
+  expect(asleep.trace).toEqual(awake.trace);
+});
+
+test("forced to sleep with data in flight, an IPv6 connection loses nothing", async () => {
+  const world = new SleepWorld({ seed: 11, impair: { loss: 0.05, reorder: 0.05 } });
+  const process = world.start({ idleMs: 1e9 });
+  serveCounter(process, 7, "::");
+  const conn = await connect(world, SERVER);
+  const id = only(process);
+  for (let round = 1; round <= 40; round++) {
+    process.host.sleeper.suspend(id);
+    expect(await say(world, conn, "x".repeat(300))).toBe(`${round}:${"x".repeat(300)};`);
+  }
+  expect(process.host.sleeper.stats.suspends).toBeGreaterThan(10);
+});
