@@ -71,7 +71,7 @@ const LIMITS: { readonly [Name in NonNullable<Numeric[keyof TcpOptions]>]: reado
   finWait2Ms: [-1, 120_000], // Linux's TCP_FIN_TIMEOUT_MAX
   receiveBufferBytes: [2304, BUFFER_BYTES_MAX], // Linux's floor
   sendBufferBytes: [2304, BUFFER_BYTES_MAX],
-  notSentLowWaterBytes: [0, 2 ** 31 - 1],
+  notSentLowWaterBytes: [0, 2 ** 32 - 1],
   mssMax: [0, 32_767], // and not 1 to 87: below Linux's TCP_MIN_MSS
   dscp: [0, 63],
   timeToLive: [1, 255],

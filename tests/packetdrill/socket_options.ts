@@ -117,6 +117,8 @@ export function getOption(world: World, socket: ScriptSocket, name: string): num
       return tcb?.typeOfService ?? (options.dscp ?? 0) << 2;
     case "IP_TTL":
       return tcb?.timeToLive ?? options.timeToLive ?? 64;
+    case "TCP_NOTSENT_LOWAT":
+      return tcb?.notSentLowWaterBytes ?? options.notSentLowWaterBytes ?? 0;
     case "TCP_USER_TIMEOUT":
       return tcb?.userTimeoutMs ?? options.userTimeoutMs ?? 0;
     default:

@@ -47,7 +47,7 @@ test("each option is taken as it is read, and refused by name beyond its limits"
     ["finWait2Ms", -1, 120_000],
     ["receiveBufferBytes", 2304, BUFFER_BYTES_MAX],
     ["sendBufferBytes", 2304, BUFFER_BYTES_MAX],
-    ["notSentLowWaterBytes", 0, 2 ** 31 - 1],
+    ["notSentLowWaterBytes", 0, 2 ** 32 - 1],
     ["mssMax", 0, 32_767],
     ["dscp", 0, 63],
     ["timeToLive", 1, 255],
