@@ -217,6 +217,7 @@ export function becomeEstablished(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs:
 export function startSending(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   tcb.highSeq = tcb.retransmitHint = tcb.sndUna;
   tcb.quickAcks = tcp.config.quickAcks;
+  tcb.lastReceivedMs = nowMs; // as Linux counts
   startMtuSearch(tcp, tcb, nowMs); // it chooses the MSS that windows are counted in
   startCongestion(tcb, tcp.config, nowMs);
 }

@@ -1,6 +1,7 @@
 import { BUFFER_BYTES_MAX } from "./config.ts";
 import { CONGESTION_CONTROLS, type CongestionControlName } from "./congestion/congestion.ts";
 import { startKeepAlive } from "./handshake.ts";
+import { SendMode, sendNewData } from "./output.ts";
 import { tellWritable } from "./send_buffer.ts";
 import { type Tcb, TcpState } from "./tcb.ts";
 import type { Tcp } from "./tcp.ts";
@@ -121,7 +122,12 @@ export function tcpSetOptions(tcp: Tcp, tcb: Tcb, options: TcpOptions, nowMs: nu
   if (options.sendBufferBytes !== undefined) tcpSetSendBuffer(tcp, tcb, options.sendBufferBytes);
   if (options.congestionControl !== undefined) tcpSetCongestionControl(tcb, options.congestionControl);
   if (options.dscp !== undefined) tcb.typeOfService = options.dscp << 2;
-  if (options.noDelay !== undefined) tcpSetNoDelay(tcp, tcb, options.noDelay);
+  if (options.noDelay !== undefined) {
+    tcpSetNoDelay(tcp, tcb, options.noDelay);
+    // As on Linux: what a cork has kept so far leaves.
+    const open = tcb.state === TcpState.established || tcb.state === TcpState.closeWait;
+    if (options.noDelay && tcb.cork && open) sendNewData(tcp, tcb, nowMs, SendMode.push);
+  }
   if (options.cork !== undefined) {
     tcb.cork = options.cork;
     if (!tcb.cork) tcp.queueOutput(tcb);

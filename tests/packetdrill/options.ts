@@ -3,6 +3,8 @@ import { type IpVersion, ipVersions, type ScriptOptions, ScriptSyntaxError, Unsu
 
 /** How late or early something may be when neither the script nor a long wait allows more. */
 const TOLERANCE_US = 4_000;
+/** Waits allow something in proportion to them. */
+const TOLERANCE_OF_WAIT = 0.125;
 
 /** Options that say where a script runs, or how a machine is set up: here there is one world for all. */
 const IGNORED = new Set([
@@ -31,6 +33,7 @@ export function parseOptions(scanner: Scanner, flags: readonly string[], ip: IpV
   const options: ScriptOptions = {
     ipVersion: undefined,
     toleranceUs: TOLERANCE_US,
+    toleranceOfWait: TOLERANCE_OF_WAIT,
     mtu: ip === "ipv6" ? 1520 : 1500, // so that the MSS is 1460 everywhere
     strictSegments: false,
     tsTickUs: 0,
@@ -71,6 +74,9 @@ function setOption(options: ScriptOptions, name: string, value: string | undefin
       return;
     case "tolerance_usecs":
       options.toleranceUs = number();
+      return;
+    case "tolerance_percent":
+      options.toleranceOfWait = number() / 100;
       return;
     case "mtu":
       options.mtu = number();

@@ -83,7 +83,7 @@ class Runner {
       upcalls: this.#sockets,
     });
     this.#sockets.lastInfo = (tcb) => linuxTcpInfo(tcpInfo(this.#world.stack.tcp, tcb, this.#world.nowMs));
-    this.#timetable = new Timetable(script.options.toleranceUs);
+    this.#timetable = new Timetable(script.options);
   }
 
   run(): { sleeps: number } {

@@ -9,6 +9,8 @@ export interface Script {
 export interface ScriptOptions {
   ipVersion: IpVersion | undefined;
   toleranceUs: number;
+  /** Of a wait that is longer: so much of it, as a fraction. */
+  toleranceOfWait: number;
   mtu: number;
   /** Segments must leave as the script writes them: none are put together for the comparison. */
   strictSegments: boolean;

@@ -194,6 +194,12 @@ function startConnect(call: Call, socket: ScriptSocket, fastOpen?: Uint8Array): 
   sockets.own(socket, tcb);
 }
 
+/** The buffer is no address. */
+function isNull(call: Call, count: number): boolean {
+  const buffer = call.args[1];
+  return count > 0 && buffer?.kind === "word" && buffer.name === "NULL";
+}
+
 /** Sends `count` bytes, all of them zero. */
 function sendBytes(
   call: Call,
@@ -205,8 +211,7 @@ function sendBytes(
   if ((flags & ~(DONTWAIT | NOSIGNAL | FASTOPEN | OOB | MORE)) !== 0) {
     throw new Unsupported(`flags 0x${flags.toString(16)} of send()`);
   }
-  const buffer = call.args[1];
-  if (count > 0 && buffer?.kind === "word" && buffer.name === "NULL") return failed("EFAULT");
+  if (isNull(call, count)) return failed("EFAULT");
   const { world } = call;
   let sent = 0;
   if (!socket.used && ((flags & FASTOPEN) !== 0 || socket.deferred)) {
@@ -246,6 +251,7 @@ function receiveBytes(
 ): Returned | Blocked {
   if (socket === undefined) return failed("EBADF");
   if ((flags & ~(PEEK | DONTWAIT)) !== 0) throw new Unsupported(`flags 0x${flags.toString(16)} of recv()`);
+  if (isNull(call, count)) return failed("EFAULT");
   const { world } = call;
   const peek = (flags & PEEK) !== 0;
   return maybeBlock(socket, flags, () => {

@@ -1,13 +1,11 @@
 import { ScriptFailure } from "./failure.ts";
 import { showSeconds } from "./print.ts";
-import type { ScriptEvent, SyscallAction } from "./script.ts";
-
-/** Waits allow something in proportion to them. */
-const TOLERANCE_OF_WAIT = 0.125;
+import type { ScriptEvent, ScriptOptions, SyscallAction } from "./script.ts";
 
 /** When events of a script are to happen, and whether they did: all times are microseconds since the start. */
 export class Timetable {
   readonly #toleranceUs: number;
+  readonly #toleranceOfWait: number;
   /** When the present event should happen; the end of its range. */
   us = 0;
   #untilUs = 0;
@@ -17,8 +15,9 @@ export class Timetable {
   lastUs = 0;
   #any = false;
 
-  constructor(toleranceUs: number) {
+  constructor({ toleranceUs, toleranceOfWait }: ScriptOptions) {
     this.#toleranceUs = toleranceUs;
+    this.#toleranceOfWait = toleranceOfWait;
   }
 
   /** Goes on to the next event; `nowUs` is when the one before was over. */
@@ -85,7 +84,7 @@ export class Timetable {
   }
 
   #tolerance(us: number, lastUs: number): number {
-    return Math.max(this.#toleranceUs, TOLERANCE_OF_WAIT * (us - lastUs));
+    return Math.max(this.#toleranceUs, this.#toleranceOfWait * (us - lastUs));
   }
 }
 
