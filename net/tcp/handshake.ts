@@ -9,9 +9,11 @@ import { takeEcnAnswer } from "./ecn.ts";
 import { type FastOpenOption, FastOpenState } from "./fast_open.ts";
 import { sendAck, sendStrayReset, sendSyn } from "./output.ts";
 import { receiveData, takeFin } from "./receive.ts";
+import { retransmitSynData } from "./retransmit.ts";
 import { rearmTimeout } from "./rto.ts";
 import { startMtuSearch, updateMss } from "./path_mtu.ts";
 import { echoedRttUs, minRttSample, rttSample } from "./rtt.ts";
+import { Sent } from "./sent_queue.ts";
 import { finSent, type Tcb, TcpError, TcpEvent, TcpState } from "./tcb.ts";
 import type { Tcp } from "./tcp.ts";
 import { timestampNow } from "./timestamp.ts";
@@ -131,20 +133,20 @@ export function synSentInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab,
   if ((tcb.fastOpen & (FastOpenState.asked | FastOpenState.sentData)) !== 0) {
     learnFromSynAck(tcp, tcb, segment, dataAcked);
   }
+  tcb.ackNow = true;
   becomeEstablished(tcp, tcb, segment, nowMs);
   const dataLength = segment.dataEnd - segment.dataStart;
   segment.sequence = tcb.rcvNxt; // behind the SYN
   if (dataLength > 0) receiveData(tcp, tcb, segment, slab, nowMs);
   if ((flags & TcpFlag.FIN) !== 0) takeFin(tcp, tcb, segment.sequence, dataLength, nowMs);
-  if (tcb.sendQueue.length > 0) tcb.ackNow = true; // what the SYN carried and the peer did not take goes with the ACK
-  else sendAck(tcp, tcb, nowMs);
+  if (tcb.ackNow) sendAck(tcp, tcb, nowMs); // unless data that the peer had not taken carried it
   tcp.arm(tcb);
   return Drop.None;
 }
 
 /**
- * Our SYN is acknowledged, and perhaps data that it carried: the count of these bytes is returned. The others go again,
- * as if they were new.
+ * Our SYN is acknowledged, and perhaps data that it carried: the count of these bytes is returned. The others are in
+ * flight until `becomeEstablished` sends them again.
  */
 export function takeAckOfSyn(tcb: Tcb, ack: number): number {
   const start = (tcb.iss + 1) | 0;
@@ -152,11 +154,8 @@ export function takeAckOfSyn(tcb: Tcb, ack: number): number {
   const sent = (tcb.sndMax - start) >>> 0;
   const acked = (ack - start) >>> 0;
   tcb.sendQueue.drop(acked);
-  tcb.sndUna = tcb.sndMax = ack;
-  if (sent > acked) {
-    tcb.retransmittedSegments++;
-    tcb.retransmittedBytes += sent - acked;
-  }
+  tcb.sndUna = ack;
+  if (sent > acked) tcb.sent.push(ack, tcb.sndMax, Sent.push, tcb.rttStartMs);
   return acked;
 }
 
@@ -207,6 +206,7 @@ export function becomeEstablished(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs:
   tcb.delivered++; // our SYN
   rearmTimeout(tcp, tcb, nowMs);
   if (!child) startSending(tcp, tcb, nowMs);
+  if (!child && tcb.sent.length > 0) retransmitSynData(tcp, tcb, nowMs);
   if (retransmits > 1) tcb.cwnd = tcb.sndMss; // RFC 6928 section 2: one may be no loss, but a long round trip
   startKeepAlive(tcb, nowMs);
   tcp.notify(tcb, child ? TcpEvent.writable : TcpEvent.established | TcpEvent.writable);

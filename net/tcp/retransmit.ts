@@ -136,6 +136,18 @@ export function retransmitTooLarge(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   for (let place = 0; place < sent.length; place++) {
     if (dataBytes(tcb, place) > mss) markLost(tcb, sent.slot(place));
   }
+  retransmitWithoutBlame(tcp, tcb, mss, nowMs);
+}
+
+/** The peer took our SYN and not the data in it: that goes again at once (RFC 7413 section 4.2.1). */
+export function retransmitSynData(tcp: Tcp, tcb: Tcb, nowMs: number): void {
+  markLost(tcb, tcb.sent.slot(0));
+  retransmitWithoutBlame(tcp, tcb, currentMss(tcp, tcb), nowMs);
+}
+
+/** What is marked as lost goes again in segments of `mss`; the network is not to blame for it. */
+function retransmitWithoutBlame(tcp: Tcp, tcb: Tcb, mss: number, nowMs: number): void {
+  const { sent } = tcb;
   if (tcb.lostOut === 0) return;
   cutAnew(tcb, mss);
   if (!tcb.sackPermitted) tcb.sackedOut = Math.min(tcb.sackedOut, sent.length - tcb.lostOut);

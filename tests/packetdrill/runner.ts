@@ -112,8 +112,9 @@ class Runner {
     if (action.kind === "packet") this.#inject(event, action);
     else if (action.kind === "icmp") this.#injectIcmp(event, action);
     else if (action.kind === "syscall") this.#call(event, action);
-    else if (action.kind === "command") applyCommand(action.text, this.#world.stack.tcp.config as TcpConfig);
-    else this.#runCode(event, action.text);
+    else if (action.kind === "command") {
+      applyCommand(action.text, this.#world.stack.tcp.config as TcpConfig, this.#world);
+    } else this.#runCode(event, action.text);
   }
 
   // Time

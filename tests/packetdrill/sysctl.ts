@@ -89,26 +89,31 @@ const SETTINGS: Readonly<Record<string, Setting>> = {
  *
  * @throws {Unsupported} When it is nothing that is known here.
  */
-export function applyCommand(text: string, config: TcpConfig): void {
+export function applyCommand(text: string, config: TcpConfig, device: { mtu: number }): void {
   const lines = text.replace(/\\\n/g, " ").replace(
     /\$\(\(([^)]|\)(?!\)))*\)\)/g,
     (sum) => `${arithmetic(sum)}`,
   )
     .split(/\n|;|&&/);
-  for (const line of lines) applyLine(line.replace(/(^|\s)#.*$/, "").trim(), config);
+  for (const line of lines) applyLine(line.replace(/(^|\s)#.*$/, "").trim(), config, device);
 }
 
-function applyLine(line: string, config: TcpConfig): void {
+function applyLine(line: string, config: TcpConfig, device: { mtu: number }): void {
   if (line === "" || /^(sleep|echo|true|ulimit)\b/.test(line)) return;
   const words = line.match(/(?:[^\s"']|"[^"]*"|'[^']*')+/g) ?? [];
   const command = words[0]!.replace(/^.*\//, "");
   const rest = words.slice(1).filter((word) => !/^(\d?>|\/dev\/null|\|\||true|-)/.test(word));
   if (/^defaults\.sh$|^sysctl_restore_/.test(command)) return; // the profile, and nothing to restore
-  if (command === "source" || command === ".") return applyLine(words.slice(1).join(" "), config);
+  if (command === "source" || command === ".") return applyLine(words.slice(1).join(" "), config, device);
   if (command === "sysctl" || command === "set_sysctls.py") {
     const settings = rest.join(" ").match(/[\w./-]+=(?:"[^"]*"|'[^']*'|\S+)/g) ?? [];
     if (settings.length === 0) throw new Unsupported(`command "${line}"`);
     for (const setting of settings) applySetting(setting, config);
+    return;
+  }
+  const mtu = /^ip link set dev tun0 mtu (\d+)$/.exec(line);
+  if (mtu !== null) {
+    device.mtu = Number(mtu[1]);
     return;
   }
   if (/^(tc|ethtool|nstat|ip)$/.test(command) && /\b(pfifo|tso|gso|gro|tcp_metrics|nstat)\b/.test(line)) {

@@ -2,6 +2,7 @@ import { assert } from "../../base/assert.ts";
 import { Prng } from "../../base/random.ts";
 import { Slab } from "../../base/slab.ts";
 import { RecordState } from "../../net/connections/connection_map.ts";
+import type { LinkOutput } from "../../net/ip/output.ts";
 import { Stack, type StackUpcalls } from "../../net/stack.ts";
 import type { TcpConfig } from "../../net/tcp/config.ts";
 import type { Tcb } from "../../net/tcp/tcb.ts";
@@ -53,6 +54,7 @@ export class World {
   /** What left and was not looked at yet. */
   readonly sent: Sent[] = [];
   nowMs: number = START_MS;
+  readonly #link: LinkOutput & { mtu: number };
   #deadlineMs = Infinity;
   #wakeAtMs = Infinity;
 
@@ -62,10 +64,8 @@ export class World {
       this.sent.push({ packet: slab.bytes.slice(start, end), atUs: this.us });
       return true;
     };
-    this.stack.addInterface({
-      name: "net0",
-      link: { medium: "ip", mtu: options.mtu, send, flush: () => {} },
-    });
+    this.#link = { medium: "ip", mtu: options.mtu, send, flush: () => {} };
+    this.stack.addInterface({ name: "net0", link: this.#link });
     const [local, remote, gateway] = options.ipv6 ? HOSTS_6 : HOSTS_4;
     this.stack.setRoutes({ addresses: [{ address: local.network, gateway }] });
     this.local = this.stack.addresses.parse(local.address)!;
@@ -76,6 +76,11 @@ export class World {
     this.addresses = { version: options.ipv6 ? 6 : 4, local: bytes(local.address), remote: bytes(remote) };
     this.stack.upcalls = options.upcalls;
     if (options.sleep) this.keeper = new Keeper(this.stack, this.nowMs);
+  }
+
+  /** Its device carries packets of this many bytes from now on. */
+  set mtu(mtu: number) {
+    this.#link.mtu = mtu;
   }
 
   /** Microseconds since the start. */
