@@ -23,6 +23,7 @@ const CONSTANTS: Readonly<Record<string, number>> = {
   TCPI_OPT_ECN: 8,
   TCPI_OPT_ECN_SEEN: 16,
   TCPI_OPT_SYN_DATA: 32,
+  TCP_INFINITE_SSTHRESH: 0x7fff_ffff,
 };
 const CLOSED = 7, LISTEN = 10;
 
