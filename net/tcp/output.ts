@@ -100,7 +100,8 @@ export function sendNewData(tcp: Tcp, tcb: Tcb, nowMs: number, mode: SendMode): 
   for (;;) {
     if (left === 0) train = left = trainSegments(tcp, tcb);
     left--;
-    if (!sendNext(tcp, tcb, nowMs, next, train > 1 && left === 0) || next === SendMode.probe) break;
+    const trainEnd = left === 0 ? Sent.trainEnd : 0;
+    if (!sendNext(tcp, tcb, nowMs, next, trainEnd, train > 1) || next === SendMode.probe) break;
     if (next === SendMode.force) next = SendMode.normal;
   }
   const count = tcb.sent.length - before;
@@ -115,7 +116,14 @@ export function sendNewData(tcp: Tcp, tcb: Tcb, nowMs: number, mode: SendMode): 
 }
 
 /** Sends one new segment of data or FIN, if the rules allow it; false when there is no more to do. */
-function sendNext(tcp: Tcp, tcb: Tcb, nowMs: number, mode: SendMode, push: boolean): boolean {
+function sendNext(
+  tcp: Tcp,
+  tcb: Tcb,
+  nowMs: number,
+  mode: SendMode,
+  trainEnd: number,
+  train: boolean,
+): boolean {
   const unsent = (sendEnd(tcb) - tcb.sndMax) | 0; // -1 behind the FIN
   if (unsent < 0 || (unsent === 0 && !tcb.finQueued)) return false;
   const mss = currentMss(tcp, tcb);
@@ -132,11 +140,12 @@ function sendNext(tcp: Tcp, tcb: Tcb, nowMs: number, mode: SendMode, push: boole
   if (!fin && mode === SendMode.normal && !worthSending(tcb, length, mss, last)) return false;
   const sequence = tcb.sndMax;
   const end = (sequence + length + (fin ? 1 : 0)) | 0;
-  const flags = (fin ? Sent.fin : 0) | (last && length > 0 && (!tcb.more || force) ? Sent.push : 0);
+  const flags = (fin ? Sent.fin : 0) | (last && length > 0 && (!tcb.more || force) ? Sent.push : 0) | trainEnd;
   if (length < mss) tcb.smallEnd = end;
   tcb.sent.push(sequence, end, flags, nowMs);
-  // Sent again it will be a segment by itself: the train's PSH is not remembered.
-  transmitSegment(tcp, tcb, sequence, end, push ? flags | Sent.push : flags, nowMs);
+  // Sent again it may be a segment by itself: the train's PSH is not remembered.
+  const push = train && trainEnd !== 0 && length > 0 ? Sent.push : 0;
+  transmitSegment(tcp, tcb, sequence, end, flags | push, nowMs);
   tcb.sndMax = end;
   if (fin && tcb.state === TcpState.established) tcb.state = TcpState.finWait1;
   else if (fin && tcb.state === TcpState.closeWait) tcb.state = TcpState.lastAck;

@@ -8,6 +8,9 @@ import { Sent, SENT_AGAIN } from "./sent_queue.ts";
 import { CaState, cwndPackets, packetsInFlight, RetransmitTimer, sendEnd, type Tcb } from "./tcb.ts";
 import type { Tcp } from "./tcp.ts";
 
+/** What says whether a segment waits to be sent again. */
+const IN_HAND = Sent.lost | Sent.sacked | Sent.retransmitted;
+
 /** Cuts the segment at `place` at sequence number `at`, counters and all. */
 function splitSegment(tcb: Tcb, place: number, at: number): void {
   const flags = tcb.sent.flags[tcb.sent.slot(place)]!;
@@ -42,9 +45,10 @@ function mergeSuccessors(tcb: Tcb, place: number, limit: number): void {
 /**
  * Sends the segment at `place` again: with its own bounds, cut where the MSS or the peer's window has become
  * smaller. Behind a window that shrank nothing is sent, but the first segment is, as a probe (MUST-35).
+ * @param push `Sent.push` for the last of several that leave together.
  * @returns Whether it was sent. Counts nothing: a probe is no recovery.
  */
-export function retransmitSegment(tcp: Tcp, tcb: Tcb, place: number, nowMs: number): boolean {
+export function retransmitSegment(tcp: Tcp, tcb: Tcb, place: number, push: number, nowMs: number): boolean {
   const { sent } = tcb;
   const at = sent.slot(place);
   if (seqLess(sent.sequence[at]!, tcb.sndUna)) sent.sequence[at] = tcb.sndUna; // its front has arrived
@@ -64,13 +68,13 @@ export function retransmitSegment(tcp: Tcp, tcb: Tcb, place: number, nowMs: numb
   tcb.mtuProbeSize = 0; // whatever is sent twice tells nothing of its size
   sent.flags[now] = sent.flags[now]! | Sent.everRetransmitted;
   sent.sentMs[now] = nowMs;
-  transmitSegment(tcp, tcb, sequence, sent.end[now]!, sent.flags[now]!, nowMs);
+  transmitSegment(tcp, tcb, sequence, sent.end[now]!, sent.flags[now]! | push, nowMs);
   return true;
 }
 
 /** Sends a lost segment again, in a recovery or after a timeout. */
-export function retransmitLost(tcp: Tcp, tcb: Tcb, place: number, nowMs: number): boolean {
-  if (!retransmitSegment(tcp, tcb, place, nowMs)) return false;
+export function retransmitLost(tcp: Tcp, tcb: Tcb, place: number, push: number, nowMs: number): boolean {
+  if (!retransmitSegment(tcp, tcb, place, push, nowMs)) return false;
   const at = tcb.sent.slot(place);
   if ((tcb.sent.flags[at]! & Sent.retransmitted) === 0) tcb.retransOut++;
   tcb.sent.flags[at] = tcb.sent.flags[at]! | SENT_AGAIN;
@@ -84,12 +88,20 @@ export function retransmitQueue(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   const { sent } = tcb;
   if (sent.length === 0) return;
   let rearm = false;
+  let train = 0;
   let place = sent.find(tcb.retransmitHint);
   for (; place < sent.length && tcb.retransOut < tcb.lostOut; place++) {
     const flags = sent.flags[sent.slot(place)]!;
-    if ((flags & (Sent.lost | Sent.sacked | Sent.retransmitted)) !== Sent.lost) continue;
-    if (packetsInFlight(tcb) >= cwndPackets(tcb)) break;
-    if (!retransmitLost(tcp, tcb, place, nowMs)) break;
+    if ((flags & IN_HAND) !== Sent.lost) continue;
+    const room = cwndPackets(tcb) - packetsInFlight(tcb);
+    if (room <= 0) break;
+    // What left in one train goes again in one, where it was lost side by side.
+    const more = room > 1 && (flags & Sent.trainEnd) === 0 && place + 1 < sent.length &&
+      tcb.retransOut + 1 < tcb.lostOut && (sent.flags[sent.slot(place + 1)]! & IN_HAND) === Sent.lost;
+    train++;
+    const push = !more && train > 1 ? Sent.push : 0;
+    if (!more) train = 0;
+    if (!retransmitLost(tcp, tcb, place, push, nowMs)) break;
     if (inCwndReduction(tcb)) tcb.prrOut++;
     if (place === 0 && tcb.retransmitTimer !== RetransmitTimer.reordering) rearm = true;
   }
@@ -115,7 +127,7 @@ export function sendLossProbe(tcp: Tcp, tcb: Tcb, nowMs: number): void {
       sendNewData(tcp, tcb, nowMs, SendMode.probe);
       probed = tcb.sent.length > before;
     } else {
-      probed = tcb.probeRetransmitted = retransmitSegment(tcp, tcb, before - 1, nowMs);
+      probed = tcb.probeRetransmitted = retransmitSegment(tcp, tcb, before - 1, 0, nowMs);
     }
     if (probed) {
       tcb.probeOut = true;

@@ -13,8 +13,10 @@ export const Sent = {
   everRetransmitted: 8,
   /** Its last sequence number is the FIN. */
   fin: 16,
-  /** It was sent with PSH. */
+  /** It ends what was written, and has PSH whenever it is sent. */
   push: 32,
+  /** It was the last of its train (output.ts). */
+  trainEnd: 64,
 } as const;
 
 /** Retransmitted, now or before. */
@@ -133,7 +135,7 @@ export class SentQueue {
     return low;
   }
 
-  /** Divides the segment at `place` in two, both with its flags but PSH and FIN, which the second has. */
+  /** Divides the segment at `place` in two, both with its flags but those of its end, which the second has. */
   split(place: number, at: number): void {
     if (this.#length === this.#columns.capacity) this.#grow();
     const { sequence, end, flags, sentMs } = this.#columns;
@@ -153,15 +155,16 @@ export class SentQueue {
     end[left] = at;
     sequence[right] = at;
     sentMs[left] = sentMs[right]!;
-    flags[left] = flags[right]! & ~(Sent.push | Sent.fin);
+    flags[left] = flags[right]! & ~(Sent.push | Sent.fin | Sent.trainEnd);
   }
 
-  /** Makes one segment of that at `place` and its successor; the first one's flags stay, with PSH and FIN of both. */
+  /** Makes one segment of that at `place` and its successor; the first one's flags stay, with those of both ends. */
   merge(place: number): void {
     const { end, flags } = this.#columns;
     const left = this.slot(place), right = this.slot(place + 1);
     end[left] = end[right]!;
-    flags[left] = flags[left]! | (flags[right]! & (Sent.push | Sent.fin | Sent.everRetransmitted));
+    flags[left] = flags[left]! |
+      (flags[right]! & (Sent.push | Sent.fin | Sent.trainEnd | Sent.everRetransmitted));
     if (place < this.#length >>> 1) {
       for (let to = place + 1; to > 0; to--) this.#move(to - 1, to);
       this.#start = (this.#start + 1) & (this.#columns.capacity - 1);

@@ -56,7 +56,7 @@ function retransmissionTimeout(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   } else {
     if (isBlackHole(tcp, tcb, nowMs)) suspectBlackHole(tcp, tcb, nowMs);
     enterLoss(tcp, tcb, nowMs);
-    retransmitLost(tcp, tcb, 0, nowMs);
+    retransmitLost(tcp, tcb, 0, 0, nowMs);
     tcb.retransmits++;
   }
   if (!handshake && tcb.retransmits === tcp.config.retransmitsTrouble) tcp.notify(tcb, TcpEvent.trouble); // R1
