@@ -140,7 +140,8 @@ function sendNext(
   if (!fin && mode === SendMode.normal && !worthSending(tcb, length, mss, last)) return false;
   const sequence = tcb.sndMax;
   const end = (sequence + length + (fin ? 1 : 0)) | 0;
-  const flags = (fin ? Sent.fin : 0) | (last && length > 0 && (!tcb.more || force) ? Sent.push : 0) | trainEnd;
+  const flags = (fin ? Sent.fin : 0) | (last && length > 0 && (!tcb.more || force) ? Sent.push : 0) |
+    trainEnd;
   if (length < mss) tcb.smallEnd = end;
   tcb.sent.push(sequence, end, flags, nowMs);
   // Sent again it may be a segment by itself: the train's PSH is not remembered.

@@ -42,28 +42,18 @@ export function tagSacks(tcb: Tcb, segment: TcpRecord, sample: AckSample, config
     if (first) duplicate = at;
   }
 
-  let place = 0;
   for (let block = 0; block < count; block++) {
-    place = Math.max(place, tcb.sent.find(starts[block]!));
-    // A DSACK inside of the block is read together with it.
-    const inside = duplicate === block + 1 ? duplicate : -1;
-    place = tagBlock(tcb, sample, place, block, inside, duplicate === block);
+    // A DSACK inside of a block is read together with it.
+    if (block > 0 && duplicate === block && seqLessEqual(ends[block]!, ends[block - 1]!)) continue;
+    tagBlock(tcb, sample, block, duplicate === block + 1 ? duplicate : -1, duplicate === block);
   }
   if (tcb.caState !== CaState.loss || tcb.undoArmed) checkReordering(tcb, sample.reordered, config);
 }
 
-function tagBlock(
-  tcb: Tcb,
-  sample: AckSample,
-  from: number,
-  block: number,
-  inside: number,
-  duplicate: boolean,
-): number {
+function tagBlock(tcb: Tcb, sample: AckSample, block: number, inside: number, duplicate: boolean): void {
   const { sent } = tcb;
   const start = starts[block]!, end = ends[block]!;
-  let place = from;
-  for (; place < sent.length; place++) {
+  for (let place = sent.find(start); place < sent.length; place++) {
     const at = sent.slot(place);
     const first = sent.sequence[at]!, last = sent.end[at]!;
     if (!seqLess(first, end)) break;
@@ -72,7 +62,6 @@ function tagBlock(
       tagSegment(tcb, sample, at, duplicate || twice);
     }
   }
-  return place;
 }
 
 /** Linux's state diagram of a segment: S, L and R (see `Sent`) under a SACK. */
