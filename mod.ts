@@ -8,6 +8,7 @@
 // A host on a network: listen, connect, serve; with a store, its idle connections sleep.
 export { SleepyHost, type SleepyHostOptions } from "./checkpoint/host.ts";
 export type { DhcpConfiguration, DhcpLease, DhcpOptions } from "./net/socket/dhcp.ts";
+export type { DnsOptions, DnsRecords, DnsType, ResolveDnsOptions } from "./net/socket/dns/resolver.ts";
 export { Host, type HostInterface, type HostOptions } from "./net/socket/host.ts";
 export { type Connection, type Handlers, type HandlerServer } from "./net/socket/handlers.ts";
 export type { ConnectOptions, DatagramConn, ListenOptions, NetAddr } from "./net/socket/types.ts";

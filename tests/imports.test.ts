@@ -80,7 +80,13 @@ const RULES: readonly ImportRule[] = [
   {
     rule: "sockets touch the runtime only through node:stream",
     of: ["net/socket/"],
+    except: ["net/socket/dns/message.ts"],
     others: ["node:stream", "eventemitter3"],
+  },
+  {
+    rule: "how DNS messages are written is a library's business, and one file's",
+    of: ["net/socket/dns/message.ts"],
+    others: ["node:buffer", "dns-packet"],
   },
 ];
 

@@ -6,12 +6,14 @@ import type { NetAddr } from "./types.ts";
 export const LOOPBACK_HINT =
   "loopback is the machine's, not this host's; leave the hostname out to reach this host";
 
-/** @throws {TypeError} When it is no address: names are not resolved. */
+/** @throws {TypeError} When it is no address. */
 export function addressOf(hostname: string, addresses: AddressTable): number {
   const address = addresses.parse(hostname);
   if (address !== undefined) return address;
-  if (hostname === "localhost") throw new TypeError(`"localhost" is not reached here: ${LOOPBACK_HINT}`);
-  throw new TypeError(`"${hostname}" is not an IP address; names are not resolved yet`);
+  if (/^(.*\.)?localhost\.?$/i.test(hostname)) {
+    throw new TypeError(`"${hostname}" is not reached here: ${LOOPBACK_HINT}`);
+  }
+  throw new TypeError(`"${hostname}" is not an IP address`);
 }
 
 /** 127.0.0.0/8 or `::1`. */

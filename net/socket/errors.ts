@@ -23,6 +23,7 @@ export const ConnectionRefused: ErrorClass = errorClass("ConnectionRefused");
 export const ConnectionReset: ErrorClass = errorClass("ConnectionReset");
 export const Interrupted: ErrorClass = errorClass("Interrupted");
 export const NetworkUnreachable: ErrorClass = errorClass("NetworkUnreachable");
+export const NotFound: ErrorClass = errorClass("NotFound");
 export const NotSupported: ErrorClass = errorClass("NotSupported");
 export const TimedOut: ErrorClass = errorClass("TimedOut");
 /** The one that Deno has no class for: there is a route, and nobody answers on it. */

@@ -23,6 +23,14 @@ import { addressOf, checkPort, isLoopbackOf, LOOPBACK_HINT } from "./address.ts"
 import { TcpConnection } from "./conn.ts";
 import { ConnectedDatagrams, Datagrams } from "./datagram.ts";
 import { DhcpConfiguration, type DhcpOptions } from "./dhcp.ts";
+import { ATTEMPT_DELAY_MS, openFirst } from "./dns/first.ts";
+import {
+  type DnsOptions,
+  type DnsRecords,
+  type DnsType,
+  type ResolveDnsOptions,
+  Resolver,
+} from "./dns/resolver.ts";
 import { Endpoint } from "./endpoint.ts";
 import { EphemeralPorts } from "./ephemeral_ports.ts";
 import { connectionError } from "./connection_error.ts";
@@ -60,6 +68,8 @@ export interface HostOptions extends RouteConfig {
   connectionsMax?: number;
   /** Passes packets for others on between the interfaces, by `routes` and the firewall's `forward`. Default false. */
   forwarding?: boolean;
+  /** How names are found. */
+  dns?: DnsOptions;
   clock?: Clock;
   entropy?: Entropy;
   /**
@@ -91,6 +101,7 @@ const CATCH_UP_MS = 100;
 export class Host {
   readonly stack: Stack;
   readonly clock: Clock;
+  readonly #dns: Resolver;
   readonly #routeConfig: RouteConfig;
   readonly #leases = new Map<number, DhcpLease>(); // by interface
   readonly #ownAddress: string | undefined;
@@ -143,6 +154,7 @@ export class Host {
       tcpRestored: (tcb, record) => this.#tcpRestored(tcb, record),
       udpReadable: (socket) => this.#datagrams.get(socket)?.readable(),
     };
+    this.#dns = new Resolver(this, options.dns);
     this.#ports = new EphemeralPorts(this.stack.tcp.secrets);
     this.#ownAddress = addresses?.[0]?.address.split("/")[0];
     this.#onLinkClosed = options.onLinkClosed?.bind(options);
@@ -223,9 +235,10 @@ export class Host {
     if (hostname === undefined) {
       throw new TypeError("Cannot connect without a hostname: this host has no address of its own");
     }
-    const remote = addressOf(hostname, this.stack.addresses);
     checkPort(port, 1);
     if (options.tcpOptions !== undefined) checkTcpOptions(options.tcpOptions);
+    if (this.#isName(hostname)) return this.#openByName(hostname, options);
+    const remote = addressOf(hostname, this.stack.addresses);
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted();
       this.#checkOpen();
@@ -259,6 +272,42 @@ export class Host {
     });
   }
 
+  /** Whether `hostname` has to be looked up: it is no address, nor this machine. */
+  #isName(hostname: string): boolean {
+    return this.stack.addresses.parse(hostname) === undefined && !this.#dns.isLoopback(hostname);
+  }
+
+  async #openByName(hostname: string, options: ConnectOptions): Promise<Endpoint> {
+    this.#checkOpen();
+    const { signal, autoSelectFamilyAttemptDelay = ATTEMPT_DELAY_MS } = options;
+    const all = await this.#dns.lookup(hostname, signal);
+    const open = (address: string, signal: AbortSignal): Promise<Endpoint> =>
+      this.open({ ...options, hostname: address, signal });
+    return openFirst(this.clock, all, autoSelectFamilyAttemptDelay, signal, open, (late) => late.abort());
+  }
+
+  /**
+   * The records of a name, as `Deno.resolveDns` gives them, by the host's own sockets and name servers.
+   * @throws {NotFound} {TimedOut} {TypeError}, or the signal's reason.
+   * @example
+   * ```ts ignore
+   * console.log(await host.resolveDns("example.com", "MX")); // [{ preference: 10, exchange: "mail.example.com." }]
+   * ```
+   */
+  async resolveDns<T extends DnsType = "A">(
+    query: string,
+    recordType: T = "A" as T,
+    options: ResolveDnsOptions = {},
+  ): Promise<DnsRecords[T][]> {
+    this.#checkOpen();
+    return await this.#dns.resolve(query, recordType, options);
+  }
+
+  /** The name servers that are asked now. */
+  nameServers(): string[] {
+    return this.#dns.nameServers();
+  }
+
   /**
    * Binds a UDP port like `Deno.listenDatagram`.
    * @throws {AddrInUse} {AddrNotAvailable} {TypeError}
@@ -276,10 +325,13 @@ export class Host {
    * A UDP socket with one peer: it hears nobody else, and is told when the peer's host refuses.
    * @throws {AddrInUse} {AddrNotAvailable} {NetworkUnreachable} {TypeError}
    */
-  // deno-lint-ignore require-await -- names will be resolved here
   async connectDatagram(options: ConnectDatagramOptions): Promise<ConnectedUdpConn> {
     this.#checkOpen();
-    const { hostname, localHostname, localPort = 0 } = options;
+    const { localHostname, localPort = 0 } = options;
+    const hostname = this.#isName(options.hostname)
+      ? (await this.#dns.lookup(options.hostname))[0]!
+      : options.hostname;
+    this.#checkOpen();
     const remote = addressOf(hostname, this.stack.addresses);
     checkPort(options.port, 1);
     const source = this.stack.output.sourceTowards(remote);
@@ -341,6 +393,7 @@ export class Host {
     if (this.#closed) return;
     this.#closed = true;
     this.#alarm?.cancel();
+    this.#dns.close(new Interrupted("operation canceled"));
     const { stack } = this;
     for (const tcb of stack.tcp.tcbs()) {
       if (!tcb.saving) tcpAbort(stack.tcp, tcb, this.clock.nowMs());

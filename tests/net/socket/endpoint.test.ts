@@ -221,7 +221,8 @@ test("connect: nobody answers, no route, no port", async () => {
     refusal(settled(clock, client.connect({ hostname, port })));
   expect(await connect("192.0.2.1", 80)).toMatch(/^NetworkUnreachable: /);
   expect(await connect(SERVER, 0)).toMatch(/^TypeError: Port 0/);
-  expect(await connect("a.name", 80)).toMatch(/^TypeError: "a.name"/);
+  expect(await connect("a.name", 80)).toMatch(/^NotFound: .*"a.name": no name server is known/);
+  expect(await connect("a name", 80)).toMatch(/^TypeError: "a name"/);
   expect(client.stack.tcp.awake).toBe(0);
 });
 

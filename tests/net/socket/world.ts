@@ -52,6 +52,7 @@ export async function settled<T>(clock: VirtualClock, promise: Promise<T>, limit
   let done = false;
   promise.then(() => (done = true), () => (done = true));
   await clock.runUntil(() => done, limitMs);
+  if (!done) await new Promise((resolve) => setTimeout(resolve, 0)); // a chain of awaits behind the last event
   if (!done) throw new Error(`Nothing has happened in ${limitMs} ms of virtual time`);
   return await promise;
 }
