@@ -217,6 +217,7 @@ const BAD: Record<string, [path: string, source: string, line: number, rule: str
   "a builtin by the back door": ["checkpoint/x.ts", `process.getBuiltinModule("node:fs");`, 1, "the runtime"],
   "an import that is computed": ["checkpoint/x.ts", `await import(name);`, 1, "the runtime"],
   "a file from a socket": ["net/socket/x.ts", `import fs from "node:fs";`, 1, "only through node:stream"],
+  "a socket in DNS messages": ["net/socket/dns/message.ts", `import "node:dgram";`, 1, "how DNS messages"],
 };
 
 test("The checker finds every kind of breach, with its file, line and rule", () => {
