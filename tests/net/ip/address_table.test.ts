@@ -92,6 +92,20 @@ test("what nobody holds is forgotten, the oldest first; what is held stays", () 
   expect(() => addresses.release(held)).toThrow();
 });
 
+test("an address that was forgotten is not found again where it was", () => {
+  const addresses = table({ transientsMax: 16 });
+  const held = addresses.intern(1, 2, 3, 4, 0);
+  addresses.retain(held);
+  for (let at = 0; at < 16; at++) addresses.intern(9, 9, 9, at, 0);
+  addresses.release(held); // the oldest of them goes, and nobody takes its place
+  expect(addresses.size).toBe(17);
+  const again = addresses.intern(9, 9, 9, 0, 0);
+  expect(addresses.size).toBe(17); // the next oldest made room for it
+  addresses.retain(again);
+  for (let at = 100; at < 200; at++) addresses.intern(9, 9, 9, at, 0);
+  expect(addresses.words(again)).toEqual([9, 9, 9, 0]);
+});
+
 test("a table full of held addresses takes no more, and says so; one place free is one more", () => {
   const addresses = table({ addressesMax: 50, transientsMax: 16 });
   const handles: number[] = [];
