@@ -107,6 +107,8 @@ export interface TcpConfig {
    * always, 2 only for connections of a host to itself.
    */
   timeWaitReuse: 0 | 1 | 2;
+  /** So long it has been silent: the peer's timestamp clock must have ticked (RFC 7323 section 5.4). */
+  timeWaitReuseDelayMs: number;
   /** RFC 1337: no RST ends TIME-WAIT. RFC 9293 lets it. */
   rfc1337: boolean;
   /** Take segments without the timestamp that was agreed on, as Linux does; RFC 7323 section 3.2 says to drop them. */
@@ -174,6 +176,7 @@ export const DEFAULT_TCP_CONFIG: Readonly<TcpConfig> = {
   timeWaitMs: 60_000,
   timeWaitsMax: 65_536,
   timeWaitReuse: 2,
+  timeWaitReuseDelayMs: 1_000,
   rfc1337: false,
   tolerateMissingTimestamps: false,
   finWait2Ms: 60_000,

@@ -253,13 +253,7 @@ export class FastOpen {
 
   #enter(local: number, remote: number, visit: Visit): void {
     while (this.#visitCount >= this.#config.fastOpenCacheMax) {
-      const oldest = this.#visits.entries().next();
-      if (oldest.done) return;
-      const [server, ours] = oldest.value;
-      this.#visitCount -= ours.size;
-      for (const own of ours.keys()) this.#addresses.release(own);
-      this.#addresses.release(server);
-      this.#visits.delete(server);
+      if (!this.#forgetOldest()) return;
     }
     let visits = this.#visits.get(remote);
     if (visits === undefined) {
@@ -269,6 +263,21 @@ export class FastOpen {
     visits.set(local, visit);
     this.#addresses.retain(local);
     this.#visitCount++;
+  }
+
+  /** Forgets every server. */
+  forget(): void {
+    while (this.#forgetOldest());
+  }
+
+  #forgetOldest(): boolean {
+    const oldest = this.#visits.entries().next();
+    if (oldest.done) return false;
+    const [server, ours] = oldest.value;
+    this.#visitCount -= ours.size;
+    for (const own of ours.keys()) this.#addresses.release(own);
+    this.#addresses.release(server);
+    return this.#visits.delete(server);
   }
 
   // What swallows SYNs with data

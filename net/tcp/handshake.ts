@@ -68,7 +68,8 @@ function queueForSyn(tcp: Tcp, tcb: Tcb, data: Uint8Array, nowMs: number): void 
   if (fastOpen.probing) tcb.fastOpen |= FastOpenState.probing;
   if (!mayCarry || data.length === 0) return;
   const mss = tcp.output.mtuTowards(remote) - ipHeaderLength(remote) - TCP_HEADER_LENGTH;
-  const room = Math.min(mss, fastOpen.mssOf(local, remote, mss)) - OPTION_BYTES_MAX;
+  const most = tcb.mssMax > 0 ? Math.min(mss, tcb.mssMax) : mss;
+  const room = Math.min(most, fastOpen.mssOf(local, remote, mss)) - OPTION_BYTES_MAX;
   tcb.sendQueue.append(data, 0, Math.min(data.length, Math.max(0, room), tcb.sendBufferBytes));
   if (tcb.sendQueue.length > 0) tcb.fastOpen |= FastOpenState.sentData;
 }
@@ -124,14 +125,14 @@ export function synSentInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab,
     tcp.arm(tcb);
     return Drop.None;
   }
-  const dataAcked = takeAckOfSyn(tcb, segment.acknowledgment);
+  takeAckOfSyn(tcb, segment.acknowledgment);
   // The window of a SYN-ACK is not scaled (RFC 7323 section 2.2).
   tcb.sndWnd = tcb.sndWndMax = segment.window;
   tcb.sndWl1 = segment.sequence;
   tcb.sndWl2 = segment.acknowledgment;
   tcb.rcvAdv = (tcb.rcvNxt + Math.min(0xffff, tcb.receiveBufferBytes)) | 0;
   if ((tcb.fastOpen & (FastOpenState.asked | FastOpenState.sentData)) !== 0) {
-    learnFromSynAck(tcp, tcb, segment, dataAcked);
+    learnFromSynAck(tcp, tcb, segment);
   }
   tcb.ackNow = true;
   becomeEstablished(tcp, tcb, segment, nowMs);
@@ -145,32 +146,37 @@ export function synSentInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab,
 }
 
 /**
- * Our SYN is acknowledged, and perhaps data that it carried: the count of these bytes is returned. The others are in
- * flight until `becomeEstablished` sends them again.
+ * Our SYN is acknowledged, and perhaps data that it carried. What is not is in flight until `becomeEstablished` sends them again.
  */
-export function takeAckOfSyn(tcb: Tcb, ack: number): number {
+export function takeAckOfSyn(tcb: Tcb, ack: number): void {
   const start = (tcb.iss + 1) | 0;
-  if ((tcb.fastOpen & FastOpenState.child) !== 0) return 0; // acknowledge() does that
+  if ((tcb.fastOpen & FastOpenState.child) !== 0) return; // acknowledge() does that
   const sent = (tcb.sndMax - start) >>> 0;
   const acked = (ack - start) >>> 0;
   tcb.sendQueue.drop(acked);
   tcb.sndUna = ack;
   if (sent > acked) tcb.sent.push(ack, tcb.sndMax, Sent.push, tcb.rttStartMs);
-  return acked;
 }
 
 /** What a SYN-ACK says about Fast Open at this server (RFC 7413 section 4.2.1). */
-function learnFromSynAck(tcp: Tcp, tcb: Tcb, synAck: TcpRecord, dataAcked: number): void {
+function learnFromSynAck(tcp: Tcp, tcb: Tcb, synAck: TcpRecord): void {
   const sentData = (tcb.fastOpen & FastOpenState.sentData) !== 0;
   const gaveNone = tcb.retransmits === 0 && synAck.fastOpenLength < 0 && !sentData;
-  tcp.fastOpen.learn(tcb.localAddress, tcb.remoteAddress, synAck, tcb.peerMss, tcb.fastOpen, gaveNone);
+  tcp.fastOpen.learn(
+    tcb.localAddress,
+    tcb.remoteAddress,
+    synAck,
+    synAck.mss || tcb.peerMss,
+    tcb.fastOpen,
+    gaveNone,
+  );
   if (!sentData) return;
   if (tcb.sendQueue.length > 0) {
     tcp.counters.fastOpenActiveFail++;
   } else {
     tcp.counters.fastOpenActive++;
+    tcb.fastOpen |= FastOpenState.dataAcked;
   }
-  if (dataAcked > 0) tcb.fastOpen |= FastOpenState.dataAcked;
 }
 
 /** Whether the timestamp that a SYN-ACK echoes is of one of the SYNs that we sent. */

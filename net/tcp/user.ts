@@ -13,9 +13,6 @@ import type { Tcp } from "./tcp.ts";
 import { orphanDeadline } from "./timers.ts";
 import { markUrgent } from "./urgent.ts";
 
-/** The peer's clock has ticked since then, even where it ticks once in a second (RFC 7323 section 5.4). */
-const REUSE_AFTER_MS = 1_000;
-
 /** The user calls of RFC 9293 section 3.10: nothing here waits; segments leave at the end of the turn. */
 
 /**
@@ -58,7 +55,7 @@ function reusableTimeWait(tcp: Tcp, record: number, nowMs: number): Tcb | undefi
   const tcb = tcp.tcbAt(connections.get(record, Field.slot));
   if (tcb.state !== TcpState.timeWait || !tcb.timestamps || tcb.saving) return undefined;
   if (config.timeWaitReuse === 2 && tcb.localAddress !== tcb.remoteAddress) return undefined;
-  return nowMs - tcb.tsRecentAtMs > REUSE_AFTER_MS ? tcb : undefined;
+  return nowMs - tcb.tsRecentAtMs > config.timeWaitReuseDelayMs ? tcb : undefined;
 }
 
 /** Whether the application may still write. */

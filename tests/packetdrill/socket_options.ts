@@ -1,5 +1,6 @@
 import { CONGESTION_CONTROLS, type CongestionControlName } from "../../net/tcp/congestion/congestion.ts";
 import { checkTcpOptions, type TcpOptions, tcpSetOptions } from "../../net/tcp/options.ts";
+import { FastOpenMode } from "../../net/tcp/fast_open.ts";
 import { TcpState } from "../../net/tcp/tcb.ts";
 import { numberOf } from "./constants.ts";
 import { type Expression, Unsupported } from "./script.ts";
@@ -56,7 +57,10 @@ export function setOption(
 ): string | undefined {
   if (IGNORED.has(name)) return undefined;
   if (name === "TCP_FASTOPEN") return void (socket.fastOpenMax = valueOf(name, place));
-  if (name === "TCP_FASTOPEN_CONNECT") return void (socket.fastOpenConnect = valueOf(name, place) !== 0);
+  if (name === "TCP_FASTOPEN_CONNECT") {
+    if ((world.stack.tcp.config.fastOpen & FastOpenMode.client) === 0) return "EOPNOTSUPP";
+    return void (socket.fastOpenConnect = valueOf(name, place) !== 0);
+  }
   if (name === "TCP_FASTOPEN_KEY") return setFastOpenKey(socket, place);
   const option = name === "TCP_CONGESTION" ? congestionControl(place) : OPTIONS[name]?.(valueOf(name, place));
   if (option === undefined) throw new Unsupported(`option ${name}`);

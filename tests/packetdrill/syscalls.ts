@@ -143,6 +143,7 @@ function connect(call: Call): Returned | Blocked {
   if (socket === undefined) return failed("EBADF");
   const address = call.args[1];
   if (address?.kind === "word" && address.name === "AF_UNSPEC") return disconnect(call, socket);
+  if (socket.deferred) return failed("EISCONN");
   if (socket.used) {
     const error = takeError(socket);
     if (error !== undefined) return error;
@@ -214,6 +215,11 @@ function sendBytes(
   if (isNull(call, count)) return failed("EFAULT");
   const { world } = call;
   let sent = 0;
+  const to = call.args[4];
+  if ((flags & FASTOPEN) !== 0 && to?.kind === "word" && to.name === "AF_UNSPEC") return failed("EOPNOTSUPP");
+  if (socket.used && !socket.established && !socket.ended && (flags & FASTOPEN) !== 0) {
+    return failed("EALREADY");
+  }
   if (!socket.used && ((flags & FASTOPEN) !== 0 || socket.deferred)) {
     if ((world.stack.tcp.config.fastOpen & FastOpenMode.client) === 0) return failed("EOPNOTSUPP");
     socket.deferred = false;
@@ -226,7 +232,7 @@ function sendBytes(
   const more = (flags & MORE) !== 0;
   return maybeBlock(socket, flags, () => {
     const error = takeError(socket);
-    if (error !== undefined) return sent > 0 ? { value: sent } : error;
+    if (error !== undefined) return sent > 0 && socket.established ? { value: sent } : error;
     if (!socket.used || socket.ended || socket.shutWrite) return sent > 0 ? { value: sent } : failed("EPIPE");
     const tcb = world.awake(socket.record);
     if (!socket.established) return undefined;

@@ -13,6 +13,7 @@ const SETTINGS: Readonly<Record<string, Setting>> = {
   tcp_syncookies: (value, config) => void (config.synCookies = Number(value) as TcpConfig["synCookies"]),
   tcp_max_syn_backlog: (value, config) => void (config.synBacklogMax = Number(value)),
   tcp_tw_reuse: (value, config) => void (config.timeWaitReuse = Number(value) as TcpConfig["timeWaitReuse"]),
+  tcp_tw_reuse_delay: (value, config) => void (config.timeWaitReuseDelayMs = Number(value)),
   tcp_max_tw_buckets: (value, config) => void (config.timeWaitsMax = Number(value)),
   tcp_rfc1337: (value, config) => void (config.rfc1337 = value !== "0"),
   tcp_fastopen: (value, config) => void (config.fastOpen = Number(value)),
@@ -84,12 +85,19 @@ const SETTINGS: Readonly<Record<string, Setting>> = {
   "conf.all.rp_filter": undefined,
 };
 
+/** What commands say to the machine, and not to TCP. */
+export interface Device {
+  mtu: number;
+  /** Forgets what is known of other hosts. */
+  forgetMetrics(): void;
+}
+
 /**
  * What a command of a script means. It is read, never executed.
  *
  * @throws {Unsupported} When it is nothing that is known here.
  */
-export function applyCommand(text: string, config: TcpConfig, device: { mtu: number }): void {
+export function applyCommand(text: string, config: TcpConfig, device: Device): void {
   const lines = text.replace(/\\\n/g, " ").replace(
     /\$\(\(([^)]|\)(?!\)))*\)\)/g,
     (sum) => `${arithmetic(sum)}`,
@@ -98,13 +106,14 @@ export function applyCommand(text: string, config: TcpConfig, device: { mtu: num
   for (const line of lines) applyLine(line.replace(/(^|\s)#.*$/, "").trim(), config, device);
 }
 
-function applyLine(line: string, config: TcpConfig, device: { mtu: number }): void {
+function applyLine(line: string, config: TcpConfig, device: Device): void {
   if (line === "" || /^(sleep|echo|true|ulimit)\b/.test(line)) return;
   const words = line.match(/(?:[^\s"']|"[^"]*"|'[^']*')+/g) ?? [];
   const command = words[0]!.replace(/^.*\//, "");
   const rest = words.slice(1).filter((word) => !/^(\d?>|\/dev\/null|\|\||true|-)/.test(word));
   if (/^defaults\.sh$|^sysctl_restore_/.test(command)) return; // the profile, and nothing to restore
   if (command === "source" || command === ".") return applyLine(words.slice(1).join(" "), config, device);
+  if (/^ip tcp_metrics flush|tcp_fastopen_cookies=0/.test(line)) return device.forgetMetrics();
   if (command === "sysctl" || command === "set_sysctls.py") {
     const settings = rest.join(" ").match(/[\w./-]+=(?:"[^"]*"|'[^']*'|\S+)/g) ?? [];
     if (settings.length === 0) throw new Unsupported(`command "${line}"`);

@@ -83,6 +83,10 @@ export class World {
     this.#link.mtu = mtu;
   }
 
+  forgetMetrics(): void {
+    this.stack.tcp.fastOpen.forget();
+  }
+
   /** Microseconds since the start. */
   get us(): number {
     return Math.round((this.nowMs - START_MS) * 1000);

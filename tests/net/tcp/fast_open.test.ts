@@ -463,6 +463,8 @@ test("client: so many servers are remembered; who was not visited for longest is
     true,
   ]);
   expect(fastOpen.prepareSyn(2, 10, 0)).toBe(false); // from another address
+  fastOpen.forget();
+  expect([fastOpen.visits, fastOpen.prepareSyn(1, 13, 0)]).toEqual([0, false]);
 });
 
 test("client: where SYNs with data vanish, Fast Open goes off for a while, twice as long each time, until data comes through (RFC 7413 section 7.2)", () => {
