@@ -16,7 +16,7 @@ import { Identifications } from "./ip/identification.ts";
 import { Ipv6Input } from "./ip/ipv6_input.ts";
 import { type Ipv6Options, Ndp } from "./ip/ndp.ts";
 import { Igmp } from "./ip/igmp.ts";
-import { Limiter } from "./ip/limiter.ts";
+import { ICMP_ERRORS_BURST, IcmpLimits } from "./ip/icmp_limits.ts";
 import { type Interface, IpOutput, type LinkOutput } from "./ip/output.ts";
 import { Evidence } from "./ip/neighbors.ts";
 import { Fragment, Reassembly } from "./ip/reassembly.ts";
@@ -85,9 +85,6 @@ export interface StackUpcalls extends TcpUpcalls {
   tcpRestored(tcb: Tcb, record: number): void;
 }
 
-/** Answers per second to packets that went nowhere, and how many may come at once (Linux: 1,000 and 50). */
-const ICMP_ERRORS_PER_SECOND = 1000;
-const ICMP_ERRORS_BURST = 50;
 /** Packets of one turn whose senders are told that nobody takes them: the burst that the rate limit allows. */
 const LOST_MAX = ICMP_ERRORS_BURST;
 /** IPv6 addresses beside those of connections: own ones, routes, neighbours, paths, and packets at hand. */
@@ -111,7 +108,7 @@ export class Stack {
   readonly udp: Udp;
   readonly held: HeldPackets = new HeldPackets();
   readonly reassembly: Reassembly = new Reassembly();
-  readonly icmpErrors: Limiter = new Limiter(ICMP_ERRORS_PER_SECOND, ICMP_ERRORS_BURST);
+  readonly icmpErrors: IcmpLimits = new IcmpLimits();
   /** Told about news; set by the socket layer. */
   upcalls: StackUpcalls | undefined;
   /** Keeps the sleepers; without one nothing sleeps. */

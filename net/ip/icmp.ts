@@ -136,7 +136,8 @@ export function sendIcmpError(
   if (isUnspecified(source) || isMulticast(source) || isBroadcast(source)) return Drop.IcmpType;
   if (ip.fragmentOffset !== 0) return Drop.IcmpType;
   if (ip.protocol === PROTOCOL_ICMP && isIcmpError(slab.bytes[ip.dataStart]!)) return Drop.IcmpType;
-  if (!stack.icmpErrors.allow(nowMs)) return Drop.IcmpRate;
+  const tooBig = type === IcmpType.Unreachable && code === IcmpUnreachable.FragmentationNeeded;
+  if (!stack.icmpErrors.allow(source, !tooBig, nowMs)) return Drop.IcmpRate;
   const { slab: out, transportStart } = stack.output;
   const end = writeIcmpError(type, code, rest, slab, ip.headerStart, ip.dataEnd, out, transportStart);
   stack.output.sendTransport(PROTOCOL_ICMP, from, source, end, 0, 64, nowMs, false);

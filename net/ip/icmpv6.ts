@@ -172,7 +172,8 @@ function sendError(
   }
   const source = ours ? ip.destination : output.sourceTowards(ip.source);
   if (source === undefined || source === 0) return Drop.NoRoute;
-  if (!stack.icmpErrors.allow(nowMs)) return Drop.IcmpRate;
+  const limited = type !== Icmpv6Type.PacketTooBig;
+  if (!stack.icmpErrors.allow(addresses.digest(ip.source), limited, nowMs)) return Drop.IcmpRate;
   const { slab: out, transportStart } = output;
   const end = writeIcmpv6Error(type, code, rest, slab, ip.headerStart, ip.dataEnd, out, transportStart);
   output.sendTransport(PROTOCOL_ICMPV6, source, ip.source, end, 0, 64, nowMs, false);
