@@ -159,6 +159,18 @@ test("server: until its SYN-ACK is acknowledged nothing but the SYN-ACK goes aga
   expect(s.tcb.cwnd).toBe(1_000); // two SYN-ACKs were lost
 });
 
+test("server: no loss probe of data before the SYN-ACK is acknowledged (RFC 7413, RFC 8985)", () => {
+  const { s, cookie } = listening();
+  s.turn(`S 0:11 <mss 1000,sackOK,FO ${cookie}>`);
+  s.learn();
+  s.write(500);
+  s.out("P. 1:501 ack 12");
+  s.wait(999);
+  s.out();
+  s.wait(1);
+  s.out("S. 0 ack 12");
+});
+
 test("server: the SYN-ACK of a connection that is open goes six times again, then the application learns of it", () => {
   const { s, cookie } = listening();
   s.turn(`S 0 <mss 1000,FO ${cookie}>`);

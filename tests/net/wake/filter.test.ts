@@ -127,6 +127,35 @@ test("blind RST and SYN get a challenge ACK at a limited rate, and nobody wakes"
   expect(peer.take()).toHaveLength(1);
 });
 
+test("an RST that may be exact wakes: at the FIN's own number, and at the end of data ahead of a hole (RFC 5961)", () => {
+  const closed = new SleepyPeer();
+  closed.open();
+  closed.in({ sequence: closed.tcb.rcvNxt, acknowledgment: closed.tcb.sndMax, flags: ACK | FIN, ...ts });
+  closed.pass(1_000);
+  const { rcvNxt } = closed.tcb;
+  closed.sleep();
+  closed.in({ sequence: rcvNxt - 2, flags: RST });
+  expect(closed.wakes).toBe(0);
+  closed.in({ sequence: rcvNxt - 1, flags: RST });
+  expect([closed.wakes, closed.alive]).toEqual([1, false]);
+
+  const holed = new SleepyPeer();
+  holed.open();
+  const { rcvNxt: next, sndMax: ack } = holed.tcb;
+  holed.in({ sequence: next + 100, acknowledgment: ack, data: new Uint8Array(10), ...ts });
+  holed.pass(1_000);
+  holed.sleep();
+  holed.in({ sequence: next + 110, flags: RST });
+  expect([holed.wakes, holed.alive]).toEqual([1, false]);
+});
+
+test("an ACK from before the connection's start is answered as awake: the record cannot know, and wakes (RFC 5961 section 5.2)", () => {
+  const { peer, next, ack } = sleeper();
+  peer.in({ sequence: next, acknowledgment: ack - 1_000, ...ts });
+  expect(peer.wakes).toBe(1);
+  expect(peer.take()).toMatchObject([{ flags: ACK, sequence: ack, acknowledgment: next }]);
+});
+
 test("an exact RST wakes, and kills", () => {
   const { peer, next } = sleeper();
   expect(peer.in({ sequence: next, flags: RST })).toBe(Drop.None);
