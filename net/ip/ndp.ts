@@ -191,7 +191,7 @@ export class Ndp {
       neighbors.learn(ip.source, linkHi, linkLo, Evidence.Request, nowMs, from.neighborSink6);
     }
     if (record.hopLimit !== 0) from.hopLimit6 = record.hopLimit;
-    if (record.mtu >= IPV6_MTU_MIN && record.mtu <= from.link.mtu) from.mtu6 = record.mtu;
+    if (record.mtu >= IPV6_MTU_MIN && record.mtu <= from.link.mtu) from.mtuMax6 = record.mtu;
     if (record.retransmitMs !== 0) neighbors.requestIntervalMs = clamp(record.retransmitMs, RETRANSMIT_MS);
     if (record.reachableMs !== 0) {
       const spread = REACHABLE_SPREAD + this.#draw(1)[0]! / 256;

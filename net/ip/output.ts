@@ -59,15 +59,18 @@ export interface Interface {
   /** The same by IPv6 address (RFC 4861). */
   readonly neighbors6: Neighbors | undefined;
   readonly neighborSink6: NeighborSink;
-  /** IPv4 packets' longest length here: the link's, or less when a DHCP server says so. */
-  mtu4: number;
+  /** The longest packets here, by family: what the link carries now, or less when a server or router says so. */
+  readonly mtu4: number;
+  readonly mtu6: number;
+  /** What a DHCP server allows for IPv4, and a router for IPv6. */
+  mtuMax4: number;
+  mtuMax6: number;
   /** An IPv4 address that was asked about and nobody may have (RFC 5227), 0 for none; and whether somebody has. */
   watched: number;
   claimed: boolean;
   /** When we last insisted on an address of ours. */
   defendedMs: number;
-  /** IPv6 packets' longest length and hop limit here: the link's and the default until a router says otherwise. */
-  mtu6: number;
+  /** The hop limit of IPv6 packets: the default until a router says otherwise. */
   hopLimit6: number;
   /** Frames were sent since the last flush. */
   dirty: boolean;
@@ -432,11 +435,17 @@ export class IpOutput implements TransportOutput {
         deliver: deliver(ETHER_IPV6),
         failed,
       },
-      mtu4: link.mtu,
+      get mtu4() {
+        return Math.min(link.mtu, this.mtuMax4);
+      },
+      get mtu6() {
+        return Math.min(link.mtu, this.mtuMax6);
+      },
+      mtuMax4: Infinity,
       watched: 0,
       claimed: false,
       defendedMs: -Infinity,
-      mtu6: link.mtu,
+      mtuMax6: Infinity,
       hopLimit6: HOP_LIMIT_DEFAULT,
       dirty: false,
     };

@@ -427,7 +427,7 @@ export class Host {
     if (lease === undefined) this.#leases.delete(interfaceIndex);
     else this.#leases.set(interfaceIndex, lease);
     const through = this.stack.output.interfaces[interfaceIndex]!;
-    through.mtu4 = Math.min(through.link.mtu, lease?.mtu ?? Infinity);
+    through.mtuMax4 = lease?.mtu ?? Infinity;
     takeLeases(this.#routeConfig, this.#leases, (config) => this.stack.setRoutes(config));
   }
 

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { Prng } from "../../../base/random.ts";
 import { Slab } from "../../../base/slab.ts";
+import type { LinkOutput } from "../../../net/ip/output.ts";
 import { Stack } from "../../../net/stack.ts";
 import { dropNames } from "../../../net/wire/drop.ts";
 import { finishIcmpv6Checksum, Icmpv6Type } from "../../../net/wire/icmpv6.ts";
@@ -23,6 +24,7 @@ class World {
   readonly stack: Stack;
   nowMs = START_MS;
   readonly packets: Uint8Array<ArrayBuffer>[] = [];
+  readonly link: LinkOutput & { mtu: number };
 
   constructor(options: { mtu?: number; connectionsMax?: number; addressesMax?: number } = {}) {
     this.stack = new Stack({ nowMs: this.nowMs, entropy: new Prng(6), ...options });
@@ -30,8 +32,8 @@ class World {
       this.packets.push(slab.bytes.slice(start, end));
       return true;
     };
-    const link = { medium: "ip", mtu: options.mtu ?? 1500, send, flush: () => {} } as const;
-    this.stack.addInterface({ name: "net0", link });
+    this.link = { medium: "ip", mtu: options.mtu ?? 1500, send, flush: () => {} };
+    this.stack.addInterface({ name: "net0", link: this.link });
     this.stack.setRoutes({
       addresses: [{ address: `${LOCAL}/64`, gateway: "fe80::fe" }, { address: "10.0.0.1/24" }],
       subnets: ["2001:db8:8::/48"],
@@ -217,6 +219,15 @@ test("RFC 8201: a packet too big makes segments smaller, but nobody talks a path
   expect(tcb!.sndMss).toBe(1220);
   expect(stack.output.mtuTowards(world.handle(REMOTE))).toBe(1280);
   expect(stack.output.mtuTowards(world.handle("2001:db8::3"))).toBe(1500);
+});
+
+test("a device whose MTU is changed carries longer packets of both families from then on", () => {
+  const world = new World();
+  const mtus = (): number[] =>
+    [REMOTE, "10.0.0.2"].map((text) => world.stack.output.mtuTowards(world.handle(text)));
+  expect(mtus()).toEqual([1500, 1500]);
+  world.link.mtu = 9000;
+  expect(mtus()).toEqual([9000, 9000]);
 });
 
 test("a peer that names no MSS gets segments of 1,220 bytes", () => {
