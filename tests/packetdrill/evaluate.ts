@@ -11,6 +11,9 @@ export class AssertionFailed extends Error {
 
 type Value = number | string;
 
+/** What code has assigned: it stays for the blocks behind it. */
+export type Variables = Record<string, Value>;
+
 const TOKEN =
   /\s*(0x[0-9a-fA-F]+|\d+\.\d+|\d+|[A-Za-z_]\w*|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|==|!=|<=|>=|<<|>>|\/\/|[-+*\/%&|^~<>(),=])/y;
 /** Operators by how loosely they bind. */
@@ -28,8 +31,12 @@ const COMPARISONS = ["==", "!=", "<", "<=", ">", ">="];
  * @throws {AssertionFailed} When an assertion does not hold.
  * @throws {Unsupported} When the block needs more than that.
  */
-export function runCode(text: string, names: Readonly<Record<string, number>>): void {
-  const variables: Record<string, Value> = { ...names };
+export function runCode(
+  text: string,
+  names: Readonly<Record<string, number>>,
+  variables: Variables = {},
+): void {
+  Object.assign(variables, names);
   joinLines(text).forEach((line, index) => {
     for (const statement of splitStatements(line)) runStatement(statement, variables, index);
   });
@@ -62,6 +69,12 @@ function runStatement(text: string, variables: Record<string, Value>, line: numb
   const assigned = /^([A-Za-z_]\w*)\s*=(?!=)([\s\S]*)$/.exec(text);
   if (assigned !== null) {
     variables[assigned[1]!] = new Evaluator(assigned[2]!, variables).only();
+    return;
+  }
+  const changed = /^([A-Za-z_]\w*)\s*([-+*])=([\s\S]*)$/.exec(text);
+  if (changed !== null) {
+    const [, name, operator, rest] = changed as unknown as [string, string, string, string];
+    variables[name] = new Evaluator(`${name} ${operator} (${rest})`, variables).only();
     return;
   }
   const asserted = /^assert\b([\s\S]*)$/.exec(text);

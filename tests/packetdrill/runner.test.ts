@@ -120,6 +120,20 @@ test("code: the line of the assertion, and what the numbers were", () => {
   expect(outcome.message).toContain("tcpi_snd_cwnd = 10");
 });
 
+test("code: what one block assigns the blocks behind it can use, and change", () => {
+  const text = `${PASSIVE}+0 %{ want = 8; want += 2 }%\n+0 %{ want -= 1; want *= 2 }%\n`;
+  expect(run(`${text}+0 %{ assert want == 18 }%`).verdict).toBe("passed");
+  expect(run(`${text}+0 %{ assert tcpi_snd_cwnd == want }%`)).toMatchObject({ verdict: "failed", line: 10 });
+  expect(run(`${PASSIVE}+0 %{ never += 1 }%`)).toMatchObject({ verdict: "unsupported" });
+});
+
+test("routes: the path's MTU, and the first window", () => {
+  const route = "ip route add 192.0.2.1 via 192.168.0.2 dev tun0 advmss 600 mtu lock 640 initcwnd 3";
+  const text = `\`${route}\`\n${PASSIVE.replace("mss 1460", "mss 600")}+0 write(4, ..., 5000) = 5000`;
+  expect(run(`${text}\n+0 > . 1:601(600) ack 1\n+0 %{ assert tcpi_snd_cwnd == 3 }%`).verdict).toBe("passed");
+  expect(run(`\`${route.replace("lock", "loose")}\`\n${PASSIVE}`).verdict).toBe("unsupported");
+});
+
 test("a timestamp that the stack never sent cannot be echoed", () => {
   const text = `0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3
 +0 bind(3, ..., ...) = 0

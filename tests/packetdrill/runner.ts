@@ -4,7 +4,7 @@ import { TcpFlag } from "../../net/wire/tcp.ts";
 import { compareFragments, compareSegment } from "./compare.ts";
 import { WireConnection } from "./connection.ts";
 import { numberOf } from "./constants.ts";
-import { AssertionFailed, runCode } from "./evaluate.ts";
+import { AssertionFailed, runCode, type Variables } from "./evaluate.ts";
 import { ScriptFailure } from "./failure.ts";
 import { writeIcmpError } from "./icmp.ts";
 import { showSeconds, showSegment } from "./print.ts";
@@ -71,6 +71,7 @@ class Runner {
   #connection: WireConnection | undefined;
   #remotePort = REMOTE_PORT_FIRST;
   #waiting: Waiting | undefined;
+  readonly #variables: Variables = {};
 
   constructor(script: Script, options: RunOptions) {
     this.#script = script;
@@ -338,7 +339,7 @@ class Runner {
 
   #runCode(event: ScriptEvent, text: string): void {
     try {
-      runCode(text, tcpInfoNames(this.#world, this.#sockets.newest));
+      runCode(text, tcpInfoNames(this.#world, this.#sockets.newest), this.#variables);
     } catch (error) {
       if (!(error instanceof AssertionFailed)) throw error;
       throw new ScriptFailure(event.line + error.line, `error executing code: ${error.message}`);

@@ -15,6 +15,7 @@ const IGNORED = new Set([
   "SO_PRIORITY",
   "SO_RCVTIMEO",
   "SO_SNDTIMEO",
+  "IP_BIND_ADDRESS_NO_PORT",
   "IPV6_MTU_DISCOVER",
   "IPV6_V6ONLY",
 ]);
@@ -61,6 +62,7 @@ export function setOption(
     if ((world.stack.tcp.config.fastOpen & FastOpenMode.client) === 0) return "EOPNOTSUPP";
     return void (socket.fastOpenConnect = valueOf(name, place) !== 0);
   }
+  if (name === "IP_LOCAL_PORT_RANGE") return setPortRange(socket, valueOf(name, place));
   if (name === "TCP_FASTOPEN_KEY") return setFastOpenKey(socket, place);
   const option = name === "TCP_CONGESTION" ? congestionControl(place) : OPTIONS[name]?.(valueOf(name, place));
   if (option === undefined) throw new Unsupported(`option ${name}`);
@@ -74,6 +76,11 @@ export function setOption(
   if (socket.listener !== undefined) socket.listener.options = socket.options;
   if (socket.record >= 0) tcpSetOptions(world.stack.tcp, world.awake(socket.record), option, world.nowMs);
   return undefined;
+}
+
+/** The first port in the low half, the last in the high one. */
+function setPortRange(socket: ScriptSocket, range: number): undefined {
+  socket.portRange = [range & 0xffff, range >>> 16];
 }
 
 /** Sixteen bytes: four words, the low byte first. */

@@ -16,6 +16,8 @@ const ERRNO_OF_ERROR: Readonly<Record<number, string | undefined>> = {
 export class ScriptSocket {
   nonBlocking = false;
   boundPort = 0;
+  /** IP_LOCAL_PORT_RANGE: where connect() looks for a port, both ends included. */
+  portRange: readonly [first: number, last: number] = [32_768, 60_999];
   listener: TcpListener | undefined;
   /** Connections that nobody has accepted yet, the oldest first. */
   readonly queue: ScriptSocket[] = [];

@@ -9,6 +9,7 @@ import {
   tcpShutdown,
 } from "../../net/tcp/user.ts";
 import { FastOpenMode } from "../../net/tcp/fast_open.ts";
+import type { Tcb } from "../../net/tcp/tcb.ts";
 import { numberOf } from "./constants.ts";
 import { type Expression, Unsupported } from "./script.ts";
 import { ScriptSocket, type Sockets } from "./sockets.ts";
@@ -44,7 +45,6 @@ export type Handler = (call: Call) => Returned | Blocked;
 
 /** Ports of the local and of the remote service, as packetdrill has them. */
 export const SERVICE_PORT = 8080;
-const EPHEMERAL_PORT_FIRST = 32_768;
 
 function failed(errno: string): Returned {
   return { value: -1, errno };
@@ -141,8 +141,7 @@ function accept(call: Call): Returned | Blocked {
 function connect(call: Call): Returned | Blocked {
   const socket = socketOf(call);
   if (socket === undefined) return failed("EBADF");
-  const address = call.args[1];
-  if (address?.kind === "word" && address.name === "AF_UNSPEC") return disconnect(call, socket);
+  if (isUnspecified(call, 1)) return disconnect(call, socket);
   if (socket.deferred) return failed("EISCONN");
   if (socket.used) {
     const error = takeError(socket);
@@ -155,8 +154,15 @@ function connect(call: Call): Returned | Blocked {
     socket.deferred = true; // the first data will travel in the SYN
     return OK;
   }
-  startConnect(call, socket, socket.fastOpenConnect ? NOTHING : undefined);
+  const tcb = startConnect(call, socket, socket.fastOpenConnect ? NOTHING : undefined);
+  if (tcb === undefined) return failed("EADDRNOTAVAIL");
   return socket.nonBlocking ? failed("EINPROGRESS") : { retry: () => connected(socket) };
+}
+
+/** An address is AF_UNSPEC: nowhere. */
+function isUnspecified(call: Call, at: number): boolean {
+  const address = call.args[at];
+  return address?.kind === "word" && address.name === "AF_UNSPEC";
 }
 
 function connected(socket: ScriptSocket): Returned | undefined {
@@ -174,25 +180,29 @@ function disconnect(call: Call, socket: ScriptSocket): Returned {
   return OK;
 }
 
-function startConnect(call: Call, socket: ScriptSocket, fastOpen?: Uint8Array): void {
+/** @returns `undefined` when no port is free. */
+function startConnect(call: Call, socket: ScriptSocket, fastOpen?: Uint8Array): Tcb | undefined {
   const { world, sockets } = call;
-  let port = socket.boundPort || EPHEMERAL_PORT_FIRST;
-  call.connecting(port, SERVICE_PORT);
-  while (world.stack.connections.find(world.local, world.remote, port, SERVICE_PORT) >= 0) port++;
-  call.connecting(port, SERVICE_PORT);
-  const { tcp } = world.stack;
-  const tcb = tcpConnect(
-    tcp,
-    world.local,
-    port,
-    world.remote,
-    SERVICE_PORT,
-    world.nowMs,
-    socket.options,
-    fastOpen,
-  );
-  if (tcb === undefined) throw new Unsupported("connect() without a free port");
-  sockets.own(socket, tcb);
+  const [first, last] = socket.boundPort !== 0 ? [socket.boundPort, socket.boundPort] : socket.portRange;
+  for (let port = first; port <= last; port++) {
+    const record = world.stack.connections.find(world.local, world.remote, port, SERVICE_PORT);
+    if (record >= 0) world.awake(record); // in TIME-WAIT, its ports may be free
+    const tcb = tcpConnect(
+      world.stack.tcp,
+      world.local,
+      port,
+      world.remote,
+      SERVICE_PORT,
+      world.nowMs,
+      socket.options,
+      fastOpen,
+    );
+    if (tcb === undefined) continue;
+    call.connecting(port, SERVICE_PORT);
+    sockets.own(socket, tcb);
+    return tcb;
+  }
+  return undefined;
 }
 
 /** The buffer is no address. */
@@ -214,20 +224,18 @@ function sendBytes(
   }
   if (isNull(call, count)) return failed("EFAULT");
   const { world } = call;
-  let sent = 0;
-  const to = call.args[4];
-  if ((flags & FASTOPEN) !== 0 && to?.kind === "word" && to.name === "AF_UNSPEC") return failed("EOPNOTSUPP");
-  if (socket.used && !socket.established && !socket.ended && (flags & FASTOPEN) !== 0) {
-    return failed("EALREADY");
-  }
+  let sent = 0, carried = 0;
   if (!socket.used && ((flags & FASTOPEN) !== 0 || socket.deferred)) {
-    if ((world.stack.tcp.config.fastOpen & FastOpenMode.client) === 0) return failed("EOPNOTSUPP");
+    const off = (world.stack.tcp.config.fastOpen & FastOpenMode.client) === 0;
+    if (off || isUnspecified(call, 4)) return failed("EOPNOTSUPP");
     socket.deferred = false;
-    startConnect(call, socket, new Uint8Array(count));
-    sent = world.awake(socket.record).sendQueue.length;
+    if (startConnect(call, socket, new Uint8Array(count)) === undefined) return failed("EADDRNOTAVAIL");
+    carried = world.awake(socket.record).sendQueue.length;
     if (socket.nonBlocking || (flags & DONTWAIT) !== 0) {
-      return sent > 0 ? { value: sent } : failed("EINPROGRESS");
+      return carried > 0 ? { value: carried } : failed("EINPROGRESS");
     }
+  } else if ((flags & FASTOPEN) !== 0 && socket.used && !socket.established && !socket.ended) {
+    return failed("EALREADY");
   }
   const more = (flags & MORE) !== 0;
   return maybeBlock(socket, flags, () => {
@@ -236,6 +244,8 @@ function sendBytes(
     if (!socket.used || socket.ended || socket.shutWrite) return sent > 0 ? { value: sent } : failed("EPIPE");
     const tcb = world.awake(socket.record);
     if (!socket.established) return undefined;
+    sent += carried; // what the SYN carried counts once there is a connection
+    carried = 0;
     if (sent === count) return { value: sent };
     if (!canWrite(tcb)) return failed("EPIPE");
     const bytes = new Uint8Array(count - sent);
@@ -261,6 +271,7 @@ function receiveBytes(
   const { world } = call;
   const peek = (flags & PEEK) !== 0;
   return maybeBlock(socket, flags, () => {
+    if (socket.deferred) return undefined;
     if (!socket.used) return failed("ENOTCONN");
     if (socket.ended) {
       const value = Math.min(count, socket.leftover);
@@ -421,7 +432,7 @@ function poll(call: Call): Returned | Blocked {
 export function readiness(world: World, socket: ScriptSocket): number {
   const reading = 1 | 0x40, writing = 4 | 0x100;
   if (socket.listener !== undefined) return socket.queue.length > 0 ? reading : 0;
-  if (!socket.used) return writing | 0x10;
+  if (!socket.used) return socket.deferred ? writing : writing | 0x10;
   if (socket.ended) return reading | writing | 0x10 | 0x2000 | (socket.error === undefined ? 0 : 8);
   const tcb = world.awake(socket.record);
   if (!socket.established) return 0;

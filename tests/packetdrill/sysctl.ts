@@ -125,7 +125,15 @@ function applyLine(line: string, config: TcpConfig, device: Device): void {
     device.mtu = Number(mtu[1]);
     return;
   }
-  if (/^(tc|ethtool|nstat|ip)$/.test(command) && /\b(pfifo|tso|gso|gro|tcp_metrics|nstat)\b/.test(line)) {
+  const route =
+    /^ip (?:-6 )?route (?:add|change) \S+ via \S+ dev tun0 advmss (\d+) mtu lock (\d+)(?: initcwnd (\d+))?$/
+      .exec(line);
+  if (route !== null) {
+    device.mtu = Number(route[2]); // the only way there is; our MSS is the device's
+    if (route[3] !== undefined) config.initialWindowSegments = Number(route[3]);
+    return;
+  }
+  if (/^(tc|ethtool|nstat|ip)$/.test(command) && /\b(pfifo|fq|tso|gso|gro|tcp_metrics|nstat)\b/.test(line)) {
     if (/limit 0\b/.test(line)) throw new Unsupported(`command "${line}"`);
     return; // how a device cuts and paces
   }

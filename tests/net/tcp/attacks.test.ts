@@ -202,6 +202,12 @@ test("an active open takes ports that are in TIME-WAIT, when timestamps tell the
   expect((syn!.segment.sequence - sndMax) | 0).toBeGreaterThan(65_535);
   expect([s.stack.tcp.awake, s.stack.tcp.timeWaits, s.stack.tcp.counters.twRecycled]).toEqual([1, 0, 1]);
 
+  const hasty = timeWait({ tcp: { timeWaitReuse: 1, timeWaitReuseDelayMs: 5 } }, stamped);
+  hasty.wait(5);
+  expect(open(hasty)).toBe(false);
+  hasty.wait(1);
+  expect(open(hasty)).toBe(true);
+
   for (
     const [tcp, syn] of [[{ timeWaitReuse: 1 }, "mss 1460"], [{}, stamped], [
       { timeWaitReuse: 0 },

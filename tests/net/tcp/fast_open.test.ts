@@ -310,6 +310,18 @@ test("client: without a cookie the SYN asks for one; with it the next SYN carrie
   expect(s.tcb.sendQueue.length).toBe(960); // the rest is the caller's
 });
 
+test("client: TCP_MAXSEG limits what the SYN carries, and changes nothing of what is remembered of the server (RFC 7413 section 4.1.3)", () => {
+  const s = acquainted();
+  const [local, remote] = [parseIpv4(LOCAL)!, parseIpv4(REMOTE)!];
+  const options = { mssMax: 600 };
+  s.tcb = tcpConnect(s.stack.tcp, local, 80, remote, REMOTE_PORT, s.nowMs, options, streamBytes(1, 5_000))!;
+  s.poll();
+  s.out("S 0:560 <mss 600,sackOK,TS 1 0,wscale 7,FO 0011223344556677>");
+  s.turn("S. 0 ack 561 <mss 900>");
+  s.turn("R 1");
+  expect(s.stack.tcp.fastOpen.mssOf(local, remote, 0)).toBe(900);
+});
+
 test("client: a server that takes no data, or part of it, gets the rest with the ACK of its SYN-ACK (RFC 7413 section 4.2.1)", () => {
   for (const [ack, rest] of [[1, "P. 1:501 ack 1"], [301, "P. 301:501 ack 1"]] as const) {
     const s = acquainted();
@@ -319,7 +331,9 @@ test("client: a server that takes no data, or part of it, gets the rest with the
     s.out(rest);
     s.turn(". 1 ack 501");
     expect(s.tcb.sendQueue.length).toBe(0);
-    expect(tcpInfo(s.stack.tcp, s.tcb, s.nowMs)).toMatchObject({ bytesAcked: 500, totalRetrans: 1 });
+    const info = tcpInfo(s.stack.tcp, s.tcb, s.nowMs);
+    expect(info).toMatchObject({ bytesAcked: 500, totalRetrans: 1 });
+    expect(info.options & TcpInfoOption.synData).toBe(0); // only when all of it was taken
     expect(s.stack.tcp.counters).toMatchObject({ fastOpenActive: 0, fastOpenActiveFail: 1 });
   }
 });
