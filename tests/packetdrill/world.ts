@@ -81,7 +81,6 @@ export class World {
   /** Its device carries packets of this many bytes from now on. */
   set mtu(mtu: number) {
     this.#link.mtu = mtu;
-    for (const each of this.stack.output.interfaces) each.mtu4 = each.mtu6 = mtu;
   }
 
   forgetMetrics(): void {
