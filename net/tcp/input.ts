@@ -63,7 +63,7 @@ export function tcpInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, now
   }
   // RST is judged by its sequence number alone: a closed window must let it in (MUST-66).
   const length = flags & TcpFlag.RST ? 0 : dataLength + (synchronize ? 1 : 0) + (flags & TcpFlag.FIN ? 1 : 0);
-  if (!isAcceptable(tcb, segment.sequence, length)) {
+  if (!isAcceptable(tcb, segment.sequence, length) && !isNextFin(tcb, segment, length)) {
     if ((flags & TcpFlag.RST) !== 0) {
       return resetsAtFin(tcb, segment.sequence) ? reset(tcp, tcb, nowMs) : Drop.TcpUnacceptable;
     }
@@ -159,6 +159,15 @@ export function tcpInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, now
 /** Whether a segment of `length` lies in the window, with the right edge that the peer was told. */
 function isAcceptable(tcb: Tcb, sequence: number, length: number): boolean {
   return isInWindow((sequence - tcb.rcvNxt) | 0, length, (tcb.rcvAdv - tcb.rcvNxt) | 0);
+}
+
+/**
+ * A FIN alone is taken at a closed window, too, as in Linux: it needs no room, and peers that send it there would send
+ * it again at each of our ACKs.
+ */
+function isNextFin(tcb: Tcb, segment: TcpRecord, length: number): boolean {
+  return length === 1 && (segment.flags & TcpFlag.FIN) !== 0 && segment.sequence === tcb.rcvNxt &&
+    !tcb.finReceived;
 }
 
 /**

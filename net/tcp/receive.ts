@@ -22,7 +22,10 @@ export function receiveData(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, 
     offset = 0;
   }
   const window = (tcb.rcvAdv - tcb.rcvNxt) | 0;
-  if (offset + (to - from) > window) to = from + window - offset; // its tail is more than was offered
+  // Its tail is more than was offered. What comes next, while nothing waits to be read, is taken whole all the same, as
+  // in Linux: so one segment at most lies beyond the buffer, and a peer that thinks its window larger gets on.
+  const whole = offset === 0 && window > 0 && tcb.receiveQueue.length === 0 && tcb.ahead.length === 0;
+  if (!whole && offset + (to - from) > window) to = from + window - offset;
   if (to <= from) {
     tcb.ackNow = true; // an old duplicate: our ACK was lost
     return;
@@ -52,6 +55,7 @@ export function receiveData(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, 
     count += more;
   }
   tcb.rcvNxt = (tcb.rcvNxt + count) | 0;
+  if (seqLess(tcb.rcvAdv, tcb.rcvNxt)) tcb.rcvAdv = tcb.rcvNxt;
   if (tcb.sackBlocks.length > 0) removeSackBlocks(tcb);
   tcb.bytesIn += count;
   tcb.lastActivityMs = nowMs;

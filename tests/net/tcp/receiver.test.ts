@@ -131,15 +131,50 @@ test("a window scale offered is never larger than a sixteenth of the buffer can 
   large.out("S. 0 ack 1 <mss 1460,wscale 7>");
 });
 
-test("what is beyond the window is cut off and dropped, and its FIN with it", () => {
+test("with unread data, what is beyond the window is cut off and dropped, and its FIN with it (RFC 9293 section 3.10.7.4)", () => {
   const s = calm({ tcp: { receiveBufferBytes: 1_000 } });
-  s.turn("FP. 1:1501 ack 1");
+  s.turn(". 1:501 ack 1");
+  s.turn("FP. 501:1501 ack 1");
   s.wait(100);
   s.out(". 1 ack 1001 win 0");
   expect([s.read(), s.state]).toEqual([1_000, "established"]);
   s.out(". 1 ack 1001 win 1000");
   s.turn("FP. 1001:1501 ack 1");
   s.out(". 1 ack 1502");
+});
+
+test("with nothing unread, one segment is taken whole that begins in the window and ends beyond it (RFC 9293 section 3.10.7.4)", () => {
+  const s = calm({ tcp: { receiveBufferBytes: 1_000 } });
+  s.turn("P. 1:1501 ack 1");
+  s.wait(100);
+  s.out(". 1 ack 1501 win 0");
+  expect(s.tcb.bytesIn).toBe(1_500);
+  s.turn("P. 1501:1502 ack 1"); // but not a second one
+  s.out(". 1 ack 1501 win 0");
+  s.turn("R. 1501 ack 1 win 0"); // the window has not become negative: RCV.NXT is its edge
+  expect(s.state).toBe("closed");
+});
+
+test("... but not one that lies behind a hole, or fills it", () => {
+  const s = calm({ tcp: { receiveBufferBytes: 1_000 } });
+  s.turn(". 501:2501 ack 1");
+  s.out(". 1 ack 1 win 1000");
+  s.turn(". 1:2001 ack 1");
+  s.out(". 1 ack 1001 win 0");
+});
+
+test("a FIN alone is taken at a closed window, in its place only; data with it is not (RFC 9293 section 3.10.7.4, MUST-66)", () => {
+  const s = calm({ tcp: { receiveBufferBytes: 1_000 } });
+  s.turn(". 1:1001 ack 1");
+  s.wait(100);
+  s.out(". 1 ack 1001 win 0");
+  s.turn("F. 1002 ack 1");
+  s.turn("FP. 1001:1002 ack 1");
+  s.out(". 1 ack 1001 win 0", ". 1 ack 1001 win 0");
+  expect(s.state).toBe("established");
+  s.turn("F. 1001 ack 1");
+  s.out(". 1 ack 1002 win 0");
+  expect([s.state, s.read()]).toEqual(["closeWait", 1_000]);
 });
 
 test("with a closed window, ACKs and window updates of refused segments count (RFC 9293 section 3.10.7.4)", () => {
