@@ -15,6 +15,8 @@ import { sendEchoReply6, sendParameterProblem, translateError } from "./ip/icmpv
 import { Identifications } from "./ip/identification.ts";
 import { Ipv6Input } from "./ip/ipv6_input.ts";
 import { type Ipv6Options, Ndp } from "./ip/ndp.ts";
+import { Mld } from "./ip/mld.ts";
+import { MldType } from "./wire/mld.ts";
 import { Igmp } from "./ip/igmp.ts";
 import { ICMP_ERRORS_BURST, IcmpLimits } from "./ip/icmp_limits.ts";
 import { type Interface, IpOutput, type LinkOutput } from "./ip/output.ts";
@@ -123,6 +125,8 @@ export class Stack {
   readonly draws: Draws;
   /** The IPv4 groups that the interfaces are in. */
   readonly igmp: Igmp;
+  /** And the IPv6 ones. */
+  readonly mld: Mld;
   #nowMs: number;
   /** The frame at hand is addressed to a group of stations. */
   #toGroup = false;
@@ -167,7 +171,8 @@ export class Stack {
     this.udp = new Udp(this.output, this.addresses);
     this.draws = new Draws(options.entropy);
     this.igmp = new Igmp(this.output, (limit) => this.draws.below(limit));
-    this.output.hasMembers = (group) => this.igmp.isMember(-1, group);
+    this.mld = new Mld(this.output, (limit) => this.draws.below(limit));
+    this.output.hasMembers = (group) => (isIpv6Handle(group) ? this.mld : this.igmp).isMember(-1, group);
     this.forwarding = options.forwarding ?? false;
     this.forwarder = new Forwarder(this, new ForwardGate(this.#gate));
   }
@@ -418,6 +423,7 @@ export class Stack {
     const ip = this.#ip;
     const kind = this.output.routes.classify(ip.destination);
     const group = kind === AddressKind.Multicast;
+    if (group && !this.mld.isMember(interfaceIndex, ip.destination)) return Drop.Ipv6NotOurs;
     if (!group && (kind !== AddressKind.Ours || this.#toGroup)) return Drop.Ipv6NotOurs;
     if (ip.protocol === NEXT_FRAGMENT) {
       const reason = this.#ip6.reassemble(slab, zone, ip, nowMs);
@@ -571,6 +577,9 @@ export class Stack {
       const through = this.output.interfaces[interfaceIndex];
       return through === undefined ? Drop.NdpMalformed : this.ndp.input(through, ip, slab, nowMs);
     }
+    if (record.type === MldType.Query || record.type === MldType.Report1) {
+      return this.mld.input(interfaceIndex, ip, slab, nowMs);
+    }
     const known = translateError(this, record, slab, interfaceIndex + 1, this.#icmp);
     const verdict = this.#gate.icmp(ip, record, interfaceIndex, known && this.#quotesOurs(this.#icmp));
     if (verdict !== Verdict.Accept) return this.#refuseDatagram(verdict, slab, nowMs);
@@ -626,6 +635,7 @@ export class Stack {
       this.reassembly.nextDeadlineMs(),
       this.ndp.nextDeadlineMs(),
       this.igmp.nextDeadlineMs(),
+      this.mld.nextDeadlineMs(),
     );
     for (const each of this.output.interfaces) {
       if (each.neighbors !== undefined) deadlineMs = Math.min(deadlineMs, each.neighbors.nextDeadlineMs());
@@ -638,6 +648,7 @@ export class Stack {
     this.tcp.advance(nowMs);
     this.reassembly.advance(nowMs, this.#reassemblyExpired);
     this.igmp.advance(nowMs);
+    this.mld.advance(nowMs);
     for (const each of this.output.interfaces) {
       each.neighbors?.advance(nowMs, each.neighborSink);
       each.neighbors6?.advance(nowMs, each.neighborSink6);

@@ -1,3 +1,4 @@
+import type { AddressHolder } from "./address_table.ts";
 import { type GroupRecord, GroupRecordType } from "../wire/igmp.ts";
 
 /** Groups that one interface is in; Linux's sockets stop at 20 each. */
@@ -61,6 +62,7 @@ interface Group {
 export class Membership {
   readonly #groups = new Map<number, Group>();
   readonly #sink: GroupSink;
+  readonly #holder: AddressHolder | undefined;
   /** A whole number below a limit, that outsiders do not guess. */
   readonly #below: (limit: number) => number;
   #robustness = ROBUSTNESS;
@@ -70,9 +72,11 @@ export class Membership {
   /** By version: until when a querier of it counts as there. */
   readonly #olderUntilMs: [never: number, v1: number, v2: number] = [0, -Infinity, -Infinity];
 
-  constructor(sink: GroupSink, below: (limit: number) => number) {
+  /** @param holder Keeps the groups' addresses while they are spoken of. */
+  constructor(sink: GroupSink, below: (limit: number) => number, holder?: AddressHolder) {
     this.#sink = sink;
     this.#below = below;
+    this.#holder = holder;
   }
 
   /** Groups with members, in the order in which they were joined. */
@@ -99,6 +103,7 @@ export class Membership {
         lastReporter: false,
       };
       this.#groups.set(group, state);
+      this.#holder?.retain(group);
     }
     if (++state.users === 1) this.#change(state, nowMs);
     return true;
@@ -233,8 +238,13 @@ export class Membership {
       state.changeMs = nowMs + 1 + this.#below(version === 3 ? UNSOLICITED_MS : UNSOLICITED_OLD_MS);
     } else {
       state.changeMs = Infinity;
-      if (!joined) this.#groups.delete(group);
+      if (!joined) this.#forget(group);
     }
+  }
+
+  #forget(group: number): void {
+    this.#groups.delete(group);
+    this.#holder?.release(group);
   }
 
   /** RFC 3376 section 7.2.1: another version, another start. */
@@ -244,7 +254,7 @@ export class Membership {
       this.#answered(state);
       state.changesLeft = 0;
       state.changeMs = Infinity;
-      if (state.users === 0) this.#groups.delete(state.group);
+      if (state.users === 0) this.#forget(state.group);
     }
   }
 }

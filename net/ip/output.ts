@@ -30,6 +30,7 @@ import {
   IPV6_FRAGMENT_HEADER_LENGTH,
   IPV6_HEADER_LENGTH,
   NEXT_FRAGMENT,
+  NEXT_HOP_BY_HOP,
   PROTOCOL_ICMPV6,
   writeIpv6,
   writeIpv6Fragment,
@@ -80,6 +81,9 @@ export interface Interface {
 const HOP_LIMIT_DEFAULT = 64;
 /** DSCP CS6: what routers say to each other and about groups (RFC 3376 section 4). */
 const INTERNETWORK_CONTROL = 0xc0;
+/** A hop-by-hop header in front of ICMPv6 with a router alert for MLD, and two bytes of padding (RFC 3810 section 5). */
+const ROUTER_ALERT6 = Uint8Array.of(PROTOCOL_ICMPV6, 0, 5, 2, 0, 0, 1, 0);
+export const HOP_BY_HOP_ALERT_LENGTH = 8;
 /** Room for the headers in front: the longest is a fragment's of IPv6. */
 const HEADERS_LENGTH = ETHERNET_HEADER_LENGTH + IPV6_HEADER_LENGTH + IPV6_FRAGMENT_HEADER_LENGTH;
 /** The most that a datagram holds beside its header. */
@@ -281,6 +285,28 @@ export class IpOutput implements TransportOutput {
     return true;
   }
 
+  /**
+   * Sends the ICMPv6 message `slab[transportStart, end)` to a group on one interface, not beyond this link, with
+   * an alert for routers (RFC 2711): what MLD says. `source` may be `::`.
+   */
+  sendIcmpv6WithAlert(
+    interfaceIndex: number,
+    source: number,
+    destination: number,
+    end: number,
+    nowMs: number,
+  ): boolean {
+    const { slab, transportStart, addresses } = this;
+    finishIcmpv6Checksum(slab, transportStart, end, addresses.sum(source), addresses.sum(destination));
+    const optionsAt = transportStart - HOP_BY_HOP_ALERT_LENGTH;
+    const start = optionsAt - IPV6_HEADER_LENGTH;
+    slab.bytes.set(ROUTER_ALERT6, optionsAt);
+    writeIpv6(slab, start, end - optionsAt, NEXT_HOP_BY_HOP, 0, 0, 1);
+    addresses.write(source, slab, start + 8);
+    addresses.write(destination, slab, start + 24);
+    return this.sendPacket(interfaceIndex, destination, start, end, nowMs);
+  }
+
   /** Sends `slab[transportStart, end)` to everyone on one interface; `source` may be 0, nobody yet. */
   sendBroadcast(
     protocol: number,
@@ -340,6 +366,7 @@ export class IpOutput implements TransportOutput {
   loopBack(protocol: number, source: number, destination: number, end: number): void {
     const ip = this.#ip;
     if (!this.hasMembers(destination)) return;
+    if (isIpv6Handle(destination)) return this.#loopBack6(protocol, source, destination, end);
     const start = this.transportStart - IPV4_HEADER_LENGTH;
     this.#finishChecksum(protocol, source, destination, end);
     ip.source = source;
@@ -351,6 +378,16 @@ export class IpOutput implements TransportOutput {
     ip.typeOfService = ip.fragmentOffset = ip.identification = 0;
     writeIpv4(ip, this.slab, start, end - this.transportStart);
     this.#toOurselves(start, end, 0);
+  }
+
+  #loopBack6(protocol: number, source: number, destination: number, end: number): void {
+    const { slab, addresses } = this;
+    const start = this.transportStart - IPV6_HEADER_LENGTH;
+    this.#finishChecksum(protocol, source, destination, end);
+    writeIpv6(slab, start, end - this.transportStart, protocol, 0, 0, 1);
+    addresses.write(source, slab, start + 8);
+    addresses.write(destination, slab, start + 24);
+    this.#toOurselves(start, end, addresses.zone(source));
   }
 
   /** Sends the packet in `slab[start, end)`, before which there is room for a frame's header. */

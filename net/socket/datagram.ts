@@ -9,7 +9,6 @@ import {
   HostUnreachable,
   Interrupted,
   NetworkUnreachable,
-  NotSupported,
 } from "./errors.ts";
 import type { Host } from "./host.ts";
 import { Memberships } from "./memberships.ts";
@@ -111,8 +110,13 @@ export class Datagrams implements UdpConn {
     if (this.#closed) throw new BadResource("Socket has been closed");
     return this.#memberships.joinV4(address, networkInterface);
   }
-  joinMulticastV6(_address: string, _networkInterface: number): Promise<MulticastV6Membership> {
-    return Promise.reject(new NotSupported("Cannot join a group: multicast over IPv6 is not implemented"));
+  /**
+   * Joins an IPv6 group on the interface with that number, from 0. Closing the socket leaves its groups.
+   */
+  // deno-lint-ignore require-await -- errors are rejections, as Deno's are
+  async joinMulticastV6(address: string, networkInterface: number): Promise<MulticastV6Membership> {
+    if (this.#closed) throw new BadResource("Socket has been closed");
+    return this.#memberships.joinV6(address, networkInterface);
   }
 
   close(): void {

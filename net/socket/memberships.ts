@@ -1,17 +1,22 @@
 import type { UdpSocket } from "../udp/udp.ts";
-import { isMulticast, isUnspecified, parseIpv4 } from "../wire/address.ts";
+import { isIpv6Handle, isMulticast, isUnspecified, parseIpv4 } from "../wire/address.ts";
 import { AddrInUse, AddrNotAvailable, NetworkUnreachable } from "./errors.ts";
 import type { Host } from "./host.ts";
-import type { MulticastV4Membership } from "./types.ts";
+import type { MulticastV4Membership, MulticastV6Membership } from "./types.ts";
 
 /** Groups that one socket may be in: Linux's igmp_max_memberships. */
 export const SOCKET_GROUPS_MAX = 20;
+
+interface Joined {
+  readonly group: number;
+  readonly interfaceIndex: number;
+}
 
 /** The groups that one datagram socket is in. */
 export class Memberships {
   readonly #host: Host;
   readonly #socket: UdpSocket;
-  readonly #joined: { readonly group: number; readonly interfaceIndex: number }[] = [];
+  readonly #joined: Joined[] = [];
 
   constructor(host: Host, socket: UdpSocket) {
     this.#host = host;
@@ -23,32 +28,52 @@ export class Memberships {
    * @throws {TypeError} {AddrInUse} {AddrNotAvailable} {NetworkUnreachable} {RangeError}
    */
   joinV4(text: string, network: string): MulticastV4Membership {
-    const { stack, clock } = this.#host;
     const group = parseIpv4(text);
     if (group === undefined || !isMulticast(group)) {
       throw new TypeError(`"${text}" is not an IPv4 group's address`);
     }
-    const interfaceIndex = this.#interfaceOf(group, network);
+    return this.#join(text, { group, interfaceIndex: this.#interfaceOf(group, network) });
+  }
+
+  /**
+   * @param interfaceIndex The interface's number, from 0.
+   * @throws {TypeError} {AddrInUse} {AddrNotAvailable} {RangeError}
+   */
+  joinV6(text: string, interfaceIndex: number): MulticastV6Membership {
+    const { addresses, output } = this.#host.stack;
+    const group = addresses.parse(text);
+    if (group === undefined || !isIpv6Handle(group) || !addresses.isMulticast(group)) {
+      throw new TypeError(`"${text}" is not an IPv6 group's address`);
+    }
+    if (output.interfaces[interfaceIndex] === undefined) {
+      throw new AddrNotAvailable(`Cannot join a group: there is no interface ${interfaceIndex}`);
+    }
+    return this.#join(text, { group, interfaceIndex });
+  }
+
+  #join(text: string, wanted: Joined): MulticastV4Membership {
+    const { stack, clock } = this.#host;
+    const { group, interfaceIndex } = wanted;
+    const protocol = isIpv6Handle(group) ? stack.mld : stack.igmp;
     const what = `Cannot join ${text}`;
-    const isThis = (each: { group: number; interfaceIndex: number }): boolean =>
-      each.group === group && each.interfaceIndex === interfaceIndex;
+    const isThis = (each: Joined): boolean => each.group === group && each.interfaceIndex === interfaceIndex;
     if (this.#joined.some(isThis)) throw new AddrInUse(`${what}: this socket is in it`);
     if (this.#joined.length >= SOCKET_GROUPS_MAX) {
       throw new RangeError(`${what}: this socket is in ${SOCKET_GROUPS_MAX} groups, the most there may be`);
     }
-    if (!stack.igmp.join(interfaceIndex, group, clock.nowMs())) {
+    if (!protocol.join(interfaceIndex, group, clock.nowMs())) {
       throw new RangeError(`${what}: the interface is in as many groups as it may be`);
     }
-    this.#joined.push({ group, interfaceIndex });
+    stack.addresses.retain(group);
+    this.#joined.push(wanted);
     this.#host.kick();
     return {
       // deno-lint-ignore require-await -- errors are rejections, as Deno's are
       leave: async () => {
-        const at = this.#joined.findIndex(isThis);
+        const at = this.#joined.indexOf(wanted);
         if (at < 0) throw new AddrNotAvailable(`Cannot leave ${text}: this socket is not in it`);
         this.#joined.splice(at, 1);
-        stack.igmp.leave(interfaceIndex, group, clock.nowMs());
-        this.#host.kick();
+        this.#leave(wanted);
       },
       setLoopback: (loopback) => {
         this.#socket.groupLoopback = loopback;
@@ -64,13 +89,17 @@ export class Memberships {
     };
   }
 
+  #leave({ group, interfaceIndex }: Joined): void {
+    const { stack, clock } = this.#host;
+    const protocol = isIpv6Handle(group) ? stack.mld : stack.igmp;
+    protocol.leave(interfaceIndex, group, clock.nowMs());
+    stack.addresses.release(group);
+    this.#host.kick();
+  }
+
   /** The socket is closed: nobody listens any more. */
   leaveAll(): void {
-    const { stack, clock } = this.#host;
-    for (const { group, interfaceIndex } of this.#joined.splice(0)) {
-      stack.igmp.leave(interfaceIndex, group, clock.nowMs());
-      this.#host.kick();
-    }
+    for (const joined of this.#joined.splice(0)) this.#leave(joined);
   }
 
   #interfaceOf(group: number, network: string): number {

@@ -58,7 +58,6 @@ export interface MulticastV6Membership {
 /** `Deno.DatagramConn`. */
 export interface DatagramConn extends AsyncIterable<[Uint8Array<ArrayBuffer>, NetAddr]> {
   joinMulticastV4(address: string, networkInterface: string): Promise<MulticastV4Membership>;
-  /** Rejects with `NotSupported` for now. */
   joinMulticastV6(address: string, networkInterface: number): Promise<MulticastV6Membership>;
   receive(p?: Uint8Array): Promise<[Uint8Array<ArrayBuffer>, NetAddr]>;
   send(p: Uint8Array, addr: NetAddr): Promise<number>;

@@ -102,6 +102,8 @@ export const Drop = {
   IgmpMalformed: 58,
   /** Another station says that it has one of our addresses (RFC 5227). */
   ArpConflict: 59,
+  /** An MLD message that cannot be read, or that nobody on this link sent. */
+  MldMalformed: 60,
 } as const;
 export type Drop = (typeof Drop)[keyof typeof Drop];
 

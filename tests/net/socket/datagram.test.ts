@@ -188,7 +188,8 @@ test("what cannot be bound or sent says why", async () => {
   expect(await refusal(here.joinMulticastV4("10.0.0.7", SERVER))).toMatch(/^TypeError: "10.0.0.7"/);
   expect(await refusal(here.joinMulticastV4("224.0.0.251", CLIENT))).toMatch(/^AddrNotAvailable: /);
   expect(await refusal(here.joinMulticastV4("224.0.0.251", "eth9"))).toMatch(/^TypeError: "eth9"/);
-  expect(await refusal(here.joinMulticastV6("ff02::fb", 1))).toMatch(/^NotSupported: /);
+  expect(await refusal(here.joinMulticastV6("ff02::fb", 1))).toMatch(/^AddrNotAvailable: /);
+  expect(await refusal(here.joinMulticastV6("fe80::1", 0))).toMatch(/^TypeError: "fe80::1"/);
   here.close();
   server.listenDatagram({ port: 53 }).close();
   const waiting = refusal(client.listenDatagram().receive());

@@ -33,10 +33,11 @@ async function exchange(
   listener.close();
   await pair.end();
   expect(ringBytesLent()).toBe(lentBefore);
-  // Nobody holds an address any more but configuration; neighbours may remember one.
+  // Nobody holds an address any more but configuration and its groups; neighbours may remember one.
   pair.hosts.forEach(({ stack }, side) => {
-    const neighbors = stack.output.interfaces[0]!.neighbors6?.size ?? 0;
-    expect(stack.addresses.retained).toBe(configured[side]! + neighbors);
+    const { neighbors6 } = stack.output.interfaces[0]!;
+    const groups = neighbors6 === undefined ? 0 : stack.output.routes.ipv6.own.length;
+    expect(stack.addresses.retained).toBe(configured[side]! + groups + (neighbors6?.size ?? 0));
   });
   return pair;
 }
