@@ -59,6 +59,23 @@ test("PRR while more is in flight than the new window: seven tenths of what arri
   expect(count).toBe(14);
 });
 
+test("PRR: while an ACK shows progress and no further loss, the window slow-starts back to its threshold (RFC 6937 section 3.1)", () => {
+  const s = flying(10, 50);
+  s.turn(". 1 ack 1 <sack 4001:10001>");
+  expect(segments(s)).toEqual([0, 1, 2, 3]);
+  expect(s.tcb.cwnd).toBe(6_000); // as much as arrived
+  s.turn(". 1 ack 1001 <sack 4001:10001>");
+  expect(s.tcb.cwnd).toBe(7_000); // one more than that would be
+});
+
+test("PRR: the first retransmission leaves whatever the new window says (RFC 6937 section 3.1)", () => {
+  const s = flying(10, 50);
+  s.turn(". 1 ack 1 <sack 1001:3001>"); // ten less these and the loss are the new threshold: no room
+  s.wait(16);
+  expect(segments(s)).toEqual([0]);
+  expect(s.tcb.cwnd).toBe(8_000);
+});
+
 test("a retransmission that is lost, too, goes again when something sent after it has arrived (RFC 8985 section 6.2)", () => {
   const s = flying(10, 50);
   s.write(10_000);
@@ -156,8 +173,10 @@ test("DSACKs for all that was sent again take the reduction back (RFC 2883, RFC 
 
 test("DSACKs that cannot be ours change nothing (RFC 2883, RFC 3708)", () => {
   const s = flying(10, 50);
+  const { delivered } = s.tcb;
   s.turn(". 1 ack 1001 <sack 1:1001>"); // nothing was sent twice
   s.turn(". 1 ack 2001 <sack -100000:1001>");
+  expect(s.tcb.delivered - delivered).toBe(2); // what the ACKs say, and no more
   expect([s.tcb.rackDsackSeen, s.tcb.undoArmed, s.tcb.caState]).toEqual([false, false, CaState.open]);
 });
 
@@ -180,6 +199,17 @@ test("what was reordered by more than three segments makes the sender more patie
   s.turn(". 1 ack 1 <sack 6001:7001>");
   s.turn(". 1 ack 7001");
   expect([s.tcb.reordering, s.tcb.reorderingSeen > 0]).toEqual([7, true]);
+});
+
+test("a DSACK where reordering was seen widens the window by a quarter of the shortest round trip, for sixteen recoveries (RFC 8985 section 6.2)", () => {
+  const s = flying(10, 50);
+  s.turn(". 1 ack 1 <sack 6001:7001>");
+  s.wait(16); // too early
+  expect(segments(s).length).toBeGreaterThan(0);
+  s.turn(". 1 ack 7001");
+  expect(s.tcb.rackReorderSteps).toBe(1);
+  s.turn(". 1 ack 8001 <sack 1:1001>");
+  expect([s.tcb.rackReorderSteps, s.tcb.rackReorderPersist]).toEqual([2, 16]);
 });
 
 test("a flood of small segments is as limited as one of large ones: the window counts segments", () => {
