@@ -141,8 +141,8 @@ function cleanQueue(tcp: Tcp, tcb: Tcb, sample: AckSample, priorFack: number): v
 
   let rttUs = -1, sackRttUs = -1, lastRttUs = -1;
   if (firstMs >= 0 && (sample.flags & Ack.retransmittedDataAcked) === 0) {
-    rttUs = (nowMs - firstMs) * 1000;
-    lastRttUs = (nowMs - lastMs) * 1000;
+    rttUs = Math.max(0, nowMs - firstMs) * 1000;
+    lastRttUs = Math.max(0, nowMs - lastMs) * 1000;
     const small = ((tcb.sndUna - priorUna) | 0) < tcb.sndMss && lastEnd === tcb.sndUna;
     const alone = count === 1 && priorSacked === 0 && tcb.delivered === sample.priorDelivered + 1;
     if (small && alone && (sample.flags & (Ack.dataSacked | Ack.ece | Ack.dsack)) === 0) {
@@ -150,8 +150,8 @@ function cleanQueue(tcp: Tcp, tcb: Tcb, sample: AckSample, priorFack: number): v
     }
   }
   if (sample.firstSackedMs >= 0) {
-    sackRttUs = (nowMs - sample.firstSackedMs) * 1000;
-    lastRttUs = (nowMs - sample.lastSackedMs) * 1000;
+    sackRttUs = Math.max(0, nowMs - sample.firstSackedMs) * 1000;
+    lastRttUs = Math.max(0, nowMs - sample.lastSackedMs) * 1000;
   }
   const measured = updateRtt(tcp, tcb, sample, rttUs, sackRttUs, lastRttUs);
 

@@ -177,6 +177,7 @@ export function thawSent(list: readonly number[], tcb: Tcb, finSent: boolean, ba
     const end = (sequence + list[at]!) | 0;
     sent.push(sequence, end, list[at + 1]!, baseMs - list[at + 2]! / 1000);
     sequence = end;
+    tcb.sentStampMs = Math.max(tcb.sentStampMs, baseMs - list[at + 2]! / 1000);
   }
   while (list.length === 0 && sequence !== tcb.sndMax && tcb.state >= TcpState.established) {
     const left = (tcb.sndMax - sequence) >>> 0;

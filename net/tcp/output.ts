@@ -143,7 +143,8 @@ function sendNext(
   const flags = (fin ? Sent.fin : 0) | (last && length > 0 && (!tcb.more || force) ? Sent.push : 0) |
     trainEnd;
   if (length < mss) tcb.smallEnd = end;
-  tcb.sent.push(sequence, end, flags, nowMs);
+  if (tcb.sentStampMs < nowMs) tcb.sentStampMs = nowMs;
+  tcb.sent.push(sequence, end, flags, tcb.sentStampMs);
   // Sent again it may be a segment by itself: the train's PSH is not remembered.
   const push = train && trainEnd !== 0 && length > 0 ? Sent.push : 0;
   transmitSegment(tcp, tcb, sequence, end, flags | push, nowMs);

@@ -17,7 +17,7 @@ function sentAfter(ms: number, end: number, thanMs: number, thanEnd: number): bo
  * other is that of the original, not of the retransmission.
  */
 export function rackAdvance(tcb: Tcb, flags: number, end: number, sentMs: number, nowMs: number): void {
-  const rttUs = (nowMs - sentMs) * 1000;
+  const rttUs = Math.max(0, nowMs - sentMs) * 1000;
   if ((flags & SENT_AGAIN) !== 0 && tcb.minRttUs >= 0 && rttUs < tcb.minRttUs) return;
   tcb.rackAdvanced = true;
   tcb.rackRttUs = Math.round(rttUs);

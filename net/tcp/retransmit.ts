@@ -7,6 +7,10 @@ import { rtoBackedOffMs } from "./rtt.ts";
 import { Sent, SENT_AGAIN } from "./sent_queue.ts";
 import { CaState, cwndPackets, packetsInFlight, RetransmitTimer, sendEnd, type Tcb } from "./tcb.ts";
 import type { Tcp } from "./tcp.ts";
+import { isSendingUrgent } from "./urgent.ts";
+
+/** A clock of milliseconds shows many segments at once, and RACK must know which of them left after the others. */
+const STAMP_STEP_MS = 0.001;
 
 /** What says whether a segment waits to be sent again. */
 const IN_HAND = Sent.lost | Sent.sacked | Sent.retransmitted;
@@ -67,7 +71,7 @@ export function retransmitSegment(tcp: Tcp, tcb: Tcb, place: number, push: numbe
   tcb.retransmittedSegments++;
   tcb.mtuProbeSize = 0; // whatever is sent twice tells nothing of its size
   sent.flags[now] = sent.flags[now]! | Sent.everRetransmitted;
-  sent.sentMs[now] = nowMs;
+  sent.sentMs[now] = tcb.sentStampMs = Math.max(nowMs, tcb.sentStampMs + STAMP_STEP_MS);
   transmitSegment(tcp, tcb, sequence, sent.end[now]!, sent.flags[now]! | push, nowMs);
   return true;
 }
@@ -99,7 +103,7 @@ export function retransmitQueue(tcp: Tcp, tcb: Tcb, nowMs: number): void {
     const more = room > 1 && (flags & Sent.trainEnd) === 0 && place + 1 < sent.length &&
       tcb.retransOut + 1 < tcb.lostOut && (sent.flags[sent.slot(place + 1)]! & IN_HAND) === Sent.lost;
     train++;
-    const push = !more && train > 1 ? Sent.push : 0;
+    const push = !more && train > 1 && !isSendingUrgent(tcb) ? Sent.push : 0; // each has its own urgent pointer
     if (!more) train = 0;
     if (!retransmitLost(tcp, tcb, place, push, nowMs)) break;
     if (inCwndReduction(tcb)) tcb.prrOut++;

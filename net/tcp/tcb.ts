@@ -274,6 +274,8 @@ export class Tcb {
   /** The peer dropped what it had SACKed. */
   reneging = false;
   // RACK
+  /** `sentMs` of what left last: within a millisecond what goes again comes a microsecond after what went before. */
+  sentStampMs = 0;
   rackSentMs = 0;
   rackEnd = 0;
   rackRttUs = 0;

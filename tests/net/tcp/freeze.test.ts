@@ -14,6 +14,7 @@ const NOT_FROZEN = [
   "error", // none, or the connection is over
   "events outputQueued saving", // none, or it cannot be saved
   "firewallGeneration firewallRule firewallInterface pathGeneration", // caches
+  "sentStampMs", // the latest of the times in `sent`
   "attachment", // in the image, beside the tuple
   "challengeAtMs", // in the map's record
 ].join(" ").split(" ");

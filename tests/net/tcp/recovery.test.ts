@@ -92,6 +92,14 @@ test("a retransmission that is lost, too, goes again when something sent after i
   expect(s.tcb.retransmittedSegments).toBe(2);
 });
 
+test("what goes again within the millisecond of the others is not taken for one of them (RFC 8985 section 6.2)", () => {
+  const s = flying(10, 0);
+  s.turn(". 1 ack 1 <sack 2001:5001>");
+  expect(segments(s)).toEqual([0, 1]);
+  s.turn(". 1 ack 1 <sack 2001:6001>"); // left in the same millisecond, and yet before
+  expect([segments(s), s.tcb.retransOut]).toEqual([[], 2]);
+});
+
 test("tail loss probe: new data first, else the last segment; with one in flight it waits for a delayed ACK (RFC 8985 section 7.2, 7.3)", () => {
   const fresh = flying(10, 0);
   fresh.write(5_000); // more than the window takes
