@@ -6,8 +6,8 @@ import { checkMtu, frameBytesMax } from "./frame_limit.ts";
 import { FrameQueue } from "./frame_queue.ts";
 import { type Link, type LinkCounters, linkCounters, type LinkSink, type Medium } from "./link.ts";
 
-/** Frames that may wait in each direction: Linux's txqueuelen. */
-const QUEUE_MAX_DEFAULT = 1_000;
+/** Frames that may wait in each direction: more than the largest window of a connection, 6 MiB, in segments. */
+const QUEUE_MAX_DEFAULT = 8_192;
 
 /** What a pipe is like; both directions are alike. */
 export interface PipeOptions {
