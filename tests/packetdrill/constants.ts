@@ -105,6 +105,8 @@ export const ERRNOS: Readonly<Record<string, number>> = {
   ECONNABORTED: 103,
   ECONNRESET: 104,
   ENOBUFS: 105,
+  ENOENT: 2,
+  EEXIST: 17,
   EISCONN: 106,
   ENOTCONN: 107,
   ETIMEDOUT: 110,

@@ -35,6 +35,8 @@ export class ScriptSocket {
   lastInfo: Record<string, number> = {};
   /** Unread when the connection ended. */
   leftover = 0;
+  /** How often something has happened to it that wakes who waits for it. */
+  wakeups = 0;
   shutRead = false;
   shutWrite = false;
   /** The program has closed it. */
@@ -49,11 +51,23 @@ export class ScriptSocket {
   readonly options: TcpOptions = {};
 }
 
+/** What an epoll instance waits for: the sockets by their numbers. */
+export type Epoll = Map<number, Interest>;
+
+export interface Interest {
+  readonly socket: ScriptSocket;
+  /** Linux's bits; none once a EPOLLONESHOT has been told. */
+  events: number;
+  /** `socket.wakeups` when it was last looked at; -1 when it must be looked at in any case. */
+  seen: number;
+}
+
 /** All sockets of a script, and who among them owns which connection. */
 export class Sockets implements StackUpcalls {
   /** What tcp_info said of a connection that has ended. */
   lastInfo: (tcb: Tcb) => Record<string, number> = () => ({});
   readonly byFd = new Map<number, ScriptSocket>();
+  readonly epolls = new Map<number, Epoll>();
   readonly #byTcb = new Map<Tcb, ScriptSocket>();
   readonly #byRecord = new Map<number, ScriptSocket>();
   readonly #listeners = new Map<number, ScriptSocket>();
@@ -84,6 +98,7 @@ export class Sockets implements StackUpcalls {
   tcpEvents(tcb: Tcb, events: number): void {
     const socket = this.#byTcb.get(tcb) ?? this.#born(tcb);
     if (socket === undefined) return;
+    socket.wakeups++;
     if ((events & TcpEvent.established) !== 0) socket.established = true;
     if ((events & TcpEvent.closed) === 0) return;
     socket.ended = true;
@@ -121,6 +136,7 @@ export class Sockets implements StackUpcalls {
     Object.assign(child.options, parent.options);
     this.own(child, tcb);
     parent.queue.push(child);
+    parent.wakeups++;
     return child;
   }
 }

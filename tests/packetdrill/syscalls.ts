@@ -13,6 +13,7 @@ import type { Tcb } from "../../net/tcp/tcb.ts";
 import { numberOf } from "./constants.ts";
 import { type Expression, Unsupported } from "./script.ts";
 import { ScriptSocket, type Sockets } from "./sockets.ts";
+import { epollControl, epollCreate, epollWait, poll } from "./poll.ts";
 import { getOption, setOption } from "./socket_options.ts";
 import type { World } from "./world.ts";
 
@@ -238,7 +239,7 @@ function sendBytes(
     return failed("EALREADY");
   }
   const more = (flags & MORE) !== 0;
-  return maybeBlock(socket, flags, () => {
+  const attempt = (): Returned | undefined => {
     const error = takeError(socket);
     if (error !== undefined) return sent > 0 && socket.established ? { value: sent } : error;
     if (!socket.used || socket.ended || socket.shutWrite) return sent > 0 ? { value: sent } : failed("EPIPE");
@@ -253,10 +254,13 @@ function sendBytes(
       ? tcpSendUrgent(world.stack.tcp, tcb, bytes, 0, bytes.length)
       : tcpSend(world.stack.tcp, tcb, bytes, 0, bytes.length, more);
     sent += taken;
-    if (sent === count || (sent > 0 && socket.nonBlocking)) return { value: sent };
-    if (taken > 0) world.turn();
-    return undefined;
-  });
+    if (taken > 0 && sent < count) {
+      world.turn(); // what leaves during the call makes room for more
+      return attempt();
+    }
+    return sent === count || (sent > 0 && socket.nonBlocking) ? { value: sent } : undefined;
+  };
+  return maybeBlock(socket, flags, attempt);
 }
 
 function receiveBytes(
@@ -312,6 +316,7 @@ function messageBytes(call: Call): number {
 }
 
 function close(call: Call): Returned {
+  if (call.sockets.epolls.delete(number(call, 0))) return OK;
   const socket = socketOf(call);
   if (socket === undefined) return failed("EBADF");
   call.sockets.byFd.delete(number(call, 0));
@@ -398,50 +403,6 @@ function getsockopt(call: Call): Returned {
   return expectValue(call.args[3], getOption(call.world, socket, name.name), name.name);
 }
 
-function poll(call: Call): Returned | Blocked {
-  const list = call.args[0];
-  if (list?.kind !== "list") throw new Unsupported("poll() without a list");
-  const timeoutMs = number(call, 2);
-  const { world, sockets } = call;
-  const untilMs = timeoutMs < 0 ? Infinity : world.nowMs + timeoutMs;
-  const attempt = (): Returned | undefined => {
-    let ready = 0, mismatch: string | undefined;
-    for (const item of list.items) {
-      const fields = new Map(
-        (item as { items: readonly Expression[] }).items.flatMap((each) =>
-          each.kind === "field" ? [[each.name, each.value]] : []
-        ),
-      );
-      const socket = sockets.byFd.get(numberOf(fields.get("fd")!));
-      const wanted = numberOf(fields.get("events")!) | 0x18;
-      const found = socket === undefined ? 0x20 : readiness(world, socket) & wanted;
-      if (found !== 0) ready++;
-      const expected = fields.has("revents") ? numberOf(fields.get("revents")!) : 0;
-      if (found !== expected) mismatch ??= `Expected revents ${expected} but got ${found}`;
-    }
-    if (ready === 0 && world.nowMs < untilMs) return undefined;
-    return mismatch === undefined ? { value: ready } : { value: ready, mismatch };
-  };
-  const now = attempt();
-  if (now !== undefined) return now;
-  world.wakeAt(untilMs);
-  return { retry: attempt };
-}
-
-/** What poll() would say of a socket: POLLIN, POLLOUT, POLLERR, POLLHUP, POLLRDHUP and their like. */
-export function readiness(world: World, socket: ScriptSocket): number {
-  const reading = 1 | 0x40, writing = 4 | 0x100;
-  if (socket.listener !== undefined) return socket.queue.length > 0 ? reading : 0;
-  if (!socket.used) return socket.deferred ? writing : writing | 0x10;
-  if (socket.ended) return reading | writing | 0x10 | 0x2000 | (socket.error === undefined ? 0 : 8);
-  const tcb = world.awake(socket.record);
-  if (!socket.established) return 0;
-  const input = tcb.receiveQueue.length > 0 || tcb.finReceived || socket.shutRead ? reading : 0;
-  const hup = tcb.finReceived && tcb.finQueued ? 0x10 : 0;
-  const output = tcb.sendQueue.length < tcb.sendBufferBytes || tcb.finQueued ? writing : 0;
-  return input | output | hup | (tcb.finReceived ? 0x2000 : 0);
-}
-
 /** Every call that is known, by its name. */
 export const SYSCALLS: Readonly<Record<string, Handler>> = {
   socket: open,
@@ -457,6 +418,10 @@ export const SYSCALLS: Readonly<Record<string, Handler>> = {
   setsockopt,
   getsockopt,
   poll,
+  epoll_create: epollCreate,
+  epoll_create1: epollCreate,
+  epoll_ctl: epollControl,
+  epoll_wait: epollWait,
   write: (call) => sendBytes(call, socketOf(call), number(call, 2), 0),
   send: (call) => sendBytes(call, socketOf(call), number(call, 2), number(call, 3, 0)),
   sendto: (call) => sendBytes(call, socketOf(call), number(call, 2), number(call, 3, 0)),
