@@ -57,9 +57,9 @@ export interface TcpConfig {
   rtoInitialMs: number;
   rtoMinMs: number;
   rtoMaxMs: number;
-  /** RFC 9293 MUST-40: below 500. */
+  /** The least that an ACK waits for data to carry it. RFC 9293 MUST-40: below 500. */
   delayedAckMs: number;
-  /** ACKs sent at once after the handshake, while the peer's window is small. */
+  /** ACKs sent at once at most, when data comes for the first time and after a pause: the peer's window is small. */
   quickAcks: number;
   /** R2 as a count of retransmissions of data; 15 takes about 924 s (SHLD-11: at least 100 s). */
   retransmitsMax: number;

@@ -24,7 +24,7 @@ export function countSegmentIn(tcb: Tcb, dataLength: number, nowMs: number): voi
     return;
   }
   tcb.dataSegmentsIn++;
-  tcb.lastReceivedMs = tcb.lastAckMs = nowMs;
+  tcb.lastAckMs = nowMs;
 }
 
 /** Looks at the length of data that is taken in: the peer's segments are as long as its longest. */

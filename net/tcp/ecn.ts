@@ -9,6 +9,8 @@ import {
   takeAccEcnAnswer,
   thawAccEcn,
 } from "./acc_ecn.ts";
+import type { TcpConfig } from "./config.ts";
+import { enterQuickAcks } from "./delayed_ack.ts";
 import { type Tcb, TcpState } from "./tcb.ts";
 import type { Tcp } from "./tcp.ts";
 
@@ -103,17 +105,17 @@ export function takeCwr(tcb: Tcb, segment: TcpRecord): void {
 }
 
 /** Data of the peer is taken in, or kept for later; its CWR counted before its mark (section 6.1.3). */
-export function takeEcnData(tcb: Tcb, segment: TcpRecord): void {
+export function takeEcnData(tcb: Tcb, segment: TcpRecord, config: Readonly<TcpConfig>): void {
   if (!tcb.ecnOk) return;
   if (segment.ecn === Ecn.notEct) {
     // It marked before: this is a retransmission, and whoever retransmits needs our ACKs.
-    if (tcb.ecnSeen) tcb.quickAcks = Math.max(tcb.quickAcks, QUICK_ACKS);
+    if (tcb.ecnSeen) enterQuickAcks(tcb, config, QUICK_ACKS);
     return;
   }
   tcb.ecnSeen = true;
   if (segment.ecn !== Ecn.ce || tcb.ecnEcho) return;
   tcb.ecnEcho = true;
-  tcb.quickAcks = Math.max(tcb.quickAcks, QUICK_ACKS);
+  enterQuickAcks(tcb, config, QUICK_ACKS);
 }
 
 /** As whole numbers, for an image: nothing for a connection without ECN. */

@@ -198,6 +198,7 @@ const Flag = {
   wantsDrained: 1024,
   cwndLimited: 2048,
   sackPermitted: 4096,
+  interactive: 8192,
 } as const;
 
 /** Copies the state out; `addresses` says what handles stand for, where there are any. The TCB is left as it is; any state but CLOSED can be frozen, data in flight and all. */
@@ -213,7 +214,7 @@ export function freezeTcb(tcb: Tcb, nowMs: number, addresses?: Pick<AddressTable
     (tcb.noDelay ? Flag.noDelay : 0) | (tcb.keepAlive ? Flag.keepAlive : 0) |
     (tcb.orphan ? Flag.orphan : 0) | (tcb.wantsWritable ? Flag.wantsWritable : 0) |
     (tcb.wantsDrained ? Flag.wantsDrained : 0) | (tcb.cwndLimited ? Flag.cwndLimited : 0) |
-    (tcb.sackPermitted ? Flag.sackPermitted : 0);
+    (tcb.sackPermitted ? Flag.sackPermitted : 0) | (tcb.interactive ? Flag.interactive : 0);
   // Longer ago than this is idleness, however long (RFC 5681 section 4.1).
   const sentAgoMs = Math.max(0, Math.floor(atMs - tcb.lastSentMs));
   // CUBIC alone wants to know how long: its curve stands still meanwhile.
@@ -440,6 +441,7 @@ export function thawTcb(
   tcb.wantsDrained = (flags & Flag.wantsDrained) !== 0;
   tcb.cwndLimited = (flags & Flag.cwndLimited) !== 0;
   tcb.sackPermitted = (flags & Flag.sackPermitted) !== 0;
+  tcb.interactive = (flags & Flag.interactive) !== 0;
   tcb.iss = (sndUna - issBehind) | 0;
   tcb.sndUna = sndUna | 0;
   tcb.sndMax = (sndUna + sndMaxOffset) | 0;

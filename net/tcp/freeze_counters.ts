@@ -8,6 +8,9 @@ export function withoutTail(state: number[]): number[] {
   return state;
 }
 
+/** As a rule, once there was data: a constant of the format. */
+const ACK_TIMEOUT_MS = 40;
+
 /** What tcp_info counts, as whole numbers. Times are distances from the last activity, in milliseconds. */
 export function freezeCounters(tcb: Tcb, atMs: number): number[] {
   const before = (sinceMs: number): number => Math.floor(tcb.lastActivityMs) - Math.floor(sinceMs);
@@ -27,6 +30,7 @@ export function freezeCounters(tcb: Tcb, atMs: number): number[] {
     tcb.limit === 0 ? 0 : Math.floor(atMs - tcb.limitedSinceMs),
     tcb.retransmittedBytes,
     tcb.outOfOrderSegments,
+    tcb.ackTimeoutMs - (tcb.dataSegmentsIn > 0 ? ACK_TIMEOUT_MS : 0),
   ]);
 }
 
@@ -50,4 +54,5 @@ export function thawCounters(state: readonly number[], tcb: Tcb, baseMs: number)
   tcb.limitedSinceMs = baseMs - next();
   tcb.retransmittedBytes = next();
   tcb.outOfOrderSegments = next();
+  tcb.ackTimeoutMs = next() + (tcb.dataSegmentsIn > 0 ? ACK_TIMEOUT_MS : 0);
 }

@@ -5,6 +5,7 @@ import { Drop } from "../wire/drop.ts";
 import { ipHeaderLength } from "../wire/ipv6.ts";
 import { TCP_HEADER_LENGTH, TcpFlag, type TcpRecord } from "../wire/tcp.ts";
 import { startCongestion } from "./congestion/window.ts";
+import { enterQuickAcks } from "./delayed_ack.ts";
 import { takeEcnAnswer } from "./ecn.ts";
 import { type FastOpenOption, FastOpenState } from "./fast_open.ts";
 import { sendAck, sendStrayReset, sendSyn } from "./output.ts";
@@ -135,7 +136,9 @@ export function synSentInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab,
     learnFromSynAck(tcp, tcb, segment);
   }
   tcb.ackNow = true;
+  const waiting = tcb.wantsWritable;
   becomeEstablished(tcp, tcb, segment, nowMs);
+  if (waiting) enterQuickAcks(tcb, tcp.config, tcp.config.quickAcks); // more data follows: it will be an answer
   const dataLength = segment.dataEnd - segment.dataStart;
   segment.sequence = tcb.rcvNxt; // behind the SYN
   if (dataLength > 0) receiveData(tcp, tcb, segment, slab, nowMs);
@@ -222,7 +225,6 @@ export function becomeEstablished(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs:
 /** From here on data may leave. */
 export function startSending(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   tcb.highSeq = tcb.retransmitHint = tcb.sndUna;
-  tcb.quickAcks = tcp.config.quickAcks;
   tcb.lastReceivedMs = nowMs; // as Linux counts
   startMtuSearch(tcp, tcb, nowMs); // it chooses the MSS that windows are counted in
   startCongestion(tcb, tcp.config, nowMs);

@@ -124,7 +124,7 @@ export function tcpInfo(tcp: Tcp, tcb: Tcb, nowMs: number): TcpInfo {
     sndWscale: scaled ? tcb.sndShift : 0,
     rcvWscale: scaled ? tcb.rcvShift : 0,
     rto: Math.min(tcp.config.rtoMaxMs, tcb.rtoMs * 2 ** Math.min(tcb.backoff, 16)) * 1000,
-    ato: tcp.config.delayedAckMs * 1000,
+    ato: tcb.ackTimeoutMs * 1000,
     sndMss: tcb.sndMss,
     rcvMss: tcb.rcvMss,
     unacked: tcb.sent.length,

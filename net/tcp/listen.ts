@@ -93,6 +93,7 @@ function openOnSyn(
     receiveData(tcp, tcb, segment, slab, nowMs);
     tcb.ackNow = false; // the SYN-ACK says it
     tcb.delayedAckAtMs = Infinity;
+    tcb.ackTimeoutMs = tcb.quickAcks = 0; // the first data is what comes after it, as on Linux
   }
   tcp.notify(tcb, TcpEvent.established | TcpEvent.writable);
 }

@@ -138,7 +138,8 @@ export function tcpSetOptions(tcp: Tcp, tcb: Tcb, options: TcpOptions, nowMs: nu
 }
 
 function setQuickAck(tcp: Tcp, tcb: Tcb, on: boolean): void {
-  tcb.quickAcks = on ? tcp.config.quickAcks : 0;
+  tcb.interactive = !on;
+  if (on) tcb.quickAcks = Math.max(tcb.quickAcks, tcp.config.quickAcks);
   if (!on || tcb.delayedAckAtMs === Infinity) return;
   tcb.ackNow = true;
   tcp.queueOutput(tcb);
@@ -149,7 +150,7 @@ export function tcpGetOptions(tcb: Tcb): Required<TcpOptions> {
   return {
     noDelay: tcb.noDelay,
     cork: tcb.cork,
-    quickAck: tcb.quickAcks > 0,
+    quickAck: !tcb.interactive,
     keepAlive: tcb.keepAlive,
     keepAliveIdleMs: tcb.keepAliveIdleMs,
     keepAliveIntervalMs: tcb.keepAliveIntervalMs,

@@ -5,6 +5,7 @@ import { ipHeaderLength } from "../wire/ipv6.ts";
 import { TCP_HEADER_LENGTH, TcpFlag, type TcpRecord, writeTcp } from "../wire/tcp.ts";
 import { type AccEcn, accEcnFit, accEcnMark, writeAccEcn } from "./acc_ecn.ts";
 import { watchLimit } from "./counters.ts";
+import { ackSent, watchDataSent } from "./delayed_ack.ts";
 import { type FastOpenOption, FastOpenState } from "./fast_open.ts";
 import { Ecn, ecnEchoFlag, ecnSynFlags, markNewData } from "./ecn.ts";
 import { accEcnOptionLength } from "../wire/tcp_options.ts";
@@ -237,7 +238,10 @@ export function transmitSegment(
   const dataStart = writeTcp(segment, slab, transportStart);
   tcb.sendQueue.copyTo((sequence - tcb.sndUna) | 0, length, slab.bytes, dataStart);
   tcb.bytesOut += length;
-  if (length > 0) tcb.dataSegmentsOut++;
+  if (length > 0) {
+    tcb.dataSegmentsOut++;
+    watchDataSent(tcb, nowMs);
+  }
   if (seqLess(sequence, tcb.sndMax)) tcb.retransmittedBytes += length;
   tcb.lastActivityMs = tcb.lastSentMs = nowMs;
   finish(tcp, tcb, dataStart + length, nowMs, ecn);
@@ -406,10 +410,7 @@ function beginSegment(tcp: Tcp, tcb: Tcb, nowMs: number): TcpRecord {
   const dsack = tcb.dsackPending;
   if (dsack || tcb.sackBlocks.length > 0) writeSackBlocks(tcb, segment);
   if (tcb.accEcn !== undefined) writeAccEcn(tcp, tcb, tcb.accEcn, segment, dsack, nowMs);
-  tcb.lastAckSent = tcb.rcvNxt;
-  tcb.ackNow = false;
-  tcb.delayedAckAtMs = Infinity;
-  if (tcb.quickAcks > 0) tcb.quickAcks--;
+  ackSent(tcb, tcp.config);
   return segment;
 }
 

@@ -1,8 +1,9 @@
 import { seqLess } from "../../base/sequence.ts";
 import type { Slab } from "../../base/slab.ts";
-import type { TcpRecord } from "../wire/tcp.ts";
+import { TcpFlag, type TcpRecord } from "../wire/tcp.ts";
 import { enterTimeWait } from "./acknowledge.ts";
 import { tuneReceiveBuffer } from "./buffers.ts";
+import { expectOurEnd, scheduleAck, watchDataReceived } from "./delayed_ack.ts";
 import { takeEcnData } from "./ecn.ts";
 import { measureReceivedMss } from "./counters.ts";
 import { sendAck } from "./output.ts";
@@ -31,9 +32,10 @@ export function receiveData(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, 
     return;
   }
   measureReceivedMss(tcb, segment.dataEnd - segment.dataStart);
+  watchDataReceived(tcb, tcp.config, nowMs);
   const dsack = tcb.sackPermitted && tcp.config.dsack;
   if (known && dsack) reportDuplicate(tcb, segment.sequence, tcb.rcvNxt);
-  takeEcnData(tcb, segment);
+  takeEcnData(tcb, segment, tcp.config);
   if (offset > 0) {
     tcb.outOfOrderSegments++;
     keepAhead(tcp, tcb, slab, from, to, offset);
@@ -61,19 +63,8 @@ export function receiveData(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, 
   tcb.lastActivityMs = nowMs;
   if (tcb.finPending && tcb.finAhead === tcb.rcvNxt) acceptFin(tcp, tcb, nowMs);
   tcp.notify(tcb, TcpEvent.readable);
-  scheduleAck(tcp, tcb, filledHole, nowMs);
-}
-
-/** ACK at once: every second full segment, what fills a hole, and the start of a connection. */
-function scheduleAck(tcp: Tcp, tcb: Tcb, filledHole: boolean, nowMs: number): void {
-  // Both sides' paths are one path as a rule: its segments are as long as ours. What the peer can receive
-  // (its MSS) says nothing about what it sends.
-  const secondSegment = ((tcb.rcvNxt - tcb.lastAckSent) | 0) > tcb.sndMss;
-  if (filledHole || tcb.quickAcks > 0 || secondSegment) {
-    tcb.ackNow = true;
-  } else if (tcb.delayedAckAtMs === Infinity) {
-    tcb.delayedAckAtMs = nowMs + tcp.config.delayedAckMs;
-  }
+  if ((segment.flags & TcpFlag.FIN) !== 0) expectOurEnd(tcb);
+  scheduleAck(tcb, filledHole, tcp.config, nowMs);
 }
 
 /** Places bytes ahead of a hole and merges their run into the sorted list. */
@@ -137,13 +128,19 @@ export function takeFin(tcp: Tcp, tcb: Tcb, sequence: number, dataLength: number
 
 /** RFC 9293 section 3.10.7.4, eighth step. */
 function acceptFin(tcp: Tcp, tcb: Tcb, nowMs: number): void {
+  const filledHole = tcb.finPending;
   tcb.finPending = false;
   tcb.finReceived = true;
   tcb.rcvNxt = (tcb.rcvNxt + 1) | 0;
   if (seqLess(tcb.rcvAdv, tcb.rcvNxt)) tcb.rcvAdv = tcb.rcvNxt;
   tcb.ahead.length = 0;
   tcb.sackBlocks.length = 0;
-  tcb.ackNow = true;
+  if (tcb.state === TcpState.established) {
+    expectOurEnd(tcb);
+    scheduleAck(tcb, filledHole, tcp.config, nowMs);
+  } else {
+    tcb.ackNow = true;
+  }
   tcb.lastActivityMs = nowMs;
   tcp.notify(tcb, TcpEvent.readable);
   if (tcb.state === TcpState.established) tcb.state = TcpState.closeWait;

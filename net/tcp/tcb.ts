@@ -328,7 +328,12 @@ export class Tcb {
 
   // Acknowledging
   ackNow = false;
+  /** So many more ACKs do not wait, unless the connection is interactive. */
   quickAcks = 0;
+  /** Our data has answered the peer's: an ACK waits for the next answer (Linux's pingpong mode). */
+  interactive = false;
+  /** How long after the last data more is expected from either side; 0 before the first (Linux's ATO). */
+  ackTimeoutMs = 0;
 
   // Options of the application
   noDelay = false;

@@ -1,4 +1,5 @@
 import { enterTimeWait } from "./acknowledge.ts";
+import { missDelayedAck } from "./delayed_ack.ts";
 import { sendAck, sendProbe, sendReset, sendSyn, tcpOutput } from "./output.ts";
 import { FastOpenState } from "./fast_open.ts";
 import { suspectBlackHole } from "./path_mtu.ts";
@@ -12,7 +13,10 @@ import type { Tcp } from "./tcp.ts";
 /** Acts on every deadline of `tcb` that has come (RFC 9293 section 3.10.8, RFC 6298 section 5). */
 export function tcpTimers(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   if (tcb.expireAtMs <= nowMs) return tcp.destroy(tcb, TcpError.none);
-  if (tcb.delayedAckAtMs <= nowMs) sendAck(tcp, tcb, nowMs);
+  if (tcb.delayedAckAtMs <= nowMs) {
+    missDelayedAck(tcb, tcp.config);
+    sendAck(tcp, tcb, nowMs);
+  }
   if (tcb.retransmitAtMs <= nowMs) retransmitTimer(tcp, tcb, nowMs);
   if (tcb.state !== TcpState.closed && tcb.persistAtMs <= nowMs) persistTimeout(tcp, tcb, nowMs);
   if (tcb.state !== TcpState.closed && tcb.keepAliveAtMs <= nowMs) keepAliveTimeout(tcp, tcb, nowMs);

@@ -115,7 +115,8 @@ function announceWindow(tcp: Tcp, tcb: Tcb): void {
   const offered = (tcb.rcvAdv - tcb.rcvNxt) | 0;
   const half = tcb.receiveBufferBytes >>> 1;
   const starved = offered < 2 * tcb.peerMss && growth >= Math.min(tcb.peerMss, half);
-  if (starved || growth >= half) {
+  // Before our first segment it is the SYN-ACK, which cannot say more, that keeps the window down, not what was unread.
+  if (starved || (growth >= half && tcb.segmentsOut > 0)) {
     tcb.ackNow = true;
     tcp.queueOutput(tcb);
   }

@@ -235,6 +235,7 @@ function sendBytes(
     if (socket.nonBlocking || (flags & DONTWAIT) !== 0) {
       return carried > 0 ? { value: carried } : failed("EINPROGRESS");
     }
+    if (carried < count) world.awake(socket.record).wantsWritable = true;
   } else if ((flags & FASTOPEN) !== 0 && socket.used && !socket.established && !socket.ended) {
     return failed("EALREADY");
   }
