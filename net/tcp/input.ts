@@ -98,6 +98,11 @@ export function tcpInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, now
 
   // Fifth: ACK.
   if ((flags & TcpFlag.ACK) === 0) return Drop.TcpUnacceptable;
+  if (tcb.state === TcpState.timeWait && (length > 0 || segment.sequence !== tcb.rcvNxt)) {
+    // Nothing may come behind the peer's FIN but that FIN again; whatever it is, Linux says where we stand.
+    answerUnacceptable(tcp, tcb, segment, nowMs);
+    return Drop.TcpUnacceptable;
+  }
   const opening = tcb.state === TcpState.synReceived;
   if (opening) {
     const ack = segment.acknowledgment;
@@ -209,7 +214,8 @@ function reset(tcp: Tcp, tcb: Tcb, nowMs: number): Drop {
     if (listener !== undefined) countFastOpenReset(listener, nowMs);
   }
   const refused = tcb.state === TcpState.synReceived && tcb.listener < 0;
-  const over = tcb.state >= TcpState.closing; // both FINs are out: nobody is left to tell
+  // In CLOSING and LAST-ACK what we sent last may be lost: the application hears of it, as on Linux and FreeBSD.
+  const over = tcb.state === TcpState.timeWait;
   tcp.destroy(tcb, over ? TcpError.none : refused ? TcpError.refused : TcpError.reset);
   return Drop.None;
 }
@@ -271,7 +277,8 @@ function answerUnacceptable(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs: numbe
   const length = segment.dataEnd - segment.dataStart + ((flags & TcpFlag.FIN) !== 0 ? 1 : 0);
   if (length > 0 && (flags & TcpFlag.SYN) === 0) {
     if (tcb.accEcn !== undefined) countDuplicate(tcb, tcb.accEcn, segment, (segment.sequence + length) | 0);
-    if (tcb.sackPermitted && tcp.config.dsack && seqLess(segment.sequence, tcb.rcvNxt)) {
+    const reports = tcb.sackPermitted && tcp.config.dsack && tcb.state !== TcpState.timeWait; // as Linux
+    if (reports && seqLess(segment.sequence, tcb.rcvNxt)) {
       const end = (segment.sequence + length) | 0;
       reportDuplicate(tcb, segment.sequence, seqLess(tcb.rcvNxt, end) ? tcb.rcvNxt : end);
     }

@@ -431,7 +431,9 @@ export function peekWindow(tcb: Tcb): number {
   const offered = Math.max(0, (tcb.rcvAdv - tcb.rcvNxt) | 0);
   const free = freeWindow(tcb);
   const step = Math.min(tcb.peerMss, tcb.receiveBufferBytes >>> 1);
-  const wanted = free - offered >= step ? free : offered;
+  // A buffer that has more than the field can say has always the step to give (Linux, too, says 65,535 on and on).
+  const spare = tcb.receiveBufferBytes - tcb.receiveQueue.length - offered;
+  const wanted = spare >= step ? Math.max(free, offered) : offered;
   // Rounded up where rounding down would take back what was promised. A peer that sends in smaller pieces
   // than the field can express would never see it fall: then the promise is kept, but no longer repeated.
   const field = wanted >>> shift;

@@ -63,6 +63,17 @@ const NUMBERS: Readonly<Record<string, number>> = {
   IP_PMTUDISC_DO: 2,
   IP_PMTUDISC_PROBE: 3,
   NULL: 0,
+  // Classes of service, as the whole octet of the IP header (RFC 2474, RFC 2597, RFC 3246).
+  ...Object.fromEntries([0, 1, 2, 3, 4, 5, 6, 7].map((each) => [`IPTOS_DSCP_CS${each}`, each << 5])),
+  ...Object.fromEntries(
+    [1, 2, 3, 4].flatMap((each) =>
+      [1, 2, 3].map((drop) => [`IPTOS_DSCP_AF${each}${drop}`, each << 5 | drop << 3])
+    ),
+  ),
+  IPTOS_DSCP_EF: 0xb8,
+  IPTOS_LOWDELAY: 0x10,
+  IPTOS_THROUGHPUT: 8,
+  IPTOS_RELIABILITY: 4,
 };
 
 /** The number that an expression stands for, errno names and `...` excepted. */

@@ -11,10 +11,19 @@ const UNREACHABLE_CODES_6 =
   "no_route admin_prohibited beyond_scope address_unreachable port_unreachable policy_fail reject_route"
     .split(" ");
 const TIME_EXCEEDED_CODES = ["exceeded_in_transit", "exceeded_reassembly_time"];
+/** Other names of codes that some scripts use. */
+const OTHER_CODES: Readonly<Record<string, number>> = {
+  ttl_exceeded_in_transit: 0,
+  frag_reass_exceeded: 1,
+  code_0: 0,
+  code_1: 1,
+  code_2: 2,
+};
 
 const TYPES_4: Readonly<Record<string, [number, readonly string[]]>> = {
   unreachable: [3, UNREACHABLE_CODES_4],
   source_quench: [4, []],
+  redirect: [5, []],
   time_exceeded: [11, TIME_EXCEEDED_CODES],
   parameter_problem: [12, []],
 };
@@ -32,10 +41,13 @@ export function writeIcmpError(
   connection: WireConnection,
   { version, local, remote }: Addresses,
 ): Uint8Array<ArrayBuffer> {
-  if (version !== action.version) throw new Unsupported(`icmpv${action.version} in a run over IPv${version}`);
+  // Plain "icmp" is what the run's IP version has.
+  if (version === 4 && action.version === 6) {
+    throw new Unsupported(`icmpv${action.version} in a run over IPv${version}`);
+  }
   const [type, codes] = (version === 4 ? TYPES_4 : TYPES_6)[action.type] ?? [];
   if (type === undefined) throw new Unsupported(`ICMP type ${action.type}`);
-  const code = action.code === undefined ? 0 : codes!.indexOf(action.code);
+  const code = action.code === undefined ? 0 : OTHER_CODES[action.code] ?? codes!.indexOf(action.code);
   if (code < 0) throw new Unsupported(`ICMP code ${action.code}`);
   const tcp = new Uint8Array(20 + action.length);
   const view = new DataView(tcp.buffer);

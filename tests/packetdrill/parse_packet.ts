@@ -23,7 +23,8 @@ export function parsePacket(scanner: Scanner): PacketAction | IcmpAction {
   const badChecksum = inbound && scanner.take(/bad checksum\b/) !== undefined;
   const ip = parseIpInfo(scanner);
   if (scanner.sees(/udp\b/)) throw new Unsupported("UDP packet", line);
-  if (scanner.sees(/icmp/)) return parseIcmp(scanner, inbound);
+  const quote = scanner.take(/\[\s*(\d+):(\d+)\((\d+)\)\s*\](?=\s*icmp)/); // some write it in front
+  if (scanner.sees(/icmp/)) return parseIcmp(scanner, inbound, quote);
   const ports = scanner.take(/(\d+)\s*>\s*(\d+)/);
   const flags = parseFlags(scanner);
   const sequence = parseSequence(scanner);
@@ -119,15 +120,15 @@ function parseIpInfo(scanner: Scanner): IpInfo {
   return { ecn, anyEct, tos, ttl, flowLabel };
 }
 
-function parseIcmp(scanner: Scanner, inbound: boolean): IcmpAction {
+function parseIcmp(scanner: Scanner, inbound: boolean, before: RegExpExecArray | undefined): IcmpAction {
   const version = scanner.need(/icmp(v6)?\b/, "icmp")[1] === undefined ? 4 : 6;
   const type = scanner.need(/[a-z_]+/, "an ICMP type")[0];
-  const code = scanner.sees(/mtu\b|id\b/) ? undefined : scanner.take(/[a-z_]+/)?.[0];
+  const code = scanner.sees(/mtu\b|id\b/) ? undefined : scanner.take(/[a-z_]+[0-9]?/)?.[0];
   const mtu = Number(scanner.take(/mtu\s+(\d+)/)?.[1] ?? 0);
   if (scanner.sees(/id\b|\[\s*(udp|raw)\b/)) {
     throw new Unsupported("ICMP other than about TCP", scanner.line());
   }
-  const quote = scanner.take(/\[\s*(\d+):(\d+)\((\d+)\)\s*\]/);
+  const quote = before ?? scanner.take(/\[\s*(\d+):(\d+)\((\d+)\)\s*\]/);
   const [sequence, length] = [Number(quote?.[1] ?? 0), Number(quote?.[3] ?? 0)];
   return { kind: "icmp", inbound, version, type, code, mtu, sequence, length };
 }

@@ -186,7 +186,8 @@ class Runner {
       return known;
     }
     this.#connection = new WireConnection(SERVICE_PORT, this.#remotePort++);
-    this.#connection.learnRemoteIsn(action.sequence);
+    // Only a listener learns a number that others are relative to: who is not listening is written to as it is.
+    if (stack.tcp.listeners.size > 0) this.#connection.learnRemoteIsn(action.sequence);
     return this.#connection;
   }
 

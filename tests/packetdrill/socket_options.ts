@@ -107,6 +107,7 @@ function congestionControl(place: Expression): TcpOptions {
 export function getOption(world: World, socket: ScriptSocket, name: string): number {
   const tcb = socket.record < 0 ? undefined : world.awake(socket.record);
   const { options } = socket;
+  const { config } = world.stack.tcp;
   switch (name) {
     case "SO_ERROR": {
       const { error } = socket;
@@ -119,11 +120,17 @@ export function getOption(world: World, socket: ScriptSocket, name: string): num
       return Number(tcb?.noDelay ?? options.noDelay ?? false);
     case "SO_KEEPALIVE":
       return Number(tcb?.keepAlive ?? options.keepAlive ?? false);
+    case "TCP_KEEPIDLE":
+      return (tcb?.keepAliveIdleMs ?? options.keepAliveIdleMs ?? config.keepAliveIdleMs) / 1000;
+    case "TCP_KEEPINTVL":
+      return (tcb?.keepAliveIntervalMs ?? options.keepAliveIntervalMs ?? config.keepAliveIntervalMs) / 1000;
+    case "TCP_KEEPCNT":
+      return tcb?.keepAliveProbes ?? options.keepAliveProbes ?? config.keepAliveProbes;
     case "SO_RCVBUF":
       return 2 *
-        (tcb?.receiveBufferBytes ?? options.receiveBufferBytes ?? world.stack.tcp.config.receiveBufferBytes);
+        (tcb?.receiveBufferBytes ?? options.receiveBufferBytes ?? config.receiveBufferBytes);
     case "SO_SNDBUF":
-      return tcb?.sendBufferBytes ?? options.sendBufferBytes ?? world.stack.tcp.config.sendBufferBytes;
+      return tcb?.sendBufferBytes ?? options.sendBufferBytes ?? config.sendBufferBytes;
     case "IP_TOS":
       return tcb?.typeOfService ?? (options.dscp ?? 0) << 2;
     case "IP_TTL":

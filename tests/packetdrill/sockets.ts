@@ -102,7 +102,9 @@ export class Sockets implements StackUpcalls {
     if ((events & TcpEvent.established) !== 0) socket.established = true;
     if ((events & TcpEvent.closed) === 0) return;
     socket.ended = true;
-    socket.error = ERRNO_OF_ERROR[tcb.error];
+    // An RST behind the peer's FIN is a broken pipe on Linux, while our side is still open.
+    const broken = tcb.error === TcpError.reset && tcb.finReceived && !tcb.finQueued;
+    socket.error = broken ? "EPIPE" : ERRNO_OF_ERROR[tcb.error];
     socket.leftover = tcb.receiveQueue.length;
     socket.lastInfo = this.lastInfo(tcb);
     socket.tcb = undefined;

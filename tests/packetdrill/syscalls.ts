@@ -95,6 +95,7 @@ function open(call: Call): Returned {
   const socket = new ScriptSocket();
   socket.nonBlocking = (type & 0o4000) !== 0;
   call.sockets.byFd.set(call.newFd, socket);
+  call.sockets.newest ??= socket;
   return { value: call.newFd };
 }
 

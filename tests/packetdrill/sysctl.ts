@@ -5,6 +5,13 @@ import { Unsupported } from "./script.ts";
 /** What one setting of a kernel means for the stack; `undefined` in the table: nothing that a script could see. */
 type Setting = ((value: string, config: TcpConfig) => void) | undefined;
 
+/** A setting that is supported with one value. */
+function only(standard: string): Setting {
+  return (value) => {
+    if (value !== standard) throw new Unsupported(`FreeBSD's sysctl with ${value}`);
+  };
+}
+
 const SETTINGS: Readonly<Record<string, Setting>> = {
   tcp_timestamps: (value, config) => void (config.timestamps = value !== "0"),
   tcp_syn_retries: (value, config) => void (config.synRetransmitsMax = Number(value)),
@@ -23,6 +30,29 @@ const SETTINGS: Readonly<Record<string, Setting>> = {
   "net.inet.tcp.tolerate_missing_ts": (value, config) => { // FreeBSD's; Linux has no choice
     config.tolerateMissingTimestamps = value !== "0";
   },
+  // FreeBSD's, where they mean what Linux's do (times in milliseconds).
+  "net.inet.tcp.ecn.enable": (value, config) => void (config.ecn = Number(value)),
+  "net.inet.tcp.sack.enable": (value, config) => void (config.sack = value !== "0"),
+  "net.inet.tcp.keepidle": (value, config) => void (config.keepAliveIdleMs = Number(value)),
+  "net.inet.tcp.keepintvl": (value, config) => void (config.keepAliveIntervalMs = Number(value)),
+  "net.inet.tcp.keepcnt": (value, config) => void (config.keepAliveProbes = Number(value)),
+  // FreeBSD's, set to what is so here without any setting: the options of RFC 7323, answers to strangers, ICMP errors
+  // that end a connection in SYN-SENT only, RST and SYN as RFC 5961 has them, SYN+FIN taken as a SYN, and options in
+  // every SYN again. Other values would change what a script sees, and are not supported.
+  "net.inet.tcp.rfc1323": only("1"),
+  "net.inet.tcp.blackhole": only("0"),
+  "net.inet.tcp.icmp_may_rst": only("1"),
+  "net.inet.tcp.insecure_rst": only("0"),
+  "net.inet.tcp.insecure_syn": only("0"),
+  "net.inet.tcp.rexmit_drop_options": only("0"),
+  "net.inet.tcp.rexmit_initial": only("1000"),
+  // No script can see these here: nothing is remembered of hosts, and scripts for every stack leave buffer sizes and
+  // the slack of FreeBSD's clock out.
+  "net.inet.tcp.hostcache.purgenow": undefined,
+  "net.inet.tcp.rexmit_slop": undefined,
+  "net.inet.tcp.recvspace": undefined,
+  "net.inet.tcp.sendspace": undefined,
+  "kern.ipc.maxsockbuf": undefined,
   tcp_retries2: (value, config) => void (config.retransmitsMax = Number(value)),
   tcp_keepalive_time: (value, config) => void (config.keepAliveIdleMs = Number(value) * 1000),
   tcp_keepalive_intvl: (value, config) => void (config.keepAliveIntervalMs = Number(value) * 1000),

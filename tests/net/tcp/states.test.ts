@@ -252,15 +252,15 @@ test("close in SYN-SENT forgets the connection; in SYN-RECEIVED the FIN waits fo
   expect(t.state).toBe("finWait1");
 });
 
-test("RST ends every state; the application is told but where both FINs are out (SHLD-2)", () => {
+test("RST ends every state; the application is told but in TIME-WAIT (SHLD-2)", () => {
   const states: [string, (s: Script) => void, string, string][] = [
     ["established", () => {}, "R 1", "reset"],
     ["established", () => {}, "R. 1:21 ack 1", "reset"], // RST may carry data
     ["finWait1", (s) => s.shutdown(), "R 1", "reset"],
     ["finWait2", (s) => (s.shutdown(), s.turn(". 1 ack 2")), "R 1", "reset"],
     ["closeWait", (s) => s.turn("F. 1 ack 1"), "R 2", "reset"],
-    ["closing", (s) => (s.shutdown(), s.turn("F. 1 ack 1")), "R 2", "none"],
-    ["lastAck", (s) => (s.turn("F. 1 ack 1"), s.shutdown()), "R 2", "none"],
+    ["closing", (s) => (s.shutdown(), s.turn("F. 1 ack 1")), "R 2", "reset"],
+    ["lastAck", (s) => (s.turn("F. 1 ack 1"), s.shutdown()), "R 2", "reset"],
     ["timeWait", (s) => (s.shutdown(), s.turn("F. 1 ack 2")), "R 2", "none"],
   ];
   for (const [state, reach, reset, error] of states) {
