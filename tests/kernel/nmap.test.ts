@@ -72,9 +72,11 @@ describe("nmap looks at a stack from outside", () => {
       for (const part of ["T1", "T2", "T3", "T4", "T5", "T6", "T7", "U1", "IE"]) {
         expect(ours.get(part), part).toBe(theirs.get(part));
       }
-      for (const name of ["TI", "CI", "II", "GCD"]) {
+      for (const name of ["TI", "CI", "II"]) {
         expect(field(ours.get("SEQ"), name), name).toBe(field(theirs.get("SEQ"), name));
       }
+      // What the steps between sequence numbers have in common: by chance 2 or 3 now and then, never much.
+      expect(parseInt(field(ours.get("SEQ"), "GCD") ?? "ff", 16)).toBeLessThanOrEqual(6);
       // The order of our options, their values aside; the answer to an ECN-setup SYN.
       const shape = (options: string | undefined): string | undefined =>
         options?.replace(/([MW])[0-9A-F]+/g, "$1");
