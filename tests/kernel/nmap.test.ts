@@ -62,8 +62,16 @@ describe("nmap looks at a stack from outside", () => {
       await sleep(500);
       const look = (address: string): string =>
         server.netns.run("nmap", "-n", "-Pn", "-O", "-v", "--max-os-tries", "2", "-p", "80,81", address);
-      const report = look(STACK_ADDRESS);
-      const kernel = look(KERNEL_ADDRESS);
+      // A busy machine answers a probe too late now and then: then nmap leaves the result out, and looks again.
+      const whole = (address: string): string => {
+        let report = look(address);
+        for (let more = 2; more > 0 && field(fingerprint(report).get("SEQ"), "II") === undefined; more--) {
+          report = look(address);
+        }
+        return report;
+      };
+      const report = whole(STACK_ADDRESS);
+      const kernel = whole(KERNEL_ADDRESS);
       listener.kill();
       expect(report).toMatch(/TCP Sequence Prediction: Difficulty=\d+ \(Good luck!\)/);
       expect(report).toContain("IP ID Sequence Generation: All zeros");
