@@ -16,13 +16,13 @@ const SHAPES: Record<string, (prng: Prng) => Rule> = {
   // One source network may reach one port of one server.
   services: (prng) => ({
     protocol: "tcp",
-    source: `${formatIpv4(prng.uint32() & ~255)}/24`,
+    source: `${formatIpv4(prng.below(0xe000_0000) & ~255)}/24`,
     destination: formatIpv4(0x0a000000 + prng.below(256)),
     destinationPort: 8_000 + prng.below(16),
     action: prng.pick(["accept", "drop"] as const),
   }),
   // Single hosts are shut out.
-  "block list": (prng) => ({ source: formatIpv4(prng.uint32()), action: "drop" }),
+  "block list": (prng) => ({ source: formatIpv4(prng.below(0xe000_0000)), action: "drop" }),
   // Anyone may reach some ports of some servers: every class holds rules all over the list.
   crossing: (prng) => ({
     destination: formatIpv4(0x0a000000 + prng.below(256)),
@@ -35,7 +35,7 @@ function packetsFor(rules: readonly CheckedRule[], prng: Prng): FirewallPacket[]
   return Array.from({ length: PACKETS }, (_, index) => {
     const packet = new FirewallPacket();
     packet.protocol = 6;
-    packet.source = prng.uint32() | 0;
+    packet.source = prng.below(0xe000_0000) | 0; // above are groups, and handles of IPv6 addresses
     packet.destination = 0x0a000000 + prng.below(256);
     packet.sourcePort = 1_024 + prng.below(60_000);
     packet.destinationPort = 8_000 + prng.below(256);
