@@ -9,7 +9,7 @@ import { ETHERNET_HEADER_LENGTH } from "../wire/ethernet.ts";
 import { IcmpTimeExceeded, IcmpType, IcmpUnreachable } from "../wire/icmp.ts";
 import { hasSourceRoute, IPV4_HEADER_LENGTH, type Ipv4Record } from "../wire/ipv4.ts";
 import { sendIcmpError } from "./icmp.ts";
-import { AddressKind, type RouteRecord } from "./routes.ts";
+import { AddressKind, type RouteRecord } from "./route_record.ts";
 
 /** What a router has passed on. */
 export interface ForwardCounters {

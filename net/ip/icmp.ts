@@ -1,7 +1,7 @@
 import type { Slab } from "../../base/slab.ts";
 import { seqLess, seqLessEqual } from "../../base/sequence.ts";
 import { Field, RecordState } from "../connections/connection_map.ts";
-import { AddressKind } from "./routes.ts";
+import { AddressKind } from "./route_record.ts";
 import type { Stack } from "../stack.ts";
 import { packetTooBig } from "../tcp/path_mtu.ts";
 import { Asleep } from "../wake/slot.ts";

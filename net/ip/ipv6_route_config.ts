@@ -10,7 +10,14 @@ import {
   parseIpv6Prefix,
 } from "../wire/ipv6_address.ts";
 import type { AddressTable } from "./address_table.ts";
-import { type AddressSpec, type RouteConfig, RouteError, type RouteSpec } from "./routes.ts";
+import {
+  type AddressSpec,
+  isIpv6Text,
+  readInterface,
+  type RouteConfig,
+  RouteError,
+  type RouteSpec,
+} from "./route_config.ts";
 
 /** An IPv6 address that the stack has on an interface. */
 export interface OwnIpv6 {
@@ -34,11 +41,6 @@ export interface ConfiguredIpv6 {
   readonly own: readonly OwnIpv6[];
   readonly subnets: readonly Ipv6Prefix[];
   readonly routes: readonly Ipv6Route[];
-}
-
-/** Whether a configured address or network is IPv6: every such text has a colon, and no IPv4 one. */
-export function isIpv6Text(text: string): boolean {
-  return text.includes(":");
 }
 
 /**
@@ -168,10 +170,4 @@ function readHost(text: string, path: string, interfaceIndex: number, addresses:
     return addresses.ofWords(prefix.words, isLinkLocalWord(prefix.words[0]) ? interfaceIndex + 1 : 0);
   }
   throw new RouteError(path, `Found "${text}", expected a host's address like "2001:db8::1"`);
-}
-
-function readInterface(index: number | undefined, path: string, interfaceCount: number): number {
-  if (index === undefined) return 0;
-  if (Number.isInteger(index) && index >= 0 && index < interfaceCount) return index;
-  throw new RouteError(`${path}.interface`, `No interface ${index}, expected 0 to ${interfaceCount - 1}`);
 }

@@ -10,7 +10,8 @@ import {
 import type { AddressTable } from "./address_table.ts";
 import { addressKey } from "./intervals.ts";
 import { type Ipv6Route, type OwnIpv6, readIpv6Config } from "./ipv6_route_config.ts";
-import { AddressKind, INTERFACE_LOCAL, type RouteConfig, type RouteRecord } from "./routes.ts";
+import type { RouteConfig } from "./route_config.ts";
+import { AddressKind, INTERFACE_LOCAL, type RouteRecord, UNREACHABLE } from "./route_record.ts";
 
 /** What routers and neighbours have taught the stack, beside its configuration. */
 export interface LearntIpv6 {
@@ -18,7 +19,6 @@ export interface LearntIpv6 {
   readonly routes: readonly Ipv6Route[];
 }
 
-const UNREACHABLE = -2;
 const NOTHING_LEARNT: LearntIpv6 = { own: [], routes: [] };
 const UNSPECIFIED: Ipv6Words = [0, 0, 0, 0];
 

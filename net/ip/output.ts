@@ -42,7 +42,8 @@ import type { AddressTable } from "./address_table.ts";
 import type { Identifications } from "./identification.ts";
 import { Neighbors, type NeighborSink, Resolution } from "./neighbors.ts";
 import { pathMtuMin, PathMtus } from "./path_mtu.ts";
-import { AddressKind, INTERFACE_LOCAL, type RouteRecord, RouteTable } from "./routes.ts";
+import { AddressKind, INTERFACE_LOCAL, type RouteRecord } from "./route_record.ts";
+import { RouteTable } from "./routes.ts";
 
 /** What the stack needs of a link to send. */
 export type LinkOutput = Pick<Link, "medium" | "mtu" | "send" | "flush">;

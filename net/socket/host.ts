@@ -8,7 +8,7 @@ import type { DhcpLease } from "../dhcp/lease.ts";
 import { Firewall } from "../firewall/firewall.ts";
 import type { FirewallRules } from "../firewall/rule.ts";
 import type { Ipv6Options } from "../ip/ndp.ts";
-import type { RouteConfig } from "../ip/routes.ts";
+import type { RouteConfig } from "../ip/route_config.ts";
 import type { Link } from "../link/link.ts";
 import { Stack } from "../stack.ts";
 import type { TcpConfig } from "../tcp/config.ts";

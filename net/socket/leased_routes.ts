@@ -1,5 +1,5 @@
 import type { DhcpLease } from "../dhcp/lease.ts";
-import { type AddressSpec, type RouteConfig, RouteError, type RouteSpec } from "../ip/routes.ts";
+import { type AddressSpec, type RouteConfig, RouteError, type RouteSpec } from "../ip/route_config.ts";
 import { isInPrefix, parseIpv4 } from "../wire/address.ts";
 
 /**

@@ -3,7 +3,7 @@ import { Prng } from "../../../base/random.ts";
 import { Slab } from "../../../base/slab.ts";
 import { AUTO_ADDRESSES_MAX, DEFAULT_ROUTERS_MAX, LINK_PREFIXES_MAX } from "../../../net/ip/autoconf.ts";
 import type { Ipv6Options } from "../../../net/ip/ndp.ts";
-import type { RouteConfig } from "../../../net/ip/routes.ts";
+import type { RouteConfig } from "../../../net/ip/route_config.ts";
 import { Stack } from "../../../net/stack.ts";
 import { type Drop, dropNames } from "../../../net/wire/drop.ts";
 import { finishIcmpv6Checksum } from "../../../net/wire/icmpv6.ts";

@@ -1,16 +1,9 @@
 import { expect, test } from "vitest";
 import { Prng } from "../../../base/random.ts";
 import { addressKey, intervalOf } from "../../../net/ip/intervals.ts";
-import {
-  AddressKind,
-  INTERFACE_LOCAL,
-  type RouteConfig,
-  RouteError,
-  type RouteRecord,
-  ROUTES_MAX,
-  type RouteSpec,
-  RouteTable,
-} from "../../../net/ip/routes.ts";
+import { type RouteConfig, RouteError, ROUTES_MAX, type RouteSpec } from "../../../net/ip/route_config.ts";
+import { AddressKind, INTERFACE_LOCAL, type RouteRecord } from "../../../net/ip/route_record.ts";
+import { RouteTable } from "../../../net/ip/routes.ts";
 import { formatIpv4, isInPrefix, maskOf, parseIpv4, parsePrefix } from "../../../net/wire/address.ts";
 
 function way(table: RouteTable, destination: string): string {
