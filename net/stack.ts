@@ -19,7 +19,8 @@ import { Mld } from "./ip/mld.ts";
 import { MldType } from "./wire/mld.ts";
 import { Igmp } from "./ip/igmp.ts";
 import { ICMP_ERRORS_BURST, IcmpLimits } from "./ip/icmp_limits.ts";
-import { type Interface, IpOutput, type LinkOutput } from "./ip/output.ts";
+import type { Interface, LinkOutput } from "./ip/interface.ts";
+import { IpOutput } from "./ip/output.ts";
 import { Evidence } from "./ip/neighbors.ts";
 import { Fragment, Reassembly } from "./ip/reassembly.ts";
 import type { RouteConfig } from "./ip/route_config.ts";
@@ -168,7 +169,7 @@ export class Stack {
       tcpEvents: (tcb, events) => this.#tell(tcb, events),
     });
     this.output.identifications = new Identifications(options.entropy);
-    this.output.lost = this.#packetLost;
+    this.output.frames.lost = this.#packetLost;
     this.ndp = new Ndp(this.output, options.entropy);
     this.udp = new Udp(this.output, this.addresses);
     this.draws = new Draws(options.entropy);
@@ -184,14 +185,19 @@ export class Stack {
     return this.#gate.firewall;
   }
   set firewall(firewall: Firewall | undefined) {
-    this.#gate.firewall = this.output.firewall = firewall;
+    this.#gate.firewall = this.output.gate.firewall = firewall;
   }
 
   /** Adds an interface; its number goes to `receive` and to the routes. */
   addInterface(options: InterfaceOptions): number {
     const ethernet = options.link.medium === "ethernet";
     assert(!ethernet || options.mac !== undefined, "An Ethernet interface needs a station address");
-    return this.output.addInterface(options.name, options.link, options.mac?.hi ?? 0, options.mac?.lo ?? 0)
+    return this.output.frames.addInterface(
+      options.name,
+      options.link,
+      options.mac?.hi ?? 0,
+      options.mac?.lo ?? 0,
+    )
       .index;
   }
 
@@ -283,7 +289,7 @@ export class Stack {
       from.neighbors!.learn(senderIp, senderHi, senderLo, evidence, nowMs, from.neighborSink);
     }
     if (forUs && arp.operation === ArpOperation.Request) {
-      this.output.sendArp(from, ArpOperation.Reply, targetIp, senderIp, senderHi, senderLo);
+      this.output.frames.sendArp(from, ArpOperation.Reply, targetIp, senderIp, senderHi, senderLo);
     }
     return Drop.None;
   }
@@ -308,7 +314,7 @@ export class Stack {
     if (through.watched !== address) through.claimed = false;
     through.watched = address;
     const { hi, lo } = MAC_BROADCAST;
-    this.output.sendArp(through, ArpOperation.Request, 0, address, hi, lo);
+    this.output.frames.sendArp(through, ArpOperation.Request, 0, address, hi, lo);
   }
 
   /** The address that was asked about, if somebody has it; asking ends with that. 0 for nobody. */
@@ -328,7 +334,7 @@ export class Stack {
     through.watched = 0;
     through.claimed = false;
     const { hi, lo } = MAC_BROADCAST;
-    this.output.sendArp(through, ArpOperation.Request, address, address, hi, lo);
+    this.output.frames.sendArp(through, ArpOperation.Request, address, address, hi, lo);
   }
 
   #ipInput(from: Interface, slab: Slab, start: number, end: number, nowMs: number): Drop {
@@ -629,7 +635,7 @@ export class Stack {
         this.output.loopback.length > 0;
       if (!more || rounds === ROUNDS_MAX) break;
     }
-    this.output.flush();
+    this.output.frames.flush();
     if (more) return nowMs;
     let deadlineMs = Math.min(this.tcp.nextDeadlineMs(), this.sleepOwner?.nextDeadlineMs() ?? Infinity);
     deadlineMs = Math.min(

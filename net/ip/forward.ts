@@ -77,7 +77,7 @@ export class Forwarder {
     out.bytes.set(slab.bytes.subarray(ip.headerStart, ip.dataEnd), start);
     spendTimeToLive(out, start);
     this.#count(length);
-    stack.output.sendPacket(route.interfaceIndex, route.nextHop, start, start + length, nowMs);
+    stack.output.frames.sendPacket(route.interfaceIndex, route.nextHop, start, start + length, nowMs);
     return Drop.None;
   }
 

@@ -15,6 +15,7 @@ import {
 import { IPV4_HEADER_LENGTH, IPV4_ROUTER_ALERT_LENGTH, type Ipv4Record } from "../wire/ipv4.ts";
 import { Membership } from "./membership.ts";
 import type { IpOutput } from "./output.ts";
+import { sendWithRouterAlert } from "./router_alert.ts";
 
 /** 224.0.0.2 and 224.0.0.22: who hears of leaving in version 2, and all reports of version 3. */
 const ALL_ROUTERS = 0xe000_0002 | 0;
@@ -133,6 +134,6 @@ export class Igmp {
   }
 
   #send(interfaceIndex: number, destination: number, end: number): void {
-    this.#output.sendWithRouterAlert(PROTOCOL_IGMP, interfaceIndex, destination, end, this.#nowMs);
+    sendWithRouterAlert(this.#output, PROTOCOL_IGMP, interfaceIndex, destination, end, this.#nowMs);
   }
 }

@@ -15,7 +15,8 @@ import {
   writeMld2,
 } from "../wire/mld.ts";
 import { Membership } from "./membership.ts";
-import { HOP_BY_HOP_ALERT_LENGTH, type IpOutput } from "./output.ts";
+import type { IpOutput } from "./output.ts";
+import { HOP_BY_HOP_ALERT_LENGTH, sendIcmpv6WithAlert } from "./router_alert.ts";
 
 const LINK_SCOPE = 0xff02_0000 | 0;
 /** First words and last word of solicited-node groups: ff02::1:ff00:0/104 (RFC 4291 section 2.7.1). */
@@ -180,6 +181,6 @@ export class Mld {
       each.interfaceIndex === interfaceIndex && isLinkLocalWord(each.words[0])
     );
     const source = own?.address ?? IPV6_ANY;
-    this.#output.sendIcmpv6WithAlert(interfaceIndex, source, destination, end, this.#nowMs);
+    sendIcmpv6WithAlert(this.#output, interfaceIndex, source, destination, end, this.#nowMs);
   }
 }

@@ -11,7 +11,8 @@ import { isBroadcastMac, MULTICAST6_MAC_HI } from "../wire/mac.ts";
 import { NdpRecord, NeighborFlag, readNdp, writeNdp } from "../wire/ndp.ts";
 import { Autoconf, type AutoconfSink } from "./autoconf.ts";
 import { Evidence } from "./neighbors.ts";
-import type { Interface, IpOutput } from "./output.ts";
+import type { Interface } from "./interface.ts";
+import type { IpOutput } from "./output.ts";
 
 /** Only a neighbour's packet arrives with this (RFC 4861 section 3.1). */
 const HOP_LIMIT = 255;
@@ -65,7 +66,7 @@ export class Ndp {
     this.#allRouters = addresses.ofWords(ALL_ROUTERS);
     addresses.retain(this.#allNodes);
     addresses.retain(this.#allRouters);
-    output.solicit = (through, address, hi, lo) => this.#solicit(through, address, hi, lo);
+    output.frames.solicit = (through, address, hi, lo) => this.#solicit(through, address, hi, lo);
   }
 
   /** Lets an Ethernet interface configure itself. Call it when its configured addresses are set. */
@@ -306,7 +307,7 @@ export class Ndp {
     writeIpv6(slab, ETHERNET_HEADER_LENGTH, end - MESSAGE_AT, PROTOCOL_ICMPV6, 0, 0, HOP_LIMIT);
     addresses.write(source, slab, ETHERNET_HEADER_LENGTH + 8);
     addresses.write(destination, slab, ETHERNET_HEADER_LENGTH + 24);
-    this.#output.sendFrame(through, slab, 0, end, hi, lo);
+    this.#output.frames.sendFrame(through, slab, 0, end, hi, lo);
   }
 
   /** The solicited-node group of an address; 0 when the address table is full. */

@@ -1,99 +1,42 @@
 import { Slab } from "../../base/slab.ts";
-import type { Link } from "../link/link.ts";
-import { Direction, FirewallPacket, Verdict } from "../firewall/packet.ts";
-import type { Firewall } from "../firewall/firewall.ts";
+import { OutputGate } from "../firewall/output_gate.ts";
 import type { TransportOutput } from "../tcp/tcp.ts";
-import { IPV4_BROADCAST, isIpv6Handle, isMulticast } from "../wire/address.ts";
-import { ARP_LENGTH, ArpOperation, ArpRecord, writeArp } from "../wire/arp.ts";
+import { IPV4_BROADCAST, isIpv6Handle } from "../wire/address.ts";
 import { Drop, type DropCounters } from "../wire/drop.ts";
-import {
-  ETHER_ARP,
-  ETHER_IPV4,
-  ETHER_IPV6,
-  ETHERNET_HEADER_LENGTH,
-  EthernetRecord,
-  writeEthernet,
-} from "../wire/ethernet.ts";
+import { ETHERNET_HEADER_LENGTH } from "../wire/ethernet.ts";
 import { finishIcmpv6Checksum } from "../wire/icmpv6.ts";
 import {
   IPV4_HEADER_LENGTH,
   IPV4_LENGTH_MAX,
-  IPV4_ROUTER_ALERT_LENGTH,
   Ipv4Record,
-  PROTOCOL_ICMP,
   PROTOCOL_TCP,
   PROTOCOL_UDP,
   writeIpv4,
-  writeIpv4RouterAlert,
 } from "../wire/ipv4.ts";
 import {
   IPV6_FRAGMENT_HEADER_LENGTH,
   IPV6_HEADER_LENGTH,
   NEXT_FRAGMENT,
-  NEXT_HOP_BY_HOP,
   PROTOCOL_ICMPV6,
   writeIpv6,
   writeIpv6Fragment,
 } from "../wire/ipv6.ts";
-import { MAC_BROADCAST, MULTICAST6_MAC_HI, MULTICAST_MAC_HI, multicastMacLo } from "../wire/mac.ts";
 import { finishTcpChecksum } from "../wire/tcp.ts";
 import { finishUdpChecksum } from "../wire/udp.ts";
 import type { AddressTable } from "./address_table.ts";
+import { FrameOutput } from "./frame_output.ts";
 import type { Identifications } from "./identification.ts";
-import { Neighbors, type NeighborSink, Resolution } from "./neighbors.ts";
+import { HOP_LIMIT_DEFAULT, type Interface } from "./interface.ts";
 import { pathMtuMin, PathMtus } from "./path_mtu.ts";
 import { AddressKind, INTERFACE_LOCAL, type RouteRecord } from "./route_record.ts";
 import { RouteTable } from "./routes.ts";
 
-/** What the stack needs of a link to send. */
-export type LinkOutput = Pick<Link, "medium" | "mtu" | "send" | "flush">;
-
-/** One interface of a stack: a link, its station address and the stations known on it. */
-export interface Interface {
-  readonly index: number;
-  readonly name: string;
-  readonly link: LinkOutput;
-  readonly macHi: number;
-  readonly macLo: number;
-  /** The stations on an Ethernet, and what is done when one of them answers. */
-  readonly neighbors: Neighbors | undefined;
-  readonly neighborSink: NeighborSink;
-  /** The same by IPv6 address (RFC 4861). */
-  readonly neighbors6: Neighbors | undefined;
-  readonly neighborSink6: NeighborSink;
-  /** The longest packets here, by family: what the link carries now, or less when a server or router says so. */
-  readonly mtu4: number;
-  readonly mtu6: number;
-  /** What a DHCP server allows for IPv4, and a router for IPv6. */
-  mtuMax4: number;
-  mtuMax6: number;
-  /** An IPv4 address that was asked about and nobody may have (RFC 5227), 0 for none; and whether somebody has. */
-  watched: number;
-  claimed: boolean;
-  /** When we last insisted on an address of ours. */
-  defendedMs: number;
-  /** The hop limit of IPv6 packets: the default until a router says otherwise. */
-  hopLimit6: number;
-  /** Frames were sent since the last flush. */
-  dirty: boolean;
-}
-
-/** The hop limit until a router advertises another (RFC 4861 section 6.3.2). */
-const HOP_LIMIT_DEFAULT = 64;
-/** DSCP CS6: what routers say to each other and about groups (RFC 3376 section 4). */
-const INTERNETWORK_CONTROL = 0xc0;
-/** A hop-by-hop header in front of ICMPv6 with a router alert for MLD, and two bytes of padding (RFC 3810 section 5). */
-const ROUTER_ALERT6 = Uint8Array.of(PROTOCOL_ICMPV6, 0, 5, 2, 0, 0, 1, 0);
-export const HOP_BY_HOP_ALERT_LENGTH = 8;
 /** Room for the headers in front: the longest is a fragment's of IPv6. */
 const HEADERS_LENGTH = ETHERNET_HEADER_LENGTH + IPV6_HEADER_LENGTH + IPV6_FRAGMENT_HEADER_LENGTH;
 /** The most that a datagram holds beside its header. */
 const IPV4_DATA_MAX = IPV4_LENGTH_MAX - IPV4_HEADER_LENGTH;
 /** Packets to ourselves that wait for their turn. */
 const LOOPBACK_MAX = 1024;
-
-/** How neighbour discovery differs from ARP: it waits for proof from above before it asks (RFC 4861 section 7.3). */
-const NDP = { delayMs: 5_000, lockMs: 0 };
 
 /**
  * The way out: route -> firewall -> IP header -> neighbour -> link. Packets are composed in one slab
@@ -102,34 +45,30 @@ const NDP = { delayMs: 5_000, lockMs: 0 };
 export class IpOutput implements TransportOutput {
   readonly slab: Slab = Slab.of(HEADERS_LENGTH + IPV4_LENGTH_MAX);
   readonly transportStart: number = HEADERS_LENGTH;
-  readonly interfaces: Interface[] = [];
+  /** The last step, and the interfaces. */
+  readonly frames: FrameOutput;
+  readonly interfaces: readonly Interface[];
   /** Replaced as a whole when addresses or routes change. */
   routes: RouteTable = new RouteTable({});
   readonly drops: DropCounters;
   readonly addresses: AddressTable;
   /** Packets from us to us, whole, oldest first; `zone` is a link-local destination's. */
   readonly loopback: { packet: Slab; zone: number }[] = [];
-  firewall: Firewall | undefined;
+  readonly gate: OutputGate = new OutputGate();
   /** Names datagrams that may be fragmented; without it all are called 0. */
   identifications: Identifications | undefined;
   /** Whether somebody on this stack is in a group. */
   hasMembers: (group: number) => boolean = () => false;
-  /** Told of packets whose next hop does not answer. Must not send: the slab may be in use. */
-  lost: ((slab: Slab, start: number, end: number) => void) | undefined;
-  /** Sends a neighbour solicitation for `address`; set by whoever speaks neighbour discovery. */
-  solicit: (through: Interface, address: number, hi: number, lo: number) => void = () => {};
   #nowMs = 0;
   readonly #ip = new Ipv4Record();
-  readonly #ethernet = new EthernetRecord();
-  readonly #arp = new ArpRecord();
   readonly #route: RouteRecord = { interfaceIndex: 0, nextHop: 0, source: 0 };
-  readonly #judged = new FirewallPacket();
-  readonly #arpSlab = Slab.of(ETHERNET_HEADER_LENGTH + ARP_LENGTH);
   readonly #pathMtus: PathMtus;
 
   constructor(drops: DropCounters, addresses: AddressTable) {
     this.drops = drops;
     this.addresses = addresses;
+    this.frames = new FrameOutput(this);
+    this.interfaces = this.frames.interfaces;
     this.#pathMtus = new PathMtus(addresses);
   }
 
@@ -154,12 +93,13 @@ export class IpOutput implements TransportOutput {
       return this.#send6(protocol, source, destination, end, typeOfService, timeToLive, nowMs, dontFragment);
     }
     const ip = this.#ip;
-    const length = end - this.transportStart;
+    const { slab, transportStart } = this;
+    const length = end - transportStart;
     if (length > IPV4_DATA_MAX) return this.#drop(Drop.PacketTooBig);
     if (!this.routes.route(destination, this.#route)) return this.#drop(Drop.NoRoute);
     const index = this.#route.interfaceIndex;
     const start = this.transportStart - IPV4_HEADER_LENGTH;
-    if (this.firewall !== undefined && !this.#allowed(protocol, source, destination, start, end, index)) {
+    if (!this.gate.allows(slab, transportStart, protocol, source, destination, end - start, index)) {
       return this.#drop(Drop.Firewall);
     }
     ip.source = source;
@@ -181,7 +121,7 @@ export class IpOutput implements TransportOutput {
       return this.sendFragments(ip, index, nextHop, this.mtuTowards(destination), end, nowMs);
     }
     if (length + IPV4_HEADER_LENGTH > this.interfaces[index]!.mtu4) return this.#drop(Drop.PacketTooBig);
-    return this.sendPacket(index, nextHop, start, end, nowMs);
+    return this.frames.sendPacket(index, nextHop, start, end, nowMs);
   }
 
   #send6(
@@ -201,7 +141,7 @@ export class IpOutput implements TransportOutput {
     const { interfaceIndex: index, nextHop } = this.#route;
     const through = this.interfaces[index];
     const start = transportStart - IPV6_HEADER_LENGTH;
-    if (this.firewall !== undefined && !this.#allowed(protocol, source, destination, start, end, index)) {
+    if (!this.gate.allows(slab, transportStart, protocol, source, destination, end - start, index)) {
       return this.#drop(Drop.Firewall);
     }
     const hopLimit = timeToLive === HOP_LIMIT_DEFAULT && through !== undefined
@@ -223,7 +163,7 @@ export class IpOutput implements TransportOutput {
         writeIpv6(slab, from, payload, NEXT_FRAGMENT, trafficClass, flowLabel, hopLimit);
         addresses.write(source, slab, from + 8);
         addresses.write(destination, slab, from + 24);
-        if (!this.sendPacket(index, nextHop, from, at + piece, nowMs)) return false;
+        if (!this.frames.sendPacket(index, nextHop, from, at + piece, nowMs)) return false;
       }
       return true;
     }
@@ -232,7 +172,7 @@ export class IpOutput implements TransportOutput {
     addresses.write(destination, slab, start + 24);
     if (through === undefined) return this.#toOurselves(start, end, addresses.zone(destination));
     if (length + IPV6_HEADER_LENGTH > through.mtu6) return this.#drop(Drop.PacketTooBig);
-    return this.sendPacket(index, nextHop, start, end, nowMs);
+    return this.frames.sendPacket(index, nextHop, start, end, nowMs);
   }
 
   /** RFC 6437 section 3: the same for every packet of a flow, and no outsider's guess, as the digests are keyed. */
@@ -281,31 +221,9 @@ export class IpOutput implements TransportOutput {
       ip.moreFragments = moreFragments || at + length < end;
       writeIpv4(ip, this.slab, start, length);
       // Without one of its pieces the rest is of no use to anybody.
-      if (!this.sendPacket(interfaceIndex, nextHop, start, at + length, nowMs)) return false;
+      if (!this.frames.sendPacket(interfaceIndex, nextHop, start, at + length, nowMs)) return false;
     }
     return true;
-  }
-
-  /**
-   * Sends the ICMPv6 message `slab[transportStart, end)` to a group on one interface, not beyond this link, with
-   * an alert for routers (RFC 2711): what MLD says. `source` may be `::`.
-   */
-  sendIcmpv6WithAlert(
-    interfaceIndex: number,
-    source: number,
-    destination: number,
-    end: number,
-    nowMs: number,
-  ): boolean {
-    const { slab, transportStart, addresses } = this;
-    finishIcmpv6Checksum(slab, transportStart, end, addresses.sum(source), addresses.sum(destination));
-    const optionsAt = transportStart - HOP_BY_HOP_ALERT_LENGTH;
-    const start = optionsAt - IPV6_HEADER_LENGTH;
-    slab.bytes.set(ROUTER_ALERT6, optionsAt);
-    writeIpv6(slab, start, end - optionsAt, NEXT_HOP_BY_HOP, 0, 0, 1);
-    addresses.write(source, slab, start + 8);
-    addresses.write(destination, slab, start + 24);
-    return this.sendPacket(interfaceIndex, destination, start, end, nowMs);
   }
 
   /** Sends `slab[transportStart, end)` to everyone on one interface; `source` may be 0, nobody yet. */
@@ -326,42 +244,13 @@ export class IpOutput implements TransportOutput {
     ip.dontFragment = true;
     ip.moreFragments = false;
     ip.typeOfService = ip.fragmentOffset = ip.identification = 0;
-    if (
-      this.firewall !== undefined &&
-      !this.#allowed(protocol, source, IPV4_BROADCAST, start, end, interfaceIndex)
-    ) return this.#drop(Drop.Firewall);
+    const { slab, transportStart: at } = this;
+    if (!this.gate.allows(slab, at, protocol, source, IPV4_BROADCAST, end - start, interfaceIndex)) {
+      return this.#drop(Drop.Firewall);
+    }
     if (end - start > this.interfaces[interfaceIndex]!.mtu4) return this.#drop(Drop.PacketTooBig);
     writeIpv4(ip, this.slab, start, end - this.transportStart);
-    return this.sendPacket(interfaceIndex, IPV4_BROADCAST, start, end, nowMs);
-  }
-
-  /**
-   * Sends `slab[transportStart + 4, end)` to a group on one interface, not beyond this link: what routers
-   * shall look at (RFC 2113).
-   */
-  sendWithRouterAlert(
-    protocol: number,
-    interfaceIndex: number,
-    destination: number,
-    end: number,
-    nowMs: number,
-  ): boolean {
-    const ip = this.#ip;
-    const start = this.transportStart - IPV4_HEADER_LENGTH;
-    ip.source = this.routes.addressOn(interfaceIndex);
-    ip.destination = destination;
-    ip.protocol = protocol;
-    ip.typeOfService = INTERNETWORK_CONTROL;
-    ip.timeToLive = 1;
-    ip.dontFragment = true;
-    ip.moreFragments = false;
-    ip.fragmentOffset = ip.identification = 0;
-    if (
-      this.firewall !== undefined &&
-      !this.#allowed(protocol, ip.source, destination, start, end, interfaceIndex)
-    ) return this.#drop(Drop.Firewall);
-    writeIpv4RouterAlert(ip, this.slab, start, end - this.transportStart - IPV4_ROUTER_ALERT_LENGTH);
-    return this.sendPacket(interfaceIndex, destination, start, end, nowMs);
+    return this.frames.sendPacket(interfaceIndex, IPV4_BROADCAST, start, end, nowMs);
   }
 
   loopBack(protocol: number, source: number, destination: number, end: number): void {
@@ -389,14 +278,6 @@ export class IpOutput implements TransportOutput {
     addresses.write(source, slab, start + 8);
     addresses.write(destination, slab, start + 24);
     this.#toOurselves(start, end, addresses.zone(source));
-  }
-
-  /** Sends the packet in `slab[start, end)`, before which there is room for a frame's header. */
-  sendPacket(interfaceIndex: number, nextHop: number, start: number, end: number, nowMs: number): boolean {
-    const through = this.interfaces[interfaceIndex]!;
-    const neighbors = isIpv6Handle(nextHop) ? through.neighbors6 : through.neighbors;
-    if (neighbors === undefined) return this.#transmit(through, this.slab, start, end);
-    return this.#sendEthernet(through, neighbors, nextHop, start - ETHERNET_HEADER_LENGTH, end, nowMs);
   }
 
   mtuTowards(destination: number): number {
@@ -440,190 +321,6 @@ export class IpOutput implements TransportOutput {
     return source !== 0 || !isIpv6Handle(destination)
       ? source
       : this.routes.ipv6.sourceTowards(destination, interfaceIndex);
-  }
-
-  /** Adds an interface at the next index. */
-  addInterface(name: string, link: LinkOutput, macHi: number, macLo: number): Interface {
-    const ethernet = link.medium === "ethernet";
-    const deliver = (etherType: number): NeighborSink["deliver"] => (frame, start, end, hi, lo) => {
-      this.#writeEthernet(frame, start, added, hi, lo, etherType);
-      this.#transmit(added, frame, start, end);
-    };
-    const failed: NeighborSink["failed"] = (_address, waited) => {
-      this.drops.count(Drop.NeighborPending);
-      for (const frame of waited) this.lost?.(frame, ETHERNET_HEADER_LENGTH, frame.bytes.length);
-    };
-    const added: Interface = {
-      index: this.interfaces.length,
-      name,
-      link,
-      macHi,
-      macLo,
-      neighbors: ethernet ? new Neighbors() : undefined,
-      neighborSink: {
-        request: (address, hi, lo) => this.askFor(added, address, hi, lo),
-        deliver: deliver(ETHER_IPV4),
-        failed,
-      },
-      neighbors6: ethernet
-        ? new Neighbors(undefined, undefined, { ...NDP, holder: this.addresses })
-        : undefined,
-      neighborSink6: {
-        request: (address, hi, lo) => this.solicit(added, address, hi, lo),
-        deliver: deliver(ETHER_IPV6),
-        failed,
-      },
-      get mtu4() {
-        return Math.min(link.mtu, this.mtuMax4);
-      },
-      get mtu6() {
-        return Math.min(link.mtu, this.mtuMax6);
-      },
-      mtuMax4: Infinity,
-      watched: 0,
-      claimed: false,
-      defendedMs: -Infinity,
-      mtuMax6: Infinity,
-      hopLimit6: HOP_LIMIT_DEFAULT,
-      dirty: false,
-    };
-    this.addresses.zoneNames.push(name);
-    this.interfaces.push(added);
-    return added;
-  }
-
-  /** Sends an ARP packet (RFC 826) to the station `hi`, `lo`. */
-  sendArp(
-    through: Interface,
-    operation: number,
-    senderIp: number,
-    targetIp: number,
-    hi: number,
-    lo: number,
-  ): void {
-    const arp = this.#arp;
-    const request = operation === ArpOperation.Request;
-    arp.operation = operation;
-    arp.senderHi = through.macHi;
-    arp.senderLo = through.macLo;
-    arp.senderIp = senderIp;
-    arp.targetHi = request ? 0 : hi;
-    arp.targetLo = request ? 0 : lo;
-    arp.targetIp = targetIp;
-    const at = this.#writeEthernet(this.#arpSlab, 0, through, hi, lo, ETHER_ARP);
-    this.#transmit(through, this.#arpSlab, 0, writeArp(arp, this.#arpSlab, at));
-  }
-
-  /** Asks the station `hi`, `lo`, or everyone, who has `address`. */
-  askFor(through: Interface, address: number, hi: number, lo: number): void {
-    const source = this.sourceTowards(address);
-    if (source !== undefined) this.sendArp(through, ArpOperation.Request, source, address, hi, lo);
-  }
-
-  /** Ends a turn: links that gather frames write them. */
-  flush(): void {
-    for (const each of this.interfaces) {
-      if (!each.dirty) continue;
-      each.dirty = false;
-      each.link.flush();
-    }
-  }
-
-  #sendEthernet(
-    through: Interface,
-    neighbors: Neighbors,
-    nextHop: number,
-    start: number,
-    end: number,
-    nowMs: number,
-  ): boolean {
-    let hi: number = MAC_BROADCAST.hi;
-    let lo: number = MAC_BROADCAST.lo;
-    const ipv6 = isIpv6Handle(nextHop);
-    if (ipv6 && this.addresses.isMulticast(nextHop)) {
-      hi = MULTICAST6_MAC_HI;
-      lo = this.addresses.word(nextHop, 3);
-    } else if (isMulticast(nextHop)) {
-      hi = MULTICAST_MAC_HI;
-      lo = multicastMacLo(nextHop);
-    } else if (this.routes.classify(nextHop) !== AddressKind.Broadcast) {
-      const resolution = neighbors.lookup(nextHop, nowMs);
-      if (resolution > Resolution.FoundRequest) {
-        const kept = resolution !== Resolution.Failed && neighbors.hold(nextHop, this.slab, start, end);
-        if (resolution === Resolution.Request) this.#ask(through, nextHop, hi, lo);
-        if (kept) return true;
-        if (resolution === Resolution.Failed) this.lost?.(this.slab, start + ETHERNET_HEADER_LENGTH, end);
-        return this.#drop(Drop.NeighborPending);
-      }
-      hi = neighbors.hi;
-      lo = neighbors.lo;
-      if (resolution === Resolution.FoundRequest) this.#ask(through, nextHop, hi, lo);
-    }
-    this.#writeEthernet(this.slab, start, through, hi, lo, ipv6 ? ETHER_IPV6 : ETHER_IPV4);
-    return this.#transmit(through, this.slab, start, end);
-  }
-
-  #ask(through: Interface, address: number, hi: number, lo: number): void {
-    if (isIpv6Handle(address)) this.solicit(through, address, hi, lo);
-    else this.askFor(through, address, hi, lo);
-  }
-
-  /** Sends what a frame's room in front allows: an IPv6 packet of neighbour discovery at `start` + 14. */
-  sendFrame(through: Interface, slab: Slab, start: number, end: number, hi: number, lo: number): void {
-    if (through.neighbors6 === undefined) {
-      this.#transmit(through, slab, start + ETHERNET_HEADER_LENGTH, end);
-      return;
-    }
-    this.#writeEthernet(slab, start, through, hi, lo, ETHER_IPV6);
-    this.#transmit(through, slab, start, end);
-  }
-
-  #writeEthernet(
-    slab: Slab,
-    at: number,
-    through: Interface,
-    hi: number,
-    lo: number,
-    etherType: number,
-  ): number {
-    const ethernet = this.#ethernet;
-    ethernet.destinationHi = hi;
-    ethernet.destinationLo = lo;
-    ethernet.sourceHi = through.macHi;
-    ethernet.sourceLo = through.macLo;
-    ethernet.etherType = etherType;
-    return writeEthernet(ethernet, slab, at);
-  }
-
-  #allowed(
-    protocol: number,
-    source: number,
-    destination: number,
-    start: number,
-    end: number,
-    index: number,
-  ): boolean {
-    const judged = this.#judged;
-    const view = this.slab.view;
-    const ported = protocol !== PROTOCOL_ICMP && protocol !== PROTOCOL_ICMPV6;
-    judged.direction = Direction.Output;
-    judged.interfaceIndex = index;
-    judged.protocol = protocol;
-    judged.source = source;
-    judged.destination = destination;
-    judged.sourcePort = ported ? view.getUint16(this.transportStart) : 0;
-    judged.destinationPort = ported ? view.getUint16(this.transportStart + 2) : 0;
-    judged.icmpType = ported ? 0 : view.getUint8(this.transportStart);
-    judged.tcpFlags = protocol === PROTOCOL_TCP ? view.getUint8(this.transportStart + 13) : 0;
-    judged.length = end - start;
-    // Everything but a SYN, a first datagram or an echo request answers somebody; conntrack refines this later.
-    judged.state = protocol === PROTOCOL_TCP && (judged.tcpFlags & 0x12) !== 0x02 ? 1 : 0;
-    return this.firewall!.decide(judged) === Verdict.Accept;
-  }
-
-  #transmit(through: Interface, slab: Slab, start: number, end: number): boolean {
-    through.dirty = true;
-    return through.link.send(slab, start, end) || this.#drop(Drop.LinkFull);
   }
 
   #drop(reason: Drop): boolean {

@@ -398,7 +398,7 @@ export class Host {
     for (const tcb of stack.tcp.tcbs()) {
       if (!tcb.saving) tcpAbort(stack.tcp, tcb, this.clock.nowMs());
     }
-    stack.output.flush();
+    stack.output.frames.flush();
     for (const link of this.#links) link.close();
     const holders = [
       this.#acceptors.values(),

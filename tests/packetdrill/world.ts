@@ -2,7 +2,7 @@ import { assert } from "../../base/assert.ts";
 import { Prng } from "../../base/random.ts";
 import { Slab } from "../../base/slab.ts";
 import { RecordState } from "../../net/connections/connection_map.ts";
-import type { LinkOutput } from "../../net/ip/output.ts";
+import type { LinkOutput } from "../../net/ip/interface.ts";
 import { Stack, type StackUpcalls } from "../../net/stack.ts";
 import type { TcpConfig } from "../../net/tcp/config.ts";
 import type { Tcb } from "../../net/tcp/tcb.ts";

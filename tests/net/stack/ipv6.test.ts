@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { Prng } from "../../../base/random.ts";
 import { Slab } from "../../../base/slab.ts";
-import type { LinkOutput } from "../../../net/ip/output.ts";
+import type { LinkOutput } from "../../../net/ip/interface.ts";
 import { Stack } from "../../../net/stack.ts";
 import { dropNames } from "../../../net/wire/drop.ts";
 import { finishIcmpv6Checksum, Icmpv6Type } from "../../../net/wire/icmpv6.ts";

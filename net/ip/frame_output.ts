@@ -1,0 +1,220 @@
+import { Slab } from "../../base/slab.ts";
+import { isIpv6Handle, isMulticast } from "../wire/address.ts";
+import { ARP_LENGTH, ArpOperation, ArpRecord, writeArp } from "../wire/arp.ts";
+import { Drop, type DropCounters } from "../wire/drop.ts";
+import {
+  ETHER_ARP,
+  ETHER_IPV4,
+  ETHER_IPV6,
+  ETHERNET_HEADER_LENGTH,
+  EthernetRecord,
+  writeEthernet,
+} from "../wire/ethernet.ts";
+import { MAC_BROADCAST, MULTICAST6_MAC_HI, MULTICAST_MAC_HI, multicastMacLo } from "../wire/mac.ts";
+import type { AddressTable } from "./address_table.ts";
+import { HOP_LIMIT_DEFAULT, type Interface, type LinkOutput } from "./interface.ts";
+import { Neighbors, type NeighborSink, Resolution } from "./neighbors.ts";
+import { AddressKind } from "./route_record.ts";
+import type { RouteTable } from "./routes.ts";
+
+/** How neighbour discovery differs from ARP: it waits for proof from above before it asks (RFC 4861 section 7.3). */
+const NDP = { delayMs: 5_000, lockMs: 0 };
+
+/** What the last step has to know of those before: `IpOutput`. */
+export interface WayOut {
+  /** Where packets are composed, with room for a frame's header in front. */
+  readonly slab: Slab;
+  readonly routes: RouteTable;
+  readonly drops: DropCounters;
+  readonly addresses: AddressTable;
+  sourceTowards(destination: number): number | undefined;
+}
+
+/** The last step of the way out: neighbour -> frame -> link, and what stations are asked (ARP). */
+export class FrameOutput {
+  readonly interfaces: Interface[] = [];
+  /** Told of packets whose next hop does not answer. Must not send: the slab may be in use. */
+  lost: ((slab: Slab, start: number, end: number) => void) | undefined;
+  /** Sends a neighbour solicitation for `address`; set by whoever speaks neighbour discovery. */
+  solicit: (through: Interface, address: number, hi: number, lo: number) => void = () => {};
+  readonly #way: WayOut;
+  readonly #ethernet = new EthernetRecord();
+  readonly #arp = new ArpRecord();
+  readonly #arpSlab = Slab.of(ETHERNET_HEADER_LENGTH + ARP_LENGTH);
+
+  constructor(way: WayOut) {
+    this.#way = way;
+  }
+
+  /** Adds an interface at the next index. */
+  addInterface(name: string, link: LinkOutput, macHi: number, macLo: number): Interface {
+    const ethernet = link.medium === "ethernet";
+    const deliver = (etherType: number): NeighborSink["deliver"] => (frame, start, end, hi, lo) => {
+      this.#writeEthernet(frame, start, added, hi, lo, etherType);
+      this.#transmit(added, frame, start, end);
+    };
+    const failed: NeighborSink["failed"] = (_address, waited) => {
+      this.#way.drops.count(Drop.NeighborPending);
+      for (const frame of waited) this.lost?.(frame, ETHERNET_HEADER_LENGTH, frame.bytes.length);
+    };
+    const added: Interface = {
+      index: this.interfaces.length,
+      name,
+      link,
+      macHi,
+      macLo,
+      neighbors: ethernet ? new Neighbors() : undefined,
+      neighborSink: {
+        request: (address, hi, lo) => this.askFor(added, address, hi, lo),
+        deliver: deliver(ETHER_IPV4),
+        failed,
+      },
+      neighbors6: ethernet
+        ? new Neighbors(undefined, undefined, { ...NDP, holder: this.#way.addresses })
+        : undefined,
+      neighborSink6: {
+        request: (address, hi, lo) => this.solicit(added, address, hi, lo),
+        deliver: deliver(ETHER_IPV6),
+        failed,
+      },
+      get mtu4() {
+        return Math.min(link.mtu, this.mtuMax4);
+      },
+      get mtu6() {
+        return Math.min(link.mtu, this.mtuMax6);
+      },
+      mtuMax4: Infinity,
+      watched: 0,
+      claimed: false,
+      defendedMs: -Infinity,
+      mtuMax6: Infinity,
+      hopLimit6: HOP_LIMIT_DEFAULT,
+      dirty: false,
+    };
+    this.#way.addresses.zoneNames.push(name);
+    this.interfaces.push(added);
+    return added;
+  }
+
+  /** Sends the packet in `slab[start, end)`, before which there is room for a frame's header. */
+  sendPacket(interfaceIndex: number, nextHop: number, start: number, end: number, nowMs: number): boolean {
+    const through = this.interfaces[interfaceIndex]!;
+    const neighbors = isIpv6Handle(nextHop) ? through.neighbors6 : through.neighbors;
+    if (neighbors === undefined) return this.#transmit(through, this.#way.slab, start, end);
+    return this.#sendEthernet(through, neighbors, nextHop, start - ETHERNET_HEADER_LENGTH, end, nowMs);
+  }
+
+  /** Sends what a frame's room in front allows: an IPv6 packet of neighbour discovery at `start` + 14. */
+  sendFrame(through: Interface, slab: Slab, start: number, end: number, hi: number, lo: number): void {
+    if (through.neighbors6 === undefined) {
+      this.#transmit(through, slab, start + ETHERNET_HEADER_LENGTH, end);
+      return;
+    }
+    this.#writeEthernet(slab, start, through, hi, lo, ETHER_IPV6);
+    this.#transmit(through, slab, start, end);
+  }
+
+  /** Sends an ARP packet (RFC 826) to the station `hi`, `lo`. */
+  sendArp(
+    through: Interface,
+    operation: number,
+    senderIp: number,
+    targetIp: number,
+    hi: number,
+    lo: number,
+  ): void {
+    const arp = this.#arp;
+    const request = operation === ArpOperation.Request;
+    arp.operation = operation;
+    arp.senderHi = through.macHi;
+    arp.senderLo = through.macLo;
+    arp.senderIp = senderIp;
+    arp.targetHi = request ? 0 : hi;
+    arp.targetLo = request ? 0 : lo;
+    arp.targetIp = targetIp;
+    const at = this.#writeEthernet(this.#arpSlab, 0, through, hi, lo, ETHER_ARP);
+    this.#transmit(through, this.#arpSlab, 0, writeArp(arp, this.#arpSlab, at));
+  }
+
+  /** Asks the station `hi`, `lo`, or everyone, who has `address`. */
+  askFor(through: Interface, address: number, hi: number, lo: number): void {
+    const source = this.#way.sourceTowards(address);
+    if (source !== undefined) this.sendArp(through, ArpOperation.Request, source, address, hi, lo);
+  }
+
+  /** Ends a turn: links that gather frames write them. */
+  flush(): void {
+    for (const each of this.interfaces) {
+      if (!each.dirty) continue;
+      each.dirty = false;
+      each.link.flush();
+    }
+  }
+
+  #sendEthernet(
+    through: Interface,
+    neighbors: Neighbors,
+    nextHop: number,
+    start: number,
+    end: number,
+    nowMs: number,
+  ): boolean {
+    const { slab } = this.#way;
+    let hi: number = MAC_BROADCAST.hi;
+    let lo: number = MAC_BROADCAST.lo;
+    const ipv6 = isIpv6Handle(nextHop);
+    if (ipv6 && this.#way.addresses.isMulticast(nextHop)) {
+      hi = MULTICAST6_MAC_HI;
+      lo = this.#way.addresses.word(nextHop, 3);
+    } else if (isMulticast(nextHop)) {
+      hi = MULTICAST_MAC_HI;
+      lo = multicastMacLo(nextHop);
+    } else if (this.#way.routes.classify(nextHop) !== AddressKind.Broadcast) {
+      const resolution = neighbors.lookup(nextHop, nowMs);
+      if (resolution > Resolution.FoundRequest) {
+        const kept = resolution !== Resolution.Failed && neighbors.hold(nextHop, slab, start, end);
+        if (resolution === Resolution.Request) this.#ask(through, nextHop, hi, lo);
+        if (kept) return true;
+        if (resolution === Resolution.Failed) this.lost?.(slab, start + ETHERNET_HEADER_LENGTH, end);
+        return this.#drop(Drop.NeighborPending);
+      }
+      hi = neighbors.hi;
+      lo = neighbors.lo;
+      if (resolution === Resolution.FoundRequest) this.#ask(through, nextHop, hi, lo);
+    }
+    this.#writeEthernet(slab, start, through, hi, lo, ipv6 ? ETHER_IPV6 : ETHER_IPV4);
+    return this.#transmit(through, slab, start, end);
+  }
+
+  #ask(through: Interface, address: number, hi: number, lo: number): void {
+    if (isIpv6Handle(address)) this.solicit(through, address, hi, lo);
+    else this.askFor(through, address, hi, lo);
+  }
+
+  #writeEthernet(
+    slab: Slab,
+    at: number,
+    through: Interface,
+    hi: number,
+    lo: number,
+    etherType: number,
+  ): number {
+    const ethernet = this.#ethernet;
+    ethernet.destinationHi = hi;
+    ethernet.destinationLo = lo;
+    ethernet.sourceHi = through.macHi;
+    ethernet.sourceLo = through.macLo;
+    ethernet.etherType = etherType;
+    return writeEthernet(ethernet, slab, at);
+  }
+
+  #transmit(through: Interface, slab: Slab, start: number, end: number): boolean {
+    through.dirty = true;
+    return through.link.send(slab, start, end) || this.#drop(Drop.LinkFull);
+  }
+
+  #drop(reason: Drop): boolean {
+    this.#way.drops.count(reason);
+    return false;
+  }
+}
