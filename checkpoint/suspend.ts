@@ -3,7 +3,6 @@ import { TimerWheel } from "../base/timer_wheel.ts";
 import { RecordState } from "../net/connections/connection_map.ts";
 import type { Host } from "../net/socket/host.ts";
 import type { Stack } from "../net/stack.ts";
-import { freezeTcb } from "../net/tcp/freeze.ts";
 import { type Tcb, TcpError, TcpState } from "../net/tcp/tcb.ts";
 import { isQuiet } from "../net/tcp/tcp.ts";
 import type { SleepOwner } from "../net/wake/sleep_owner.ts";
@@ -268,7 +267,10 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
         continue;
       }
       try {
-        const bytes = writeSocketImage(freezeTcb(tcb, nowMs, this.#stack.addresses), tcb.attachment);
+        const bytes = writeSocketImage(
+          this.#stack.calls.freeze(tcb, nowMs, this.#stack.addresses),
+          tcb.attachment,
+        );
         if (bytes.length > RECORD_BYTES_MAX) {
           throw new RangeError(
             `Cannot suspend connection: its image has ${bytes.length} bytes, ${RECORD_BYTES_MAX} are the limit`,

@@ -26,6 +26,7 @@ import { Fragment, Reassembly } from "./ip/reassembly.ts";
 import type { RouteConfig } from "./ip/route_config.ts";
 import { AddressKind } from "./ip/route_record.ts";
 import { RouteTable } from "./ip/routes.ts";
+import { type TcpCalls, tcpCalls } from "./tcp/calls.ts";
 import { completeConfig, type TcpConfig } from "./tcp/config.ts";
 import { type FrozenTcb, thawTcb } from "./tcp/freeze.ts";
 import { packetTooBig } from "./tcp/path_mtu.ts";
@@ -110,6 +111,8 @@ export class Stack {
   readonly drops: DropCounters = new DropCounters();
   readonly output: IpOutput;
   readonly tcp: Tcp;
+  /** What the layers above ask of connections; a recorder puts its own there. */
+  calls: TcpCalls = tcpCalls;
   readonly udp: Udp;
   readonly held: HeldPackets = new HeldPackets();
   readonly reassembly: Reassembly = new Reassembly();
@@ -217,6 +220,11 @@ export class Stack {
     output.routes.ipv6.dispose();
     output.routes = routes;
     output.pathsChanged();
+  }
+
+  /** A DHCP server says what an interface's IPv4 packets may measure; `Infinity`: what its link carries. */
+  limitMtu(interfaceIndex: number, mtu: number): void {
+    this.output.interfaces[interfaceIndex]!.mtuMax4 = mtu;
   }
 
   /** The TCB of an awake record. */

@@ -84,6 +84,15 @@ const RULES: readonly ImportRule[] = [
     others: ["node:stream", "eventemitter3"],
   },
   {
+    rule: "what is asked of a connection goes through Stack.calls, where a recorder hears it",
+    of: ["net/socket/", "checkpoint/suspend.ts", "checkpoint/recover.ts"],
+    names: [
+      ...["tcpConnect", "tcpSend", "tcpSendUrgent", "tcpSendAll", "tcpReceive", "tcpShutdown", "tcpClose"],
+      ...["tcpAbort", "tcpSetNoDelay", "tcpSetKeepAlive", "tcpSetOptions", "tcpSetCongestionControl"],
+      ...["tcpSetReceiveBuffer", "tcpSetSendBuffer", "tcpSetListener", "tcpWantDrained", "freezeTcb"],
+    ],
+  },
+  {
     rule: "how DNS messages are written is a library's business, and one file's",
     of: ["net/socket/dns/message.ts"],
     others: ["node:buffer", "dns-packet"],
@@ -217,6 +226,7 @@ const BAD: Record<string, [path: string, source: string, line: number, rule: str
   "a builtin by the back door": ["checkpoint/x.ts", `process.getBuiltinModule("node:fs");`, 1, "the runtime"],
   "an import that is computed": ["checkpoint/x.ts", `await import(name);`, 1, "the runtime"],
   "a file from a socket": ["net/socket/x.ts", `import fs from "node:fs";`, 1, "only through node:stream"],
+  "a call that no recorder hears": ["net/socket/x.ts", `tcpSend(tcp, tcb, bytes, 0, 1);`, 1, "Stack.calls"],
   "a socket in DNS messages": ["net/socket/dns/message.ts", `import "node:dgram";`, 1, "how DNS messages"],
 };
 

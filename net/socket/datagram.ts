@@ -49,9 +49,11 @@ export class Datagrams implements UdpConn {
     this.#socket = socket;
     this.#unbind = unbind;
     this.#onError = options.onError?.bind(options);
-    socket.wantsReports = this.#onError !== undefined;
-    socket.dontFragment = options.dontFragment ?? false;
-    socket.groupLoopback = options.loopback ?? false;
+    host.stack.udp.configure(socket, {
+      wantsReports: this.#onError !== undefined,
+      dontFragment: options.dontFragment ?? false,
+      groupLoopback: options.loopback ?? false,
+    });
     this.#memberships = new Memberships(host, socket);
     this.addr = this.addrOf({ address: socket.address, port: socket.port });
   }
@@ -145,7 +147,7 @@ export class Datagrams implements UdpConn {
   /** Datagrams or reports have arrived. */
   readable(): void {
     while (this.#onError !== undefined || this.#waiting.length > 0) {
-      const report = this.#socket.reports.shift();
+      const report = this.#host.stack.udp.takeReport(this.#socket);
       if (report === undefined) break;
       if (this.#onError === undefined) this.#waiting.shift()!.reject(this.#errorOf(report));
       else this.#tell(report, this.#onError);
@@ -166,12 +168,12 @@ export class Datagrams implements UdpConn {
   }
 
   #throwReport(): void {
-    const report = this.#onError === undefined ? this.#socket.reports.shift() : undefined;
+    const report = this.#onError === undefined ? this.#host.stack.udp.takeReport(this.#socket) : undefined;
     if (report !== undefined) throw this.#errorOf(report);
   }
 
   #shift(): Received | undefined {
-    const datagram = this.#socket.shift();
+    const datagram = this.#host.stack.udp.take(this.#socket);
     if (datagram === undefined) return undefined;
     return [datagram.bytes, this.addrOf(datagram)];
   }

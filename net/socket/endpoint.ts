@@ -1,20 +1,8 @@
-import {
-  canWrite,
-  tcpAbort,
-  tcpClose,
-  tcpReceive,
-  tcpSend,
-  tcpSendUrgent,
-  tcpSetCongestionControl,
-  tcpSetKeepAlive,
-  tcpSetNoDelay,
-  tcpSetReceiveBuffer,
-  tcpSetSendBuffer,
-  tcpShutdown,
-} from "../tcp/user.ts";
+import { canWrite } from "../tcp/user.ts";
+import type { TcpCalls } from "../tcp/calls.ts";
 import type { CongestionControlName } from "../tcp/congestion/congestion.ts";
 import { type TcpInfo, tcpInfo } from "../tcp/info.ts";
-import { checkTcpOptions, tcpGetOptions, type TcpOptions, tcpSetOptions } from "../tcp/options.ts";
+import { checkTcpOptions, tcpGetOptions, type TcpOptions } from "../tcp/options.ts";
 import { urgentBytes } from "../tcp/urgent.ts";
 import { type Tcb, TcpError, TcpEvent, TcpState } from "../tcp/tcb.ts";
 import { formatTuple } from "../connections/tuple.ts";
@@ -135,7 +123,7 @@ export class Endpoint implements Owner {
       this.#wake();
       return undefined;
     }
-    const count = tcpReceive(this.#host.stack.tcp, tcb, p, 0, p.byteLength);
+    const count = this.#calls.receive(this.#host.stack.tcp, tcb, p, 0, p.byteLength);
     if (count > 0) {
       this.#host.kick();
       return count;
@@ -144,15 +132,16 @@ export class Endpoint implements Owner {
   }
 
   write(p: Uint8Array): Promise<number> {
-    return this.#write(p, tcpSend);
+    return this.#write(p, false);
   }
 
-  async #write(p: Uint8Array, send: typeof tcpSend): Promise<number> {
+  async #write(p: Uint8Array, urgent: boolean): Promise<number> {
     for (;;) {
       const tcb = this.#ready() ?? await this.#awake();
       if (tcb === undefined || !canWrite(tcb)) throw this.#writeError();
       if (p.byteLength === 0) return 0;
-      const count = send(this.#host.stack.tcp, tcb, p, 0, p.byteLength);
+      const { calls, tcp } = this.#host.stack;
+      const count = (urgent ? calls.sendUrgent : calls.send)(tcp, tcb, p, 0, p.byteLength);
       this.#host.kick();
       if (count > 0) return count;
       await this.#wait(this.#writers);
@@ -166,7 +155,7 @@ export class Endpoint implements Owner {
 
   /** Writes all of `p` and puts the urgent mark behind it (RFC 6093: it stays in line). */
   async sendUrgent(p: Uint8Array): Promise<void> {
-    for (let at = 0; at < p.byteLength;) at += await this.#write(p.subarray(at), tcpSendUrgent);
+    for (let at = 0; at < p.byteLength;) at += await this.#write(p.subarray(at), true);
   }
 
   /** Unread bytes up to the peer's urgent mark; 0 when nothing is urgent (MUST-33). */
@@ -178,7 +167,7 @@ export class Endpoint implements Owner {
   async closeWrite(): Promise<void> {
     const tcb = this.#ready() ?? await this.#awake();
     if (tcb === undefined) return;
-    tcpShutdown(this.#host.stack.tcp, tcb);
+    this.#calls.shutdown(this.#host.stack.tcp, tcb);
     this.#host.kick();
   }
 
@@ -197,7 +186,7 @@ export class Endpoint implements Owner {
         await this.#wait(this.#sleepers);
       } else {
         if (tcb.state !== TcpState.closed && tcb.sendQueue.length === 0) return;
-        tcb.wantsDrained = true;
+        this.#calls.wantDrained(tcb);
         await this.#wait(this.#drainers);
       }
     }
@@ -206,39 +195,47 @@ export class Endpoint implements Owner {
   /** Lets go: FIN behind what was written, or RST when unread data is thrown away. */
   close(): void {
     this.#checkOpen();
-    this.#letGo((tcb) => tcpClose(this.#host.stack.tcp, tcb, this.#host.clock.nowMs()));
+    this.#letGo((tcb) => this.#calls.close(this.#host.stack.tcp, tcb, this.#host.clock.nowMs()));
   }
 
   /** Ends the connection with RST. Idempotent. */
   abort(): void {
     if (this.#closed) return;
-    this.#letGo((tcb) => tcpAbort(this.#host.stack.tcp, tcb, this.#host.clock.nowMs()));
+    this.#letGo((tcb) => this.#calls.abort(this.#host.stack.tcp, tcb, this.#host.clock.nowMs()));
   }
 
   setNoDelay(noDelay = true): void {
-    this.#option((tcb) => tcpSetNoDelay(this.#host.stack.tcp, tcb, noDelay));
+    this.#option((tcb) => this.#calls.setNoDelay(this.#host.stack.tcp, tcb, noDelay));
   }
 
   /** Times in milliseconds; by default two hours idle, then nine probes 75 s apart. */
   setKeepAlive(on = true, idleMs?: number, intervalMs?: number, probes?: number): void {
     this.#option((tcb) => {
-      tcpSetKeepAlive(this.#host.stack.tcp, tcb, on, this.#host.clock.nowMs(), idleMs, intervalMs, probes);
+      this.#calls.setKeepAlive(
+        this.#host.stack.tcp,
+        tcb,
+        on,
+        this.#host.clock.nowMs(),
+        idleMs,
+        intervalMs,
+        probes,
+      );
     });
   }
 
   /** `cubic` or `newreno`; by default the stack's `congestionControl`. */
   setCongestionControl(name: CongestionControlName): void {
-    this.#option((tcb) => tcpSetCongestionControl(tcb, name));
+    this.#option((tcb) => this.#calls.setCongestionControl(tcb, name));
   }
 
   /** Bytes that may be unread; by default the stack finds out what is needed. */
   setReceiveBuffer(bytes: number): void {
-    this.#option((tcb) => tcpSetReceiveBuffer(this.#host.stack.tcp, tcb, bytes));
+    this.#option((tcb) => this.#calls.setReceiveBuffer(this.#host.stack.tcp, tcb, bytes));
   }
 
   /** Bytes that may be unacknowledged; by default the stack finds out what is needed. */
   setSendBuffer(bytes: number): void {
-    this.#option((tcb) => tcpSetSendBuffer(this.#host.stack.tcp, tcb, bytes));
+    this.#option((tcb) => this.#calls.setSendBuffer(this.#host.stack.tcp, tcb, bytes));
   }
 
   /**
@@ -247,7 +244,9 @@ export class Endpoint implements Owner {
    */
   setOptions(options: TcpOptions): void {
     checkTcpOptions(options);
-    this.#option((tcb) => tcpSetOptions(this.#host.stack.tcp, tcb, options, this.#host.clock.nowMs()));
+    this.#option((tcb) =>
+      this.#calls.setOptions(this.#host.stack.tcp, tcb, options, this.#host.clock.nowMs())
+    );
   }
 
   /** What holds for the connection; wakes it when it sleeps. Rejects once it has ended. */
@@ -353,6 +352,10 @@ export class Endpoint implements Owner {
       throw connectionError(this.#error || TcpError.aborted, `Cannot read the connection's ${what}`);
     }
     return tcb;
+  }
+
+  get #calls(): TcpCalls {
+    return this.#host.stack.calls;
   }
 
   #wake(): void {

@@ -2,20 +2,11 @@ import { Field, RecordState } from "../connections/connection_map.ts";
 import { formatTuple } from "../connections/tuple.ts";
 import type { TcpListener as ListenEntry } from "../tcp/listeners.ts";
 import { type TcpInfo, tcpInfo } from "../tcp/info.ts";
-import { checkTcpOptions, tcpGetOptions, type TcpOptions, tcpSetOptions } from "../tcp/options.ts";
+import { checkTcpOptions, tcpGetOptions, type TcpOptions } from "../tcp/options.ts";
 import { urgentBytes } from "../tcp/urgent.ts";
 import { type Tcb, TcpError, TcpEvent, TcpState } from "../tcp/tcb.ts";
-import {
-  canWrite,
-  tcpAbort,
-  tcpClose,
-  tcpReceive,
-  tcpSend,
-  tcpSendUrgent,
-  tcpSetKeepAlive,
-  tcpSetNoDelay,
-  tcpShutdown,
-} from "../tcp/user.ts";
+import { canWrite } from "../tcp/user.ts";
+import type { TcpCalls } from "../tcp/calls.ts";
 import { netAddr } from "./address.ts";
 import { connectionError } from "./connection_error.ts";
 import { BrokenPipe, ConnectionAborted } from "./errors.ts";
@@ -100,17 +91,17 @@ export class Connection {
 
   /** FIN behind what was written; the peer may go on sending. */
   end(): void {
-    this.#server.act(this.#tcb, (tcb) => tcpShutdown(this.#server.tcp, tcb));
+    this.#server.act(this.#tcb, (tcb) => this.#server.calls.shutdown(this.#server.tcp, tcb));
   }
 
   /** Lets go: FIN behind what was written, and nothing more is read. */
   close(): void {
-    this.#server.act(this.#tcb, (tcb, nowMs) => tcpClose(this.#server.tcp, tcb, nowMs));
+    this.#server.act(this.#tcb, (tcb, nowMs) => this.#server.calls.close(this.#server.tcp, tcb, nowMs));
   }
 
   /** Ends it with RST. */
   abort(): void {
-    this.#server.act(this.#tcb, (tcb, nowMs) => tcpAbort(this.#server.tcp, tcb, nowMs));
+    this.#server.act(this.#tcb, (tcb, nowMs) => this.#server.calls.abort(this.#server.tcp, tcb, nowMs));
   }
 
   /**
@@ -127,7 +118,10 @@ export class Connection {
    */
   setOptions(options: TcpOptions): void {
     checkTcpOptions(options);
-    this.#server.act(this.#tcb, (tcb, nowMs) => tcpSetOptions(this.#server.tcp, tcb, options, nowMs));
+    this.#server.act(
+      this.#tcb,
+      (tcb, nowMs) => this.#server.calls.setOptions(this.#server.tcp, tcb, options, nowMs),
+    );
   }
   /** What holds for the connection. */
   options(): Required<TcpOptions> {
@@ -139,13 +133,13 @@ export class Connection {
   }
 
   setNoDelay(noDelay = true): void {
-    this.#server.act(this.#tcb, (tcb) => tcpSetNoDelay(this.#server.tcp, tcb, noDelay));
+    this.#server.act(this.#tcb, (tcb) => this.#server.calls.setNoDelay(this.#server.tcp, tcb, noDelay));
   }
 
   /** Times in milliseconds; by default two hours idle, then nine probes 75 s apart. */
   setKeepAlive(on = true, idleMs?: number, intervalMs?: number, probes?: number): void {
     this.#server.act(this.#tcb, (tcb, nowMs) => {
-      tcpSetKeepAlive(this.#server.tcp, tcb, on, nowMs, idleMs, intervalMs, probes);
+      this.#server.calls.setKeepAlive(this.#server.tcp, tcb, on, nowMs, idleMs, intervalMs, probes);
     });
   }
 }
@@ -250,6 +244,10 @@ export class HandlerServer implements Acceptor, Owner {
     return this.#host.stack.tcp;
   }
 
+  get calls(): TcpCalls {
+    return this.#host.stack.calls;
+  }
+
   nowMs(): number {
     return this.#host.clock.nowMs();
   }
@@ -267,16 +265,10 @@ export class HandlerServer implements Acceptor, Owner {
       this.#deferWrite(tcb.record, this.idOf(tcb), bytes, full, urgent);
       return !full;
     }
-    const { sendBufferBytes: limit, notSentLowWaterBytes } = tcb;
-    tcb.sendBufferBytes = WRITE_BYTES_MAX;
-    tcb.notSentLowWaterBytes = 0;
-    const send = urgent ? tcpSendUrgent : tcpSend;
-    send(this.tcp, tcb, bytes, 0, bytes.length);
-    tcb.sendBufferBytes = limit;
-    tcb.notSentLowWaterBytes = notSentLowWaterBytes;
+    this.calls.sendAll(this.tcp, tcb, bytes, WRITE_BYTES_MAX, urgent);
     this.#host.kick();
-    if (tcb.sendQueue.length < limit) return true;
-    tcb.wantsDrained = true;
+    if (tcb.sendQueue.length < tcb.sendBufferBytes) return true;
+    this.calls.wantDrained(tcb);
     return false;
   }
 
@@ -310,7 +302,7 @@ export class HandlerServer implements Acceptor, Owner {
   // Acceptor
 
   accepted(tcb: Tcb): void {
-    this.#entry.waiting--;
+    this.#host.stack.tcp.listeners.taken(this.#entry);
     const connection = this.#adopt(tcb);
     try {
       this.#handlers.open?.(connection);
@@ -407,7 +399,7 @@ export class HandlerServer implements Acceptor, Owner {
       try {
         if (urgent) connection.sendUrgent(copy);
         else connection.write(copy);
-        if (promisedDrain) tcb.wantsDrained = true; // acknowledgements may have come in between
+        if (promisedDrain) this.calls.wantDrained(tcb); // acknowledgements may have come in between
       } catch (error) {
         // Closed in its sleep: as if on the way. It slept with its buffer full: nobody to tell but the peer.
         if (error instanceof RangeError) connection.abort();
@@ -475,7 +467,7 @@ export class HandlerServer implements Acceptor, Owner {
 
   /** A handler's mistake ends its own connection, not the turn that serves all of them. */
   #failed(tcb: Tcb, error: unknown): void {
-    if (tcb.record >= 0 && !tcb.saving) tcpAbort(this.tcp, tcb, this.#host.clock.nowMs());
+    if (tcb.record >= 0 && !tcb.saving) this.calls.abort(this.tcp, tcb, this.#host.clock.nowMs());
     throwLater(error);
   }
 
@@ -487,12 +479,12 @@ export class HandlerServer implements Acceptor, Owner {
         tcb.receiveQueue.copyTo(0, count, this.#chunk, 0);
         tcb.receiveQueue.drop(count);
       } else {
-        tcpReceive(this.tcp, tcb, this.#chunk, 0, count);
+        this.calls.receive(this.tcp, tcb, this.#chunk, 0, count);
       }
       this.#handlers.data(connection, this.#chunk.subarray(0, count));
     }
     if (!tcb.finReceived || tcb.orphan || tcb.state === TcpState.closed) return;
     if (this.#handlers.end !== undefined) this.#handlers.end(connection);
-    else this.act(tcb, (each) => tcpShutdown(this.tcp, each));
+    else this.act(tcb, (each) => this.calls.shutdown(this.tcp, each));
   }
 }

@@ -15,7 +15,6 @@ import type { TcpConfig } from "../tcp/config.ts";
 import type { TcpListener as ListenEntry } from "../tcp/listeners.ts";
 import { type Tcb, TcpEvent, TcpState } from "../tcp/tcb.ts";
 import { checkTcpOptions } from "../tcp/options.ts";
-import { tcpAbort, tcpConnect } from "../tcp/user.ts";
 import type { UdpSocket } from "../udp/udp.ts";
 import { hears, IPV4_ANY, IPV6_ANY, isIpv6Handle, isMulticast, isUnspecified } from "../wire/address.ts";
 import { formatMac, parseMac } from "../wire/mac.ts";
@@ -396,7 +395,7 @@ export class Host {
     this.#dns.close(new Interrupted("operation canceled"));
     const { stack } = this;
     for (const tcb of stack.tcp.tcbs()) {
-      if (!tcb.saving) tcpAbort(stack.tcp, tcb, this.clock.nowMs());
+      if (!tcb.saving) stack.calls.abort(stack.tcp, tcb, this.clock.nowMs());
     }
     stack.output.frames.flush();
     for (const link of this.#links) link.close();
@@ -426,8 +425,7 @@ export class Host {
   setLease(interfaceIndex: number, lease: DhcpLease | undefined): void {
     if (lease === undefined) this.#leases.delete(interfaceIndex);
     else this.#leases.set(interfaceIndex, lease);
-    const through = this.stack.output.interfaces[interfaceIndex]!;
-    through.mtuMax4 = lease?.mtu ?? Infinity;
+    this.stack.limitMtu(interfaceIndex, lease?.mtu ?? Infinity);
     takeLeases(this.#routeConfig, this.#leases, (config) => this.stack.setRoutes(config));
   }
 
@@ -527,8 +525,11 @@ export class Host {
       this.stack.tcp.listeners.add(address, candidate, backlog);
     const entry = port === 0 ? this.#ports.forBinding(address, add) : add(port);
     if (entry === undefined) throw new AddrInUse(`Cannot listen on port ${port}: address already in use`);
-    if (tcpOptions !== undefined) entry.options = { ...tcpOptions };
-    entry.fastOpenMax = fastOpen;
+    this.stack.tcp.listeners.configure(
+      entry,
+      tcpOptions === undefined ? undefined : { ...tcpOptions },
+      fastOpen,
+    );
     return entry;
   }
 
@@ -552,7 +553,7 @@ export class Host {
       const unowned = this.#owners[tcb.slot] === undefined && tcb.listener < 0 && !tcb.orphan;
       if (!unowned || tcb.localPort !== entry.port || tcb.state < TcpState.established) continue;
       if (!hears(entry.address, tcb.localAddress)) continue;
-      tcb.listener = entry.id;
+      this.stack.calls.setListener(tcb, entry.id);
       acceptor.restored(tcb);
     }
     this.kick();
@@ -583,10 +584,10 @@ export class Host {
     options: ConnectOptions,
   ): Tcb | undefined {
     const { port, tcpOptions, fastOpen } = options;
-    const { tcp } = this.stack;
+    const { calls, tcp } = this.stack;
     return this.#ports.towards(local, remote, port, (candidate) => {
       if (tcp.listeners.find(local, candidate) !== undefined) return undefined;
-      return tcpConnect(tcp, local, candidate, remote, port, nowMs, tcpOptions, fastOpen);
+      return calls.connect(tcp, local, candidate, remote, port, nowMs, tcpOptions, fastOpen);
     });
   }
 
@@ -622,7 +623,7 @@ export class Host {
     else if ((events & TcpEvent.established) !== 0 && tcb.listener >= 0 && !tcb.orphan) {
       const acceptor = this.#acceptors.get(tcb.listener);
       if (acceptor === undefined) {
-        tcpAbort(this.stack.tcp, tcb, this.clock.nowMs()); // the listener closed during the handshake
+        this.stack.calls.abort(this.stack.tcp, tcb, this.clock.nowMs()); // the listener closed during the handshake
       } else {
         acceptor.accepted(tcb);
         const more = events & ~TcpEvent.established;

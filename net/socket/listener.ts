@@ -38,7 +38,7 @@ export class ConnListener implements TcpListener, Acceptor {
     if (this.#closed) return Promise.reject(new BadResource("Listener has been closed"));
     const ready = this.#ready.shift();
     if (ready !== undefined) {
-      this.#entry.waiting--;
+      this.#host.stack.tcp.listeners.taken(this.#entry);
       return Promise.resolve(ready);
     }
     return new Promise((resolve, reject) => void this.#waiting.push({ resolve, reject }));
@@ -47,7 +47,8 @@ export class ConnListener implements TcpListener, Acceptor {
   /** What holds for connections from the next one on; what is left out stays as it was. */
   setOptions(options: TcpOptions): void {
     checkTcpOptions(options);
-    this.#entry.options = { ...this.#entry.options, ...options };
+    const entry = this.#entry;
+    this.#host.stack.tcp.listeners.configure(entry, { ...entry.options, ...options }, entry.fastOpenMax);
   }
 
   close(): void {
@@ -88,13 +89,13 @@ export class ConnListener implements TcpListener, Acceptor {
     if (accept === undefined) {
       this.#ready.push(endpoint);
     } else {
-      this.#entry.waiting--;
+      this.#host.stack.tcp.listeners.taken(this.#entry);
       accept.resolve(endpoint);
     }
   }
 
   restored(tcb: Tcb): void {
-    this.#entry.waiting++; // it stands in the queue again
+    this.#host.stack.tcp.listeners.putBack(this.#entry); // it stands in the queue again
     this.accepted(tcb);
   }
 

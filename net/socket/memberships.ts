@@ -76,7 +76,7 @@ export class Memberships {
         this.#leave(wanted);
       },
       setLoopback: (loopback) => {
-        this.#socket.groupLoopback = loopback;
+        stack.udp.configure(this.#socket, { groupLoopback: loopback });
         return Promise.resolve();
       },
       // deno-lint-ignore require-await
@@ -84,7 +84,7 @@ export class Memberships {
         if (!Number.isInteger(ttl) || ttl < 0 || ttl > 255) {
           throw new TypeError(`A time to live is a whole number from 0 to 255, not ${ttl}`);
         }
-        this.#socket.groupTimeToLive = ttl;
+        stack.udp.configure(this.#socket, { groupTimeToLive: ttl });
       },
     };
   }

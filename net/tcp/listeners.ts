@@ -10,7 +10,7 @@ export interface TcpListener {
   readonly port: number;
   /** The SYN queue: connections in SYN-RECEIVED. */
   pending: number;
-  /** The accept queue: established ones that the application has not taken. Whoever takes one counts it off. */
+  /** The accept queue: established ones that the application has not taken. Whoever takes one says so: `taken`. */
   waiting: number;
   readonly backlog: number;
   /** What holds for its connections, from their SYN-ACK on. */
@@ -73,6 +73,20 @@ export class TcpListeners {
     this.#byId.set(listener.id, listener);
     this.#holder.retain(address);
     return listener;
+  }
+
+  /** What holds for its connections from the next SYN on. */
+  configure(listener: TcpListener, options: TcpOptions | undefined, fastOpenMax: number): void {
+    if (options !== undefined) listener.options = options;
+    listener.fastOpenMax = fastOpenMax;
+  }
+
+  /** The application has taken an established connection out of the accept queue, or one stands there again. */
+  taken(listener: TcpListener): void {
+    listener.waiting--;
+  }
+  putBack(listener: TcpListener): void {
+    listener.waiting++;
   }
 
   remove(listener: TcpListener): void {

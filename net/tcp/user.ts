@@ -97,6 +97,37 @@ export function tcpSendUrgent(tcp: Tcp, tcb: Tcb, bytes: Uint8Array, from: numbe
 }
 
 /**
+ * SEND for who keeps a limit of their own, `limitBytes`: until it is reached the connection's send buffer is no limit.
+ * @returns As `tcpSend`.
+ */
+export function tcpSendAll(
+  tcp: Tcp,
+  tcb: Tcb,
+  bytes: Uint8Array,
+  limitBytes: number,
+  urgent: boolean,
+): number {
+  const { sendBufferBytes, notSentLowWaterBytes } = tcb;
+  tcb.sendBufferBytes = limitBytes;
+  tcb.notSentLowWaterBytes = 0;
+  const send = urgent ? tcpSendUrgent : tcpSend;
+  const count = send(tcp, tcb, bytes, 0, bytes.length);
+  tcb.sendBufferBytes = sendBufferBytes;
+  tcb.notSentLowWaterBytes = notSentLowWaterBytes;
+  return count;
+}
+
+/** A `drained` event is to follow once all that was sent is acknowledged. */
+export function tcpWantDrained(tcb: Tcb): void {
+  tcb.wantsDrained = true;
+}
+
+/** The connection is of this listener from here on: it slept through the one that took it. */
+export function tcpSetListener(tcb: Tcb, listenerId: number): void {
+  tcb.listener = listenerId;
+}
+
+/**
  * RECEIVE: copies unread bytes to `target[at, at + limit)`.
  * @returns The count; 0 with `tcb.finReceived` is the end of the stream.
  */

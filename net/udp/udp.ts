@@ -106,6 +106,14 @@ export class UdpSocket {
   }
 }
 
+/** What a socket may wish for. */
+export type UdpWishes = Partial<
+  Pick<
+    UdpSocket,
+    "wantsReports" | "dontFragment" | "timeToLive" | "groupTimeToLive" | "groupLoopback"
+  >
+>;
+
 /** The UDP of one stack (RFC 768, RFC 1122 section 4.1). */
 export class Udp {
   readonly #sockets = new Map<number, UdpSocket[]>();
@@ -152,6 +160,20 @@ export class Udp {
     const others = (this.#sockets.get(socket.port) ?? []).filter((other) => other !== socket);
     if (others.length === 0) this.#sockets.delete(socket.port);
     else this.#sockets.set(socket.port, others);
+  }
+
+  /** Takes over what is named. */
+  configure(socket: UdpSocket, wishes: UdpWishes): void {
+    Object.assign(socket, wishes);
+  }
+
+  /** The oldest datagram, removed from the socket's queue. */
+  take(socket: UdpSocket): Datagram | undefined {
+    return socket.shift();
+  }
+  /** The oldest report of an ICMP error, likewise. */
+  takeReport(socket: UdpSocket): UdpReport | undefined {
+    return socket.reports.shift();
   }
 
   /** The socket for what `remote` sends to `address`, or has sent back from there. */

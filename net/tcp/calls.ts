@@ -1,0 +1,45 @@
+import { freezeTcb } from "./freeze.ts";
+import { tcpSetOptions } from "./options.ts";
+import {
+  tcpAbort,
+  tcpClose,
+  tcpConnect,
+  tcpReceive,
+  tcpSend,
+  tcpSendAll,
+  tcpSendUrgent,
+  tcpSetCongestionControl,
+  tcpSetKeepAlive,
+  tcpSetListener,
+  tcpSetNoDelay,
+  tcpSetReceiveBuffer,
+  tcpSetSendBuffer,
+  tcpShutdown,
+  tcpWantDrained,
+} from "./user.ts";
+
+/**
+ * Everything that the layers above ask of a connection, in one table. They go through `Stack.calls`, so that
+ * somebody who puts other functions there hears of every call: a recorder does (checkpoint/replay/recorder.ts).
+ * What only reads (`tcpInfo`, `tcpGetOptions`) is not here.
+ */
+export const tcpCalls = {
+  connect: tcpConnect,
+  send: tcpSend,
+  sendUrgent: tcpSendUrgent,
+  sendAll: tcpSendAll,
+  receive: tcpReceive,
+  shutdown: tcpShutdown,
+  close: tcpClose,
+  abort: tcpAbort,
+  setNoDelay: tcpSetNoDelay,
+  setKeepAlive: tcpSetKeepAlive,
+  setCongestionControl: tcpSetCongestionControl,
+  setReceiveBuffer: tcpSetReceiveBuffer,
+  setSendBuffer: tcpSetSendBuffer,
+  setOptions: tcpSetOptions,
+  setListener: tcpSetListener,
+  wantDrained: tcpWantDrained,
+  freeze: freezeTcb,
+};
+export type TcpCalls = typeof tcpCalls;
