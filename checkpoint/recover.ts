@@ -36,7 +36,7 @@ export function recoverConnections(
   for (const { location, bytes } of store.live()) {
     try {
       const { tcb } = readSocketImage(bytes);
-      const { record, deadlineMs, staleLocation } = stack.adopt(tcb, location, nowMs);
+      const { record, deadlineMs, staleLocation } = stack.sleepers.adopt(tcb, location, nowMs);
       if (record < 0) {
         throw new Error(`Cannot adopt the connection at ${location}: it is awake, or there is no room`);
       }

@@ -107,7 +107,7 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
     const nowMs = host.clock.nowMs();
     this.#watch = new TimerWheel(nowMs);
     this.#timers = new SleepTimers(nowMs);
-    this.#stack.sleepOwner = this;
+    this.#stack.sleepers.owner = this;
   }
 
   /** Counts since the start. */
@@ -207,7 +207,7 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
   }
 
   turn(nowMs: number): void {
-    this.#timers.advance(nowMs, (record) => this.#stack.wake(record, nowMs));
+    this.#timers.advance(nowMs, (record) => this.#stack.sleepers.wake(record, nowMs));
     if (this.#wanted.length > 0 && nowMs >= this.#wakeAgainAtMs && !this.#closing) this.#wakeSome(nowMs);
     this.#watch.advance(nowMs, (slot) => this.#consider(slot, nowMs));
     if (this.#ready.size > 0 && nowMs >= this.#saveAgainAtMs) this.#suspendSome(nowMs);
@@ -301,7 +301,7 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
       return;
     }
     const saved = batch.map(({ tcb, bytes, attached }, index): Saving => {
-      this.#stack.beginSave(tcb);
+      this.#stack.sleepers.beginSave(tcb);
       this.#unwritable.delete(tcb);
       const location = commit.locations[index]!;
       const saving = { tcb, location, imageBytes: bytes.length, attachment: tcb.attachment, attached };
@@ -326,12 +326,12 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
       const wanted = this.#stack.connections.state(record) !== RecordState.awake;
       if (!wanted && hasChanged(saving)) {
         if (this.#closing) this.#saveAnew(saving, nowMs);
-        else this.#stack.wake(record, nowMs);
+        else this.#stack.sleepers.wake(record, nowMs);
         continue;
       }
       if (wanted) continue; // a wake is on its way, here or in the next process
       this.#saving.delete(record);
-      const deadlineMs = this.#stack.sleep(tcb, location);
+      const deadlineMs = this.#stack.sleepers.sleep(tcb, location);
       if (deadlineMs < Infinity) this.#timers.set(record, deadlineMs);
       this.#suspends++;
       if (this.listenerCount("suspended") > 0) events.push({ id: this.#stack.idOf(record), imageBytes });
@@ -348,7 +348,7 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
       return this.#report(error); // an old attachment is better than no connection
     }
     this.#saving.delete(tcb.record);
-    this.#stack.unsave(tcb, nowMs);
+    this.#stack.sleepers.unsave(tcb, nowMs);
     this.#ready.set(tcb, "forced");
   }
 
@@ -358,7 +358,7 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
     this.#saveAgainAtMs = nowMs + RETRY_MS;
     for (const saving of batch) {
       const record = saving.tcb.record;
-      if (record >= 0 && this.#saving.get(record) === saving) this.#stack.wake(record, nowMs);
+      if (record >= 0 && this.#saving.get(record) === saving) this.#stack.sleepers.wake(record, nowMs);
     }
     this.#host.kick();
     this.#report(error);
@@ -404,11 +404,11 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
       const { tcb } = this.#saving.get(record)!;
       this.#saving.delete(record);
       this.watch(tcb, nowMs);
-      return this.#stack.unsave(tcb, nowMs);
+      return this.#stack.sleepers.unsave(tcb, nowMs);
     }
     const id = this.#stack.idOf(record); // what it does first may be to end
     this.#restores++;
-    this.watch(this.#stack.resume(record, image.tcb, image.attachment, nowMs), nowMs);
+    this.watch(this.#stack.sleepers.resume(record, image.tcb, image.attachment, nowMs), nowMs);
     this.emit("restored", { id });
   }
 
@@ -419,7 +419,7 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
     } catch (refusal) {
       if (this.store.failed !== undefined) this.#report(refusal); // else the store knows it to be gone
     }
-    this.#stack.forget(record, nowMs);
+    this.#stack.sleepers.forget(record, nowMs);
     if (this.listenerCount("lost") > 0) this.emit("lost", { id, error });
     else this.#report(new Error(`Connection ${id} is lost: ${error.message}`, { cause: error }));
   }

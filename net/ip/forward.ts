@@ -1,4 +1,4 @@
-import type { Slab } from "../../base/slab.ts";
+import { Slab } from "../../base/slab.ts";
 import type { ForwardGate } from "../firewall/forward_gate.ts";
 import { Verdict } from "../firewall/packet.ts";
 import type { Stack } from "../stack.ts";
@@ -7,8 +7,9 @@ import { foldSum } from "../wire/checksum.ts";
 import { Drop } from "../wire/drop.ts";
 import { ETHERNET_HEADER_LENGTH } from "../wire/ethernet.ts";
 import { IcmpTimeExceeded, IcmpType, IcmpUnreachable } from "../wire/icmp.ts";
-import { hasSourceRoute, IPV4_HEADER_LENGTH, type Ipv4Record } from "../wire/ipv4.ts";
+import { hasSourceRoute, IPV4_HEADER_LENGTH, Ipv4Record, readIpv4 } from "../wire/ipv4.ts";
 import { sendIcmpError } from "./icmp.ts";
+import { ICMP_ERRORS_BURST } from "./icmp_limits.ts";
 import { AddressKind, type RouteRecord } from "./route_record.ts";
 
 /** What a router has passed on. */
@@ -21,6 +22,8 @@ export interface ForwardCounters {
 
 /** Where the time to live and, after the protocol, the checksum stand in a header. */
 const AT = { timeToLive: 8, checksum: 10 } as const;
+/** Packets of one turn whose senders are told that nobody takes them: the burst that the rate limit allows. */
+const LOST_MAX = ICMP_ERRORS_BURST;
 const LINK_LOCAL = 0xa9fe_0000 | 0;
 
 /**
@@ -35,6 +38,10 @@ export class Forwarder {
   readonly #stack: Stack;
   readonly #gate: ForwardGate;
   readonly #route: RouteRecord = { interfaceIndex: 0, nextHop: 0, source: 0 };
+
+  /** Packets of one turn whose next hops did not answer. */
+  readonly #lost: Slab[] = [];
+  readonly #lostIp = new Ipv4Record();
 
   constructor(stack: Stack, gate: ForwardGate) {
     this.#stack = stack;
@@ -79,6 +86,24 @@ export class Forwarder {
     this.#count(length);
     stack.output.frames.sendPacket(route.interfaceIndex, route.nextHop, start, start + length, nowMs);
     return Drop.None;
+  }
+
+  /** A packet's next hop does not answer. If it was passed on, its sender is told at the end of the turn. */
+  lose(slab: Slab, start: number, end: number): void {
+    if (this.#stack.forwarding && this.#lost.length < LOST_MAX) {
+      this.#lost.push(new Slab(slab.bytes.slice(start, end)));
+    }
+  }
+
+  /** Host unreachable, for packets that a neighbour should have taken (RFC 1812 section 5.2.7.1). */
+  tellLost(nowMs: number): void {
+    if (this.#lost.length === 0) return;
+    const stack = this.#stack;
+    const ip = this.#lostIp;
+    for (const slab of this.#lost.splice(0)) {
+      if (readIpv4(slab, 0, slab.bytes.length, ip) !== Drop.None || stack.isOurs(ip.source)) continue;
+      sendIcmpError(stack, IcmpType.Unreachable, IcmpUnreachable.Host, ip, slab, nowMs);
+    }
   }
 
   #forwardPieces(ip: Ipv4Record, slab: Slab, mtu: number, nowMs: number): Drop {

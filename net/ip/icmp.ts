@@ -1,6 +1,7 @@
 import type { Slab } from "../../base/slab.ts";
 import { seqLess, seqLessEqual } from "../../base/sequence.ts";
 import { Field, RecordState } from "../connections/connection_map.ts";
+import { Verdict } from "../firewall/packet.ts";
 import { AddressKind } from "./route_record.ts";
 import type { Stack } from "../stack.ts";
 import { packetTooBig } from "../tcp/path_mtu.ts";
@@ -54,8 +55,8 @@ export function icmpInput(
     const busy = (map.get(record, Field.meta) & Asleep.wakeOnAny) !== 0;
     if (!busy || !seqLess(icmp.quoteSequence, map.get(record, Field.sndNxt))) return Drop.IcmpType;
   }
-  stack.wake(record, nowMs);
-  return stack.hold(record, interfaceIndex, slab);
+  stack.sleepers.wake(record, nowMs);
+  return stack.sleepers.hold(record, interfaceIndex, ip, slab);
 }
 
 /** RFC 1122 section 4.1.3.3: what cannot be delivered is told to whoever sent it, if it wants to know. */
@@ -142,4 +143,17 @@ export function sendIcmpError(
   const end = writeIcmpError(type, code, rest, slab, ip.headerStart, ip.dataEnd, out, transportStart);
   stack.output.sendTransport(PROTOCOL_ICMP, from, source, end, 0, 64, nowMs, false);
   return Drop.None;
+}
+
+/** What becomes of a datagram or message that the firewall does not take: its sender is told, when a rule says so. */
+export function refuseDatagram(
+  stack: Stack,
+  verdict: Verdict,
+  ip: Ipv4Record,
+  slab: Slab,
+  nowMs: number,
+): Drop {
+  if (verdict !== Verdict.Reject) return Drop.Firewall;
+  sendIcmpError(stack, IcmpType.Unreachable, IcmpUnreachable.Port, ip, slab, nowMs);
+  return Drop.FirewallReject;
 }

@@ -64,7 +64,7 @@ export class DhcpConfiguration {
       },
       {
         send: (bytes, source, server) => this.#send(bytes, source, server),
-        probe: (address) => host.stack.probe(this.interfaceIndex, address),
+        probe: (address) => host.stack.arp.probe(this.interfaceIndex, address),
         bound: (given) => this.#bound(given),
         lost: (why) => this.#lost(why),
       },
@@ -144,7 +144,7 @@ export class DhcpConfiguration {
     this.#alarm = this.#host.clock.at(deadlineMs, () => {
       if (this.#host.closed) return this.stop();
       const nowMs = this.#host.clock.nowMs();
-      const claimed = this.#host.stack.claimed(this.interfaceIndex);
+      const claimed = this.#host.stack.arp.claimed(this.interfaceIndex);
       if (claimed !== 0) this.#client.conflict(claimed, nowMs);
       else this.#client.advance(nowMs);
       this.#arm();
@@ -174,7 +174,7 @@ export class DhcpConfiguration {
       reuseAddress: true,
     });
     void this.#listen(this.#alone);
-    this.#host.stack.announce(this.interfaceIndex, parseIpv4(lease.address)!);
+    this.#host.stack.arp.announce(this.interfaceIndex, parseIpv4(lease.address)!);
     this.#tell(() => this.#options.onLease?.(lease));
     this.#settle.resolve();
   }

@@ -502,7 +502,7 @@ export class Host {
       if (!tcb.saving) return;
       this.#callingOff.add(tcb);
     }
-    this.stack.wake(record, this.clock.nowMs());
+    this.stack.sleepers.wake(record, this.clock.nowMs());
     this.kick();
   }
 

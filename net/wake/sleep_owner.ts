@@ -4,7 +4,7 @@ import type { Tcb } from "../tcp/tcb.ts";
  * Who keeps the sleeping connections (checkpoint/suspend.ts). The stack asks, the owner restores.
  *
  * While a record is in state `waking`, the stack holds its packets. The owner ends that by calling
- * `Stack.resume` (restored), `Stack.unsave` (the sleep was cancelled) or `Stack.forget` (the image is lost).
+ * `Sleepers.resume` (restored), `Sleepers.unsave` (the sleep was cancelled) or `Sleepers.forget` (the image is lost).
  */
 export interface SleepOwner {
   /** A connection is established: from now on it may be looked at. */

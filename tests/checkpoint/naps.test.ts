@@ -32,7 +32,7 @@ class Napper implements SleepOwner {
     this.#stack = stack;
     this.#prng = new Prng(seed);
     this.#chance = chance;
-    stack.sleepOwner = this;
+    stack.sleepers.owner = this;
   }
 
   /** Before a turn: nobody has news, nobody waits to send. */
@@ -50,9 +50,9 @@ class Napper implements SleepOwner {
     if (tcb.caState >= CaState.recovery) this.napsInRecovery++;
     this.#attachment = tcb.attachment;
     this.#image = writeSocketImage(freezeTcb(tcb, nowMs), undefined);
-    this.#stack.beginSave(tcb);
-    this.#stack.sleep(tcb, 0);
-    this.#stack.wake(record, nowMs);
+    this.#stack.sleepers.beginSave(tcb);
+    this.#stack.sleepers.sleep(tcb, 0);
+    this.#stack.sleepers.wake(record, nowMs);
   }
 
   watch(): void {}
@@ -62,7 +62,7 @@ class Napper implements SleepOwner {
     return Infinity;
   }
   wake(record: number, nowMs: number): void {
-    this.#stack.resume(record, readSocketImage(this.#image!).tcb, this.#attachment, nowMs);
+    this.#stack.sleepers.resume(record, readSocketImage(this.#image!).tcb, this.#attachment, nowMs);
   }
 }
 

@@ -104,7 +104,7 @@ for (const kind of ["Deno-style connections", "handlers"]) {
         await world.clock.advance(400_000);
         expect(process.host.stack.connections.size, where).toBe(0);
         expect(world.disk.records.size, where).toBe(0);
-        expect(process.host.stack.held.bytes).toBe(0);
+        expect(process.host.stack.sleepers.held.bytes).toBe(0);
       }
     }
     expect(suspends).toBeGreaterThan(50);

@@ -23,7 +23,7 @@ export class Keeper implements SleepOwner {
   constructor(stack: Stack, nowMs: number) {
     this.#stack = stack;
     this.#timers = new SleepTimers(nowMs);
-    stack.sleepOwner = this;
+    stack.sleepers.owner = this;
   }
 
   /** After a turn: who can sleep does. */
@@ -39,8 +39,8 @@ export class Keeper implements SleepOwner {
     const { locations } = this.#store.append([
       writeSocketImage(freezeTcb(tcb, nowMs, this.#stack.addresses), tcb.attachment),
     ]);
-    this.#stack.beginSave(tcb);
-    const deadlineMs = this.#stack.sleep(tcb, locations[0]!);
+    this.#stack.sleepers.beginSave(tcb);
+    const deadlineMs = this.#stack.sleepers.sleep(tcb, locations[0]!);
     if (deadlineMs < Infinity) this.#timers.set(record, deadlineMs);
     this.sleeps++;
   }
@@ -56,13 +56,13 @@ export class Keeper implements SleepOwner {
   }
 
   turn(nowMs: number): void {
-    this.#timers.advance(nowMs, (record) => this.#stack.wake(record, nowMs));
+    this.#timers.advance(nowMs, (record) => this.#stack.sleepers.wake(record, nowMs));
     for (const record of this.#wanted.splice(0)) {
       const location = locationOfRecord(this.#stack.connections, record);
       const { tcb, attachment } = readSocketImage(this.#store.read(location));
       this.#store.remove([location]);
       this.#timers.clear(record);
-      this.#stack.resume(record, tcb, attachment, nowMs);
+      this.#stack.sleepers.resume(record, tcb, attachment, nowMs);
     }
   }
 

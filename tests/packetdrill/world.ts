@@ -132,7 +132,7 @@ export class World {
   awake(record: number): Tcb {
     const map = this.stack.connections;
     if (map.state(record) !== RecordState.awake) {
-      this.stack.wake(record, this.nowMs);
+      this.stack.sleepers.wake(record, this.nowMs);
       this.keeper!.turn(this.nowMs);
     }
     return this.stack.awakeTcb(record);

@@ -60,7 +60,7 @@ test("a window update is taken in asleep, silently, and honoured after the wake"
     expect(peer.in({ sequence: next, acknowledgment: ack, window, ...ts })).toBe(Drop.AsleepIgnored);
     expect(peer.take()).toEqual([]);
     expect(peer.wakes).toBe(0);
-    peer.stack.wake(peer.record, peer.nowMs);
+    peer.stack.sleepers.wake(peer.record, peer.nowMs);
     peer.poll();
     expect(peer.tcb.sndWnd).toBe(window << 7);
     expect(peer.tcb.tsRecent).toBe(1_000_200);
@@ -118,7 +118,7 @@ test("blind RST and SYN get a challenge ACK at a limited rate, and nobody wakes"
   expect(peer.alive).toBe(true);
   // The limit holds across the wake.
   peer.take();
-  peer.stack.wake(peer.record, peer.nowMs);
+  peer.stack.sleepers.wake(peer.record, peer.nowMs);
   peer.poll();
   peer.in(rst);
   expect(peer.take()).toEqual([]);
@@ -171,7 +171,7 @@ test("data, FIN, and both wake, and are delivered", () => {
     expect(peer.wakes).toBe(1);
     expect(peer.tcb.receiveQueue.toBytes()).toEqual(new Uint8Array(length).fill(9));
     expect(peer.tcb.finReceived).toBe((flags & FIN) !== 0);
-    expect(peer.stack.held.bytes).toBe(0);
+    expect(peer.stack.sleepers.held.bytes).toBe(0);
   }
 });
 
@@ -203,7 +203,7 @@ test("a timestamp heard asleep is young again", () => {
   peer.pass(20 * DAY_MS);
   const old = { sequence: next, acknowledgment: ack, data: new Uint8Array(3), tsVal: 1_000_150 };
   expect(peer.in(old)).toBe(Drop.AsleepAnswered);
-  peer.stack.wake(peer.record, peer.nowMs);
+  peer.stack.sleepers.wake(peer.record, peer.nowMs);
   peer.poll();
   peer.in(old);
   expect(peer.tcb.receiveQueue.length).toBe(0);
@@ -273,28 +273,28 @@ test("while it wakes packets are held in order, up to the limit", () => {
   peer.serving = true;
   peer.poll();
   expect(peer.tcb.receiveQueue.toBytes()).toEqual(Uint8Array.from({ length: 64 }, (_, at) => at));
-  expect(peer.stack.held.bytes).toBe(0);
+  expect(peer.stack.sleepers.held.bytes).toBe(0);
 });
 
 test("a packet, a deadline or a write while it is being saved call the sleep off", () => {
   const { peer, next, ack } = sleeper();
-  peer.stack.wake(peer.record, peer.nowMs);
+  peer.stack.sleepers.wake(peer.record, peer.nowMs);
   peer.poll();
   const { tcb, stack } = peer;
   peer.serving = false;
-  stack.beginSave(tcb);
+  stack.sleepers.beginSave(tcb);
   peer.in({ sequence: next, acknowledgment: ack, data: Uint8Array.of(1), ...ts });
   peer.in({ sequence: next + 1, acknowledgment: ack, data: Uint8Array.of(2), ...ts });
   expect(peer.wakes).toBe(2);
   expect(tcb.receiveQueue.length).toBe(0);
-  stack.unsave(tcb, peer.nowMs);
+  stack.sleepers.unsave(tcb, peer.nowMs);
   expect(tcb.receiveQueue.toBytes()).toEqual(Uint8Array.of(1, 2));
 });
 
 test("wake() of an awake connection is no wake", () => {
   const peer = new SleepyPeer();
   peer.open();
-  peer.stack.wake(peer.record, peer.nowMs);
+  peer.stack.sleepers.wake(peer.record, peer.nowMs);
   expect(peer.wakes).toBe(0);
   expect(peer.awake).toBe(true);
 });
@@ -310,17 +310,17 @@ test("the owner of a lost image is told, the peer gets a reset, and nothing is l
   };
   peer.serving = false;
   peer.in({ sequence: next, acknowledgment: ack, data: Uint8Array.of(1), ...ts });
-  peer.stack.forget(peer.record, peer.nowMs);
+  peer.stack.sleepers.forget(peer.record, peer.nowMs);
   peer.poll();
   expect(told).toEqual(["restored 8 at true", "events 16 error 1"]);
   expect(peer.take()).toMatchObject([{ flags: RST, sequence: ack }]);
   expect(peer.alive).toBe(false);
-  expect(peer.stack.held.bytes).toBe(0);
+  expect(peer.stack.sleepers.held.bytes).toBe(0);
 });
 
 test("in a process whose clock was set back, timestamps do not run backward: asleep, and awake after that", () => {
   const { peer, next, ack } = sleeper();
-  peer.stack.wake(peer.record, peer.nowMs);
+  peer.stack.sleepers.wake(peer.record, peer.nowMs);
   peer.poll();
   peer.pass(3_600_000);
   const probe = { sequence: next - 1, acknowledgment: ack, ...ts };
@@ -335,7 +335,7 @@ test("in a process whose clock was set back, timestamps do not run backward: asl
   const asleep = later.take()[0]!.tsVal!;
   expect(asleep - before).toBe(1_000);
   later.pass(5_000);
-  later.stack.wake(later.record, later.nowMs);
+  later.stack.sleepers.wake(later.record, later.nowMs);
   later.poll();
   later.in(probe);
   expect(later.take()[0]!.tsVal! - asleep).toBe(5_000);
@@ -346,16 +346,19 @@ test("adopt(): the later image of a connection counts; one that is awake is not 
   const { peer } = sleeper();
   const frozen = peer.frozen!;
   const other = new SleepyPeer();
-  const first = other.stack.adopt(frozen, 5, other.nowMs);
+  const first = other.stack.sleepers.adopt(frozen, 5, other.nowMs);
   expect(first.staleLocation).toBe(-1);
-  expect(other.stack.adopt(frozen, 5, other.nowMs)).toEqual(first); // the same image again
-  expect(other.stack.adopt(frozen, 2 ** 40 + 6, other.nowMs)).toEqual({ ...first, staleLocation: 5 });
-  expect(other.stack.adopt(frozen, 8, other.nowMs).staleLocation).toBe(2 ** 40 + 6);
+  expect(other.stack.sleepers.adopt(frozen, 5, other.nowMs)).toEqual(first); // the same image again
+  expect(other.stack.sleepers.adopt(frozen, 2 ** 40 + 6, other.nowMs)).toEqual({
+    ...first,
+    staleLocation: 5,
+  });
+  expect(other.stack.sleepers.adopt(frozen, 8, other.nowMs).staleLocation).toBe(2 ** 40 + 6);
   other.frozen = frozen;
   other.record = first.record;
-  other.stack.wake(first.record, other.nowMs);
+  other.stack.sleepers.wake(first.record, other.nowMs);
   other.poll();
-  expect(other.stack.adopt(frozen, 9, other.nowMs)).toMatchObject({ record: -1, staleLocation: -1 });
+  expect(other.stack.sleepers.adopt(frozen, 9, other.nowMs)).toMatchObject({ record: -1, staleLocation: -1 });
 });
 
 test("with keep-alive, duplicate ACKs wake nobody and put off the probe; an answered ACK does not", () => {

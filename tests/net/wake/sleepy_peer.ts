@@ -76,7 +76,7 @@ export class SleepyPeer implements SleepOwner {
     stack.setRoutes({ addresses: [{ address: "10.0.0.1/24" }] });
     stack.tcp.listeners.add(0, PORT, 16);
     stack.upcalls = { tcpEvents() {}, udpReadable() {}, tcpSuspended() {}, tcpRestored() {} };
-    stack.sleepOwner = this;
+    stack.sleepers.owner = this;
     this.#timers = new SleepTimers(START_MS);
   }
 
@@ -171,22 +171,22 @@ export class SleepyPeer implements SleepOwner {
   /** awake -> asleep, whatever it is doing. */
   sleep(): void {
     const { stack, tcb } = this;
-    stack.beginSave(tcb);
+    stack.sleepers.beginSave(tcb);
     this.frozen = freezeTcb(tcb, this.nowMs);
     this.attachment = tcb.attachment;
-    const deadlineMs = stack.sleep(tcb, 7);
+    const deadlineMs = stack.sleepers.sleep(tcb, 7);
     if (deadlineMs < Infinity) this.#timers.set(this.record, deadlineMs);
   }
 
   /** Enters a connection that slept in another process. */
   adopt(frozen: FrozenTcb): void {
     this.frozen = frozen;
-    this.record = this.stack.adopt(frozen, 7, this.nowMs).record;
+    this.record = this.stack.sleepers.adopt(frozen, 7, this.nowMs).record;
   }
 
   /** asleep -> awake, without a reason from outside. */
   wakeNow(): Tcb {
-    this.stack.wake(this.record, this.nowMs);
+    this.stack.sleepers.wake(this.record, this.nowMs);
     this.poll();
     return this.tcb;
   }
@@ -211,11 +211,11 @@ export class SleepyPeer implements SleepOwner {
   }
 
   turn(nowMs: number): void {
-    this.#timers.advance(nowMs, (record) => this.stack.wake(record, nowMs));
+    this.#timers.advance(nowMs, (record) => this.stack.sleepers.wake(record, nowMs));
     if (!this.#wanted || !this.serving) return;
     this.#wanted = false;
     this.#timers.clear(this.record);
-    this.stack.resume(this.record, this.frozen!, this.attachment, nowMs);
+    this.stack.sleepers.resume(this.record, this.frozen!, this.attachment, nowMs);
   }
 
   nextDeadlineMs(): number {

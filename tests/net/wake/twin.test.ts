@@ -64,7 +64,7 @@ test("a sleeping connection behaves as its awake twin", () => {
     if (b.moves > 0) putOff++;
     if (b.awake) woken++;
     else asleepAtTheEnd++;
-    b.stack.wake(b.record, b.nowMs);
+    b.stack.sleepers.wake(b.record, b.nowMs);
     b.poll();
     a.poll();
     same();

@@ -1,0 +1,190 @@
+import { assert } from "../../base/assert.ts";
+import type { Slab } from "../../base/slab.ts";
+import { RecordState } from "../connections/connection_map.ts";
+import type { Stack } from "../stack.ts";
+import { type FrozenTcb, thawTcb } from "../tcp/freeze.ts";
+import { packetTooBig } from "../tcp/path_mtu.ts";
+import { Tcb, TcpError, TcpState } from "../tcp/tcb.ts";
+import { earliestDeadlineMs } from "../tcp/tcp.ts";
+import { Drop } from "../wire/drop.ts";
+import type { Ipv4Record } from "../wire/ipv4.ts";
+import type { TcpRecord } from "../wire/tcp.ts";
+import { answerAsleep, judgeAsleep, WakeVerdict } from "./filter.ts";
+import { HeldPackets } from "./held.ts";
+import { SleepingKeepAlives } from "./keep_alives.ts";
+import type { SleepOwner } from "./sleep_owner.ts";
+import { locationOfRecord, loseRecord, sleepRecord, wakeRecord } from "./slot.ts";
+
+/**
+ * THE SLEEP WALK's half that is the stack's: connections that have a record and an image instead of a TCB, and
+ * how they get there and back. checkpoint/suspend.ts builds on it.
+ */
+export class Sleepers {
+  /** Keeps the images; without one nothing sleeps. */
+  owner: SleepOwner | undefined;
+  readonly held: HeldPackets = new HeldPackets();
+  readonly #stack: Stack;
+  readonly #keepAlives = new SleepingKeepAlives();
+
+  constructor(stack: Stack) {
+    this.#stack = stack;
+  }
+
+  /** A segment for a connection without a TCB: answered, ignored, or held while it is restored. */
+  input(
+    record: number,
+    interfaceIndex: number,
+    segment: TcpRecord,
+    ip: Ipv4Record,
+    slab: Slab,
+    nowMs: number,
+  ): Drop {
+    const { connections, tcp } = this.#stack;
+    if (connections.state(record) === RecordState.asleep) {
+      const verdict = judgeAsleep(tcp, record, segment, nowMs);
+      if (verdict === WakeVerdict.heard) {
+        this.owner?.deadlineMoved(record, this.#keepAlives.heard(record, nowMs));
+        return Drop.AsleepIgnored;
+      }
+      if (verdict === WakeVerdict.ignore) return Drop.AsleepIgnored;
+      if (verdict !== WakeVerdict.hold) {
+        const sent = answerAsleep(tcp, record, segment, verdict === WakeVerdict.challenge, nowMs);
+        return sent ? Drop.AsleepAnswered : Drop.AsleepIgnored;
+      }
+      this.wake(record, nowMs);
+    }
+    return this.hold(record, interfaceIndex, ip, slab);
+  }
+
+  /** Keeps the packet that `ip` describes until the connection of `record` is awake. */
+  hold(record: number, interfaceIndex: number, ip: Ipv4Record, slab: Slab): Drop {
+    const { headerStart, dataEnd } = ip;
+    return this.held.hold(record, interfaceIndex, slab, headerStart, dataEnd) ? Drop.None : Drop.HeldFull;
+  }
+
+  /** Asks for a connection to be awake: it sleeps, or its image is being written. Idempotent. */
+  wake(record: number, nowMs: number): void {
+    const state = this.#stack.connections.state(record);
+    if (state === RecordState.waking) return;
+    if (state === RecordState.awake && !this.#stack.awakeTcb(record).saving) return;
+    assert(state !== RecordState.free, "A connection that has ended cannot wake");
+    assert(this.owner !== undefined, "Nobody keeps the sleepers");
+    this.#stack.connections.setState(record, RecordState.waking);
+    this.owner.wake(record, nowMs);
+  }
+
+  /** From here on whatever touches the connection goes through `wake` first. */
+  beginSave(tcb: Tcb): void {
+    assert(tcb.events === 0 && !tcb.outputQueued && !tcb.saving, "A connection with news cannot go to sleep");
+    tcb.saving = true;
+  }
+
+  /**
+   * The image is durable: frees the TCB, the record becomes a location.
+   * @returns When one of the connection's timers wants it awake; `Infinity` for never.
+   */
+  sleep(tcb: Tcb, location: number): number {
+    assert(tcb.saving, "Save first, then sleep");
+    const record = tcb.record;
+    assert(this.#stack.connections.state(record) === RecordState.awake, "Somebody wants it awake");
+    this.#stack.upcalls?.tcpSuspended(tcb, record);
+    sleepRecord(this.#stack.connections, record, tcb, location);
+    this.#keepAlives.add(record, tcb);
+    const deadlineMs = earliestDeadlineMs(tcb);
+    this.#stack.tcp.detach(tcb);
+    return deadlineMs;
+  }
+
+  /** The sleep was called off before the TCB was freed; held packets follow. */
+  unsave(tcb: Tcb, nowMs: number): void {
+    const record = tcb.record;
+    tcb.saving = false;
+    this.#stack.connections.setState(record, RecordState.awake);
+    this.#stack.tcp.queueOutput(tcb);
+    this.#release(record, nowMs);
+  }
+
+  /**
+   * Enters a connection that sleeps in a store since before this process started. Of two images of one
+   * connection the later one counts.
+   * @returns Its record, or -1 when the map is full or the connection is awake; the first of its
+   * deadlines; and the location of the image that counts no more, or -1.
+   */
+  adopt(
+    frozen: FrozenTcb,
+    location: number,
+    nowMs: number,
+  ): { record: number; deadlineMs: number; staleLocation: number } {
+    const map = this.#stack.connections;
+    const scratch = new Tcb(-1);
+    thawTcb(frozen, scratch, this.#stack.tcp.config, nowMs, this.#stack.addresses);
+    const deadlineMs = earliestDeadlineMs(scratch);
+    const { localAddress, remoteAddress, localPort, remotePort } = scratch;
+    let record = map.find(localAddress, remoteAddress, localPort, remotePort);
+    let staleLocation = -1;
+    if (record < 0) {
+      record = map.insert(localAddress, remoteAddress, localPort, remotePort);
+    } else if (map.state(record) === RecordState.asleep) {
+      const known = locationOfRecord(map, record);
+      if (known !== location) staleLocation = known;
+    } else {
+      record = -1;
+    }
+    if (record >= 0) {
+      sleepRecord(map, record, scratch, location);
+      this.#keepAlives.add(record, scratch);
+    }
+    scratch.sendQueue.clear();
+    scratch.receiveQueue.clear();
+    return { record, deadlineMs, staleLocation };
+  }
+
+  /** Restores a waking connection and delivers what was held for it, in order. */
+  resume(record: number, frozen: FrozenTcb, attachment: unknown, nowMs: number): Tcb {
+    assert(this.#stack.connections.state(record) === RecordState.waking, "Only what wakes can be restored");
+    const tcb = this.#stack.tcp.attach(record);
+    thawTcb(frozen, tcb, this.#stack.tcp.config, nowMs, this.#stack.addresses);
+    if (tcb.state === TcpState.timeWait) this.#stack.tcp.timeWaits++;
+    wakeRecord(this.#stack.connections, record, tcb, nowMs);
+    this.#keepAlives.take(record, tcb);
+    packetTooBig(this.#stack.tcp, tcb, nowMs); // for the path may have become narrower in its sleep
+    tcb.attachment = attachment;
+    this.#stack.tcp.queueOutput(tcb);
+    this.#stack.tcp.arm(tcb);
+    try {
+      this.#tellRestored(tcb, record);
+    } finally { // or they would be left to the record's next connection
+      this.#release(record, nowMs);
+    }
+    return tcb;
+  }
+
+  /** The image of a waking connection is lost: its owner is told, the peer gets a reset for what it sent. */
+  forget(record: number, nowMs: number): void {
+    assert(
+      this.#stack.connections.state(record) === RecordState.waking,
+      "Only what wakes can be found to be lost",
+    );
+    const tcb = this.#stack.tcp.attach(record);
+    loseRecord(this.#stack.connections, record, tcb);
+    this.#keepAlives.take(record, tcb);
+    try {
+      this.#tellRestored(tcb, record);
+    } finally {
+      this.#stack.tcp.destroy(tcb, TcpError.reset);
+      this.#release(record, nowMs);
+    }
+  }
+
+  #tellRestored(tcb: Tcb, record: number): void {
+    tcb.listener = this.#stack.tcp.listeners.find(tcb.localAddress, tcb.localPort)?.id ?? -1;
+    this.#stack.tcp.enterHandshake(tcb);
+    this.#stack.upcalls?.tcpRestored(tcb, record);
+  }
+
+  #release(record: number, nowMs: number): void {
+    for (const { slab, interfaceIndex } of this.held.take(record)) {
+      this.#stack.receiveHeld(interfaceIndex, slab, nowMs);
+    }
+  }
+}
