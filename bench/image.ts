@@ -1,7 +1,8 @@
 import { Decoder } from "cbor-x/decode";
 import { Encoder } from "cbor-x/encode";
 import { readSocketImage, writeSocketImage } from "../checkpoint/sockets/socket_image.ts";
-import { freezeTcb, FROZEN_TCB_ALWAYS, isFrozenTcbDefault, thawTcb } from "../net/tcp/freeze.ts";
+import { freezeTcb, thawTcb } from "../net/tcp/freeze.ts";
+import { FROZEN_TCB_ALWAYS, isFrozenTcbDefault } from "../net/tcp/frozen_tcb.ts";
 import { Tcb } from "../net/tcp/tcb.ts";
 import { tcpSend } from "../net/tcp/user.ts";
 import { type Bench, compare } from "./bench.ts";

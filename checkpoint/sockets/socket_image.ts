@@ -4,7 +4,7 @@ import {
   frozenTcbDefaults,
   frozenTcbFields,
   isFrozenTcbDefault,
-} from "../../net/tcp/freeze.ts";
+} from "../../net/tcp/frozen_tcb.ts";
 import type { CborValue } from "../image/cbor.ts";
 import { ImageError } from "../image/image_error.ts";
 import { Kind, registerKind } from "../image/kinds.ts";

@@ -7,214 +7,29 @@ import { freezeCongestion, thawCongestion } from "./congestion/freeze.ts";
 import { freezeEcn, thawEcn } from "./ecn.ts";
 import { freezeCounters, thawCounters } from "./freeze_counters.ts";
 import { freezeOptions, thawOptions } from "./freeze_options.ts";
+import { type FrozenDeadline, FrozenFlag, type FrozenTcb, UNSET_BUFFER_BYTES } from "./frozen_tcb.ts";
 import { freezeMtuSearch, thawMtuSearch } from "./path_mtu.ts";
 import { freezeRecovery, freezeSent, thawRecovery, thawSent } from "./freeze_recovery.ts";
 import { flightSize, type Tcb, type TcpError, TcpState } from "./tcb.ts";
 import { freezeUrgent, thawUrgent } from "./urgent.ts";
 
-/** Time to a deadline in whole milliseconds, negative when it is past; `null` when it is not set. */
-type FrozenDeadline = number | null;
-
 /**
- * Everything that a TCB is, as a tuple of CBOR-ready values. IPv4 addresses and sequence numbers are
- * uint32, IPv6 addresses 16 bytes, positions near another one are distances from it, deadlines are milliseconds after
- * `frozenAtMs` (epoch). What every connection has comes first, then what an idle one leaves at its default
- * (`frozenTcbDefaults`). A place means the same for ever: new ones go to the end.
+ * Copies the state out; `addresses` says what handles stand for, where there are any. The TCB is left as it is;
+ * any state but CLOSED can be frozen, data in flight and all.
  */
-export type FrozenTcb = [
-  frozenAtMs: number,
-  localAddress: number | Uint8Array,
-  remoteAddress: number | Uint8Array,
-  localPort: number,
-  remotePort: number,
-  state: number,
-  flags: number,
-  sndUna: number,
-  issBehind: number,
-  sndWnd: number,
-  sndWndMaxAbove: number,
-  sndWl1Behind: number,
-  sndWl2Behind: number,
-  sndShift: number,
-  peerMss: number,
-  sndMssBelow: number,
-  rcvNxt: number,
-  irsBehind: number,
-  rcvAdvOffset: number,
-  rcvShift: number,
-  tsOffset: number,
-  tsRecent: number,
-  tsRecentAgeMs: number,
-  srttUs: number,
-  rttvarUs: number,
-  rtoMs: number,
-  cwnd: number,
-  quickAcks: number,
-  idleMs: number,
-  bytesIn: number,
-  bytesOut: number,
-  ssthresh: number,
-  cwndBytesAcked: number,
-  recoverAfterIss: number,
-  retransmittedSegments: number,
-  keepAliveIn: FrozenDeadline,
-  keepAlives: number,
-  keepAliveIdleMs: number,
-  keepAliveIntervalMs: number,
-  keepAliveProbes: number,
-  userTimeoutMs: number,
-  sendBufferBytes: number,
-  receiveBufferBytes: number,
-  typeOfService: number,
-  timeToLive: number,
-  softError: number,
-  delayedAckIn: FrozenDeadline,
-  lastAckSentBehind: number,
-  sentAgoMs: number | null,
-  sndNxtOffset: number,
-  sndMaxOffset: number,
-  retransmitIn: FrozenDeadline,
-  retransmits: number,
-  stuckForMs: number,
-  backoff: number,
-  dupAcks: number,
-  recovery: number,
-  rttSeqOffset: number,
-  rttAgeMs: number,
-  persistIn: FrozenDeadline,
-  persists: number,
-  probesUnanswered: number,
-  expireIn: FrozenDeadline,
-  finAheadOffset: number,
-  sendQueue: Uint8Array,
-  receiveQueue: Uint8Array,
-  ahead: [offset: number, bytes: Uint8Array][],
-  congestionState: number[],
-  bufferState: number[],
-  counters: number[],
-  options: number[],
-  persistForMs: number,
-  urgentState: number[],
-  recoveryState: number[],
-  sent: number[],
-  fastOpen: number,
-  ecnState: number[],
-  mtuState: number[],
-];
-
-const NAMES_ALWAYS = [
-  "frozenAtMs localAddress remoteAddress localPort remotePort state flags sndUna issBehind sndWnd",
-  "sndWndMaxAbove sndWl1Behind sndWl2Behind sndShift peerMss sndMssBelow rcvNxt irsBehind rcvAdvOffset",
-  "rcvShift tsOffset tsRecent tsRecentAgeMs srttUs rttvarUs rtoMs cwnd quickAcks idleMs bytesIn bytesOut",
-].join(" ").split(" ");
-
-/** What stands for a buffer's size that no application has set: `bufferState` tells it. */
-const UNSET_BUFFER_BYTES = 1 << 20;
-
-const EMPTY = new Uint8Array(0);
-
-/**
- * The tuple's later places and what they mean when they are left out: constants of the format, whatever
- * today's configuration says.
- */
-const DEFAULTS: readonly (readonly [name: string, value: number | null | Uint8Array | []])[] = [
-  ["ssthresh", 0x7fff_ffff],
-  ["cwndBytesAcked", 0],
-  ["recoverAfterIss", 1],
-  ["retransmittedSegments", 0],
-  ["keepAliveIn", null],
-  ["keepAlives", 0],
-  ["keepAliveIdleMs", 7_200_000],
-  ["keepAliveIntervalMs", 75_000],
-  ["keepAliveProbes", 9],
-  ["userTimeoutMs", 0],
-  ["sendBufferBytes", UNSET_BUFFER_BYTES],
-  ["receiveBufferBytes", UNSET_BUFFER_BYTES],
-  ["typeOfService", 0],
-  ["timeToLive", 64],
-  ["softError", 0],
-  ["delayedAckIn", null],
-  ["lastAckSentBehind", 0],
-  ["sentAgoMs", null],
-  ["sndNxtOffset", 0],
-  ["sndMaxOffset", 0],
-  ["retransmitIn", null],
-  ["retransmits", 0],
-  ["stuckForMs", 0],
-  ["backoff", 0],
-  ["dupAcks", 0],
-  ["recovery", 0],
-  ["rttSeqOffset", 0],
-  ["rttAgeMs", 0],
-  ["persistIn", null],
-  ["persists", 0],
-  ["probesUnanswered", 0],
-  ["expireIn", null],
-  ["finAheadOffset", 0],
-  ["sendQueue", EMPTY],
-  ["receiveQueue", EMPTY],
-  ["ahead", []],
-  ["congestionState", []],
-  ["bufferState", []],
-  ["counters", []],
-  ["options", []],
-  ["persistForMs", 0],
-  ["urgentState", []],
-  ["recoveryState", []],
-  ["sent", []],
-  ["fastOpen", 0],
-  ["ecnState", []],
-  ["mtuState", []],
-];
-
-/** The tuple's places by name, for whoever prints an image. */
-export const frozenTcbFields: readonly string[] = [...NAMES_ALWAYS, ...DEFAULTS.map(([name]) => name)];
-
-/** How many of the tuple's places have no default. */
-export const FROZEN_TCB_ALWAYS: number = NAMES_ALWAYS.length;
-
-/** What the places from `FROZEN_TCB_ALWAYS` on hold when they are left out. */
-export const frozenTcbDefaults: readonly unknown[] = DEFAULTS.map(([, value]) => value);
-
-/** Whether what stands at `place`, from `FROZEN_TCB_ALWAYS` on, is the default, and need not be kept. */
-export function isFrozenTcbDefault(frozen: FrozenTcb, place: number): boolean {
-  const value = frozen[place];
-  return typeof value === "object" && value !== null
-    ? value.length === 0 // bytes or runs
-    : value === frozenTcbDefaults[place - FROZEN_TCB_ALWAYS];
-}
-
-const Flag = {
-  finQueued: 1,
-  finReceived: 2,
-  finPending: 4,
-  timestamps: 8,
-  rttTiming: 16,
-  ackNow: 32,
-  noDelay: 64,
-  keepAlive: 128,
-  orphan: 256,
-  wantsWritable: 512,
-  wantsDrained: 1024,
-  cwndLimited: 2048,
-  sackPermitted: 4096,
-  interactive: 8192,
-} as const;
-
-/** Copies the state out; `addresses` says what handles stand for, where there are any. The TCB is left as it is; any state but CLOSED can be frozen, data in flight and all. */
 export function freezeTcb(tcb: Tcb, nowMs: number, addresses?: Pick<AddressTable, "freeze">): FrozenTcb {
   assert(tcb.state !== TcpState.closed, "A closed connection has no state to keep");
   const atMs = Math.floor(nowMs);
   const left = (deadlineMs: number): FrozenDeadline =>
     deadlineMs === Infinity ? null : Math.ceil(deadlineMs - atMs);
   const age = (sinceMs: number): number => Math.max(0, Math.floor(atMs - sinceMs));
-  const flags = (tcb.finQueued ? Flag.finQueued : 0) | (tcb.finReceived ? Flag.finReceived : 0) |
-    (tcb.finPending ? Flag.finPending : 0) | (tcb.timestamps ? Flag.timestamps : 0) |
-    (tcb.rttTiming ? Flag.rttTiming : 0) | (tcb.ackNow ? Flag.ackNow : 0) |
-    (tcb.noDelay ? Flag.noDelay : 0) | (tcb.keepAlive ? Flag.keepAlive : 0) |
-    (tcb.orphan ? Flag.orphan : 0) | (tcb.wantsWritable ? Flag.wantsWritable : 0) |
-    (tcb.wantsDrained ? Flag.wantsDrained : 0) | (tcb.cwndLimited ? Flag.cwndLimited : 0) |
-    (tcb.sackPermitted ? Flag.sackPermitted : 0) | (tcb.interactive ? Flag.interactive : 0);
+  const flags = (tcb.finQueued ? FrozenFlag.finQueued : 0) | (tcb.finReceived ? FrozenFlag.finReceived : 0) |
+    (tcb.finPending ? FrozenFlag.finPending : 0) | (tcb.timestamps ? FrozenFlag.timestamps : 0) |
+    (tcb.rttTiming ? FrozenFlag.rttTiming : 0) | (tcb.ackNow ? FrozenFlag.ackNow : 0) |
+    (tcb.noDelay ? FrozenFlag.noDelay : 0) | (tcb.keepAlive ? FrozenFlag.keepAlive : 0) |
+    (tcb.orphan ? FrozenFlag.orphan : 0) | (tcb.wantsWritable ? FrozenFlag.wantsWritable : 0) |
+    (tcb.wantsDrained ? FrozenFlag.wantsDrained : 0) | (tcb.cwndLimited ? FrozenFlag.cwndLimited : 0) |
+    (tcb.sackPermitted ? FrozenFlag.sackPermitted : 0) | (tcb.interactive ? FrozenFlag.interactive : 0);
   // Longer ago than this is idleness, however long (RFC 5681 section 4.1).
   const sentAgoMs = Math.max(0, Math.floor(atMs - tcb.lastSentMs));
   // CUBIC alone wants to know how long: its curve stands still meanwhile.
@@ -428,20 +243,20 @@ export function thawTcb(
   tcb.state = state as TcpState;
   tcb.error = 0 as TcpError;
   tcb.softError = softError;
-  tcb.finQueued = (flags & Flag.finQueued) !== 0;
-  tcb.finReceived = (flags & Flag.finReceived) !== 0;
-  tcb.finPending = (flags & Flag.finPending) !== 0;
-  tcb.timestamps = (flags & Flag.timestamps) !== 0;
-  tcb.rttTiming = (flags & Flag.rttTiming) !== 0;
-  tcb.ackNow = (flags & Flag.ackNow) !== 0;
-  tcb.noDelay = (flags & Flag.noDelay) !== 0;
-  tcb.keepAlive = (flags & Flag.keepAlive) !== 0;
-  tcb.orphan = (flags & Flag.orphan) !== 0;
-  tcb.wantsWritable = (flags & Flag.wantsWritable) !== 0;
-  tcb.wantsDrained = (flags & Flag.wantsDrained) !== 0;
-  tcb.cwndLimited = (flags & Flag.cwndLimited) !== 0;
-  tcb.sackPermitted = (flags & Flag.sackPermitted) !== 0;
-  tcb.interactive = (flags & Flag.interactive) !== 0;
+  tcb.finQueued = (flags & FrozenFlag.finQueued) !== 0;
+  tcb.finReceived = (flags & FrozenFlag.finReceived) !== 0;
+  tcb.finPending = (flags & FrozenFlag.finPending) !== 0;
+  tcb.timestamps = (flags & FrozenFlag.timestamps) !== 0;
+  tcb.rttTiming = (flags & FrozenFlag.rttTiming) !== 0;
+  tcb.ackNow = (flags & FrozenFlag.ackNow) !== 0;
+  tcb.noDelay = (flags & FrozenFlag.noDelay) !== 0;
+  tcb.keepAlive = (flags & FrozenFlag.keepAlive) !== 0;
+  tcb.orphan = (flags & FrozenFlag.orphan) !== 0;
+  tcb.wantsWritable = (flags & FrozenFlag.wantsWritable) !== 0;
+  tcb.wantsDrained = (flags & FrozenFlag.wantsDrained) !== 0;
+  tcb.cwndLimited = (flags & FrozenFlag.cwndLimited) !== 0;
+  tcb.sackPermitted = (flags & FrozenFlag.sackPermitted) !== 0;
+  tcb.interactive = (flags & FrozenFlag.interactive) !== 0;
   tcb.iss = (sndUna - issBehind) | 0;
   tcb.sndUna = sndUna | 0;
   tcb.sndMax = (sndUna + sndMaxOffset) | 0;

@@ -3,13 +3,13 @@ import { expect, test } from "vitest";
 import { explainImage, ImageError, Kind, readImage, writeImage } from "../../../checkpoint/image/mod.ts";
 import { readSocketImage, writeSocketImage } from "../../../checkpoint/sockets/socket_image.ts";
 import { Prng } from "../../../base/random.ts";
+import { freezeTcb } from "../../../net/tcp/freeze.ts";
 import {
-  freezeTcb,
   FROZEN_TCB_ALWAYS,
   type FrozenTcb,
   frozenTcbDefaults,
   frozenTcbFields,
-} from "../../../net/tcp/freeze.ts";
+} from "../../../net/tcp/frozen_tcb.ts";
 import { tcpReceive, tcpSend, tcpSetKeepAlive } from "../../../net/tcp/user.ts";
 import { SleepyPeer } from "../../net/wake/sleepy_peer.ts";
 import { decodeTagged, Mismatch, schema } from "../image/cddl.ts";

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { DEFAULT_TCP_CONFIG } from "../../../net/tcp/config.ts";
-import { freezeTcb, frozenTcbFields, thawTcb } from "../../../net/tcp/freeze.ts";
+import { freezeTcb, thawTcb } from "../../../net/tcp/freeze.ts";
+import { frozenTcbFields } from "../../../net/tcp/frozen_tcb.ts";
 import type { TcpConfig } from "../../../net/tcp/config.ts";
 import { Tcb } from "../../../net/tcp/tcb.ts";
 import { tcpSetReceiveBuffer, tcpSetSendBuffer } from "../../../net/tcp/user.ts";

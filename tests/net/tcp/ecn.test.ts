@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { freezeTcb, frozenTcbFields, thawTcb } from "../../../net/tcp/freeze.ts";
+import { freezeTcb, thawTcb } from "../../../net/tcp/freeze.ts";
+import { frozenTcbFields } from "../../../net/tcp/frozen_tcb.ts";
 import { tcpInfo, TcpInfoOption } from "../../../net/tcp/info.ts";
 import { Script, type ScriptOptions } from "./script.ts";
 

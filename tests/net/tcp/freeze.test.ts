@@ -2,7 +2,8 @@ import { expect, test } from "vitest";
 import { seqLess } from "../../../base/sequence.ts";
 import { Prng } from "../../../base/random.ts";
 import { DEFAULT_TCP_CONFIG } from "../../../net/tcp/config.ts";
-import { freezeTcb, type FrozenTcb, frozenTcbFields, thawTcb } from "../../../net/tcp/freeze.ts";
+import { freezeTcb, thawTcb } from "../../../net/tcp/freeze.ts";
+import { type FrozenTcb, frozenTcbFields } from "../../../net/tcp/frozen_tcb.ts";
 import { flightSize, Tcb, TcpState } from "../../../net/tcp/tcb.ts";
 import { timestampNow } from "../../../net/tcp/timestamp.ts";
 

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { freezeTcb, frozenTcbFields, thawTcb } from "../../../net/tcp/freeze.ts";
+import { freezeTcb, thawTcb } from "../../../net/tcp/freeze.ts";
+import { frozenTcbFields } from "../../../net/tcp/frozen_tcb.ts";
 import { tcpInfo } from "../../../net/tcp/info.ts";
 import { tcpSetOptions } from "../../../net/tcp/options.ts";
 import { obviousChecksum } from "./checker.ts";

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { freezeTcb, frozenTcbFields, thawTcb } from "../../../net/tcp/freeze.ts";
+import { freezeTcb, thawTcb } from "../../../net/tcp/freeze.ts";
+import { frozenTcbFields } from "../../../net/tcp/frozen_tcb.ts";
 import { urgentBytes } from "../../../net/tcp/urgent.ts";
 import { tcpSendUrgent } from "../../../net/tcp/user.ts";
 import { Script, streamBytes } from "./script.ts";

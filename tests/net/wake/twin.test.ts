@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { Prng } from "../../../base/random.ts";
-import { freezeTcb, frozenTcbFields } from "../../../net/tcp/freeze.ts";
+import { freezeTcb } from "../../../net/tcp/freeze.ts";
+import { frozenTcbFields } from "../../../net/tcp/frozen_tcb.ts";
 import { TcpState } from "../../../net/tcp/tcb.ts";
 import {
   canWrite,
