@@ -1,15 +1,15 @@
 import { Field, RecordState } from "../connections/connection_map.ts";
 import { formatTuple } from "../connections/tuple.ts";
 import type { TcpListener as ListenEntry } from "../tcp/listeners.ts";
-import { type TcpInfo, tcpInfo } from "../tcp/info.ts";
-import { checkTcpOptions, tcpGetOptions, type TcpOptions } from "../tcp/options.ts";
 import { urgentBytes } from "../tcp/urgent.ts";
 import { type Tcb, TcpError, TcpEvent, TcpState } from "../tcp/tcb.ts";
 import { canWrite } from "../tcp/user.ts";
 import type { TcpCalls } from "../tcp/calls.ts";
 import { netAddr } from "./address.ts";
+import { Connection } from "./connection.ts";
 import { connectionError } from "./connection_error.ts";
 import { BrokenPipe, ConnectionAborted } from "./errors.ts";
+import { type Errand, WaitingErrands } from "./errands.ts";
 import type { Host } from "./host.ts";
 import type { Acceptor, Owner } from "./owner.ts";
 import { throwLater } from "./throw_later.ts";
@@ -45,114 +45,6 @@ const CHUNK_BYTES = 64 * 1024;
 const WRITE_BYTES_MAX = 16 << 20;
 
 /**
- * A connection as its handlers see it, while it is awake. Keep its `id`, not the object: the object
- * goes when the connection sleeps.
- */
-export class Connection {
-  readonly #server: HandlerServer;
-  readonly #tcb: Tcb;
-  readonly id: string;
-
-  constructor(server: HandlerServer, tcb: Tcb) {
-    this.#server = server;
-    this.#tcb = tcb;
-    this.id = server.idOf(tcb);
-  }
-
-  get localAddr(): NetAddr {
-    return this.#server.netAddr(this.#tcb.localAddress, this.#tcb.localPort);
-  }
-  get remoteAddr(): NetAddr {
-    return this.#server.netAddr(this.#tcb.remoteAddress, this.#tcb.remotePort);
-  }
-
-  /** Data kept with the connection and, while it sleeps, in its image: anything that CBOR can hold. */
-  get attachment(): unknown {
-    return this.#tcb.attachment;
-  }
-  set attachment(value: unknown) {
-    this.#tcb.attachment = value;
-  }
-
-  /** Bytes written and not yet acknowledged. */
-  get bufferedBytes(): number {
-    return this.#server.bufferedBytes(this.#tcb);
-  }
-
-  /**
-   * Takes all of `bytes`, a copy.
-   * @returns False when it is time to wait for `drain`.
-   * @throws {BrokenPipe} When the connection cannot send any more, or sleeps: `server.send` wakes it.
-   * @throws {RangeError} When more than 16 MiB would be unsent.
-   */
-  write(bytes: Uint8Array): boolean {
-    return this.#server.write(this.#tcb, bytes);
-  }
-
-  /** FIN behind what was written; the peer may go on sending. */
-  end(): void {
-    this.#server.act(this.#tcb, (tcb) => this.#server.calls.shutdown(this.#server.tcp, tcb));
-  }
-
-  /** Lets go: FIN behind what was written, and nothing more is read. */
-  close(): void {
-    this.#server.act(this.#tcb, (tcb, nowMs) => this.#server.calls.close(this.#server.tcp, tcb, nowMs));
-  }
-
-  /** Ends it with RST. */
-  abort(): void {
-    this.#server.act(this.#tcb, (tcb, nowMs) => this.#server.calls.abort(this.#server.tcp, tcb, nowMs));
-  }
-
-  /**
-   * As `write`, with the urgent mark behind `bytes`; they stay in line (RFC 6093).
-   * @throws {BrokenPipe} {RangeError} As `write`.
-   */
-  sendUrgent(bytes: Uint8Array): boolean {
-    return this.#server.write(this.#tcb, bytes, true);
-  }
-
-  /**
-   * What holds from here on; what is left out stays as it is. A sleep that is under way is called off.
-   * @throws {RangeError} Naming the option that makes no sense.
-   */
-  setOptions(options: TcpOptions): void {
-    checkTcpOptions(options);
-    this.#server.act(
-      this.#tcb,
-      (tcb, nowMs) => this.#server.calls.setOptions(this.#server.tcp, tcb, options, nowMs),
-    );
-  }
-  /** What holds for the connection. */
-  options(): Required<TcpOptions> {
-    return tcpGetOptions(this.#tcb);
-  }
-  /** The connection in numbers: Linux's `tcp_info`. */
-  info(): TcpInfo {
-    return tcpInfo(this.#server.tcp, this.#tcb, this.#server.nowMs());
-  }
-
-  setNoDelay(noDelay = true): void {
-    this.#server.act(this.#tcb, (tcb) => this.#server.calls.setNoDelay(this.#server.tcp, tcb, noDelay));
-  }
-
-  /** Times in milliseconds; by default two hours idle, then nine probes 75 s apart. */
-  setKeepAlive(on = true, idleMs?: number, intervalMs?: number, probes?: number): void {
-    this.#server.act(this.#tcb, (tcb, nowMs) => {
-      this.#server.calls.setKeepAlive(this.#server.tcp, tcb, on, nowMs, idleMs, intervalMs, probes);
-    });
-  }
-}
-
-/** What waits for a connection to be awake. */
-interface Errands {
-  /** Records are used again: an errand must not reach the connection that comes after. */
-  readonly id: string;
-  readonly actions: ((connection: Connection, tcb: Tcb) => void)[];
-  bytes: number;
-}
-
-/**
  * A listener whose connections are served by handlers. A sleeping one costs a map slot and an image;
  * `send` and `closeConnection` reach it by its id all the same.
  */
@@ -162,7 +54,7 @@ export class HandlerServer implements Acceptor, Owner {
   readonly #entry: ListenEntry;
   readonly #handlers: Handlers;
   readonly #awake = new Map<Tcb, Connection>();
-  readonly #errands = new Map<number, Errands>(); // by record
+  readonly #errands = new WaitingErrands();
   readonly #chunk = new Uint8Array(CHUNK_BYTES);
   #closed = false;
 
@@ -197,7 +89,7 @@ export class HandlerServer implements Acceptor, Owner {
       this.write(tcb, bytes);
       return true;
     }
-    this.#checkRoom(this.#deferredBytes(record, id) + bytes.length);
+    this.#checkRoom(this.#errands.bytesFor(record, id) + bytes.length);
     this.#deferWrite(record, id, bytes, false);
     return true;
   }
@@ -282,7 +174,7 @@ export class HandlerServer implements Acceptor, Owner {
   }
 
   bufferedBytes(tcb: Tcb): number {
-    const deferred = tcb.record < 0 ? 0 : this.#deferredBytes(tcb.record, this.idOf(tcb));
+    const deferred = tcb.record < 0 ? 0 : this.#errands.bytesFor(tcb.record, this.idOf(tcb));
     return tcb.sendQueue.length + deferred;
   }
 
@@ -355,9 +247,7 @@ export class HandlerServer implements Acceptor, Owner {
     if ((events & TcpEvent.closed) === 0 && tcb.state !== TcpState.timeWait) return;
     // TIME-WAIT is TCP's affair: both directions are over.
     this.#awake.delete(tcb);
-    for (const [record, { id }] of this.#errands) {
-      if (id === connection.id) this.#errands.delete(record); // the next one may have the same ports
-    }
+    this.#errands.forget(connection.id);
     if (tcb.record >= 0) this.#host.setOwner(tcb, undefined);
     const error = tcb.error === TcpError.none || tcb.orphan
       ? undefined
@@ -385,13 +275,6 @@ export class HandlerServer implements Acceptor, Owner {
     return tcb.saving ? undefined : tcb;
   }
 
-  /** Bytes that wait for a connection to be awake. */
-  #deferredBytes(record: number, id: string): number {
-    if (this.#errands.size === 0) return 0;
-    const errands = this.#errands.get(record);
-    return errands?.id === id ? errands.bytes : 0;
-  }
-
   /** `promisedDrain`: the writer has been told to wait for it. */
   #deferWrite(record: number, id: string, bytes: Uint8Array, promisedDrain: boolean, urgent = false): void {
     const copy = bytes.slice(); // a handler's bytes are gone when it returns
@@ -406,7 +289,7 @@ export class HandlerServer implements Acceptor, Owner {
         else if (!(error instanceof BrokenPipe)) throw error;
       }
     };
-    this.#defer(record, id, errand).bytes += copy.length;
+    this.#defer(record, id, errand, copy.length);
   }
 
   /** What was asked for while the image was being written comes before what is asked for now. */
@@ -421,15 +304,9 @@ export class HandlerServer implements Acceptor, Owner {
     }
   }
 
-  #defer(record: number, id: string, action: (connection: Connection, tcb: Tcb) => void): Errands {
-    let errands = this.#errands.get(record);
-    if (errands === undefined || errands.id !== id) {
-      errands = { id, actions: [], bytes: 0 };
-      this.#errands.set(record, errands);
-    }
-    errands.actions.push(action);
+  #defer(record: number, id: string, errand: Errand, bytes = 0): void {
+    this.#errands.add(record, id, errand, bytes);
     this.#host.wake(record);
-    return errands;
   }
 
   #checkRoom(bytes: number): void {
@@ -447,11 +324,7 @@ export class HandlerServer implements Acceptor, Owner {
   }
 
   #runErrands(tcb: Tcb, connection: Connection): void {
-    const errands = this.#errands.get(tcb.record);
-    if (errands === undefined) return;
-    this.#errands.delete(tcb.record);
-    if (errands.id !== connection.id) return; // that one has ended in its sleep
-    for (const action of errands.actions) {
+    for (const action of this.#errands.take(tcb.record, connection.id)) {
       const over = tcb.state === TcpState.closed || tcb.orphan || tcb.error !== TcpError.none; // or image lost
       if (!over) action(connection, tcb);
     }

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import type { Connection, HandlerServer } from "../../net/socket/handlers.ts";
+import type { Connection } from "../../net/socket/connection.ts";
+import type { HandlerServer } from "../../net/socket/handlers.ts";
 import type { TcpConn } from "../../net/socket/types.ts";
 import { answers, connect, only, say, serveCounter, text } from "./counter.ts";
 import { type Process, SleepWorld } from "./sleep_world.ts";

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { Connection } from "../../../net/socket/handlers.ts";
+import type { Connection } from "../../../net/socket/connection.ts";
 import { StackSocket } from "../../../net/socket/stack_socket.ts";
 import type { Trouble } from "../../../net/socket/types.ts";
 import { IcmpType, IcmpUnreachable } from "../../../net/wire/icmp.ts";

@@ -1,0 +1,105 @@
+import { type TcpInfo, tcpInfo } from "../tcp/info.ts";
+import { checkTcpOptions, tcpGetOptions, type TcpOptions } from "../tcp/options.ts";
+import type { Tcb } from "../tcp/tcb.ts";
+import type { HandlerServer } from "./handlers.ts";
+import type { NetAddr } from "./types.ts";
+
+/**
+ * A connection as its handlers see it, while it is awake. Keep its `id`, not the object: the object
+ * goes when the connection sleeps.
+ */
+export class Connection {
+  readonly #server: HandlerServer;
+  readonly #tcb: Tcb;
+  readonly id: string;
+
+  constructor(server: HandlerServer, tcb: Tcb) {
+    this.#server = server;
+    this.#tcb = tcb;
+    this.id = server.idOf(tcb);
+  }
+
+  get localAddr(): NetAddr {
+    return this.#server.netAddr(this.#tcb.localAddress, this.#tcb.localPort);
+  }
+  get remoteAddr(): NetAddr {
+    return this.#server.netAddr(this.#tcb.remoteAddress, this.#tcb.remotePort);
+  }
+
+  /** Data kept with the connection and, while it sleeps, in its image: anything that CBOR can hold. */
+  get attachment(): unknown {
+    return this.#tcb.attachment;
+  }
+  set attachment(value: unknown) {
+    this.#tcb.attachment = value;
+  }
+
+  /** Bytes written and not yet acknowledged. */
+  get bufferedBytes(): number {
+    return this.#server.bufferedBytes(this.#tcb);
+  }
+
+  /**
+   * Takes all of `bytes`, a copy.
+   * @returns False when it is time to wait for `drain`.
+   * @throws {BrokenPipe} When the connection cannot send any more, or sleeps: `server.send` wakes it.
+   * @throws {RangeError} When more than 16 MiB would be unsent.
+   */
+  write(bytes: Uint8Array): boolean {
+    return this.#server.write(this.#tcb, bytes);
+  }
+
+  /** FIN behind what was written; the peer may go on sending. */
+  end(): void {
+    this.#server.act(this.#tcb, (tcb) => this.#server.calls.shutdown(this.#server.tcp, tcb));
+  }
+
+  /** Lets go: FIN behind what was written, and nothing more is read. */
+  close(): void {
+    this.#server.act(this.#tcb, (tcb, nowMs) => this.#server.calls.close(this.#server.tcp, tcb, nowMs));
+  }
+
+  /** Ends it with RST. */
+  abort(): void {
+    this.#server.act(this.#tcb, (tcb, nowMs) => this.#server.calls.abort(this.#server.tcp, tcb, nowMs));
+  }
+
+  /**
+   * As `write`, with the urgent mark behind `bytes`; they stay in line (RFC 6093).
+   * @throws {BrokenPipe} {RangeError} As `write`.
+   */
+  sendUrgent(bytes: Uint8Array): boolean {
+    return this.#server.write(this.#tcb, bytes, true);
+  }
+
+  /**
+   * What holds from here on; what is left out stays as it is. A sleep that is under way is called off.
+   * @throws {RangeError} Naming the option that makes no sense.
+   */
+  setOptions(options: TcpOptions): void {
+    checkTcpOptions(options);
+    this.#server.act(
+      this.#tcb,
+      (tcb, nowMs) => this.#server.calls.setOptions(this.#server.tcp, tcb, options, nowMs),
+    );
+  }
+  /** What holds for the connection. */
+  options(): Required<TcpOptions> {
+    return tcpGetOptions(this.#tcb);
+  }
+  /** The connection in numbers: Linux's `tcp_info`. */
+  info(): TcpInfo {
+    return tcpInfo(this.#server.tcp, this.#tcb, this.#server.nowMs());
+  }
+
+  setNoDelay(noDelay = true): void {
+    this.#server.act(this.#tcb, (tcb) => this.#server.calls.setNoDelay(this.#server.tcp, tcb, noDelay));
+  }
+
+  /** Times in milliseconds; by default two hours idle, then nine probes 75 s apart. */
+  setKeepAlive(on = true, idleMs?: number, intervalMs?: number, probes?: number): void {
+    this.#server.act(this.#tcb, (tcb, nowMs) => {
+      this.#server.calls.setKeepAlive(this.#server.tcp, tcb, on, nowMs, idleMs, intervalMs, probes);
+    });
+  }
+}
