@@ -177,13 +177,8 @@ export class Stack {
   addInterface(options: InterfaceOptions): number {
     const ethernet = options.link.medium === "ethernet";
     assert(!ethernet || options.mac !== undefined, "An Ethernet interface needs a station address");
-    return this.output.frames.addInterface(
-      options.name,
-      options.link,
-      options.mac?.hi ?? 0,
-      options.mac?.lo ?? 0,
-    )
-      .index;
+    const { name, link, mac = { hi: 0, lo: 0 } } = options;
+    return this.output.frames.addInterface(name, link, mac.hi, mac.lo).index;
   }
 
   /** Lets an Ethernet interface find its IPv6 addresses and routers by itself (RFC 4862): after `setRoutes`. */

@@ -1,5 +1,4 @@
-import { assert } from "../../base/assert.ts";
-import { type Alarm, type Clock, SystemClock } from "../../base/clock.ts";
+import { type Clock, SystemClock } from "../../base/clock.ts";
 import { type Entropy, systemEntropy } from "../../base/random.ts";
 import type { Slab } from "../../base/slab.ts";
 import { Field, RecordState } from "../connections/connection_map.ts";
@@ -13,10 +12,10 @@ import type { Link } from "../link/link.ts";
 import { Stack } from "../stack.ts";
 import type { TcpConfig } from "../tcp/config.ts";
 import type { TcpListener as ListenEntry } from "../tcp/listeners.ts";
-import { type Tcb, TcpEvent, TcpState } from "../tcp/tcb.ts";
+import type { Tcb } from "../tcp/tcb.ts";
 import { checkTcpOptions } from "../tcp/options.ts";
 import type { UdpSocket } from "../udp/udp.ts";
-import { hears, IPV4_ANY, IPV6_ANY, isIpv6Handle, isMulticast, isUnspecified } from "../wire/address.ts";
+import { IPV6_ANY, isIpv6Handle, isMulticast, isUnspecified } from "../wire/address.ts";
 import { formatMac, parseMac } from "../wire/mac.ts";
 import { addressOf, checkPort, isLoopbackOf, LOOPBACK_HINT } from "./address.ts";
 import { TcpConnection } from "./conn.ts";
@@ -38,7 +37,9 @@ import { type Handlers, HandlerServer } from "./handlers.ts";
 import { ConnListener } from "./listener.ts";
 import { takeLeases } from "./leased_routes.ts";
 import type { Acceptor, Owner } from "./owner.ts";
+import { Owners } from "./owners.ts";
 import { throwLater } from "./throw_later.ts";
+import { Turns } from "./turns.ts";
 import type {
   ConnectDatagramOptions,
   ConnectedUdpConn,
@@ -84,13 +85,6 @@ export interface HostOptions extends RouteConfig {
 
 /** Deno's default. */
 const BACKLOG_DEFAULT = 511;
-/** An alarm so late tells of a process that was held up: stopped, collecting garbage, or busy elsewhere. */
-const HELD_UP_MS = 20;
-/** Then timers wait until links have brought nothing for so long, as long as an answer is on its way, */
-const QUIET_MS = 5;
-/** but not for ever: peers may have more to say than that. */
-const CATCH_UP_MS = 100;
-
 /**
  * A host on a userspace network: a stack, its links and a clock, with Deno's networking calls.
  *
@@ -107,19 +101,9 @@ export class Host {
   readonly #onLinkClosed: HostOptions["onLinkClosed"];
   readonly #ports: EphemeralPorts;
   readonly #links: Link[] = [];
-  readonly #acceptors = new Map<number, Acceptor>();
-  readonly #retired = new Map<string, Acceptor>(); // by address and port: servers that take nothing new
-  readonly #owners: (Owner | undefined)[] = []; // by TCB slot
-  readonly #sleeping = new Map<number, Owner>(); // by record: those who wait for their connection
+  readonly #owners: Owners;
+  readonly #turns: Turns;
   readonly #datagrams = new Map<UdpSocket, Datagrams>();
-  readonly #callingOff = new Set<Tcb>(); // asked for while their images were being written
-  #alarm: Alarm | undefined;
-  #alarmAtMs = Infinity;
-  #turnQueued = false;
-  #inTurn = false;
-  #batchMs = 0;
-  #catchUpEndMs = 0; // 0 when nothing has to be caught up with
-  #arrived = false; // since the last look
   #closed = false;
 
   /**
@@ -147,10 +131,15 @@ export class Host {
     };
     this.stack.setRoutes(this.#routeConfig);
     if (options.firewall !== undefined) this.stack.firewall = new Firewall(options.firewall, names);
+    this.#owners = new Owners(this.stack, this.clock);
+    this.#turns = new Turns(this.clock, {
+      poll: (nowMs, timers) => this.stack.poll(nowMs, timers),
+      again: () => this.#owners.tellCalledOff(),
+    });
     this.stack.upcalls = {
-      tcpEvents: (tcb, events) => this.#tcpEvents(tcb, events),
-      tcpSuspended: (tcb, record) => this.#tcpSuspended(tcb, record),
-      tcpRestored: (tcb, record) => this.#tcpRestored(tcb, record),
+      tcpEvents: (tcb, events) => this.#owners.tcpEvents(tcb, events),
+      tcpSuspended: (tcb, record) => this.#owners.tcpSuspended(tcb, record),
+      tcpRestored: (tcb, record) => this.#owners.tcpRestored(tcb, record),
       udpReadable: (socket) => this.#datagrams.get(socket)?.readable(),
     };
     this.#dns = new Resolver(this, options.dns);
@@ -391,7 +380,7 @@ export class Host {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#alarm?.cancel();
+    this.#turns.stop();
     this.#dns.close(new Interrupted("operation canceled"));
     const { stack } = this;
     for (const tcb of stack.tcp.tcbs()) {
@@ -399,16 +388,8 @@ export class Host {
     }
     stack.output.frames.flush();
     for (const link of this.#links) link.close();
-    const holders = [
-      this.#acceptors.values(),
-      this.#retired.values(),
-      this.#owners,
-      this.#sleeping.values(),
-      this.#datagrams.values(),
-    ];
-    for (const some of holders) {
-      for (const each of [...some]) each?.hostClosed();
-    }
+    for (const each of this.#owners.all()) each.hostClosed();
+    for (const each of [...this.#datagrams.values()]) each.hostClosed();
   }
 
   get closed(): boolean {
@@ -431,63 +412,12 @@ export class Host {
 
   /** Asks for a turn soon. Everything that the application did until then goes out together. */
   kick(): void {
-    if (this.#turnQueued || this.#inTurn || this.#closed) return;
-    this.#turnQueued = true;
-    queueMicrotask(() => {
-      if (this.#turnQueued) this.turn();
-    });
+    this.#turns.kick();
   }
 
   /** Does a turn now. */
   turn(): void {
-    if (this.#closed || this.#inTurn) return;
-    this.#turnQueued = false;
-    this.#batchMs = 0;
-    const timers = !this.#catchesUp();
-    this.#inTurn = true;
-    let deadlineMs: number;
-    try {
-      do deadlineMs = this.stack.poll(this.clock.nowMs(), timers); while (this.#tellCalledOff());
-    } finally {
-      this.#inTurn = false;
-    }
-    if (this.#closed) return; // by somebody who was told something in this turn
-    // An alarm that rings too early costs one empty turn; moving it at every turn costs more.
-    if (!timers || deadlineMs >= this.#alarmAtMs) return;
-    this.#setAlarm(deadlineMs);
-  }
-
-  #setAlarm(deadlineMs: number): void {
-    this.#alarm?.cancel();
-    this.#alarmAtMs = deadlineMs;
-    this.#alarm = this.clock.at(deadlineMs, () => this.#rung());
-  }
-
-  #rung(): void {
-    const nowMs = this.clock.nowMs();
-    const catchesUp = this.#catchUpEndMs > 0;
-    if (catchesUp && this.#arrived && nowMs < this.#catchUpEndMs) return this.#waitForLinks(nowMs);
-    if (catchesUp || nowMs - this.#alarmAtMs < HELD_UP_MS) this.#alarmAtMs = Infinity;
-    this.#catchUpEndMs = 0;
-    this.turn();
-  }
-
-  /**
-   * Whether timers must wait: the process was held up, and links have yet to deliver what came meanwhile. Timers
-   * that looked now would miss answers that are there, and send again what has long been acknowledged.
-   */
-  #catchesUp(): boolean {
-    if (this.#catchUpEndMs > 0) return true;
-    const nowMs = this.clock.nowMs();
-    if (nowMs - this.#alarmAtMs < HELD_UP_MS) return false;
-    this.#catchUpEndMs = nowMs + CATCH_UP_MS;
-    this.#waitForLinks(nowMs);
-    return true;
-  }
-
-  #waitForLinks(nowMs: number): void {
-    this.#arrived = false;
-    this.#setAlarm(nowMs + QUIET_MS);
+    this.#turns.turn();
   }
 
   /**
@@ -500,14 +430,14 @@ export class Host {
     const tcb = tcp.tcbIn(connections.get(record, Field.slot));
     if (tcb?.record === record) { // asleep, the slot is a location and nobody's TCB has this record
       if (!tcb.saving) return;
-      this.#callingOff.add(tcb);
+      this.#owners.callOff(tcb);
     }
     this.stack.sleepers.wake(record, this.clock.nowMs());
     this.kick();
   }
 
   setOwner(tcb: Tcb, owner: Owner | undefined): void {
-    this.#owners[tcb.slot] = owner;
+    this.#owners.set(tcb, owner);
   }
 
   /** Enters a listener. */
@@ -536,27 +466,15 @@ export class Host {
   /** Removes a listener. `keeper` goes on serving its sleeping connections, until somebody else listens there. */
   removeListener(entry: ListenEntry, keeper?: Acceptor): void {
     this.stack.tcp.listeners.remove(entry);
-    this.#acceptors.delete(entry.id);
-    if (keeper !== undefined) this.#retired.set(this.#placeOf(entry.address, entry.port), keeper);
+    this.#owners.remove(entry, keeper);
   }
 
   #install(entry: ListenEntry, acceptor: Acceptor): void {
-    this.#acceptors.set(entry.id, acceptor);
-    this.#retired.delete(this.#placeOf(entry.address, entry.port));
-    // Connections of an earlier process that woke before anybody listened. Not inside the caller's call.
-    if (this.stack.tcp.awake > 0) queueMicrotask(() => this.#offerUnowned(entry, acceptor));
-  }
-
-  #offerUnowned(entry: ListenEntry, acceptor: Acceptor): void {
-    if (this.#closed || this.#acceptors.get(entry.id) !== acceptor) return;
-    for (const tcb of this.stack.tcp.tcbs()) {
-      const unowned = this.#owners[tcb.slot] === undefined && tcb.listener < 0 && !tcb.orphan;
-      if (!unowned || tcb.localPort !== entry.port || tcb.state < TcpState.established) continue;
-      if (!hears(entry.address, tcb.localAddress)) continue;
-      this.stack.calls.setListener(tcb, entry.id);
-      acceptor.restored(tcb);
-    }
-    this.kick();
+    this.#owners.install(entry, acceptor);
+    if (this.stack.tcp.awake === 0) return;
+    queueMicrotask(() => { // not inside the caller's call
+      if (!this.#closed && this.#owners.offerUnowned(entry, acceptor)) this.kick();
+    });
   }
 
   #checkOpen(): void {
@@ -595,9 +513,7 @@ export class Host {
     this.#links.push(link);
     link.open({
       receive: (slab: Slab, start: number, end: number): void => {
-        if (this.#batchMs === 0) this.#batchMs = this.clock.nowMs(); // one look at the clock per batch
-        this.#arrived = true;
-        this.stack.receive(index, slab, start, end, this.#batchMs);
+        this.stack.receive(index, slab, start, end, this.#turns.arrival());
       },
       flush: () => this.turn(),
       closed: (error) => this.#linkClosed(name, error),
@@ -615,65 +531,6 @@ export class Host {
     } catch (mistake) {
       throwLater(mistake); // the link has things to put away yet
     }
-  }
-
-  #tcpEvents(tcb: Tcb, events: number): void {
-    const owner = this.#owners[tcb.slot];
-    if (owner !== undefined) owner.tcpEvents(tcb, events);
-    else if ((events & TcpEvent.established) !== 0 && tcb.listener >= 0 && !tcb.orphan) {
-      const acceptor = this.#acceptors.get(tcb.listener);
-      if (acceptor === undefined) {
-        this.stack.calls.abort(this.stack.tcp, tcb, this.clock.nowMs()); // the listener closed during the handshake
-      } else {
-        acceptor.accepted(tcb);
-        const more = events & ~TcpEvent.established;
-        if (more !== 0) this.#owners[tcb.slot]?.tcpEvents(tcb, more);
-      }
-    }
-    if ((events & TcpEvent.closed) !== 0) this.#owners[tcb.slot] = undefined;
-  }
-
-  #tcpSuspended(tcb: Tcb, record: number): void {
-    const owner = this.#owners[tcb.slot];
-    this.#owners[tcb.slot] = undefined;
-    if (owner?.suspended(tcb, record)) this.#sleeping.set(record, owner);
-  }
-
-  #tcpRestored(tcb: Tcb, record: number): void {
-    const owner = this.#sleeping.get(record);
-    this.#sleeping.delete(record);
-    assert(this.#owners[tcb.slot] === undefined);
-    if (owner !== undefined) {
-      this.#owners[tcb.slot] = owner;
-      owner.restored(tcb);
-    } else if (!tcb.orphan) {
-      this.#keeperOf(tcb)?.restored(tcb);
-    }
-  }
-
-  #keeperOf(tcb: Tcb): Acceptor | undefined {
-    const { localAddress, localPort } = tcb;
-    const retired = (address: number): Acceptor | undefined =>
-      hears(address, localAddress) ? this.#retired.get(this.#placeOf(address, localPort)) : undefined;
-    return this.#acceptors.get(tcb.listener) ?? retired(localAddress) ?? retired(IPV4_ANY) ??
-      retired(IPV6_ANY);
-  }
-
-  #placeOf(address: number, port: number): string {
-    return `${this.stack.addresses.format(address)} ${port}`;
-  }
-
-  /** Tells the owners whose connections stay awake after all. */
-  #tellCalledOff(): boolean {
-    let told = false;
-    for (const tcb of this.#callingOff) {
-      if (tcb.record >= 0 && tcb.saving) continue; // the store has refused for now: a later turn
-      this.#callingOff.delete(tcb);
-      if (tcb.record < 0) continue; // it has ended meanwhile, and its owner knows
-      this.#owners[tcb.slot]?.restored(tcb);
-      told = true;
-    }
-    return told;
   }
 }
 

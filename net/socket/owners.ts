@@ -1,0 +1,130 @@
+import { assert } from "../../base/assert.ts";
+import type { Clock } from "../../base/clock.ts";
+import type { Stack } from "../stack.ts";
+import type { TcpListener as ListenEntry } from "../tcp/listeners.ts";
+import { type Tcb, TcpEvent, TcpState } from "../tcp/tcb.ts";
+import { hears, IPV4_ANY, IPV6_ANY } from "../wire/address.ts";
+import type { Acceptor, Owner } from "./owner.ts";
+
+/** Whose connections are: who is told of their news, who takes those that have nobody. */
+export class Owners {
+  readonly #stack: Stack;
+  readonly #clock: Clock;
+  readonly #acceptors = new Map<number, Acceptor>();
+  readonly #retired = new Map<string, Acceptor>(); // by address and port: servers that take nothing new
+  readonly #bySlot: (Owner | undefined)[] = []; // of TCBs
+  readonly #sleeping = new Map<number, Owner>(); // by record: those who wait for their connection
+  readonly #callingOff = new Set<Tcb>(); // asked for while their images were being written
+
+  constructor(stack: Stack, clock: Clock) {
+    this.#stack = stack;
+    this.#clock = clock;
+  }
+
+  /** Everybody who is to be told when the host closes. */
+  *all(): IterableIterator<Acceptor | Owner> {
+    for (const some of [this.#acceptors, this.#retired, this.#bySlot, this.#sleeping]) {
+      for (const each of [...some.values()]) if (each !== undefined) yield each;
+    }
+  }
+
+  set(tcb: Tcb, owner: Owner | undefined): void {
+    this.#bySlot[tcb.slot] = owner;
+  }
+
+  /** `acceptor` takes the connections of a listener. */
+  install(entry: ListenEntry, acceptor: Acceptor): void {
+    this.#acceptors.set(entry.id, acceptor);
+    this.#retired.delete(this.#placeOf(entry.address, entry.port));
+  }
+
+  /** A listener is gone. `keeper` goes on serving its sleeping connections, until somebody else listens there. */
+  remove(entry: ListenEntry, keeper: Acceptor | undefined): void {
+    this.#acceptors.delete(entry.id);
+    if (keeper !== undefined) this.#retired.set(this.#placeOf(entry.address, entry.port), keeper);
+  }
+
+  /**
+   * Gives connections of an earlier process, which woke before anybody listened, to who listens now.
+   * @returns False when that one has gone again.
+   */
+  offerUnowned(entry: ListenEntry, acceptor: Acceptor): boolean {
+    if (this.#acceptors.get(entry.id) !== acceptor) return false;
+    for (const tcb of this.#stack.tcp.tcbs()) {
+      const unowned = this.#bySlot[tcb.slot] === undefined && tcb.listener < 0 && !tcb.orphan;
+      if (!unowned || tcb.localPort !== entry.port || tcb.state < TcpState.established) continue;
+      if (!hears(entry.address, tcb.localAddress)) continue;
+      this.#stack.calls.setListener(tcb, entry.id);
+      acceptor.restored(tcb);
+    }
+    return true;
+  }
+
+  /** Somebody wants a connection awake whose image is being written: its owner is told when it is usable. */
+  callOff(tcb: Tcb): void {
+    this.#callingOff.add(tcb);
+  }
+
+  // What the stack tells: see `StackUpcalls`.
+
+  tcpEvents(tcb: Tcb, events: number): void {
+    const owner = this.#bySlot[tcb.slot];
+    if (owner !== undefined) owner.tcpEvents(tcb, events);
+    else if ((events & TcpEvent.established) !== 0 && tcb.listener >= 0 && !tcb.orphan) {
+      const acceptor = this.#acceptors.get(tcb.listener);
+      if (acceptor === undefined) {
+        this.#stack.calls.abort(this.#stack.tcp, tcb, this.#clock.nowMs()); // the listener closed during the handshake
+      } else {
+        acceptor.accepted(tcb);
+        const more = events & ~TcpEvent.established;
+        if (more !== 0) this.#bySlot[tcb.slot]?.tcpEvents(tcb, more);
+      }
+    }
+    if ((events & TcpEvent.closed) !== 0) this.#bySlot[tcb.slot] = undefined;
+  }
+
+  tcpSuspended(tcb: Tcb, record: number): void {
+    const owner = this.#bySlot[tcb.slot];
+    this.#bySlot[tcb.slot] = undefined;
+    if (owner?.suspended(tcb, record)) this.#sleeping.set(record, owner);
+  }
+
+  tcpRestored(tcb: Tcb, record: number): void {
+    const owner = this.#sleeping.get(record);
+    this.#sleeping.delete(record);
+    assert(this.#bySlot[tcb.slot] === undefined);
+    if (owner !== undefined) {
+      this.#bySlot[tcb.slot] = owner;
+      owner.restored(tcb);
+    } else if (!tcb.orphan) {
+      this.#keeperOf(tcb)?.restored(tcb);
+    }
+  }
+
+  // At the end of a round of a turn.
+
+  /** Tells the owners whose connections stay awake after all. */
+  tellCalledOff(): boolean {
+    let told = false;
+    for (const tcb of this.#callingOff) {
+      if (tcb.record >= 0 && tcb.saving) continue; // the store has refused for now: a later turn
+      this.#callingOff.delete(tcb);
+      if (tcb.record < 0) continue; // it has ended meanwhile, and its owner knows
+      this.#bySlot[tcb.slot]?.restored(tcb);
+      told = true;
+    }
+    return told;
+  }
+
+  #keeperOf(tcb: Tcb): Acceptor | undefined {
+    const { localAddress, localPort } = tcb;
+    const retired = (address: number): Acceptor | undefined =>
+      hears(address, localAddress) ? this.#retired.get(this.#placeOf(address, localPort)) : undefined;
+    return this.#acceptors.get(tcb.listener) ?? retired(localAddress) ?? retired(IPV4_ANY) ??
+      retired(IPV6_ANY);
+  }
+
+  #placeOf(address: number, port: number): string {
+    return `${this.#stack.addresses.format(address)} ${port}`;
+  }
+}
