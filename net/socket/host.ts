@@ -11,6 +11,7 @@ import type { RouteConfig } from "../ip/route_config.ts";
 import type { Link } from "../link/link.ts";
 import { Stack } from "../stack.ts";
 import type { TcpConfig } from "../tcp/config.ts";
+import { sleepingTimeWait } from "../tcp/user.ts";
 import type { TcpListener as ListenEntry } from "../tcp/listeners.ts";
 import type { Tcb } from "../tcp/tcb.ts";
 import { checkTcpOptions } from "../tcp/options.ts";
@@ -240,7 +241,11 @@ export class Host {
       }
       if (local === undefined || local === 0) throw new NetworkUnreachable(`${what}: no route`);
       const tcb = this.#connectFromFreePort(local, remote, nowMs, options);
-      if (tcb === undefined) throw new AddrNotAvailable(`${what}: no free port or no room for a connection`);
+      if (tcb === undefined) {
+        const asleep = this.#sleepingTimeWait(local, remote, port, nowMs);
+        if (asleep < 0) throw new AddrNotAvailable(`${what}: no free port or no room for a connection`);
+        return this.#whenAwake(asleep, signal, () => resolve(this.open(options)), reject);
+      }
       const unsent = options.fastOpen?.slice(tcb.sendQueue.length);
       // An IPv4-mapped name is an IPv6 socket's: its ends are shown as such.
       const mapped = hostname.includes(":") && !isIpv6Handle(remote);
@@ -258,6 +263,35 @@ export class Host {
       this.setOwner(tcb, endpoint);
       this.kick();
     });
+  }
+
+  /** A connection in TIME-WAIT whose ports are all that is left, and which sleeps; -1 when there is none. */
+  #sleepingTimeWait(local: number, remote: number, port: number, nowMs: number): number {
+    const { tcp } = this.stack;
+    return this.#ports.towards(local, remote, port, (candidate) => {
+      if (tcp.listeners.find(local, candidate) !== undefined) return undefined;
+      const record = sleepingTimeWait(tcp, local, candidate, remote, port, nowMs);
+      return record < 0 ? undefined : record;
+    }) ?? -1;
+  }
+
+  /** Wakes a connection, and calls `then` afterwards unless the host has been closed or `signal` says stop. */
+  #whenAwake(
+    record: number,
+    signal: AbortSignal | undefined,
+    then: () => void,
+    reject: (reason: unknown) => void,
+  ): void {
+    const aborted = (): void => reject(signal?.reason);
+    signal?.addEventListener("abort", aborted, { once: true });
+    this.#owners.whenAwake(record, () => {
+      signal?.removeEventListener("abort", aborted);
+      queueMicrotask(() => { // not inside the turn that woke it
+        if (this.#closed) reject(new Interrupted("operation canceled"));
+        else if (!signal?.aborted) then();
+      });
+    });
+    this.wake(record);
   }
 
   /** Whether `hostname` has to be looked up: it is no address, nor this machine. */
@@ -389,6 +423,7 @@ export class Host {
     stack.output.frames.flush();
     for (const link of this.#links) link.close();
     for (const each of this.#owners.all()) each.hostClosed();
+    this.#owners.stopWaiting();
     for (const each of [...this.#datagrams.values()]) each.hostClosed();
   }
 

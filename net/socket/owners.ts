@@ -16,6 +16,8 @@ export class Owners {
   readonly #sleeping = new Map<number, Owner>(); // by record: those who wait for their connection
   readonly #callingOff = new Set<Tcb>(); // asked for while their images were being written
 
+  readonly #awaited = new Map<number, (() => void)[]>(); // by record: who wants a connection awake that is not theirs
+
   constructor(stack: Stack, clock: Clock) {
     this.#stack = stack;
     this.#clock = clock;
@@ -65,6 +67,18 @@ export class Owners {
     this.#callingOff.add(tcb);
   }
 
+  /** Calls `then` once a connection that was asked for is awake or gone. */
+  whenAwake(record: number, then: () => void): void {
+    const waiting = this.#awaited.get(record);
+    if (waiting === undefined) this.#awaited.set(record, [then]);
+    else waiting.push(then);
+  }
+
+  /** Calls all who wait by `whenAwake`: the host closes, or one of their connections has ended and it is not known which. */
+  stopWaiting(): void {
+    for (const record of [...this.#awaited.keys()]) this.#tellAwaited(record);
+  }
+
   // What the stack tells: see `StackUpcalls`.
 
   tcpEvents(tcb: Tcb, events: number): void {
@@ -99,6 +113,7 @@ export class Owners {
     } else if (!tcb.orphan) {
       this.#keeperOf(tcb)?.restored(tcb);
     }
+    this.#tellAwaited(record);
   }
 
   // At the end of a round of a turn.
@@ -109,11 +124,22 @@ export class Owners {
     for (const tcb of this.#callingOff) {
       if (tcb.record >= 0 && tcb.saving) continue; // the store has refused for now: a later turn
       this.#callingOff.delete(tcb);
-      if (tcb.record < 0) continue; // it has ended meanwhile, and its owner knows
+      if (tcb.record < 0) { // it has ended meanwhile, and its owner knows
+        this.stopWaiting();
+        continue;
+      }
       this.#bySlot[tcb.slot]?.restored(tcb);
+      this.#tellAwaited(tcb.record);
       told = true;
     }
     return told;
+  }
+
+  #tellAwaited(record: number): void {
+    const waiting = this.#awaited.get(record);
+    if (waiting === undefined) return;
+    this.#awaited.delete(record);
+    for (const then of waiting) then();
   }
 
   #keeperOf(tcb: Tcb): Acceptor | undefined {

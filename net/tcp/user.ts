@@ -12,6 +12,7 @@ import { sendRoom, tellWritable } from "./send_buffer.ts";
 import type { Tcp } from "./tcp.ts";
 import { orphanDeadline } from "./timers.ts";
 import { markUrgent } from "./urgent.ts";
+import { timeWaitStampAgeMs } from "../wake/slot.ts";
 
 /** The user calls of RFC 9293 section 3.10: nothing here waits; segments leave at the end of the turn. */
 
@@ -50,12 +51,40 @@ export function tcpConnect(
  * successor (RFC 6191 section 2, for an active open).
  */
 function reusableTimeWait(tcp: Tcp, record: number, nowMs: number): Tcb | undefined {
-  const { connections, config } = tcp;
-  if (config.timeWaitReuse === 0 || connections.state(record) !== RecordState.awake) return undefined;
+  const { connections } = tcp;
+  if (connections.state(record) !== RecordState.awake) return undefined;
   const tcb = tcp.tcbAt(connections.get(record, Field.slot));
   if (tcb.state !== TcpState.timeWait || !tcb.timestamps || tcb.saving) return undefined;
-  if (config.timeWaitReuse === 2 && tcb.localAddress !== tcb.remoteAddress) return undefined;
-  return nowMs - tcb.tsRecentAtMs > config.timeWaitReuseDelayMs ? tcb : undefined;
+  return mayReuse(tcp, record, nowMs - tcb.tsRecentAtMs) ? tcb : undefined;
+}
+
+/** Whether the rules let an active open take over a TIME-WAIT whose TS.Recent is so old. */
+function mayReuse({ connections, config }: Tcp, record: number, stampAgeMs: number): boolean {
+  if (config.timeWaitReuse === 0 || stampAgeMs <= config.timeWaitReuseDelayMs) return false;
+  const local = connections.get(record, Field.localAddress);
+  return config.timeWaitReuse === 1 || local === connections.get(record, Field.remoteAddress);
+}
+
+/**
+ * The record of a connection that `tcpConnect` would take over if it were awake, or -1: it sleeps in TIME-WAIT, or is
+ * on its way to sleep or back. Its image has to be revoked first, so whoever connects must wake it.
+ */
+export function sleepingTimeWait(
+  tcp: Tcp,
+  local: number,
+  localPort: number,
+  remote: number,
+  remotePort: number,
+  nowMs: number,
+): number {
+  const { connections } = tcp;
+  const record = connections.find(local, remote, localPort, remotePort);
+  if (record < 0) return -1;
+  let ageMs = -1;
+  const tcb = tcp.tcbIn(connections.get(record, Field.slot));
+  if (tcb?.record !== record) ageMs = timeWaitStampAgeMs(connections, record, nowMs);
+  else if (tcb.saving && tcb.state === TcpState.timeWait && tcb.timestamps) ageMs = nowMs - tcb.tsRecentAtMs;
+  return mayReuse(tcp, record, ageMs) ? record : -1;
 }
 
 /** Whether the application may still write. */

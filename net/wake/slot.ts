@@ -10,7 +10,9 @@ import { flightSize, type Tcb, TcpError, TcpState } from "../tcp/tcb.ts";
  * `meta`, above the record's state: bit 2 timestamps, bit 3 wake on anything acceptable, bit 4 the
  * peer's window was heard asleep, bit 5 an ACK was sent asleep, bits 6-9 send shift, bits 10-13 receive
  * shift, bit 14 wake on anything at all, bit 15 keep-alive, bit 16 duplicates are reported (RFC 2883), bits 17-31 the
- * day of TS.Recent, which comes round every 89 years. `windows`: the peer's window field << 16 | ours. `extra`: low 32 bits of the time of the last challenge ACK.
+ * day of TS.Recent, which comes round every 89 years. `windows`: the peer's window field << 16 | ours; of one that
+ * wakes on anything at all, the low 32 bits of the time of TS.Recent when it is in TIME-WAIT, else 0. `extra`: low
+ * 32 bits of the time of the last challenge ACK.
  */
 export const Asleep = {
   timestamps: 4,
@@ -52,7 +54,13 @@ export function sleepRecord(map: ConnectionMap, record: number, tcb: Tcb, locati
   map.set(record, Field.locationHigh, Math.floor(location / 0x1_0000_0000));
   map.set(record, Field.sndNxt, tcb.sndMax);
   map.set(record, Field.rcvNxt, tcb.rcvNxt);
-  map.set(record, Field.windows, ((tcb.sndWnd >>> tcb.sndShift) << 16) | windowField);
+  const waiting = tcb.state === TcpState.timeWait && tcb.timestamps;
+  const windows = !unusual
+    ? ((tcb.sndWnd >>> tcb.sndShift) << 16) | windowField
+    : waiting
+    ? tcb.tsRecentAtMs | 0
+    : 0;
+  map.set(record, Field.windows, windows);
   map.set(record, Field.tsRecent, tcb.tsRecent);
   map.set(record, Field.tsOffset, tcb.tsOffset);
   map.set(record, Field.extra, Number.isFinite(tcb.challengeAtMs) ? tcb.challengeAtMs | 0 : 0);
@@ -108,6 +116,13 @@ export function setTsRecent(map: ConnectionMap, record: number, tsVal: number, n
   map.set(record, Field.tsRecent, tsVal);
   const meta = map.get(record, Field.meta);
   map.set(record, Field.meta, (meta & ((1 << DAY_BIT) - 1)) | (dayOf(nowMs) << DAY_BIT));
+}
+
+/** The age of TS.Recent of a connection that sleeps in TIME-WAIT, in milliseconds; -1 for every other sleeper. */
+export function timeWaitStampAgeMs(map: ConnectionMap, record: number, nowMs: number): number {
+  const atMs = map.get(record, Field.windows);
+  if ((map.get(record, Field.meta) & Asleep.wakeOnAll) === 0 || atMs === 0) return -1;
+  return ((nowMs | 0) - atMs) >>> 0;
 }
 
 /** Where the image of a sleeping connection lies. */
