@@ -1,4 +1,5 @@
 import { withoutTail } from "./freeze_counters.ts";
+import { freezeRecords, thawRecords } from "./records.ts";
 import type { Tcb } from "./tcb.ts";
 
 /** Defaults of the format, whatever today's configuration says. */
@@ -15,6 +16,7 @@ export function freezeOptions(tcb: Tcb): number[] {
     tcb.synRetransmitsMax,
     tcb.pathMtuDiscovery ? 0 : 1,
     (tcb.more ? 1 : 0) | (tcb.push << 1),
+    ...freezeRecords(tcb),
   ]);
 }
 
@@ -32,4 +34,5 @@ export function thawOptions(state: readonly number[], tcb: Tcb): void {
   const more = next();
   tcb.more = (more & 1) !== 0;
   tcb.push = more >>> 1;
+  thawRecords(state.slice(at), tcb);
 }

@@ -10,6 +10,7 @@ import { type FastOpenOption, FastOpenState } from "./fast_open.ts";
 import { Ecn, ecnEchoFlag, ecnSynFlags, markNewData } from "./ecn.ts";
 import { accEcnOptionLength } from "../wire/tcp_options.ts";
 import { probePathMtu, ProbeResult, updateMss } from "./path_mtu.ts";
+import { bytesOfRecord, takeRecordEnd } from "./records.ts";
 import { inCwndReduction } from "./reduction.ts";
 import { rearmTimeout, scheduleLossProbe } from "./rto.ts";
 import { sackBlocksToSend, writeSackBlocks } from "./sack_blocks.ts";
@@ -133,22 +134,25 @@ function sendNext(
   if (mode < SendMode.probe && !final && packetsInFlight(tcb) >= cwndPackets(tcb)) return false;
   const force = mode === SendMode.force;
   const usable = (tcb.sndUna + tcb.sndWnd - tcb.sndMax) | 0;
-  const length = Math.min(unsent, mss, force ? Math.max(usable, 1) : usable);
+  const record = bytesOfRecord(tcb);
+  const length = Math.min(unsent, mss, record, force ? Math.max(usable, 1) : usable);
   if (length < 0) return false;
   const last = length === unsent;
+  const whole = length === record && !last; // nothing can be added to it: there is nothing to wait for
   const fin = last && tcb.finQueued && (usable > length || force);
   if (length === 0 && !fin) return false;
-  if (!fin && mode === SendMode.normal && !worthSending(tcb, length, mss, last)) return false;
+  if (!fin && mode === SendMode.normal && !whole && !worthSending(tcb, length, mss, last)) return false;
   const sequence = tcb.sndMax;
   const end = (sequence + length + (fin ? 1 : 0)) | 0;
-  const flags = (fin ? Sent.fin : 0) | (last && length > 0 && (!tcb.more || force) ? Sent.push : 0) |
-    trainEnd;
+  const ends = length === record && takeRecordEnd(tcb, end);
+  const push = ends || (last && length > 0 && (!tcb.more || force));
+  const flags = (fin ? Sent.fin : 0) | (push ? Sent.push : 0) | (ends ? Sent.record : 0) | trainEnd;
   if (length < mss) tcb.smallEnd = end;
   if (tcb.sentStampMs < nowMs) tcb.sentStampMs = nowMs;
   tcb.sent.push(sequence, end, flags, tcb.sentStampMs);
   // Sent again it may be a segment by itself: the train's PSH is not remembered.
-  const push = train && trainEnd !== 0 && length > 0 ? Sent.push : 0;
-  transmitSegment(tcp, tcb, sequence, end, flags | push, nowMs);
+  const trainPush = train && trainEnd !== 0 && length > 0 ? Sent.push : 0;
+  transmitSegment(tcp, tcb, sequence, end, flags | trainPush, nowMs);
   tcb.sndMax = end;
   if (fin && tcb.state === TcpState.established) tcb.state = TcpState.finWait1;
   else if (fin && tcb.state === TcpState.closeWait) tcb.state = TcpState.lastAck;

@@ -2,6 +2,7 @@ import { seqLess } from "../../base/sequence.ts";
 import { ipHeaderLength } from "../wire/ipv6.ts";
 import { TCP_HEADER_LENGTH } from "../wire/tcp.ts";
 import { currentMss, sendSyn, TIMESTAMP_OPTION_BYTES, transmitSegment } from "./output.ts";
+import { bytesOfRecord } from "./records.ts";
 import { retransmitTooLarge } from "./retransmit.ts";
 import { Sent } from "./sent_queue.ts";
 import {
@@ -138,6 +139,7 @@ export function probePathMtu(tcp: Tcp, tcb: Tcb, nowMs: number): ProbeResult {
   }
   const needed = size + (tcb.reordering + 1) * tcb.sndMss; // so that its loss shows by duplicate ACKs
   if (((sendEnd(tcb) - tcb.sndMax) | 0) < needed || tcb.sndWnd < needed) return ProbeResult.none;
+  if (bytesOfRecord(tcb) < size) return ProbeResult.none; // no segment goes beyond a record's end
   if (seqLess((tcb.sndUna + tcb.sndWnd) | 0, (tcb.sndMax + needed) | 0)) return ProbeResult.wait;
   const flying = packetsInFlight(tcb);
   if (flying + 2 > cwndPackets(tcb)) return flying === 0 ? ProbeResult.none : ProbeResult.wait;

@@ -36,6 +36,7 @@ function mergeSuccessors(tcb: Tcb, place: number, limit: number): void {
   const windowEnd = (tcb.sndUna + tcb.sndWnd) | 0;
   while (place + 1 < sent.length) {
     const at = sent.slot(place), next = sent.slot(place + 1);
+    if ((sent.flags[at]! & Sent.record) !== 0) return;
     const flags = sent.flags[next]!;
     const bytes = ((sent.end[next]! - sent.sequence[at]!) | 0) - (flags & Sent.fin ? 1 : 0);
     if ((flags & Sent.sacked) !== 0 || bytes > limit || seqLess(windowEnd, sent.end[next]!)) return;
@@ -183,7 +184,9 @@ function cutAnew(tcb: Tcb, mss: number): void {
     (sent.flags[sent.slot(place)]! & (Sent.lost | Sent.retransmitted)) === Sent.lost;
   for (let place = 0; place < sent.length; place++) {
     if (!isLost(place)) continue;
-    while (place + 1 < sent.length && isLost(place + 1)) {
+    while (
+      place + 1 < sent.length && isLost(place + 1) && (sent.flags[sent.slot(place)]! & Sent.record) === 0
+    ) {
       sent.merge(place);
       tcb.lostOut--;
     }

@@ -17,7 +17,12 @@ export const Sent = {
   push: 32,
   /** It was the last of its train (output.ts). */
   trainEnd: 64,
+  /** It ends a record: nothing is ever sent behind it in one segment (records.ts). */
+  record: 128,
 } as const;
+
+/** What belongs to a segment's last byte. */
+const OF_THE_END = Sent.push | Sent.fin | Sent.trainEnd | Sent.record;
 
 /** Retransmitted, now or before. */
 export const SENT_AGAIN: number = Sent.retransmitted | Sent.everRetransmitted;
@@ -155,7 +160,7 @@ export class SentQueue {
     end[left] = at;
     sequence[right] = at;
     sentMs[left] = sentMs[right]!;
-    flags[left] = flags[right]! & ~(Sent.push | Sent.fin | Sent.trainEnd);
+    flags[left] = flags[right]! & ~OF_THE_END;
   }
 
   /** Makes one segment of that at `place` and its successor; the first one's flags stay, with those of both ends. */
@@ -163,8 +168,7 @@ export class SentQueue {
     const { end, flags } = this.#columns;
     const left = this.slot(place), right = this.slot(place + 1);
     end[left] = end[right]!;
-    flags[left] = flags[left]! |
-      (flags[right]! & (Sent.push | Sent.fin | Sent.trainEnd | Sent.everRetransmitted));
+    flags[left] = flags[left]! | (flags[right]! & (OF_THE_END | Sent.everRetransmitted));
     if (place < this.#length >>> 1) {
       for (let to = place + 1; to > 0; to--) this.#move(to - 1, to);
       this.#start = (this.#start + 1) & (this.#columns.capacity - 1);

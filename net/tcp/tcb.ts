@@ -128,6 +128,8 @@ export class Tcb {
   peerMss = 536;
   /** The application wrote its last byte: a FIN follows the data. */
   finQueued = false;
+  /** Where records end in what was never sent, as sequence numbers (records.ts). */
+  readonly records: number[] = [];
 
   // Receive sequence space. `rcvAdv` is the right edge of the window that the peer knows.
   irs = 0;

@@ -10,6 +10,7 @@ import { sendReset, windowGrowth } from "./output.ts";
 import { Push, type Tcb, TcpError, TcpState } from "./tcb.ts";
 import { sendRoom, tellWritable } from "./send_buffer.ts";
 import type { Tcp } from "./tcp.ts";
+import { markRecordEnd } from "./records.ts";
 import { orphanDeadline } from "./timers.ts";
 import { markUrgent } from "./urgent.ts";
 import { timeWaitStampAgeMs } from "../wake/slot.ts";
@@ -115,6 +116,15 @@ export function tcpSend(
     tcp.queueOutput(tcb);
   }
   if (count < to - from) tcb.wantsWritable = true;
+  return count;
+}
+
+/**
+ * SEND of a record's end (MSG_EOR): as `tcpSend`, and when all was taken, what follows begins a segment of its own.
+ */
+export function tcpSendRecord(tcp: Tcp, tcb: Tcb, bytes: Uint8Array, from: number, to: number): number {
+  const count = tcpSend(tcp, tcb, bytes, from, to);
+  if (count > 0 && count === to - from) markRecordEnd(tcb);
   return count;
 }
 

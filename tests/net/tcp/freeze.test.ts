@@ -95,8 +95,11 @@ function anyTcb(prng: Prng): Tcb {
   if (prng.chance(0.5)) tcb.sndMax = tcb.sndUna;
   for (let sequence = tcb.sndUna; sequence !== tcb.sndMax;) {
     const end = (sequence + Math.min((tcb.sndMax - sequence) | 0, prng.between(1, 100_000))) | 0;
-    tcb.sent.push(sequence, end, prng.below(64), NOW_MS - prng.below(5_000) / 8);
+    tcb.sent.push(sequence, end, prng.below(256), NOW_MS - prng.below(5_000) / 8);
     sequence = end;
+  }
+  for (let end = prng.below(4), at = 0; end > 0; end--) {
+    tcb.records.push((tcb.sndUna + (at += prng.between(1, 1 << 16))) | 0);
   }
   tcb.minRttUs = prng.between(-1, 1_000_000);
   tcb.undoRetrans = prng.between(-1, 10);

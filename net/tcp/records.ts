@@ -1,0 +1,41 @@
+import { seqLess, seqLessEqual } from "../../base/sequence.ts";
+import { sendEnd, type Tcb } from "./tcb.ts";
+
+/**
+ * Ends of records (MSG_EOR): what the application writes behind one begins a segment of its own, now and when it is
+ * sent again. The peer sees the same stream of bytes; its network card and its application see whole records.
+ */
+
+/** Ends that are still unsent. Who writes more records than that ahead of the network does without their borders. */
+export const RECORDS_MAX = 1_024;
+
+/** A record ends with what was written last. */
+export function markRecordEnd(tcb: Tcb): void {
+  if (tcb.records.length < RECORDS_MAX) tcb.records.push(sendEnd(tcb));
+}
+
+/** Bytes from SND.NXT to the end of the record that is sent next; `Infinity` when none ends. */
+export function bytesOfRecord(tcb: Tcb): number {
+  const { records } = tcb;
+  return records.length === 0 ? Infinity : (records[0]! - tcb.sndMax) | 0;
+}
+
+/** What ends at `end` leaves: whether that is the end of a record, which nothing unsent has any more. */
+export function takeRecordEnd(tcb: Tcb, end: number): boolean {
+  const { records } = tcb;
+  if (records.length === 0 || seqLess(end, records[0]!)) return false;
+  const whole = records[0] === end;
+  while (records.length > 0 && seqLessEqual(records[0]!, end)) records.shift();
+  return whole;
+}
+
+/** The ends as distances from SND.UNA, for an image. */
+export function freezeRecords(tcb: Tcb): number[] {
+  return tcb.records.map((end) => (end - tcb.sndUna) >>> 0);
+}
+
+/** Puts them back; `sndUna` is there already. */
+export function thawRecords(ends: readonly number[], tcb: Tcb): void {
+  tcb.records.length = 0;
+  for (const end of ends) tcb.records.push((tcb.sndUna + end) | 0);
+}
