@@ -129,6 +129,7 @@ export function takeFin(tcp: Tcp, tcb: Tcb, sequence: number, dataLength: number
 /** RFC 9293 section 3.10.7.4, eighth step. */
 function acceptFin(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   const filledHole = tcb.finPending;
+  const closed = tcb.rcvAdv === tcb.rcvNxt; // a peer that writes there does so again until it is answered
   tcb.finPending = false;
   tcb.finReceived = true;
   tcb.rcvNxt = (tcb.rcvNxt + 1) | 0;
@@ -137,7 +138,7 @@ function acceptFin(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   tcb.sackBlocks.length = 0;
   if (tcb.state === TcpState.established) {
     expectOurEnd(tcb);
-    scheduleAck(tcb, filledHole, tcp.config, nowMs);
+    scheduleAck(tcb, filledHole || closed, tcp.config, nowMs);
   } else {
     tcb.ackNow = true;
   }
