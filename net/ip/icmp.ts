@@ -98,7 +98,10 @@ const SOFT_UNREACHABLES: readonly number[] = [1, 5, 11, 12];
 function tcpError(stack: Stack, tcb: Tcb, icmp: IcmpRecord, nowMs: number): Drop {
   const sequence = icmp.quoteSequence;
   const first = tcb.state === TcpState.synReceived ? tcb.iss : tcb.sndUna; // Fast Open's SND.UNA is beyond the SYN
-  if (seqLess(sequence, first) || seqLessEqual(tcb.sndMax, sequence)) return Drop.IcmpType;
+  if (seqLess(sequence, first) || seqLessEqual(tcb.sndMax, sequence)) {
+    stack.tcp.counters.outOfWindowIcmps++;
+    return Drop.IcmpType;
+  }
   const unreachable = icmp.type === IcmpType.Unreachable;
   if (unreachable && icmp.code === IcmpUnreachable.FragmentationNeeded) {
     if (!tcb.pathMtuDiscovery) return Drop.IcmpType; // routers were allowed to fragment
@@ -108,8 +111,11 @@ function tcpError(stack: Stack, tcb: Tcb, icmp: IcmpRecord, nowMs: number): Drop
   }
   tcb.softError = (icmp.type << 8) | icmp.code;
   const hard = unreachable && (icmp.code === IcmpUnreachable.Protocol || icmp.code === IcmpUnreachable.Port);
+  const opening = tcb.state === TcpState.synSent || tcb.state === TcpState.synReceived;
   if (hard && tcb.state === TcpState.synSent) stack.tcp.destroy(tcb, TcpError.refused);
-  else if (tcb.state >= TcpState.established) stack.tcp.notify(tcb, TcpEvent.trouble); // MUST-47, SHLD-25
+  else if (unreachable && opening && stack.tcp.config.icmpEndsHandshake) {
+    stack.tcp.destroy(tcb, hard ? TcpError.refused : TcpError.unreachable);
+  } else if (tcb.state >= TcpState.established) stack.tcp.notify(tcb, TcpEvent.trouble); // MUST-47, SHLD-25
   return Drop.None;
 }
 

@@ -109,6 +109,11 @@ export interface TcpConfig {
   timeWaitReuse: 0 | 1 | 2;
   /** So long it has been silent: the peer's timestamp clock must have ticked (RFC 7323 section 5.4). */
   timeWaitReuseDelayMs: number;
+  /**
+   * Whether any ICMP unreachable ends a handshake at once, as on Linux and in RFC 5461 section 4.1. RFC 9293 keeps
+   * trying where the error may pass (MUST-56): only unreachable ports and protocols end an active open.
+   */
+  icmpEndsHandshake: boolean;
   /** RFC 1337: no RST ends TIME-WAIT. RFC 9293 lets it. */
   rfc1337: boolean;
   /** Take segments without the timestamp that was agreed on, as Linux does; RFC 7323 section 3.2 says to drop them. */
@@ -177,6 +182,7 @@ export const DEFAULT_TCP_CONFIG: Readonly<TcpConfig> = {
   timeWaitsMax: 65_536,
   timeWaitReuse: 2,
   timeWaitReuseDelayMs: 1_000,
+  icmpEndsHandshake: false,
   rfc1337: false,
   tolerateMissingTimestamps: false,
   finWait2Ms: 60_000,

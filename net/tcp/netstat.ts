@@ -30,6 +30,12 @@ export class TcpCounters {
   fastOpenListenOverflow = 0;
   /** How often Fast Open went off because data vanished. */
   fastOpenBlackhole = 0;
+  /** ICMP errors about what was never sent, or is acknowledged (RFC 5927 section 4.1). */
+  outOfWindowIcmps = 0;
+  /** Segments that lie beyond the window that was offered. */
+  beyondWindow = 0;
+  /** Segments with data that found the window closed. */
+  tcpZeroWindowDrop = 0;
   /** SYN-ACKs that echo no timestamp of ours. */
   pawsActive = 0;
 }

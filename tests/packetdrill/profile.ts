@@ -13,6 +13,7 @@ export const LINUX_PROFILE: Readonly<Partial<TcpConfig>> = {
   synRetransmitsMax: 5,
   synAckRetransmitsMax: 5,
   tolerateMissingTimestamps: true,
+  icmpEndsHandshake: true,
   fastOpen: 3,
   fastOpenKey: "a1a1a1a1-b2b2b2b2-c3c3c3c3-d4d4d4d4",
 };

@@ -7,7 +7,7 @@ import { freezeTcb, thawTcb } from "../../../net/tcp/freeze.ts";
 import { tcpInfo, TcpInfoOption } from "../../../net/tcp/info.ts";
 import { packetTooBig } from "../../../net/tcp/path_mtu.ts";
 import { TcpCounters } from "../../../net/tcp/netstat.ts";
-import { Tcb } from "../../../net/tcp/tcb.ts";
+import { Tcb, TcpError } from "../../../net/tcp/tcb.ts";
 import { tcpConnect } from "../../../net/tcp/user.ts";
 import { parseIpv4 } from "../../../net/wire/address.ts";
 import { TcpRecord } from "../../../net/wire/tcp.ts";
@@ -368,10 +368,8 @@ test("client: a path that is too narrow for the SYN's data gets a SYN without it
   s.out(". 1:761 ack 1", "P. 761:901 ack 1");
 });
 
-test("server: an ICMP error about a SYN-ACK is noted, and ends nothing (MUST-56)", () => {
-  const { s, cookie } = listening();
-  s.turn(`S 0:11 <mss 1000,FO ${cookie}>`);
-  s.learn();
+/** Host unreachable, about our SYN or SYN-ACK. */
+function hostUnreachable(s: Script): Uint8Array<ArrayBuffer> {
   const quoted = new Uint8Array(56);
   const view = new DataView(quoted.buffer);
   quoted.set([0x45, 0, 0, 56, 0, 0, 0x40, 0, 64, 1]);
@@ -387,8 +385,26 @@ test("server: an ICMP error about a SYN-ACK is noted, and ends nothing (MUST-56)
   view.setUint16(10, obviousChecksum(quoted.subarray(0, 20)));
   view.setUint16(38, obviousChecksum(quoted.subarray(28, 48)));
   view.setUint16(22, obviousChecksum(quoted.subarray(20)));
-  s.receive(quoted);
+  return quoted;
+}
+
+test("server: an ICMP error about a SYN-ACK is noted, and ends nothing (MUST-56)", () => {
+  const { s, cookie } = listening();
+  s.turn(`S 0:11 <mss 1000,FO ${cookie}>`);
+  s.learn();
+  s.receive(hostUnreachable(s));
   expect([s.state, s.tcb.softError]).toEqual(["synReceived", 0x301]);
+});
+
+test("server: where the configuration says so, it ends the handshake, and what the SYN brought is still read (RFC 5461 section 4.1)", () => {
+  const { s, cookie } = listening({ icmpEndsHandshake: true });
+  s.turn(`S 0:11 <mss 1000,FO ${cookie}>`);
+  s.learn();
+  s.heard();
+  s.receive(hostUnreachable(s));
+  s.poll();
+  expect([s.state, s.tcb.error]).toEqual(["closed", TcpError.unreachable]);
+  expect(s.heard()).toEqual(["closed unreachable"]);
 });
 
 test("client: data in the SYN-ACK is taken (RFC 9293 section 3.10.7.3)", () => {
