@@ -12,17 +12,18 @@ const Control = { add: 1, delete: 2, modify: 3 } as const;
 
 /** What poll() would say of a socket: POLLIN, POLLOUT, POLLERR, POLLHUP, POLLRDHUP and their like. */
 function readiness(world: World, socket: ScriptSocket): number {
+  const told = socket.error !== undefined || socket.errors.length > 0 ? ERROR : 0;
   if (socket.listener !== undefined) return socket.queue.length > 0 ? READING : 0;
   if (!socket.used) return socket.deferred ? WRITING : WRITING | HANGUP;
   if (socket.ended) {
-    return READING | WRITING | HANGUP | READ_HANGUP | (socket.error === undefined ? 0 : ERROR);
+    return READING | WRITING | HANGUP | READ_HANGUP | told;
   }
   const tcb = world.awake(socket.record);
-  if (!socket.established) return 0;
+  if (!socket.established) return told;
   const input = tcb.receiveQueue.length > 0 || tcb.finReceived || socket.shutRead ? READING : 0;
   const hup = tcb.finReceived && tcb.finQueued ? HANGUP : 0;
   const output = tcb.sendQueue.length < tcb.sendBufferBytes || tcb.finQueued ? WRITING : 0;
-  return input | output | hup | (tcb.finReceived ? READ_HANGUP : 0);
+  return input | output | hup | told | (tcb.finReceived ? READ_HANGUP : 0);
 }
 
 function fieldsOf(struct: Expression): ReadonlyMap<string, Expression> {

@@ -82,6 +82,7 @@ class Runner {
       sleep: options.sleep,
       ipv6: options.ip === "ipv6",
       upcalls: this.#sockets,
+      settle: (nowUs) => this.#sockets.settle(nowUs),
     });
     this.#sockets.lastInfo = (tcb) => linuxTcpInfo(tcpInfo(this.#world.stack.tcp, tcb, this.#world.nowMs));
     this.#timetable = new Timetable(script.options);
@@ -287,6 +288,8 @@ class Runner {
       world: this.#world,
       sockets: this.#sockets,
       args: action.args,
+      ip: this.#options.ip,
+      toleranceUs: this.#script.options.toleranceUs,
       newFd: result.kind === "number" ? result.value : -1,
       connecting: (localPort, remotePort) => {
         this.#connection = new WireConnection(localPort, remotePort);

@@ -15,7 +15,9 @@ const IGNORED = new Set([
   "SO_PRIORITY",
   "SO_RCVTIMEO",
   "SO_SNDTIMEO",
+  "SO_MARK",
   "IP_BIND_ADDRESS_NO_PORT",
+  "IP_FREEBIND",
   "IPV6_MTU_DISCOVER",
   "IPV6_V6ONLY",
 ]);
@@ -61,6 +63,13 @@ export function setOption(
   if (name === "TCP_FASTOPEN_CONNECT") {
     if ((world.stack.tcp.config.fastOpen & FastOpenMode.client) === 0) return "EOPNOTSUPP";
     return void (socket.fastOpenConnect = valueOf(name, place) !== 0);
+  }
+  if (name === "SO_ZEROCOPY") return void (socket.errors.zeroCopy = valueOf(name, place) !== 0);
+  if (name === "TCP_INQ") return void (socket.inq = valueOf(name, place) !== 0);
+  if (name === "SO_TIMESTAMPING") {
+    const tcb = socket.record < 0 ? undefined : world.awake(socket.record);
+    if (socket.errors.setStamping(valueOf(name, place), tcb)) return undefined;
+    throw new Unsupported("option SO_TIMESTAMPING with more than software timestamps of what is sent");
   }
   if (name === "IP_LOCAL_PORT_RANGE") return setPortRange(socket, valueOf(name, place));
   if (name === "TCP_FASTOPEN_KEY") return setFastOpenKey(socket, place);

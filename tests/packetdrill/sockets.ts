@@ -1,6 +1,7 @@
 import type { StackUpcalls } from "../../net/stack.ts";
 import type { TcpListener } from "../../net/tcp/listeners.ts";
 import type { TcpOptions } from "../../net/tcp/options.ts";
+import { ErrorQueue } from "./error_queue.ts";
 import { type Tcb, TcpError, TcpEvent } from "../../net/tcp/tcb.ts";
 
 const ERRNO_OF_ERROR: Readonly<Record<number, string | undefined>> = {
@@ -47,6 +48,10 @@ export class ScriptSocket {
   fastOpenConnect = false;
   /** connect() was called, and the SYN waits for the first data. */
   deferred = false;
+  /** TCP_INQ: recvmsg() says how much is left. */
+  inq = false;
+  /** What the program is told about its writes. */
+  readonly errors = new ErrorQueue();
   /** Options as they were set. */
   readonly options: TcpOptions = {};
 }
@@ -107,9 +112,17 @@ export class Sockets implements StackUpcalls {
     socket.error = broken ? "EPIPE" : ERRNO_OF_ERROR[tcb.error];
     socket.leftover = tcb.receiveQueue.length;
     socket.lastInfo = this.lastInfo(tcb);
+    socket.errors.end();
     socket.tcb = undefined;
     socket.record = -1;
     this.#byTcb.delete(tcb);
+  }
+
+  /** A turn is over: who watches a write is told how far it has come. */
+  settle(nowUs: number): void {
+    for (const [tcb, socket] of this.#byTcb) {
+      if (socket.errors.watch(tcb, nowUs)) socket.wakeups++;
+    }
   }
 
   udpReadable(): void {}
@@ -136,6 +149,8 @@ export class Sockets implements StackUpcalls {
     if (parent?.listener === undefined || parent.closed) return undefined;
     const child = new ScriptSocket();
     Object.assign(child.options, parent.options);
+    child.errors.zeroCopy = parent.errors.zeroCopy;
+    child.inq = parent.inq;
     this.own(child, tcb);
     parent.queue.push(child);
     parent.wakeups++;

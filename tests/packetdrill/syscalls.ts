@@ -5,13 +5,15 @@ import {
   tcpConnect,
   tcpReceive,
   tcpSend,
+  tcpSendRecord,
   tcpSendUrgent,
   tcpShutdown,
 } from "../../net/tcp/user.ts";
 import { FastOpenMode } from "../../net/tcp/fast_open.ts";
 import type { Tcb } from "../../net/tcp/tcb.ts";
 import { numberOf } from "./constants.ts";
-import { type Expression, Unsupported } from "./script.ts";
+import { compareMessage, inqControl, pieces, readHeader, takeErrorMessage } from "./messages.ts";
+import { type Expression, type IpVersion, Unsupported } from "./script.ts";
 import { ScriptSocket, type Sockets } from "./sockets.ts";
 import { epollControl, epollCreate, epollWait, poll } from "./poll.ts";
 import { getOption, setOption } from "./socket_options.ts";
@@ -35,6 +37,9 @@ export interface Call {
   readonly world: World;
   readonly sockets: Sockets;
   readonly args: readonly Expression[];
+  readonly ip: IpVersion;
+  /** How much times may differ. */
+  readonly toleranceUs: number;
   /** The number that the script gives to what the call opens. */
   readonly newFd: number;
   /** A connection is about to be opened from this port to that one. */
@@ -53,7 +58,10 @@ function failed(errno: string): Returned {
 
 const OK: Returned = { value: 0 };
 const NOTHING = new Uint8Array(0);
-const OOB = 1, PEEK = 2, DONTWAIT = 0x40, NOSIGNAL = 0x4000, MORE = 0x8000, FASTOPEN = 0x2000_0000;
+const OOB = 1, PEEK = 2, DONTWAIT = 0x40, EOR = 0x80, ERRQUEUE = 0x2000, NOSIGNAL = 0x4000, MORE = 0x8000;
+const ZEROCOPY = 0x400_0000, FASTOPEN = 0x2000_0000;
+/** Each piece of a zero-copy write is a fragment of a packet of its own; more than these, and Linux begins another one. */
+const PACKET_FRAGMENTS_MAX = 17;
 
 /** A number among the arguments; `...` is `fallback`. */
 function number(call: Call, at: number, fallback?: number): number {
@@ -221,7 +229,7 @@ function sendBytes(
   flags: number,
 ): Returned | Blocked {
   if (socket === undefined) return failed("EBADF");
-  if ((flags & ~(DONTWAIT | NOSIGNAL | FASTOPEN | OOB | MORE)) !== 0) {
+  if ((flags & ~(DONTWAIT | NOSIGNAL | FASTOPEN | OOB | MORE | EOR | ZEROCOPY)) !== 0) {
     throw new Unsupported(`flags 0x${flags.toString(16)} of send()`);
   }
   if (isNull(call, count)) return failed("EFAULT");
@@ -233,6 +241,7 @@ function sendBytes(
     socket.deferred = false;
     if (startConnect(call, socket, new Uint8Array(count)) === undefined) return failed("EADDRNOTAVAIL");
     carried = world.awake(socket.record).sendQueue.length;
+    if (carried > 0) socket.errors.wrote(world.awake(socket.record), (flags & ZEROCOPY) !== 0);
     if (socket.nonBlocking || (flags & DONTWAIT) !== 0) {
       return carried > 0 ? { value: carried } : failed("EINPROGRESS");
     }
@@ -254,13 +263,17 @@ function sendBytes(
     const bytes = new Uint8Array(count - sent);
     const taken = (flags & OOB) !== 0
       ? tcpSendUrgent(world.stack.tcp, tcb, bytes, 0, bytes.length)
+      : (flags & EOR) !== 0
+      ? tcpSendRecord(world.stack.tcp, tcb, bytes, 0, bytes.length)
       : tcpSend(world.stack.tcp, tcb, bytes, 0, bytes.length, more);
     sent += taken;
     if (taken > 0 && sent < count) {
       world.turn(); // what leaves during the call makes room for more
       return attempt();
     }
-    return sent === count || (sent > 0 && socket.nonBlocking) ? { value: sent } : undefined;
+    if (sent < count && !(sent > 0 && socket.nonBlocking)) return undefined;
+    if (sent > 0) socket.errors.wrote(tcb, (flags & ZEROCOPY) !== 0);
+    return { value: sent };
   };
   return maybeBlock(socket, flags, attempt);
 }
@@ -297,24 +310,48 @@ function receiveBytes(
   });
 }
 
-/** Bytes of the pieces in `[{..., 100}, {..., 20}]`. */
 function bytesInPieces(list: Expression | undefined): number {
-  if (list?.kind !== "list") throw new Unsupported("I/O vector");
-  return list.items.reduce(
-    (sum, piece) => sum + numberOf((piece as { items: readonly Expression[] }).items[1]!),
-    0,
-  );
+  return pieces(list).reduce((sum, piece) => sum + piece, 0);
 }
 
-/** The pieces of a message header; ancillary data is not known here. */
-function messageBytes(call: Call): number {
-  const header = call.args[1];
-  if (header?.kind !== "struct") throw new Unsupported("message header");
-  const fields = new Map(
-    header.items.flatMap((item) => item.kind === "field" ? [[item.name, item.value]] : []),
-  );
-  if (fields.has("msg_control")) throw new Unsupported("ancillary data");
-  return bytesInPieces(fields.get("msg_iov"));
+function sendMessage(call: Call): Returned | Blocked {
+  const header = readHeader(call.args[1]);
+  if (header.has("msg_control")) throw new Unsupported("control messages of sendmsg()");
+  const flags = number(call, 2, 0);
+  const list = header.get("msg_iov");
+  if ((flags & ZEROCOPY) !== 0 && pieces(list).length > PACKET_FRAGMENTS_MAX) {
+    throw new Unsupported("MSG_ZEROCOPY of more pieces than a packet has fragments");
+  }
+  return sendBytes(call, socketOf(call), bytesInPieces(list), flags);
+}
+
+function receiveMessage(call: Call): Returned | Blocked {
+  const header = readHeader(call.args[1]);
+  const socket = socketOf(call);
+  const flags = number(call, 2, 0);
+  const count = bytesInPieces(header.get("msg_iov"));
+  if (socket !== undefined && (flags & ERRQUEUE) !== 0) {
+    if (count > 0) throw new Unsupported("the packet of an error queue's entry");
+    const message = takeErrorMessage(socket.errors, call.ip);
+    if (message === undefined) return failed("EAGAIN"); // it never waits
+    const mismatch = compareMessage(header, message.flags, message.controls, call.toleranceUs);
+    return mismatch === undefined ? OK : { value: 0, mismatch };
+  }
+  const outcome = receiveBytes(call, socket, count, flags);
+  const checked = (result: Returned): Returned => {
+    if (socket === undefined || result.value < 0 || result.mismatch !== undefined) return result;
+    const tcb = socket.record < 0 ? undefined : call.world.awake(socket.record);
+    const left = tcb === undefined ? socket.leftover : tcb.receiveQueue.length + (tcb.finReceived ? 1 : 0);
+    const mismatch = compareMessage(header, 0, socket.inq ? [inqControl(left)] : [], call.toleranceUs);
+    return mismatch === undefined ? result : { ...result, mismatch };
+  };
+  if (!("retry" in outcome)) return checked(outcome);
+  return {
+    retry: () => {
+      const result = outcome.retry();
+      return result === undefined ? undefined : checked(result);
+    },
+  };
 }
 
 function close(call: Call): Returned {
@@ -428,10 +465,10 @@ export const SYSCALLS: Readonly<Record<string, Handler>> = {
   send: (call) => sendBytes(call, socketOf(call), number(call, 2), number(call, 3, 0)),
   sendto: (call) => sendBytes(call, socketOf(call), number(call, 2), number(call, 3, 0)),
   writev: (call) => sendBytes(call, socketOf(call), bytesInPieces(call.args[1]), 0),
-  sendmsg: (call) => sendBytes(call, socketOf(call), messageBytes(call), number(call, 2, 0)),
+  sendmsg: sendMessage,
   read: (call) => receiveBytes(call, socketOf(call), number(call, 2), 0),
   recv: (call) => receiveBytes(call, socketOf(call), number(call, 2), number(call, 3, 0)),
   recvfrom: (call) => receiveBytes(call, socketOf(call), number(call, 2), number(call, 3, 0)),
   readv: (call) => receiveBytes(call, socketOf(call), bytesInPieces(call.args[1]), 0),
-  recvmsg: (call) => receiveBytes(call, socketOf(call), messageBytes(call), number(call, 2, 0)),
+  recvmsg: receiveMessage,
 };

@@ -39,6 +39,8 @@ export interface WorldOptions {
   readonly sleep: boolean;
   readonly ipv6: boolean;
   readonly upcalls: StackUpcalls;
+  /** Called at the end of a turn, before who can sleep does. */
+  readonly settle: (nowUs: number) => void;
 }
 
 /** One stack on a wire of bare IP packets, its clock moved by hand. */
@@ -55,6 +57,7 @@ export class World {
   readonly sent: Sent[] = [];
   nowMs: number = START_MS;
   readonly #link: LinkOutput & { mtu: number };
+  readonly #settle: (nowUs: number) => void;
   #deadlineMs = Infinity;
   #wakeAtMs = Infinity;
 
@@ -75,6 +78,7 @@ export class World {
     const bytes = options.ipv6 ? ipv6Bytes : ipv4Bytes;
     this.addresses = { version: options.ipv6 ? 6 : 4, local: bytes(local.address), remote: bytes(remote) };
     this.stack.upcalls = options.upcalls;
+    this.#settle = options.settle;
     if (options.sleep) this.keeper = new Keeper(this.stack, this.nowMs);
   }
 
@@ -95,6 +99,7 @@ export class World {
   /** Ends a turn: what is due leaves. Then who can sleep does. */
   turn(): void {
     this.#deadlineMs = this.stack.poll(this.nowMs);
+    this.#settle(this.us);
     if (this.keeper !== undefined) {
       this.keeper.sleepAll(this.nowMs);
       this.#deadlineMs = Math.min(this.#deadlineMs, this.keeper.nextDeadlineMs());
