@@ -44,7 +44,7 @@ import { ETHER_ARP, ETHER_IPV4, ETHER_IPV6, EthernetRecord, readEthernet } from 
 import { IcmpTimeExceeded, IcmpType, IcmpUnreachable } from "./wire/icmp.ts";
 import { PROTOCOL_IGMP } from "./wire/igmp.ts";
 import { Ipv4Record, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP, readIpv4 } from "./wire/ipv4.ts";
-import { NEXT_FRAGMENT, NEXT_NONE, Problem, PROTOCOL_ICMPV6 } from "./wire/ipv6.ts";
+import { isHeaderBroken, NEXT_FRAGMENT, NEXT_NONE, Problem, PROTOCOL_ICMPV6 } from "./wire/ipv6.ts";
 import { isBroadcastMac, isGroupMac } from "./wire/mac.ts";
 import { readTcp, tcpChecksumOk, TcpFlag, TcpRecord } from "./wire/tcp.ts";
 
@@ -103,8 +103,6 @@ export class Stack {
   upcalls: StackUpcalls | undefined;
   /** Whether listeners take new connections. While false, a SYN is dropped without a word: its peer tries again. */
   accepting = true;
-  /** Whether packets for others are passed on between the interfaces. */
-  forwarding: boolean;
   readonly forwarder: Forwarder;
   readonly arp: Arp;
   readonly ndp: Ndp;
@@ -114,6 +112,7 @@ export class Stack {
   readonly igmp: Igmp;
   /** And the IPv6 ones. */
   readonly mld: Mld;
+  #forwarding = false;
   #nowMs: number;
   /** The frame at hand is addressed to a group of stations. */
   #toGroup = false;
@@ -161,8 +160,16 @@ export class Stack {
     this.mld = new Mld(this.output, (limit) => this.draws.below(limit));
     this.output.hasMembers = (group) => (isIpv6Handle(group) ? this.mld : this.igmp).isMember(-1, group);
     this.forwarding = options.forwarding ?? false;
-    this.forwarder = new Forwarder(this, new ForwardGate(this.#gate));
+    this.forwarder = new Forwarder(this, this.#ip6, new ForwardGate(this.#gate));
     this.output.frames.lost = (slab, start, end) => this.forwarder.lose(slab, start, end);
+  }
+
+  /** Whether packets for others are passed on between the interfaces. */
+  get forwarding(): boolean {
+    return this.#forwarding;
+  }
+  set forwarding(on: boolean) {
+    this.#forwarding = this.ndp.isRouter = this.mld.isRouter = on;
   }
 
   /** The rules that packets must pass; `undefined` lets everything pass. */
@@ -296,7 +303,7 @@ export class Stack {
   #forward(interfaceIndex: number, slab: Slab, nowMs: number): Drop {
     const ip = this.#ip;
     // From a link, and not what everyone on it got: each of them would pass it on.
-    if (!this.forwarding || interfaceIndex < 0 || this.#toGroup || !this.forwarder.mayForward(ip)) {
+    if (!this.#forwarding || interfaceIndex < 0 || this.#toGroup || !this.forwarder.mayForward(ip)) {
       return Drop.Ipv4NotOurs;
     }
     if (this.firewall !== undefined && (ip.moreFragments || ip.fragmentOffset !== 0)) {
@@ -312,12 +319,17 @@ export class Stack {
     const ip = this.#ip;
     const { record } = this.#ip6;
     const reason = this.#ip6.read(slab, start, end, interfaceIndex + 1, ip);
-    if (reason !== Drop.None && record.problem === Problem.none) return reason;
+    if (reason !== Drop.None && (isHeaderBroken(reason) || reason === Drop.AddressTableFull)) return reason;
     // Only who asks about its own address may have none yet (RFC 4862 section 5.4.2).
     const nameless = ip.source === IPV6_ANY && ip.protocol === PROTOCOL_ICMPV6 &&
       this.addresses.isMulticast(ip.destination);
     if (this.output.routes.classify(ip.source) !== AddressKind.Other && !nameless) return Drop.Ipv6Source;
+    // From a link, and not what everyone on it got: each of them would pass it on.
+    if (this.#forwarding && !this.#toGroup && this.forwarder.ipv6.mayForward(ip)) {
+      return this.forwarder.ipv6.forward(interfaceIndex, ip, reason, slab, nowMs);
+    }
     if (reason === Drop.None) return this.#ip6Deliver(interfaceIndex, interfaceIndex + 1, slab, nowMs);
+    if (record.problem === Problem.none) return reason;
     sendParameterProblem(this, record.problem, record.problemAt, ip, slab, nowMs);
     return reason;
   }

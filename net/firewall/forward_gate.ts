@@ -1,5 +1,7 @@
 import type { Slab } from "../../base/slab.ts";
 import { isIcmpError } from "../wire/icmp.ts";
+import { isIcmpv6Error } from "../wire/icmpv6.ts";
+import { PROTOCOL_ICMPV6 } from "../wire/ipv6.ts";
 import { type Ipv4Record, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../wire/ipv4.ts";
 import { TcpFlag } from "../wire/tcp.ts";
 import type { InputGate } from "./gate.ts";
@@ -23,8 +25,11 @@ export class ForwardGate {
     this.#input = input;
   }
 
-  /** The verdict on a whole packet that came in on an interface. */
-  judge(ip: Ipv4Record, slab: Slab, interfaceIndex: number): Verdict {
+  /**
+   * The verdict on a whole packet that came in on an interface.
+   * @param readable False when its protocol could not be found behind its extension headers: it is invalid.
+   */
+  judge(ip: Ipv4Record, slab: Slab, interfaceIndex: number, readable = true): Verdict {
     const { firewall } = this.#input;
     if (firewall === undefined) return Verdict.Accept;
     const packet = this.#packet;
@@ -39,11 +44,12 @@ export class ForwardGate {
     packet.destination = ip.destination;
     packet.sourcePort = ported ? view.getUint16(dataStart) : 0;
     packet.destinationPort = ported ? view.getUint16(dataStart + 2) : 0;
-    packet.icmpType = protocol === PROTOCOL_ICMP && length > 0 ? view.getUint8(dataStart) : 0;
+    const icmp = protocol === PROTOCOL_ICMP || protocol === PROTOCOL_ICMPV6;
+    packet.icmpType = icmp && length > 0 ? view.getUint8(dataStart) : 0;
     packet.tcpFlags = protocol === PROTOCOL_TCP && length > TCP_FLAGS_AT
       ? view.getUint8(dataStart + TCP_FLAGS_AT)
       : 0;
-    packet.state = stateOf(packet, length);
+    packet.state = readable ? stateOf(packet, length) : ConnState.Invalid;
     packet.length = ip.dataEnd - ip.headerStart;
     return firewall.decide(packet);
   }
@@ -60,6 +66,8 @@ function stateOf(packet: FirewallPacket, length: number): ConnState {
       return length < PORTS_BYTES ? ConnState.Invalid : ConnState.New;
     case PROTOCOL_ICMP:
       return isIcmpError(packet.icmpType) ? ConnState.Related : ConnState.New;
+    case PROTOCOL_ICMPV6:
+      return isIcmpv6Error(packet.icmpType) ? ConnState.Related : ConnState.New;
     default:
       return ConnState.New;
   }

@@ -74,6 +74,8 @@ const LINK_LOCAL: Ipv6Words = [0xfe80_0000 | 0, 0, 0, 0];
  */
 export class Autoconf {
   readonly counters: AutoconfCounters = { duplicates: 0, refused: 0 };
+  /** Whether routers are believed here. */
+  acceptsRouters = true;
   readonly #table: AddressTable;
   readonly #interfaceIndex: number;
   readonly #mac: { readonly hi: number; readonly lo: number };
@@ -102,10 +104,12 @@ export class Autoconf {
     this.#sink = sink;
   }
 
-  /** Begins: the link-local address is probed, then routers are asked. `random` is from 0 to 1. */
-  start(linkLocal: boolean, random: number, nowMs: number): void {
+  /** Begins: the link-local address is probed, then routers are asked, if they are to be. `random` is from 0 to 1. */
+  start(linkLocal: boolean, acceptsRouters: boolean, random: number, nowMs: number): void {
+    this.acceptsRouters = acceptsRouters;
     const delayMs = Math.floor(random * START_DELAY_MS);
     if (linkLocal) this.#make(LINK_LOCAL, 0, Infinity, Infinity, nowMs + delayMs);
+    if (!acceptsRouters) return;
     // With an address of one's own the answer may come to oneself alone: behind the probe.
     this.#solicitations = ROUTER_SOLICITATIONS;
     this.#solicitAtMs = nowMs + delayMs + (linkLocal ? DAD_WAIT_MS * (DAD_PROBES + 1) : 0);

@@ -8,8 +8,10 @@ import { Drop } from "../wire/drop.ts";
 import { ETHERNET_HEADER_LENGTH } from "../wire/ethernet.ts";
 import { IcmpTimeExceeded, IcmpType, IcmpUnreachable } from "../wire/icmp.ts";
 import { hasSourceRoute, IPV4_HEADER_LENGTH, Ipv4Record, readIpv4 } from "../wire/ipv4.ts";
+import { Ipv6Forwarder } from "./forward6.ts";
 import { sendIcmpError } from "./icmp.ts";
 import { ICMP_ERRORS_BURST } from "./icmp_limits.ts";
+import type { Ipv6Input } from "./ipv6_input.ts";
 import { AddressKind, type RouteRecord } from "./route_record.ts";
 
 /** What a router has passed on. */
@@ -35,6 +37,8 @@ const LINK_LOCAL = 0xa9fe_0000 | 0;
  */
 export class Forwarder {
   readonly counters: ForwardCounters = { packets: 0, bytes: 0, fragmented: 0 };
+  /** The same for IPv6 packets. */
+  readonly ipv6: Ipv6Forwarder;
   readonly #stack: Stack;
   readonly #gate: ForwardGate;
   readonly #route: RouteRecord = { interfaceIndex: 0, nextHop: 0, source: 0 };
@@ -43,9 +47,10 @@ export class Forwarder {
   readonly #lost: Slab[] = [];
   readonly #lostIp = new Ipv4Record();
 
-  constructor(stack: Stack, gate: ForwardGate) {
+  constructor(stack: Stack, ip6: Ipv6Input, gate: ForwardGate) {
     this.#stack = stack;
     this.#gate = gate;
+    this.ipv6 = new Ipv6Forwarder(stack, ip6, gate, this.counters);
   }
 
   /**
@@ -95,12 +100,16 @@ export class Forwarder {
     }
   }
 
-  /** Host unreachable, for packets that a neighbour should have taken (RFC 1812 section 5.2.7.1). */
+  /** Host unreachable, for packets that a neighbour should have taken (RFC 1812 section 5.2.7.1, RFC 4443 section 3.1). */
   tellLost(nowMs: number): void {
     if (this.#lost.length === 0) return;
     const stack = this.#stack;
     const ip = this.#lostIp;
     for (const slab of this.#lost.splice(0)) {
+      if (slab.bytes[0]! >>> 4 === 6) {
+        this.ipv6.tellLost(slab, nowMs);
+        continue;
+      }
       if (readIpv4(slab, 0, slab.bytes.length, ip) !== Drop.None || stack.isOurs(ip.source)) continue;
       sendIcmpError(stack, IcmpType.Unreachable, IcmpUnreachable.Host, ip, slab, nowMs);
     }

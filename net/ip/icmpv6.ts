@@ -13,6 +13,7 @@ import {
 } from "../wire/icmpv6.ts";
 import type { Ipv4Record } from "../wire/ipv4.ts";
 import { Problem, PROTOCOL_ICMPV6 } from "../wire/ipv6.ts";
+import { AddressKind } from "./route_record.ts";
 
 /** Answers an echo request; one to a group is answered from an address of our own (RFC 4443 section 4.2). */
 export function sendEchoReply6(
@@ -110,11 +111,11 @@ export function sendIcmpError6(
   switch (type) {
     case IcmpType.Unreachable:
       if (code === IcmpUnreachable.FragmentationNeeded) {
-        return sendError(stack, Icmpv6Type.PacketTooBig, 0, rest, true, ip, slab, nowMs);
+        return sendIcmpv6Error(stack, Icmpv6Type.PacketTooBig, 0, rest, true, ip, slab, nowMs);
       }
-      return sendError(stack, Icmpv6Type.Unreachable, unreachableCode(code), 0, false, ip, slab, nowMs);
+      return sendIcmpv6Error(stack, Icmpv6Type.Unreachable, unreachableCode(code), 0, false, ip, slab, nowMs);
     case IcmpType.TimeExceeded:
-      return sendError(stack, Icmpv6Type.TimeExceeded, code, 0, false, ip, slab, nowMs);
+      return sendIcmpv6Error(stack, Icmpv6Type.TimeExceeded, code, 0, false, ip, slab, nowMs);
     default:
       return Drop.IcmpType;
   }
@@ -146,11 +147,15 @@ export function sendParameterProblem(
   nowMs: number,
 ): Drop {
   const toGroups = problem === Problem.option; // RFC 4443 section 2.4 (e.3)
-  return sendError(stack, Icmpv6Type.ParameterProblem, problem, at, toGroups, ip, slab, nowMs);
+  return sendIcmpv6Error(stack, Icmpv6Type.ParameterProblem, problem, at, toGroups, ip, slab, nowMs);
 }
 
-/** RFC 4443 section 2.4 (e), (f): whom an error is never sent to, and the rate limit. */
-function sendError(
+/**
+ * Tells the sender of `ip` what became of its packet, in ICMPv6's own words, unless RFC 4443 section 2.4 (e), (f)
+ * forbids it or the rate limit does.
+ * @param toGroups Also when the packet went to a group.
+ */
+export function sendIcmpv6Error(
   stack: Stack,
   type: number,
   code: number,
@@ -162,7 +167,8 @@ function sendError(
 ): Drop {
   const { addresses, output } = stack;
   const ours = stack.isOurs(ip.destination);
-  if (!ours && !(toGroups && addresses.isMulticast(ip.destination))) return Drop.IcmpType;
+  const passing = stack.forwarding && output.routes.classify(ip.destination) === AddressKind.Other;
+  if (!ours && !passing && !(toGroups && addresses.isMulticast(ip.destination))) return Drop.IcmpType;
   if (isUnspecified(ip.source) || addresses.isMulticast(ip.source) || ip.fragmentOffset !== 0) {
     return Drop.IcmpType;
   }

@@ -1,7 +1,14 @@
 import type { Slab } from "../../base/slab.ts";
 import { Drop } from "../wire/drop.ts";
 import { IPV4_LENGTH_MAX, type Ipv4Record } from "../wire/ipv4.ts";
-import { IPV6_HEADER_LENGTH, Ipv6Record, Problem, readIpv6, wholeIpv6 } from "../wire/ipv6.ts";
+import {
+  IPV6_HEADER_LENGTH,
+  Ipv6Record,
+  isHeaderBroken,
+  Problem,
+  readIpv6,
+  wholeIpv6,
+} from "../wire/ipv6.ts";
 import type { AddressTable } from "./address_table.ts";
 import { Fragment, type Reassembly } from "./reassembly.ts";
 
@@ -21,13 +28,13 @@ export class Ipv6Input {
   /**
    * Fills `into` from the packet in `[start, end)`, which came in on the interface of `zone` (its index + 1).
    *
-   * @returns `Drop.None`, or the reason; while `record.problem` is set then, `into` is filled all the same,
-   * as far as its sender's being told needs.
+   * @returns `Drop.None`, or the reason. When that lies in extension headers, `into` is filled all the same, as far
+   * as passing the packet on and telling its sender need: see `isHeaderBroken`.
    */
   read(slab: Slab, start: number, end: number, zone: number, into: Ipv4Record): Drop {
     const record = this.record;
     const reason = readIpv6(slab, start, end, record);
-    if (reason !== Drop.None && record.problem === Problem.none) return reason;
+    if (reason !== Drop.None && isHeaderBroken(reason)) return reason;
     into.source = this.#addresses.read(slab, start + 8, zone);
     into.destination = this.#addresses.read(slab, start + 24, zone);
     if (into.source === 0 || into.destination === 0) {

@@ -28,6 +28,8 @@ const SOLICITED_NODE = 0xff00_0000 | 0;
  * themselves.
  */
 export class Mld {
+  /** Routers hear what is for all of them (RFC 4291 section 2.8). */
+  isRouter = false;
   readonly #output: IpOutput;
   readonly #below: (limit: number) => number;
   readonly #memberships: Membership[] = [];
@@ -58,6 +60,7 @@ export class Mld {
   isMember(interfaceIndex: number, group: number): boolean {
     const { addresses } = this.#output;
     if (group === this.#allNodes) return true; // without joining, and without a word (RFC 3810 section 6)
+    if (group === this.#allRouters && this.isRouter) return true;
     const scope = (addresses.word(group, 0) >>> 16) & 15;
     if (scope === 1) return interfaceIndex < 0; // of this node alone
     // Also before an address is ours: who checks that nobody else has it must hear of others that do.

@@ -41,6 +41,11 @@ export interface Ipv6Options {
    * the interface has the same addresses after a restart; by default they are drawn anew.
    */
   readonly secret?: Uint8Array;
+  /**
+   * Whether routers are asked and believed, false leaves the link-local address. Default: unless this host is a
+   * router itself (`forwarding`), as RFC 4862 has it.
+   */
+  readonly acceptAdvertisements?: boolean;
 }
 
 /** Neighbour discovery (RFC 4861, RFC 4862) of one stack's Ethernet interfaces. Redirects are ignored. */
@@ -48,6 +53,8 @@ export class Ndp {
   /** An own address is about to be probed, or gone: its solicited-node group is joined, or left. */
   groupJoined: (interfaceIndex: number, group: number) => void = () => {};
   groupLeft: (interfaceIndex: number, group: number) => void = () => {};
+  /** Advertisements say that we are a router, and other routers' words about prefixes are for hosts (RFC 4861 section 6.2). */
+  isRouter = false;
   readonly #output: IpOutput;
   readonly #entropy: Entropy;
   readonly #record = new NdpRecord();
@@ -80,7 +87,8 @@ export class Ndp {
     const configured = this.#output.routes.ipv6.own.some((each) => {
       return each.interfaceIndex === interfaceIndex && isLinkLocalWord(each.words[0]);
     });
-    autoconf.start(!configured, this.#draw(1)[0]! / 256, nowMs);
+    const accepts = options.acceptAdvertisements ?? !this.isRouter;
+    autoconf.start(!configured, accepts, this.#draw(1)[0]! / 256, nowMs);
   }
 
   autoconfOf(interfaceIndex: number): Autoconf | undefined {
@@ -185,7 +193,7 @@ export class Ndp {
     const record = this.#record;
     if (!addresses.isLinkLocal(ip.source)) return Drop.NdpMalformed;
     const autoconf = this.#autoconf[from.index];
-    if (autoconf === undefined) return Drop.IcmpType; // whoever configures this interface is not asked by routers
+    if (!autoconf?.acceptsRouters) return Drop.IcmpType; // whoever configures this interface is not asked by routers
     const neighbors = from.neighbors6!;
     if (record.hasLink) {
       const { linkHi, linkLo } = record;
@@ -253,6 +261,7 @@ export class Ndp {
     hi: number,
     lo: number,
   ): void {
+    if (this.isRouter) flags |= NeighborFlag.router;
     const end = this.#write(Icmpv6Type.NeighborAdvertisement, flags, through.macHi, through.macLo);
     this.#output.addresses.write(target, this.#slab, MESSAGE_AT + 8);
     this.#send(through, target, destination, end, hi, lo);

@@ -112,6 +112,9 @@ interface Partial {
 export class Reassembly {
   /** Set by `add` when it made a datagram whole: the first fragment's headers as they came, then all data. */
   whole: Slab | undefined;
+  /** Of the datagram that became whole: bytes of its headers, and of its longest fragment's data. */
+  wholeHeaderLength = 0;
+  longestPiece = 0;
   /** Whether a router marked one of its fragments: so must the whole be (RFC 3168 section 5.3). */
   congestionExperienced = false;
   readonly counters: ReassemblyCounters = {
@@ -252,6 +255,9 @@ export class Reassembly {
     this.#forget(partial);
     this.counters.whole++;
     this.whole = new Slab(joined(partial.header, partial.pieces));
+    this.wholeHeaderLength = partial.header.length;
+    this.longestPiece = 0;
+    for (const { bytes } of partial.pieces) this.longestPiece = Math.max(this.longestPiece, bytes.length);
     this.congestionExperienced = (ecnSeen & 8) !== 0;
     return Drop.None;
   }

@@ -104,6 +104,8 @@ export const Drop = {
   ArpConflict: 59,
   /** An MLD message that cannot be read, or that nobody on this link sent. */
   MldMalformed: 60,
+  /** An IPv6 packet on its way through us has come as far as it may. */
+  Ipv6HopLimit: 61,
 } as const;
 export type Drop = (typeof Drop)[keyof typeof Drop];
 

@@ -86,6 +86,11 @@ export function readIpv6(slab: Slab, start: number, end: number, into: Ipv6Recor
   return walk(slab, into);
 }
 
+/** Whether `readIpv6` found nothing to go by: the header itself is no good. */
+export function isHeaderBroken(reason: Drop): boolean {
+  return reason === Drop.Ipv6Short || reason === Drop.Ipv6Version || reason === Drop.Ipv6Length;
+}
+
 function isExtension(protocol: number): boolean {
   return protocol === NEXT_HOP_BY_HOP || protocol === NEXT_ROUTING || protocol === NEXT_FRAGMENT ||
     protocol === NEXT_DESTINATION_OPTIONS;

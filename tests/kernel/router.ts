@@ -1,5 +1,6 @@
 /**
- * A router between two TUN interfaces, for the tests in this folder: run in a namespace that has both.
+ * A router between two TUN interfaces (TAP where the name begins so), for the tests in this folder: run in a namespace
+ * that has both.
  *
  *   router.ts NAME ADDRESS/PREFIX MTU NAME ADDRESS/PREFIX MTU
  */
@@ -9,7 +10,11 @@ import { Host, openTun } from "../../mod.ts";
 
 const given = process.argv.slice(2);
 const sides = [given.slice(0, 3), given.slice(3, 6)];
-const links = await Promise.all(sides.map(([name, , mtu]) => openTun({ name: name!, mtu: Number(mtu) })));
+const links = await Promise.all(
+  sides.map(([name, , mtu]) =>
+    openTun({ name: name!, mtu: Number(mtu), mode: name!.startsWith("tap") ? "tap" : "tun" })
+  ),
+);
 const host = new Host({
   interfaces: links.map((link) => ({ link })),
   addresses: sides.map(([, address], index) => ({ address: address!, interface: index })),

@@ -40,8 +40,13 @@ class Station {
   #sent: string[] = [];
   readonly frames: Uint8Array[] = [];
 
-  constructor(config: RouteConfig = {}, ipv6: Ipv6Options | false = { secret: SECRET }, seed = 1) {
-    this.stack = new Stack({ nowMs: this.nowMs, entropy: new Prng(seed) });
+  constructor(
+    config: RouteConfig = {},
+    ipv6: Ipv6Options | false = { secret: SECRET },
+    seed = 1,
+    forwarding = false,
+  ) {
+    this.stack = new Stack({ nowMs: this.nowMs, entropy: new Prng(seed), forwarding });
     const send = (slab: Slab, start: number, end: number): boolean => {
       this.#sent.push(formatPacket(slab, start, end, "ethernet"));
       this.frames.push(slab.bytes.slice(start, end));
@@ -451,4 +456,37 @@ test("ARP about class E addresses is malformed: they would look like handles", (
   expect(station.sent()).toEqual([]);
   expect(arp(0x0a00_0001, 0x0a00_0009)).toBe("None");
   expect(station.sent().length).toBe(1);
+});
+
+test("RFC 4861 sections 4.4 and 6.2: a router says that it is one, hears what is for all of them, and makes no addresses of what others advertise", () => {
+  const config = { addresses: [{ address: "2001:db8::9/64" }] };
+  const flagsOf = (station: Station): number => {
+    station.message(`8700000000000000${hexOf("2001:db8::9")}0101020000000001`, { to: "ff02::1:ff00:9" });
+    return station.frames.at(-1)![58]!;
+  };
+  const echo = "8000000000010001";
+  for (const forwarding of [true, false]) {
+    const station = new Station(config, { secret: SECRET }, 1, forwarding);
+    station.wait(20_000);
+    expect(station.sent().filter((line) => line.includes("router solicitation")).length).toBe(
+      forwarding ? 0 : 3,
+    );
+    expect(station.own().map((text) => text.slice(0, 5))).toEqual(["2001:", "fe80:"]); // a link-local address all the same
+    expect(flagsOf(station)).toBe(forwarding ? 0xe0 : 0x60);
+    expect(station.message(echo, { to: "ff02::2", hopLimit: 64 })).toBe(forwarding ? "None" : "Ipv6NotOurs");
+    station.sent();
+    const heard = station.message(advertisement(1800, prefixOption("2001:db8:7::", 3600, 1800)));
+    expect(heard).toBe(forwarding ? "IcmpType" : "None");
+    station.wait(5_000);
+    expect(station.own().length).toBe(forwarding ? 2 : 3);
+    expect(station.route("2001:db8:ffff::1")).toMatch(forwarding ? "nowhere" : /^fe80::1%net0 from 2001:/);
+  }
+  const both = new Station(config, { secret: SECRET, acceptAdvertisements: true }, 1, true);
+  both.wait(20_000);
+  both.message(advertisement(1800, prefixOption("2001:db8:7::", 3600, 1800)));
+  both.wait(5_000);
+  expect(both.own().length).toBe(3);
+  const neither = new Station(config, { secret: SECRET, acceptAdvertisements: false });
+  neither.wait(20_000);
+  expect(neither.sent().filter((line) => line.includes("router solicitation"))).toEqual([]);
 });
