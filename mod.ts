@@ -45,6 +45,17 @@ export type { Recovered } from "./checkpoint/recover.ts";
 export { FileStore, MemoryStore, type Store, StoreError } from "./checkpoint/store/mod.ts";
 export { explainImage, ImageError, readImage, verifyImage, writeImage } from "./checkpoint/image/mod.ts";
 
+// Runs as files, for bug reports: recorded here, played by `torpor replay`.
+export { type OpenRecording, openRecording, recordTo } from "./checkpoint/replay/replay_file.ts";
+export {
+  Difference,
+  Player,
+  type PlayerOptions,
+  ReplayError,
+  ReplayReader,
+} from "./checkpoint/replay/mod.ts";
+export { Recorder, type RecorderOptions } from "./checkpoint/replay/recorder.ts";
+
 // Rules, clocks, entropy, and what packets travel in.
 export type { FirewallRules, Rule } from "./net/firewall/mod.ts";
 export { type Clock, SystemClock, VirtualClock } from "./base/clock.ts";

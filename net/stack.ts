@@ -59,6 +59,13 @@ export interface StackOptions {
   readonly forwarding?: boolean;
 }
 
+/** Who makes the stack of a host instead of its constructor, and hears what is asked of it: a recorder. */
+export interface StackRecorder {
+  stack(options: StackOptions): Stack;
+  /** The host has been closed. */
+  close(): void;
+}
+
 /** An interface of a stack. */
 export interface InterfaceOptions {
   readonly name: string;

@@ -72,9 +72,19 @@ const RULES: readonly ImportRule[] = [
     others: [],
   },
   {
-    rule: "the runtime is touched only in base/runtime, net/link, checkpoint/store, cli and examples",
+    rule:
+      "the runtime is touched only in base/runtime, net/link, checkpoint/store, replay's file, cli and examples",
     of: EVERYWHERE,
-    except: ["base/runtime", "net/link/", "net/socket/", "checkpoint/store/", "cli/", "examples/"],
+    except: [
+      ...[
+        "base/runtime",
+        "net/link/",
+        "net/socket/",
+        "checkpoint/store/",
+        "checkpoint/replay/replay_file.ts",
+      ],
+      ...["cli/", "examples/"],
+    ],
     never: ["node:*", "bun", "bun:*", "koffi", "@deno/shim-deno", COMPUTED],
   },
   {
@@ -87,7 +97,16 @@ const RULES: readonly ImportRule[] = [
     rule: "what is asked of a connection goes through Stack.calls, where a recorder hears it",
     of: ["net/socket/", "checkpoint/suspend.ts", "checkpoint/recover.ts"],
     names: [
-      ...["tcpConnect", "tcpSend", "tcpSendUrgent", "tcpSendAll", "tcpReceive", "tcpShutdown", "tcpClose"],
+      ...[
+        "tcpConnect",
+        "tcpSend",
+        "tcpSendUrgent",
+        "tcpSendAll",
+        "tcpSendRecord",
+        "tcpReceive",
+        "tcpShutdown",
+        "tcpClose",
+      ],
       ...["tcpAbort", "tcpSetNoDelay", "tcpSetKeepAlive", "tcpSetOptions", "tcpSetCongestionControl"],
       ...["tcpSetReceiveBuffer", "tcpSetSendBuffer", "tcpSetListener", "tcpWantDrained", "freezeTcb"],
     ],

@@ -11,6 +11,7 @@ export const Kind = {
   Node: 9,
   Evidence: 10,
   Firewall: 11,
+  Replay: 12,
 } as const;
 export type Kind = (typeof Kind)[keyof typeof Kind];
 

@@ -9,7 +9,7 @@ import type { FirewallRules } from "../firewall/rule.ts";
 import type { Ipv6Options } from "../ip/ndp.ts";
 import type { RouteConfig } from "../ip/route_config.ts";
 import type { Link } from "../link/link.ts";
-import { Stack } from "../stack.ts";
+import { Stack, type StackOptions, type StackRecorder } from "../stack.ts";
 import type { TcpConfig } from "../tcp/config.ts";
 import { sleepingTimeWait } from "../tcp/user.ts";
 import type { TcpListener as ListenEntry } from "../tcp/listeners.ts";
@@ -73,6 +73,8 @@ export interface HostOptions extends RouteConfig {
   dns?: DnsOptions;
   clock?: Clock;
   entropy?: Entropy;
+  /** Records everything that happens to this host's stack, for `torpor replay`: see `recordTo`. One per host. */
+  recorder?: StackRecorder;
   /**
    * A link has ended, and `close` of this host did not end it; `name` is its interface's. Without this
    * callback an error is printed.
@@ -95,6 +97,7 @@ const BACKLOG_DEFAULT = 511;
 export class Host {
   readonly stack: Stack;
   readonly clock: Clock;
+  readonly #recorder: StackRecorder | undefined;
   readonly #dns: Resolver;
   readonly #routeConfig: RouteConfig;
   readonly #leases = new Map<number, DhcpLease>(); // by interface
@@ -113,13 +116,15 @@ export class Host {
   constructor(options: HostOptions) {
     this.clock = options.clock ?? new SystemClock();
     const entropy = options.entropy ?? systemEntropy;
-    this.stack = new Stack({
+    const stackOptions: StackOptions = {
       nowMs: this.clock.nowMs(),
       entropy,
       ...(options.tcp === undefined ? {} : { tcp: options.tcp }),
       forwarding: options.forwarding ?? false,
       ...(options.connectionsMax === undefined ? {} : { connectionsMax: options.connectionsMax }),
-    });
+    };
+    this.#recorder = options.recorder;
+    this.stack = options.recorder?.stack(stackOptions) ?? new Stack(stackOptions);
     const names = options.interfaces.map(({ name }, index) => name ?? `net${index}`);
     options.interfaces.forEach(({ link, mac }, index) => {
       this.stack.addInterface({ name: names[index]!, link, mac: stationAddress(mac, entropy) });
@@ -425,6 +430,7 @@ export class Host {
     for (const each of this.#owners.all()) each.hostClosed();
     this.#owners.stopWaiting();
     for (const each of [...this.#datagrams.values()]) each.hostClosed();
+    this.#recorder?.close();
   }
 
   get closed(): boolean {

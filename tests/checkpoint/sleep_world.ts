@@ -12,7 +12,7 @@ import {
   type StoreStats,
 } from "../../checkpoint/store/store.ts";
 import { impair, type ImpairOptions } from "../../net/link/impaired.ts";
-import { type Link, linkCounters, type LinkSink } from "../../net/link/link.ts";
+import { type Link, linkCounters, type LinkSink, type Medium } from "../../net/link/link.ts";
 import { Host } from "../../net/socket/host.ts";
 import type { TcpConfig } from "../../net/tcp/config.ts";
 import { Drop } from "../../net/wire/drop.ts";
@@ -105,7 +105,7 @@ export class ScriptedStore implements Store {
 }
 
 /** A process's view of the clock: when the process is dead nothing rings any more. */
-class MortalClock implements Clock {
+export class MortalClock implements Clock {
   dead = false;
   readonly #clock: VirtualClock;
   constructor(clock: VirtualClock) {
@@ -120,8 +120,8 @@ class MortalClock implements Clock {
 }
 
 /** One end of a wire between two hosts; whoever opened it last is connected to it. */
-class WireEnd implements Link {
-  readonly medium = "ip";
+export class WireEnd implements Link {
+  readonly medium: Medium;
   mtu = 1500;
   readonly counters = linkCounters();
   other!: WireEnd;
@@ -130,7 +130,8 @@ class WireEnd implements Link {
   readonly #clock: VirtualClock;
   readonly #delayMs: number;
 
-  constructor(clock: VirtualClock, delayMs: number) {
+  constructor(clock: VirtualClock, delayMs: number, medium: Medium = "ip") {
+    this.medium = medium;
     this.#clock = clock;
     this.#delayMs = delayMs;
   }

@@ -1,5 +1,31 @@
 import { Prng } from "../../../base/random.ts";
+import { type CborValue, encodeCbor } from "../../../checkpoint/image/cbor.ts";
 import { type ImageContent, Kind } from "../../../checkpoint/image/mod.ts";
+
+/** One event of each kind, of a recording that says little. */
+export const REPLAY_EVENTS: readonly CborValue[] = [
+  [0, 0, [{ nowMs: 1_700_000_000_000.5, forwarding: false }]],
+  [3, Uint8Array.of(1, 2, 3, 4)],
+  [1],
+  [0, 1, [0, Uint8Array.of(0x45, 0), 1_700_000_000_001]],
+  [4, 0, Uint8Array.of(0x45, 1), true],
+  [5, 1, [0, 3]],
+  [6],
+  [5, 14, []],
+  [6, 1_700_000_000_002],
+  [5, 4, [0, 7]],
+  [7, "Error: a handler's mistake"],
+  [1, 12],
+  [0, 10, [0]],
+  [2, "AssertionError: no such interface"],
+  [8, 0, 1_400],
+  [9, "the disk is full"],
+  [10, "closed"],
+];
+
+function sequence(items: readonly CborValue[]): Uint8Array {
+  return Uint8Array.from(items.flatMap((item) => [...encodeCbor(item)]));
+}
 
 /** Contents that the tests make images of. Golden images are some of them: never change one, add. */
 export function samples(): Record<string, ImageContent> {
@@ -40,6 +66,11 @@ export function samples(): Record<string, ImageContent> {
       kind: Kind.Guest,
       body: ["memory", 3],
       chunks: [random(5, 2), random(60, 3), new Uint8Array(0)],
+    },
+    replay: {
+      kind: Kind.Replay,
+      body: [1, 3, random(8, 8), {}],
+      chunks: [sequence(REPLAY_EVENTS)],
     },
     large: {
       kind: Kind.Layer,
