@@ -36,6 +36,7 @@ export function acknowledge(tcp: Tcp, tcb: Tcb, segment: TcpRecord, length: numb
   sample.hasEcho = tcb.timestamps && segment.hasTimestamp && segment.tsEcr !== 0;
   sample.tsEcr = segment.tsEcr;
   tcb.probesUnanswered = 0;
+  tcb.softError = 0; // something gets through
   if (tcb.push === Push.hold) tcb.push = Push.normal;
   if (seqLess(ack, tcb.sndUna)) return oldAck(tcp, tcb, segment, sample);
   const finAcked = finSent(tcb) && seqLess(sendEnd(tcb), ack);

@@ -16,7 +16,7 @@ import { countFastOpenReset, FastOpenState } from "./fast_open.ts";
 import { becomeEstablished, startKeepAlive, synSentInput, takeAckOfSyn } from "./handshake.ts";
 import { mayAnswerNoise, sendAck, sendChallengeAck, sendStrayReset, sendSyn } from "./output.ts";
 import { reportDuplicate } from "./sack_blocks.ts";
-import { receiveData, takeFin } from "./receive.ts";
+import { receiveData, receiveWindow, takeFin } from "./receive.ts";
 import { rtoBackedOffMs } from "./rtt.ts";
 import { type Tcb, TcpError, TcpState } from "./tcb.ts";
 import type { Tcp } from "./tcp.ts";
@@ -68,9 +68,14 @@ export function tcpInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, now
       return resetsAtFin(tcb, segment.sequence) ? reset(tcp, tcb, nowMs) : Drop.TcpUnacceptable;
     }
     answerUnacceptable(tcp, tcb, segment, nowMs);
-    // RFC 9293 section 3.10.7.4: with a closed window valid ACKs still count.
-    const closedWindow = segment.sequence === tcb.rcvNxt && tcb.state >= TcpState.established;
-    if (closedWindow && !synchronize && believableAck(tcb, segment)) {
+    // RFC 9293 section 3.10.7.4: with a closed window valid ACKs still count. So do those of the peer's last segment
+    // sent again, as on Linux and FreeBSD: it may be the only one that acknowledges our FIN.
+    const closedWindow = segment.sequence === tcb.rcvNxt;
+    const again = length > 0 && ((segment.sequence + length) | 0) === tcb.rcvNxt;
+    if (
+      (closedWindow || again) && tcb.state >= TcpState.established && tcb.state !== TcpState.timeWait &&
+      !synchronize && believableAck(tcb, segment)
+    ) {
       acknowledge(tcp, tcb, segment, length, nowMs);
       if ((flags & TcpFlag.URG) !== 0) takeUrgent(tcp, tcb, segment); // MUST-66
     }
@@ -146,24 +151,23 @@ export function tcpInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, now
 
   // Sixth: URG. Seventh and eighth: data and FIN.
   if ((flags & TcpFlag.URG) !== 0) takeUrgent(tcp, tcb, segment);
-  if (dataLength > 0) {
-    if (tcb.orphan && seqLess(tcb.rcvNxt, (segment.sequence + dataLength) | 0)) {
-      // Nobody will ever read this: say so (SHLD-3, RFC 2525 section 2.17), as to a stranger.
-      sendStrayReset(tcp, tcb.localAddress, tcb.remoteAddress, segment, nowMs);
-      tcp.destroy(tcb, TcpError.aborted);
-      return Drop.TcpClosed;
-    }
-    receiveData(tcp, tcb, segment, slab, nowMs);
+  if (tcb.orphan && length > 0 && seqLess(tcb.rcvNxt, (segment.sequence + dataLength) | 0)) {
+    // Nobody will ever read this, or what stands before this FIN: say so (SHLD-3, RFC 2525 section 2.17), as to a
+    // stranger.
+    sendStrayReset(tcp, tcb.localAddress, tcb.remoteAddress, segment, nowMs);
+    tcp.destroy(tcb, TcpError.aborted);
+    return Drop.TcpClosed;
   }
+  if (dataLength > 0) receiveData(tcp, tcb, segment, slab, nowMs);
   if ((flags & TcpFlag.FIN) !== 0) takeFin(tcp, tcb, segment.sequence, dataLength, nowMs);
   if (tcb.fastOpen !== 0) watchFastOpen(tcp, tcb, nowMs);
   tcp.queueOutput(tcb);
   return Drop.None;
 }
 
-/** Whether a segment of `length` lies in the window, with the right edge that the peer was told. */
+/** Whether a segment of `length` lies in the window. */
 function isAcceptable(tcb: Tcb, sequence: number, length: number): boolean {
-  return isInWindow((sequence - tcb.rcvNxt) | 0, length, (tcb.rcvAdv - tcb.rcvNxt) | 0);
+  return isInWindow((sequence - tcb.rcvNxt) | 0, length, receiveWindow(tcb));
 }
 
 /**
@@ -295,7 +299,7 @@ function answerUnacceptable(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs: numbe
 
 /** Both ends opened at once, and the peer's SYN-ACK says what our SYN-ACK said: the handshake is over. */
 function crossesOurSynAck(tcb: Tcb, segment: TcpRecord): boolean {
-  return tcb.state === TcpState.synReceived && (segment.flags & TcpFlag.ACK) !== 0 &&
+  return tcb.state === TcpState.synReceived && tcb.listener < 0 && (segment.flags & TcpFlag.ACK) !== 0 &&
     segment.sequence === tcb.irs && seqLess(tcb.iss, segment.acknowledgment) &&
     seqLessEqual(segment.acknowledgment, tcb.sndMax);
 }

@@ -11,6 +11,22 @@ import { addSackBlock, removeSackBlocks, reportDuplicate } from "./sack_blocks.t
 import { type Tcb, TcpEvent, TcpState } from "./tcb.ts";
 import type { Tcp } from "./tcp.ts";
 
+/**
+ * RCV.WND: what the peer was told. Where no scale was agreed on and there is room for more than the field can say, it
+ * is that: half the buffer in whole segments, as Linux counts, so that a peer that takes us at our buffer's word is
+ * understood (FreeBSD's tests do).
+ */
+export function receiveWindow(tcb: Tcb): number {
+  const told = (tcb.rcvAdv - tcb.rcvNxt) | 0;
+  const room = tcb.receiveBufferBytes >>> 1;
+  if (tcb.rcvShift > 0 || room <= UNSCALED_WINDOW_MAX || tcb.state < TcpState.established) return told;
+  const unread = tcb.receiveQueue.length;
+  return Math.max(told, room - room % tcb.peerMss - unread);
+}
+
+/** The most that a window field can say by itself. */
+const UNSCALED_WINDOW_MAX = 0xffff;
+
 /** Takes in the data of an acceptable segment: to the queue, or to its place ahead of a hole. */
 export function receiveData(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, nowMs: number): void {
   if (tcb.finReceived) return; // what lies behind a FIN was never sent
@@ -22,7 +38,7 @@ export function receiveData(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, 
     from -= offset;
     offset = 0;
   }
-  const window = (tcb.rcvAdv - tcb.rcvNxt) | 0;
+  const window = receiveWindow(tcb);
   // Its tail is more than was offered. What comes next, while nothing waits to be read, is taken whole all the same, as
   // in Linux: so one segment at most lies beyond the buffer, and a peer that thinks its window larger gets on.
   const whole = offset === 0 && window > 0 && tcb.receiveQueue.length === 0 && tcb.ahead.length === 0;
@@ -38,7 +54,8 @@ export function receiveData(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, 
   takeEcnData(tcb, segment, tcp.config);
   if (offset > 0) {
     tcb.outOfOrderSegments++;
-    keepAhead(tcp, tcb, slab, from, to, offset);
+    const fin = (segment.flags & TcpFlag.FIN) !== 0 && to === segment.dataEnd;
+    keepAhead(tcp, tcb, slab, from, to, offset, fin);
     sendAck(tcp, tcb, nowMs); // each counts as a duplicate for fast retransmit (RFC 5681 section 4.2)
     return;
   }
@@ -67,8 +84,16 @@ export function receiveData(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, 
   scheduleAck(tcb, filledHole, tcp.config, nowMs);
 }
 
-/** Places bytes ahead of a hole and merges their run into the sorted list. */
-function keepAhead(tcp: Tcp, tcb: Tcb, slab: Slab, from: number, to: number, offset: number): void {
+/** Places bytes ahead of a hole, with a FIN behind them or without, and merges their run into the sorted list. */
+function keepAhead(
+  tcp: Tcp,
+  tcb: Tcb,
+  slab: Slab,
+  from: number,
+  to: number,
+  offset: number,
+  fin: boolean,
+): void {
   const ahead = tcb.ahead;
   let start = offset;
   let end = offset + to - from;
@@ -83,7 +108,7 @@ function keepAhead(tcp: Tcp, tcb: Tcb, slab: Slab, from: number, to: number, off
   // Nothing to merge with and no room for another run: the peer will send it again.
   if (merged === at && ahead.length >= 2 * tcp.config.outOfOrderRangesMax) return;
   reportOverlap(tcp, tcb, offset, offset + to - from);
-  addSackBlock(tcb, (tcb.rcvNxt + offset) | 0, (tcb.rcvNxt + offset + to - from) | 0);
+  addSackBlock(tcb, (tcb.rcvNxt + offset) | 0, (tcb.rcvNxt + offset + to - from + (fin ? 1 : 0)) | 0);
   tcb.receiveQueue.place(tcb.receiveQueue.length + offset, slab.bytes, from, to);
   ahead.splice(at, merged - at, start, end);
 }
@@ -120,7 +145,9 @@ export function takeFin(tcp: Tcp, tcb: Tcb, sequence: number, dataLength: number
   if (seqLess(tcb.rcvNxt, at)) {
     tcb.finPending = true;
     tcb.finAhead = at;
-    if (dataLength === 0) sendAck(tcp, tcb, nowMs); // data has been answered: one duplicate ACK per segment
+    if (dataLength > 0) return; // the data has been answered: one duplicate ACK per segment
+    addSackBlock(tcb, at, (at + 1) | 0); // it has a number, too
+    sendAck(tcp, tcb, nowMs);
     return;
   }
   if (at === tcb.rcvNxt) acceptFin(tcp, tcb, nowMs);

@@ -1,10 +1,17 @@
 import { seqLess } from "../../base/sequence.ts";
-import { Field } from "../connections/connection_map.ts";
+import { type ConnectionMap, Field } from "../connections/connection_map.ts";
 import { PROTOCOL_TCP } from "../wire/ipv4.ts";
 import { TcpFlag, type TcpRecord, writeTcp } from "../wire/tcp.ts";
 import { isInWindow } from "../tcp/input.ts";
 import type { Tcp } from "../tcp/tcp.ts";
-import { Asleep, receiveWindowOf, sendWindowOf, setTsRecent, timestampAgeDays } from "./slot.ts";
+import {
+  Asleep,
+  hasReceiveScale,
+  receiveWindowOf,
+  sendWindowOf,
+  setTsRecent,
+  timestampAgeDays,
+} from "./slot.ts";
 
 /** What the filter thinks of a segment for a sleeping connection. */
 export const WakeVerdict = {
@@ -56,8 +63,10 @@ export function judgeAsleep(tcp: Tcp, record: number, segment: TcpRecord, nowMs:
     ? 0
     : dataLength + (flags & TcpFlag.SYN ? 1 : 0) + (flags & TcpFlag.FIN ? 1 : 0);
   if (!isInWindow(first, length, receiveWindowOf(map, record))) {
+    if (mayBeInWindow(tcp, meta, first)) return WakeVerdict.hold;
     if ((flags & TcpFlag.RST) !== 0) return first === -1 ? WakeVerdict.hold : WakeVerdict.ignore; // behind its FIN?
     if (first === 0) return WakeVerdict.hold; // our window is closed: its ACK still counts
+    if (length > 0 && first + length === 0 && mayBeNews(map, record, segment)) return WakeVerdict.hold;
     return talks && (flags & TcpFlag.SYN) === 0 ? WakeVerdict.answer : WakeVerdict.challenge;
   }
 
@@ -83,6 +92,18 @@ export function judgeAsleep(tcp: Tcp, record: number, segment: TcpRecord, nowMs:
   map.set(record, Field.windows, (segment.window << 16) | (windows & 0xffff));
   map.set(record, Field.meta, map.get(record, Field.meta) | Asleep.windowHeard);
   return noNews;
+}
+
+/** Whether the ACK in the peer's last segment, which comes again, may say something new. */
+function mayBeNews(map: ConnectionMap, record: number, segment: TcpRecord): boolean {
+  const busy = (map.get(record, Field.meta) & Asleep.wakeOnAny) !== 0;
+  return busy || segment.acknowledgment !== map.get(record, Field.sndNxt) ||
+    segment.window !== map.get(record, Field.windows) >>> 16;
+}
+
+/** Without a scale the window may be larger than its field says; how large, the TCB knows. */
+function mayBeInWindow(tcp: Tcp, meta: number, first: number): boolean {
+  return !hasReceiveScale(meta) && first > 0 && first < tcp.config.receiveBufferMax >>> 1;
 }
 
 /**

@@ -35,7 +35,7 @@ export function sleepRecord(map: ConnectionMap, record: number, tcb: Tcb, locati
   // Whatever a timer or the application still has to do for this connection, the filter cannot. The answer to a
   // keep-alive probe must not be forgotten in a crash: the next process would count the probe as unanswered.
   const busy = flightSize(tcb) > 0 || tcb.sendQueue.length > 0 || tcb.ahead.length > 0 || tcb.finQueued ||
-    tcb.finPending || tcb.ackNow || tcb.keepAlives > 0 || tcb.orphan ||
+    tcb.finPending || tcb.ackNow || tcb.keepAlives > 0 || tcb.orphan || tcb.softError !== 0 ||
     tcb.lastAckSent !== tcb.rcvNxt || seqLess(tcb.rcvNxt, tcb.sndWl1);
   // Other states answer otherwise, and so does one whose peer shrank its window, or with another IP header. And
   // the filter knows our window only as its field says it: less than was promised would refuse good data.
@@ -134,6 +134,11 @@ export function locationOfRecord(map: ConnectionMap, record: number): number {
 export function receiveWindowOf(map: ConnectionMap, record: number): number {
   const shift = (map.get(record, Field.meta) >>> RECEIVE_SHIFT_BIT) & 15;
   return (map.get(record, Field.windows) & 0xffff) << shift;
+}
+
+/** Whether our window field is scaled. */
+export function hasReceiveScale(meta: number): boolean {
+  return ((meta >>> RECEIVE_SHIFT_BIT) & 15) > 0;
 }
 
 /** Bytes of window that a window field of the peer means. */

@@ -15,6 +15,9 @@ const TIME_EXCEEDED_CODES = ["exceeded_in_transit", "exceeded_reassembly_time"];
 const OTHER_CODES: Readonly<Record<string, number>> = {
   ttl_exceeded_in_transit: 0,
   frag_reass_exceeded: 1,
+  erroneous_header_field: 0,
+  unknown_next_header: 1,
+  unknown_option: 2,
   code_0: 0,
   code_1: 1,
   code_2: 2,
@@ -68,3 +71,13 @@ export function writeIcmpError(
   messageView.setUint16(2, checksum(...parts));
   return wrapIp(version, protocol, remote, local, message, plain);
 }
+
+/** What Linux makes of ICMP's type and code; those of ICMPv6 have been translated. */
+export function errnoOfIcmp(type: number, code: number): string {
+  if (type === TYPES_4.parameter_problem![0]) return "EPROTO";
+  return (type === TYPES_4.unreachable![0] ? UNREACHABLE_ERRNOS[code] : undefined) ?? "EHOSTUNREACH";
+}
+
+const UNREACHABLE_ERRNOS =
+  ("ENETUNREACH EHOSTUNREACH ENOPROTOOPT ECONNREFUSED EMSGSIZE EOPNOTSUPP ENETUNREACH EHOSTDOWN ENONET ENETUNREACH " +
+    "EHOSTUNREACH ENETUNREACH EHOSTUNREACH EHOSTUNREACH EHOSTUNREACH EHOSTUNREACH").split(" ");

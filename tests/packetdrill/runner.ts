@@ -165,7 +165,10 @@ class Runner {
   #inject(event: ScriptEvent, action: PacketAction): void {
     const connection = this.#inboundConnection(action);
     const syn = (action.flags & TcpFlag.SYN) !== 0;
-    if (syn && (action.flags & TcpFlag.ACK) !== 0) connection.learnRemoteIsn(action.sequence);
+    // Only the first one opens; what comes later is relative to it, whatever it says.
+    if (syn && (action.flags & TcpFlag.ACK) !== 0 && !connection.remoteIsnKnown) {
+      connection.learnRemoteIsn(action.sequence);
+    }
     const segment = connection.toLive(action, this.#script.options.tsEcrScaled);
     if (typeof segment === "string") throw new ScriptFailure(event.line, `error handling packet: ${segment}`);
     const { addresses } = this.#world;

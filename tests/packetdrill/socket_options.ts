@@ -1,8 +1,9 @@
 import { CONGESTION_CONTROLS, type CongestionControlName } from "../../net/tcp/congestion/congestion.ts";
 import { checkTcpOptions, type TcpOptions, tcpSetOptions } from "../../net/tcp/options.ts";
 import { FastOpenMode } from "../../net/tcp/fast_open.ts";
-import { TcpState } from "../../net/tcp/tcb.ts";
+import { type Tcb, TcpState } from "../../net/tcp/tcb.ts";
 import { numberOf } from "./constants.ts";
+import { errnoOfIcmp } from "./icmp.ts";
 import { type Expression, Unsupported } from "./script.ts";
 import type { ScriptSocket } from "./sockets.ts";
 import type { World } from "./world.ts";
@@ -119,7 +120,7 @@ export function getOption(world: World, socket: ScriptSocket, name: string): num
   const { config } = world.stack.tcp;
   switch (name) {
     case "SO_ERROR": {
-      const { error } = socket;
+      const error = socket.error ?? takeSoftError(tcb);
       socket.error = undefined;
       return error === undefined ? 0 : numberOf({ kind: "word", name: error });
     }
@@ -151,6 +152,14 @@ export function getOption(world: World, socket: ScriptSocket, name: string): num
     default:
       throw new Unsupported(`option ${name}`);
   }
+}
+
+/** What the network said of a connection that goes on (RFC 1122 section 4.2.3.9): it is told once. */
+function takeSoftError(tcb: Tcb | undefined): string | undefined {
+  if (tcb === undefined || tcb.state < TcpState.established || tcb.softError === 0) return undefined;
+  const error = errnoOfIcmp(tcb.softError >>> 8, tcb.softError & 0xff);
+  tcb.softError = 0;
+  return error;
 }
 
 /** `[1]`, `1`, `{onoff=1, linger=5}`: for SO_LINGER the seconds, or -1 when it is switched off. */

@@ -52,6 +52,15 @@ test("a SYN in the window of a half-open active connection gets a challenge ACK 
   expect(s.state).toBe("synReceived");
 });
 
+test("a SYN-ACK for a half-open passive connection opens nothing: it lies before the window (RFC 9293 section 3.10.7.4)", () => {
+  const s = halfOpen();
+  s.turn("S. 0 ack 1 <mss 1460>");
+  s.out(". 1 ack 1");
+  expect(s.listener!.pending).toBe(1);
+  s.turn(". 1 ack 1");
+  expect(s.state).toBe("established");
+});
+
 test("RST in SYN-RECEIVED: exact ends it, in the window gets a challenge ACK, elsewhere nothing (RFC 5961 section 3.2, MUST-11)", () => {
   const s = halfOpen();
   s.turn("R 70000");
@@ -426,7 +435,7 @@ test("a simultaneous close in every order of FIN and ACK (figure 13)", () => {
     [["F. 1 ack 1", ". 2 ack 2"], ["closing", "timeWait"]],
     [["F. 1 ack 2"], ["timeWait"]],
     [[". 1 ack 2", "F. 1 ack 2"], ["finWait2", "timeWait"]],
-    [["F. 1 ack 1", "F. 1 ack 2", ". 2 ack 2"], ["closing", "closing", "timeWait"]], // an old segment's ACK is not heard
+    [["F. 1 ack 1", "F. 1 ack 2", ". 2 ack 2"], ["closing", "timeWait", "timeWait"]], // the last segment's ACK is heard again
     [["FP. 1:11 ack 1", ". 12 ack 2"], ["closing", "timeWait"]],
     [["F. 11 ack 1", "P. 1:11 ack 2"], ["finWait1", "timeWait"]],
   ];

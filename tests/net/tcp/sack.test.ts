@@ -33,6 +33,20 @@ test("the block that came last is reported first, the others behind it, and none
   s.out(". 1 ack 601 <>");
 });
 
+test("a FIN ahead of a hole is reported, alone or behind data: it has a number, too (RFC 2018 section 4)", () => {
+  const alone = new Script().accepted("mss 1000,sackOK");
+  alone.turn("F. 101 ack 1");
+  alone.out(". 1 ack 1 <sack 101:102>");
+  alone.turn("P. 1:101 ack 1");
+  alone.out(". 1 ack 102 <>");
+
+  const s = new Script().accepted("mss 1000,sackOK");
+  s.turn("FP. 101:201 ack 1");
+  s.out(". 1 ack 1 <sack 101:202>");
+  s.turn("P. 1:101 ack 1");
+  s.out(". 1 ack 202 <>");
+});
+
 test("without SACK permitted in both SYNs no block is sent, and none is believed (RFC 2018 section 2)", () => {
   const s = new Script().accepted("mss 1000");
   s.turn("P. 101:201 ack 1");

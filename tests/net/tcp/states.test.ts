@@ -336,6 +336,43 @@ test("data for an application that has let go gets RST", () => {
   s.gone();
 });
 
+test("a FIN ahead of data says that there was some: for an application that has let go it gets RST (SHLD-3)", () => {
+  const s = new Script().accepted();
+  s.close();
+  s.out("F. 1 ack 1");
+  s.turn("F. 11 ack 2");
+  s.out("R 2");
+  s.gone();
+
+  const waits = new Script().accepted(); // who still reads waits for what is missing
+  waits.shutdown();
+  waits.out("F. 1 ack 1");
+  waits.turn("F. 11 ack 2");
+  waits.out(". 2 ack 1");
+  expect(waits.state).toBe("finWait2");
+});
+
+test("the ACK in the peer's last segment sent again counts: a FIN that acknowledges ours ends CLOSING and LAST-ACK", () => {
+  const closing = new Script().accepted();
+  closing.shutdown();
+  closing.out("F. 1 ack 1");
+  closing.turn("F. 1 ack 1");
+  closing.out(". 2 ack 2");
+  closing.turn("F. 1 ack 2");
+  closing.out(". 2 ack 2");
+  expect(closing.state).toBe("timeWait");
+
+  const last = new Script().accepted();
+  last.turn("F. 1 ack 1");
+  last.wait(40);
+  last.out(". 1 ack 2");
+  last.close();
+  last.out("F. 1 ack 2");
+  last.turn("F. 1 ack 2");
+  last.out(". 2 ack 2");
+  last.gone();
+});
+
 test("an orphan waits for the peer's FIN only so long", () => {
   const s = new Script({ tcp: { finWait2Ms: 60_000 } }).accepted();
   s.close();

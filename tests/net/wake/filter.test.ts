@@ -217,11 +217,43 @@ test("a connection with something under way wakes on anything acceptable, and on
   const { rcvNxt: next, sndUna } = peer.tcb;
   peer.sleep();
   peer.in({ sequence: next, flags: SYN, ...ts });
-  peer.in({ sequence: next - 1, acknowledgment: sndUna, data: new Uint8Array(1), ...ts });
+  peer.in({ sequence: next - 2, acknowledgment: sndUna, data: new Uint8Array(1), ...ts });
   expect(peer.wakes).toBe(0);
   peer.in({ sequence: next, acknowledgment: sndUna + 100, ...ts });
   expect(peer.wakes).toBe(1);
   expect(peer.tcb.sndUna).toBe((sndUna + 100) | 0);
+});
+
+test("the peer's last segment again is noise, unless its ACK or its window may be news", () => {
+  const peer = new SleepyPeer();
+  peer.open();
+  peer.in({
+    sequence: peer.tcb.rcvNxt,
+    acknowledgment: peer.tcb.sndUna,
+    data: new Uint8Array(9),
+    window: 500,
+    ...ts,
+  });
+  peer.poll();
+  peer.pass(50);
+  const { rcvNxt: next, sndUna } = peer.tcb;
+  peer.sleep();
+  const again = { sequence: next - 9, acknowledgment: sndUna, data: new Uint8Array(9), window: 500, ...ts };
+  peer.in(again);
+  expect(peer.wakes).toBe(0);
+  peer.in({ ...again, window: 600 });
+  expect(peer.wakes).toBe(1);
+});
+
+test("without a scale what lies beyond the window's field wakes: the TCB knows what there is room for", () => {
+  const peer = new SleepyPeer({ receiveBufferBytes: 1 << 20 });
+  peer.open({ windowScale: -1 });
+  const { rcvNxt: next } = peer.tcb;
+  peer.sleep();
+  peer.in({ sequence: next + (1 << 19), flags: RST, ...ts });
+  expect(peer.wakes).toBe(0);
+  peer.in({ sequence: next + 70_000, flags: RST, ...ts });
+  expect(peer.wakes).toBe(1);
 });
 
 test("what was in flight when it was forced to sleep is retransmitted on time", () => {
