@@ -13,7 +13,6 @@ import {
   readInterface,
   type RouteConfig,
   RouteError,
-  ROUTES_MAX,
   type RouteSpec,
 } from "./route_config.ts";
 import { AddressKind, INTERFACE_LOCAL, UNREACHABLE } from "./route_record.ts";
@@ -47,11 +46,6 @@ export function readIpv4Config(
   interfaceCount: number,
 ): { own: OwnIpv4[]; entries: Ipv4Entry[] } {
   const { addresses = [], subnets = [], routes = [] } = config;
-  for (const [name, list] of Object.entries({ addresses, subnets, routes })) {
-    if (list.length > ROUTES_MAX) {
-      throw new RouteError(name, `${list.length}, expected at most ${ROUTES_MAX}`);
-    }
-  }
   const ownPaths: string[] = [];
   const own: OwnIpv4[] = [];
   const specs: [path: string, spec: RouteSpec][] = [];

@@ -42,6 +42,40 @@ export class RouteError extends Error {
   }
 }
 
+/**
+ * Whether all of a configuration, which may come out of a file, is of its type.
+ * @throws {RouteError} At the first thing that is not.
+ */
+export function checkShape(config: RouteConfig): void {
+  const { addresses = [], subnets = [], routes = [] } = config;
+  for (const [name, list] of Object.entries({ addresses, subnets, routes })) {
+    if (!Array.isArray(list)) throw new RouteError(name, `Found ${show(list)}, expected a list`);
+    if (list.length > ROUTES_MAX) {
+      throw new RouteError(name, `${list.length}, expected at most ${ROUTES_MAX}`);
+    }
+  }
+  subnets.forEach((subnet, at) => checkText(subnet, `subnets[${at}]`));
+  addresses.forEach((spec, at) => checkSpec(spec, `addresses[${at}]`, ["address"], ["gateway"]));
+  routes.forEach((spec, at) => checkSpec(spec, `routes[${at}]`, ["destination"], ["gateway", "source"]));
+}
+
+function checkSpec(spec: unknown, path: string, needed: readonly string[], allowed: readonly string[]): void {
+  if (typeof spec !== "object" || spec === null) {
+    throw new RouteError(path, `Found ${show(spec)}, expected an object`);
+  }
+  const fields = spec as Record<string, unknown>;
+  for (const field of needed) checkText(fields[field], `${path}.${field}`);
+  for (const field of allowed) if (fields[field] !== undefined) checkText(fields[field], `${path}.${field}`);
+}
+
+function checkText(value: unknown, path: string): void {
+  if (typeof value !== "string") throw new RouteError(path, `Found ${show(value)}, expected a string`);
+}
+
+function show(value: unknown): string {
+  return JSON.stringify(value) ?? String(value);
+}
+
 /** Whether a configured address or network is IPv6: every such text has a colon, and no IPv4 one. */
 export function isIpv6Text(text: string): boolean {
   return text.includes(":");

@@ -3,7 +3,7 @@ import type { AddressTable } from "./address_table.ts";
 import { addressKey, intervalOf } from "./intervals.ts";
 import { type Ipv4Entry, type OwnIpv4, readIpv4Config } from "./ipv4_route_config.ts";
 import { Ipv6Routes } from "./ipv6_routes.ts";
-import type { RouteConfig } from "./route_config.ts";
+import { checkShape, type RouteConfig } from "./route_config.ts";
 import { AddressKind, INTERFACE_LOCAL, type RouteRecord, UNREACHABLE } from "./route_record.ts";
 
 /**
@@ -42,6 +42,7 @@ export class RouteTable {
    * @throws {RouteError} At the first mistake.
    */
   constructor(config: RouteConfig, interfaceCount = 1, addresses?: AddressTable) {
+    checkShape(config);
     const { own, entries } = readIpv4Config(config, interfaceCount);
     const intervals = flatten(entries);
     const column = (of: (entry: Ipv4Entry) => number): number[] => intervals.map(({ entry }) => of(entry));

@@ -1,4 +1,10 @@
 import type { Target } from "./target.ts";
+import { targets as dhcp } from "./targets/dhcp.ts";
+import { targets as dns } from "./targets/dns.ts";
+import { targets as image } from "./targets/image.ts";
+import { targets as link } from "./targets/link.ts";
+import { targets as store } from "./targets/store.ts";
+import { targets as text } from "./targets/text.ts";
 import { targets as wire } from "./targets/wire.ts";
 
 /** A target and the file that build.ts bundles for it. */
@@ -9,6 +15,12 @@ export interface NamedTarget {
 
 const files: Readonly<Record<string, readonly Target[]>> = {
   "targets/wire.ts": wire,
+  "targets/dhcp.ts": dhcp,
+  "targets/dns.ts": dns,
+  "targets/link.ts": link,
+  "targets/text.ts": text,
+  "targets/image.ts": image,
+  "targets/store.ts": store,
 };
 
 /** Everything that is fuzzed. */

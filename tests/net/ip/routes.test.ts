@@ -241,3 +241,23 @@ test("as many addresses, subnets and routes as allowed pass, one more does not",
     expect(() => new RouteTable(config)).toThrow(`${name}: ${ROUTES_MAX + 1}, expected at most`);
   }
 });
+
+test("what is no configuration at all is refused with its place", () => {
+  for (
+    const [config, message] of [
+      [{ addresses: {} }, "addresses: Found {}, expected a list"],
+      [{ routes: [null] }, "routes[0]: Found null, expected an object"],
+      [
+        { addresses: [{ address: "10.0.0.1" }, {}] },
+        "addresses[1].address: Found undefined, expected a string",
+      ],
+      [{ subnets: [10] }, "subnets[0]: Found 10, expected a string"],
+      [
+        { routes: [{ destination: "10.0.0.0/8", gateway: 1 }] },
+        "routes[0].gateway: Found 1, expected a string",
+      ],
+    ] as const
+  ) {
+    expect(() => new RouteTable(config as unknown as RouteConfig)).toThrow(`Cannot make routes: ${message}`);
+  }
+});
