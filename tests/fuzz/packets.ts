@@ -34,3 +34,33 @@ export function mendChecksum(bytes: Uint8Array, at: number, start: number, end: 
   bytes[at] = (~sum >> 8) & 255;
   bytes[at + 1] = ~sum & 255;
 }
+
+/** Makes the checksums of an IP packet right as far as it can be read; those of its payload when `inside`. */
+export function mendPacket(packet: Uint8Array, inside = true): void {
+  const version = packet[0]! >> 4;
+  const headerLength = version === 4 ? 4 * (packet[0]! & 15) : 40;
+  if (packet.length < headerLength || headerLength < 20) return;
+  if (version === 4) mendChecksum(packet, 10, 0, headerLength);
+  if (!inside) return;
+  const protocol = packet[version === 4 ? 9 : 6]!;
+  const at = { 1: 2, 2: 2, 6: 16, 17: 6, 58: 2 }[protocol];
+  if (at === undefined) return;
+  const length = packet.length - headerLength;
+  let sum = 0;
+  if (protocol > 2) {
+    sum = protocol + length;
+    for (let byte = version === 4 ? 12 : 8; byte < headerLength && byte < 40; byte++) {
+      sum += byte % 2 === 0 ? packet[byte]! * 256 : packet[byte]!;
+    }
+    if (version === 4) { // its addresses alone, not the options behind them
+      for (let byte = 20; byte < headerLength; byte++) {
+        sum -= byte % 2 === 0 ? packet[byte]! * 256 : packet[byte]!;
+      }
+    }
+  }
+  if (protocol === 17 && length >= 8) {
+    packet[headerLength + 4] = length >> 8;
+    packet[headerLength + 5] = length;
+  }
+  mendChecksum(packet, headerLength + at, headerLength, packet.length, sum);
+}

@@ -3,6 +3,7 @@ import { targets as dhcp } from "./targets/dhcp.ts";
 import { targets as dns } from "./targets/dns.ts";
 import { targets as image } from "./targets/image.ts";
 import { targets as link } from "./targets/link.ts";
+import { targets as stack } from "./targets/stack.ts";
 import { targets as store } from "./targets/store.ts";
 import { targets as text } from "./targets/text.ts";
 import { targets as wire } from "./targets/wire.ts";
@@ -21,6 +22,7 @@ const files: Readonly<Record<string, readonly Target[]>> = {
   "targets/text.ts": text,
   "targets/image.ts": image,
   "targets/store.ts": store,
+  "targets/stack.ts": stack,
 };
 
 /** Everything that is fuzzed. */

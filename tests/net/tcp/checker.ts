@@ -63,7 +63,7 @@ export function readSegment(packet: Uint8Array): Segment {
   assert(obviousChecksum(pseudoHeader(packet, 6, tcp.length), tcp) === 0, "The TCP checksum is right");
   const headerLength = (tcp[12]! >> 4) * 4;
   assert(headerLength >= 20 && headerLength <= tcp.length, "The data offset lies inside the segment");
-  assert((tcp[12]! & 15) === 0, "Reserved bits are zero");
+  assert((tcp[12]! & 14) === 0, "Reserved bits are zero, but AE (RFC 9768)");
   const flags = [...FLAG_LETTERS].filter((_, bit) => tcp[13]! & (1 << bit)).join("");
   const options: Segment["options"] = [];
   for (let at = 20; at < headerLength;) {
