@@ -10,6 +10,7 @@ import { ImageError } from "../image/image_error.ts";
 import { Kind, registerKind } from "../image/kinds.ts";
 import { readImage } from "../image/read.ts";
 import { writeImage } from "../image/write.ts";
+import { mistakeIn } from "./check.ts";
 
 /**
  * Version 2: the fields of `FrozenTcb` that every connection has, the attachment (an array of it, empty when
@@ -81,7 +82,8 @@ export function readSocketImage(bytes: Uint8Array): FrozenSocket {
   const tcb = [...body.slice(0, FROZEN_TCB_ALWAYS), ...frozenTcbDefaults] as unknown[];
   const later = listed ? body.slice(LATER_AT).entries() : laterOf(body[LATER_AT]);
   for (const [place, value] of later) tcb[FROZEN_TCB_ALWAYS + place] = value;
-  checkShape(tcb as FrozenTcb);
+  const mistake = mistakeIn(tcb);
+  if (mistake !== undefined) throw wrongType(mistake);
   return { tcb: tcb as FrozenTcb, attachment };
 }
 
@@ -95,38 +97,8 @@ function laterOf(later: unknown): ReadonlyMap<number, unknown> {
   return later;
 }
 
-const ADDRESS_FIELDS = ["localAddress", "remoteAddress"].map((name) => frozenTcbFields.indexOf(name));
-const QUEUE_FIELDS = ["sendQueue", "receiveQueue"].map((name) => frozenTcbFields.indexOf(name));
-const AHEAD_FIELD = frozenTcbFields.indexOf("ahead");
-/** Lists of whole numbers. */
-const LIST_FIELDS = frozenTcbFields.flatMap((name, at) =>
-  name !== "ahead" && Array.isArray(frozenTcbDefaults[at - FROZEN_TCB_ALWAYS]) ? [at] : []
-);
-const NULLABLE_FIELDS = frozenTcbFields.flatMap((name, at) =>
-  name.endsWith("In") || name === "sentAgoMs" ? [at] : []
-);
-
-/** A well-formed image can still be nonsense: each field must have its type before a TCB is filled with it. */
-function checkShape(tcb: FrozenTcb): void {
-  tcb.forEach((value, at) => {
-    let right = typeof value === "number" || (value === null && NULLABLE_FIELDS.includes(at));
-    if (ADDRESS_FIELDS.includes(at)) right ||= value instanceof Uint8Array && value.length === 16;
-    if (QUEUE_FIELDS.includes(at)) right = value instanceof Uint8Array;
-    if (at === AHEAD_FIELD) {
-      right = Array.isArray(value) && value.every((run) => {
-        return Array.isArray(run) && run.length === 2 && typeof run[0] === "number" &&
-          run[1] instanceof Uint8Array;
-      });
-    }
-    if (LIST_FIELDS.includes(at)) {
-      right = Array.isArray(value) && value.every((each) => Number.isSafeInteger(each));
-    }
-    if (!right) throw wrongType(frozenTcbFields[at]!);
-  });
-}
-
 function wrongType(field: string): ImageError {
-  return new ImageError("body", 0, `Cannot restore connection: field "${field}" has the wrong type`);
+  return new ImageError("body", 0, `Cannot restore connection: field "${field}" has the wrong type or value`);
 }
 
 /** Maps with text keys as the plain objects that they were. */

@@ -90,7 +90,7 @@ export function freezeTcb(tcb: Tcb, nowMs: number, addresses?: Pick<AddressTable
     tcb.softError,
     left(tcb.delayedAckAtMs),
     (tcb.rcvNxt - tcb.lastAckSent) | 0,
-    idle ? null : sentAgoMs,
+    idle || sentAgoMs === Infinity ? null : sentAgoMs, // nothing but a handshake was sent
     0,
     (tcb.sndMax - tcb.sndUna) >>> 0,
     left(tcb.retransmitAtMs),

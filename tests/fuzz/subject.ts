@@ -30,6 +30,8 @@ export interface SubjectOptions {
   readonly seed: number;
   /** Chance of a nap before each turn; 0 for the twin that stays awake. */
   readonly naps: number;
+  /** Its connections come from elsewhere: packets must be legal, what they say of streams and windows is not judged. */
+  readonly foreign?: boolean;
 }
 
 /**
@@ -56,7 +58,7 @@ export class Subject {
       connectionsMax: 16,
     });
     const send = (slab: Slab, start: number, end: number): boolean => {
-      this.#sent(slab.bytes.slice(start, end), options.mtu);
+      this.#sent(slab.bytes.slice(start, end), options);
       return true;
     };
     stack.addInterface({ name: "net0", link: { medium: "ip", mtu: options.mtu, send, flush: () => {} } });
@@ -82,12 +84,12 @@ export class Subject {
     this.#napper = options.naps > 0 ? new Napper(stack, options.seed, options.naps) : undefined;
   }
 
-  #sent(packet: Uint8Array<ArrayBuffer>, mtu: number): void {
+  #sent(packet: Uint8Array<ArrayBuffer>, { mtu, foreign = false }: SubjectOptions): void {
     this.sent.push(packet);
     this.#sentCount++;
     assert(this.sent.length < 5_000, "A turn without end");
     const protocol = checkPacket(packet, mtu);
-    if (protocol !== 6) return;
+    if (protocol !== 6 || foreign) return;
     const segment = this.watcher.sent(packet);
     const tcb = [...this.stack.tcp.tcbs()].find((each) =>
       each.remotePort === segment.destinationPort && each.localPort === segment.sourcePort

@@ -3,6 +3,8 @@ import { targets as dhcp } from "./targets/dhcp.ts";
 import { targets as dns } from "./targets/dns.ts";
 import { targets as image } from "./targets/image.ts";
 import { targets as link } from "./targets/link.ts";
+import { targets as frames } from "./targets/frames.ts";
+import { targets as socket } from "./targets/socket.ts";
 import { targets as stack } from "./targets/stack.ts";
 import { targets as store } from "./targets/store.ts";
 import { targets as text } from "./targets/text.ts";
@@ -22,6 +24,8 @@ const files: Readonly<Record<string, readonly Target[]>> = {
   "targets/text.ts": text,
   "targets/image.ts": image,
   "targets/store.ts": store,
+  "targets/socket.ts": socket,
+  "targets/frames.ts": frames,
   "targets/stack.ts": stack,
 };
 

@@ -62,6 +62,9 @@ test("the image of an idle connection is small, matches image.cddl and holds eve
   for (const name of ["frozenAtMs", "rcvNxt", "attachment"]) expect(lines).toContain(`  ${name} = `);
 });
 
+/** Fields that cannot be large. */
+const SMALL = ["typeOfService", "timeToLive", "softError", "retransmits", "backoff", "fastOpen"];
+
 test("an image holds whatever there is: every field, alone and with others", () => {
   for (let seed = 1; seed <= 300; seed++) {
     const prng = new Prng(seed);
@@ -70,11 +73,17 @@ test("an image holds whatever there is: every field, alone and with others", () 
       if (!prng.chance(prng.pick([0, 0.05, 0.5]))) continue;
       const standard = frozenTcbDefaults[at - FROZEN_TCB_ALWAYS];
       if (frozenTcbFields[at] === "recovery") tcb[at] = 2;
-      else if (frozenTcbFields[at] === "ahead") tcb[at] = [[prng.below(100), new Uint8Array(3)]];
+      else if (frozenTcbFields[at] === "ahead") tcb[at] = [[prng.between(1, 100), new Uint8Array(3)]];
       else if (Array.isArray(standard)) tcb[at] = [1, 0, prng.below(2 ** 31)];
       else if (standard instanceof Uint8Array) tcb[at] = new Uint8Array(prng.below(100)).fill(at);
-      else tcb[at] = prng.below(2 ** 31);
+      else tcb[at] = SMALL.includes(frozenTcbFields[at]!) ? prng.between(1, 60) : prng.below(2 ** 31);
     }
+    // What is in flight is part of what was written, and its segments add up.
+    const place = (name: string): number => frozenTcbFields.indexOf(name);
+    const flying = prng.pick([0, 60]);
+    tcb[place("sndMaxOffset")] = flying;
+    tcb[place("sent")] = flying === 0 ? [] : [0, 20, 0, 1_000, 40, 8, 0];
+    if (flying > 0) tcb[place("sendQueue")] = new Uint8Array(70);
     const attachment = prng.pick([undefined, null, 0, "", false, [], [undefined].slice(1), { a: 1 }]);
     const bytes = writeSocketImage(tcb as FrozenTcb, attachment);
     check(bytes, tcb as FrozenTcb);
@@ -100,6 +109,50 @@ test("an image of version 1, with all fields in one list, can be read", () => {
   const always = tcb.slice(0, FROZEN_TCB_ALWAYS);
   const read = readSocketImage(bytes);
   expect(read).toEqual({ tcb: [...always, 4321, ...frozenTcbDefaults.slice(1)], attachment: "kept" });
+});
+
+test("an image whose hashes are right and whose fields cannot be so is refused by the field's name", () => {
+  const tcb = frozen(idle()) as unknown[];
+  const place = (name: string): number => frozenTcbFields.indexOf(name);
+  for (
+    const [name, good, bad] of [
+      ["localPort", [1, 65_535], [0, 65_536, 1.5e300]],
+      ["state", [1, 9], [0, 10, null]],
+      ["sndShift", [0, 14], [-1, 15]],
+      ["sndMssBelow", [0, 1_459], [1_460, -70_000]],
+      ["timeToLive", [1, 255], [0, 256]],
+      ["delayedAckIn", [null, -5, 40], ["x", 1e300]],
+      ["sndMaxOffset", [0, 1], [2, -1]],
+      ["sent", [[], [0]], [[0, 5, 0, 0], [0, 1], [-1]]],
+      ["ahead", [[], [[1, new Uint8Array(1)], [5, new Uint8Array(2)]]], [
+        [[0, new Uint8Array(1)]],
+        [[1, new Uint8Array(0)]],
+        [[5, new Uint8Array(2)], [7, new Uint8Array(1)]],
+        [[2 ** 30, new Uint8Array(1)]],
+      ]],
+      ["congestionState", [[0], [1]], [[2], [-1]]],
+      ["recoveryState", [[0], [0, 0, 0, 0, 0, 0, 0, 0, 4, 3]], [[0, 0, 0, 0, 0, 0, 0, 0, 5], [
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        4,
+      ], [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]]],
+    ] as const
+  ) {
+    const image = (value: unknown): Uint8Array =>
+      writeSocketImage(tcb.with(place(name), value) as FrozenTcb, undefined);
+    for (const value of good) readSocketImage(image(value));
+    for (const value of bad) {
+      expect(() => readSocketImage(image(value)), `${name} ${JSON.stringify(value)}`)
+        .toThrow(`field "${name}" has the wrong type or value`);
+    }
+  }
 });
 
 test("attachments come back: objects, maps, bytes of their own", () => {

@@ -235,3 +235,14 @@ test("a clock that was set back: no time has passed, and timestamps do not run b
 test("a closed connection cannot be frozen", () => {
   expect(() => freezeTcb(new Tcb(0), NOW_MS)).toThrow("no state");
 });
+
+test("a connection that has sent nothing but its SYN-ACK can be frozen: it is not known when data left", () => {
+  const tcb = new Tcb(0);
+  tcb.state = TcpState.synReceived;
+  tcb.sndMax = tcb.sndUna + 1;
+  const frozen = freezeTcb(tcb, NOW_MS);
+  expect(frozen[frozenTcbFields.indexOf("sentAgoMs")]).toBe(null);
+  const thawed = new Tcb(0);
+  thawTcb(frozen, thawed, DEFAULT_TCP_CONFIG, NOW_MS);
+  expect(thawed.lastSentMs).toBe(-Infinity);
+});
