@@ -5,7 +5,7 @@ import { Firewall } from "../../../net/firewall/firewall.ts";
 import { Stack } from "../../../net/stack.ts";
 import { tcpAbort, tcpConnect, tcpSend } from "../../../net/tcp/user.ts";
 import { canWrite } from "../../../net/tcp/user.ts";
-import { type UdpSocket } from "../../../net/udp/udp.ts";
+import type { UdpSocket } from "../../../net/udp/udp.ts";
 import { dropNames } from "../../../net/wire/drop.ts";
 import { INTERFACES, randomRules } from "../../net/firewall/random_rules.ts";
 import { Dice } from "../dice.ts";
