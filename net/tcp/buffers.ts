@@ -1,6 +1,7 @@
 import type { TcpRecord } from "../wire/tcp.ts";
 import type { TcpConfig } from "./config.ts";
 import { initialWindowBytes } from "./congestion/window.ts";
+import type { TcpListener } from "./listeners.ts";
 import type { Tcb } from "./tcb.ts";
 import { timestampNow } from "./timestamp.ts";
 
@@ -42,6 +43,19 @@ export function tuneReceiveBuffer(
   }
   tcb.receiveSpaceSeq = read;
   tcb.receiveSpaceAtMs = nowMs;
+}
+
+/**
+ * While a segment is missing the application gets nothing to read, and what comes behind it fills the window: the
+ * buffer grows by what has come already, as in Linux since 6.18, so that the sender goes on meanwhile. Not while
+ * connections wait to be accepted: this one may be among them, and nobody might ever read it.
+ */
+export function growForHole(tcb: Tcb, config: Readonly<TcpConfig>, listener: TcpListener | undefined): void {
+  if (tcb.receiveBufferBytes >= config.receiveBufferMax || tcb.receiveBufferSet) return;
+  if (listener !== undefined && listener.waiting > 0) return;
+  const round = tcb.receiveSpaceBytes || initialWindowBytes(tcb, config.initialWindowSegments);
+  const wanted = 2 * round + CUSHION_SEGMENTS * tcb.sndMss + tcb.ahead[tcb.ahead.length - 1]!;
+  if (wanted > tcb.receiveBufferBytes) tcb.receiveBufferBytes = Math.min(wanted, config.receiveBufferMax);
 }
 
 function startMeasuring(tcb: Tcb, config: Readonly<TcpConfig>, nowMs: number): void {

@@ -2,7 +2,7 @@ import { seqLess } from "../../base/sequence.ts";
 import type { Slab } from "../../base/slab.ts";
 import { TcpFlag, type TcpRecord } from "../wire/tcp.ts";
 import { enterTimeWait } from "./acknowledge.ts";
-import { tuneReceiveBuffer } from "./buffers.ts";
+import { growForHole, tuneReceiveBuffer } from "./buffers.ts";
 import { expectOurEnd, scheduleAck, watchDataReceived } from "./delayed_ack.ts";
 import { takeEcnData } from "./ecn.ts";
 import { measureReceivedMss } from "./counters.ts";
@@ -111,6 +111,7 @@ function keepAhead(
   addSackBlock(tcb, (tcb.rcvNxt + offset) | 0, (tcb.rcvNxt + offset + to - from + (fin ? 1 : 0)) | 0);
   tcb.receiveQueue.place(tcb.receiveQueue.length + offset, slab.bytes, from, to);
   ahead.splice(at, merged - at, start, end);
+  growForHole(tcb, tcp.config, tcp.listeners.byId(tcb.listener));
 }
 
 /** What of [start, end) has come before, ahead of the hole: the first such run, for a DSACK. */

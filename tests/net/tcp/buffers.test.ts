@@ -46,6 +46,25 @@ class Download {
   }
 }
 
+test("behind a missing segment the window grows with what has come, up to its maximum, but not while somebody waits to be accepted", () => {
+  const lossy = (taken: boolean, tcp: Partial<TcpConfig> = {}): Script => {
+    const s = new Script({ tcp, mtu: MSS + 40 }).accepted(`mss ${MSS},wscale 7,sackOK`);
+    if (taken) s.stack.tcp.listeners.taken(s.listener!);
+    for (let at = 1 + MSS; at + MSS < s.tcb.rcvAdv - s.tcb.irs; at += MSS) {
+      s.turn(`. ${at}:${at + MSS} ack 1`);
+      if (at > 900 * MSS) break;
+    }
+    return s;
+  };
+  const waiting = lossy(false);
+  expect(waiting.tcb.receiveBufferBytes).toBe(128 << 10);
+  const taken = lossy(true);
+  expect(taken.tcb.receiveBufferBytes).toBeGreaterThan(900 * MSS);
+  expect((taken.tcb.rcvAdv - taken.tcb.rcvNxt) | 0).toBeGreaterThan(900 * MSS);
+  expect(lossy(true, { receiveBufferMax: 200_000 }).tcb.receiveBufferBytes).toBe(200_000);
+  expect(lossy(true, { receiveBufferBytes: 100_000 }).tcb.receiveBufferBytes).toBe(100_000); // no maximum: fixed
+});
+
 test("the receive window grows with what the application reads in a round trip, ahead of a sender that doubles, up to its maximum", () => {
   const download = new Download();
   expect(download.bufferBytes).toBe(128 << 10);
