@@ -280,7 +280,7 @@ function answerUnacceptable(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs: numbe
   // A loop of ACKs carries no data. A SYN proves nothing, whatever it carries.
   const length = segment.dataEnd - segment.dataStart + ((flags & TcpFlag.FIN) !== 0 ? 1 : 0);
   if (length > 0 && (flags & TcpFlag.SYN) === 0) {
-    if (tcb.rcvAdv === tcb.rcvNxt && !seqLess(segment.sequence, tcb.rcvNxt)) tcp.counters.tcpZeroWindowDrop++;
+    if (tcb.rcvAdv === tcb.rcvNxt && !seqLess(segment.sequence, tcb.rcvNxt)) tcp.counters.zeroWindowDrop++;
     else if (!seqLess(segment.sequence, tcb.rcvAdv)) tcp.counters.beyondWindow++;
     if (tcb.accEcn !== undefined) countDuplicate(tcb, tcb.accEcn, segment, (segment.sequence + length) | 0);
     const reports = tcb.sackPermitted && tcp.config.dsack && tcb.state !== TcpState.timeWait; // as Linux

@@ -35,7 +35,7 @@ export class TcpCounters {
   /** Segments that lie beyond the window that was offered. */
   beyondWindow = 0;
   /** Segments with data that found the window closed. */
-  tcpZeroWindowDrop = 0;
+  zeroWindowDrop = 0;
   /** SYN-ACKs that echo no timestamp of ours. */
   pawsActive = 0;
 }

@@ -180,3 +180,34 @@ test("the summary counts, and says what is not supported", () => {
     "2 system call fork()",
   ]);
 });
+
+test("nstat shows how much counters have grown, and a command that says no is a failure", () => {
+  const probe = `+0 < icmp unreachable [5000:6000(1000)]\n`;
+  const script = (commands: string): string => `${PASSIVE}+0 \`nstat -n\`\n${probe}${commands}`;
+  const grown = (times: number): string =>
+    `+0 \`nstat -s | grep TcpExtOutOfWindowIcmps | grep -q " ${times} "\`\n`;
+  expect(run(script(grown(1) + grown(1))).verdict).toBe("passed"); // -s does not forget
+  expect(run(script(grown(2)))).toMatchObject({ verdict: "failed", line: 10 });
+  expect(run(script("+0 `nstat | grep TcpExtOutOfWindowIcmps > /dev/null`\n")).verdict).toBe("passed");
+  expect(run(script("+0 `nstat > /dev/null`\n+0 `nstat | grep TcpExtOutOfWindowIcmps`\n"))).toMatchObject({
+    verdict: "failed",
+    line: 11,
+  });
+  expect(run(script("+0 `nstat | grep TcpExtUnheardOf`\n")).verdict).toBe("unsupported");
+  expect(run(script('+0 `grep " 0A " /proc/net/tcp | grep ":1F90"`\n')).verdict).toBe("passed");
+  expect(run(script('+0 `grep " 0A " /proc/net/tcp | grep ":1F91"`\n')).verdict).toBe("failed");
+});
+
+test("sendfile() sends what dd has written, and no other file is there", () => {
+  const write = "+0 `dd bs=2 count=5 if=/dev/zero of=/tmp/f status=none`\n";
+  const send = (more: string): string => `${PASSIVE}${write}+0 open("/tmp/f", O_RDONLY) = 5\n${more}`;
+  expect(run(send("+0 sendfile(4, 5, [4], 100) = 6\n+0 > P. 1:7(6) ack 1")).verdict).toBe("passed");
+  expect(run(send("+0 sendfile(4, 5, NULL, 6) = 6\n+0 sendfile(4, 5, NULL, 6) = 4\n")).verdict).toBe(
+    "passed",
+  );
+  expect(run(`${PASSIVE}+0 open("/tmp/f", O_RDONLY) = -1 ENOENT (No such file or directory)`).verdict).toBe(
+    "passed",
+  );
+  expect(run(`${PASSIVE}${write}+0 \`rm -f /tmp/f\`\n+0 open("/tmp/f", O_RDONLY) = -1 ENOENT (None)`).verdict)
+    .toBe("passed");
+});

@@ -24,6 +24,7 @@ import { type Blocked, type Call, type Returned, SERVICE_PORT, SYSCALLS } from "
 import { applyCommand } from "./sysctl.ts";
 import { tcpInfoNames } from "./tcp_info.ts";
 import { Timetable } from "./timetable.ts";
+import { CommandFailed } from "./tools.ts";
 import { World } from "./world.ts";
 
 export interface RunOptions {
@@ -115,7 +116,7 @@ class Runner {
     else if (action.kind === "icmp") this.#injectIcmp(event, action);
     else if (action.kind === "syscall") this.#call(event, action);
     else if (action.kind === "command") {
-      applyCommand(action.text, this.#world.stack.tcp.config as TcpConfig, this.#world);
+      this.#runCommand(event, action.text);
     } else this.#runCode(event, action.text);
   }
 
@@ -341,6 +342,15 @@ class Runner {
       action.errno === undefined ? errno !== undefined && expected !== -1 : !sameErrno(action.errno, errno)
     ) {
       wrong(`Expected errno ${action.errno} but got ${errno ?? "none"}`);
+    }
+  }
+
+  #runCommand(event: ScriptEvent, text: string): void {
+    try {
+      applyCommand(text, this.#world.stack.tcp.config as TcpConfig, this.#world);
+    } catch (error) {
+      if (!(error instanceof CommandFailed)) throw error;
+      throw new ScriptFailure(event.line, `error executing command: ${error.message}`);
     }
   }
 

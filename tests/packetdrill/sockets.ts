@@ -73,6 +73,8 @@ export class Sockets implements StackUpcalls {
   lastInfo: (tcb: Tcb) => Record<string, number> = () => ({});
   readonly byFd = new Map<number, ScriptSocket>();
   readonly epolls = new Map<number, Epoll>();
+  /** Open files: their paths, and where they are read next. */
+  readonly files = new Map<number, { readonly path: string; at: number }>();
   readonly #byTcb = new Map<Tcb, ScriptSocket>();
   readonly #byRecord = new Map<number, ScriptSocket>();
   readonly #listeners = new Map<number, ScriptSocket>();

@@ -354,8 +354,29 @@ function receiveMessage(call: Call): Returned | Blocked {
   };
 }
 
+/** open(): only files that a command of the script has written are there. */
+function openFile(call: Call): Returned {
+  const path = call.args[0];
+  if (path?.kind !== "string" || number(call, 1) !== 0) throw new Unsupported("open() but for reading");
+  if (!call.world.files.has(path.value)) return failed("ENOENT");
+  call.sockets.files.set(call.newFd, { path: path.value, at: 0 });
+  return { value: call.newFd };
+}
+
+/** sendfile() from a file of zeros. */
+function sendFile(call: Call): Returned | Blocked {
+  const file = call.sockets.files.get(number(call, 1));
+  if (file === undefined) return failed("EBADF");
+  const offset = call.args[2];
+  const given = offset?.kind === "list" ? numberOf(offset.items[0]!) : undefined;
+  const left = Math.max(0, call.world.files.get(file.path)! - (given ?? file.at));
+  const count = Math.min(left, number(call, 3));
+  if (given === undefined) file.at += count;
+  return sendBytes(call, socketOf(call), count, 0);
+}
+
 function close(call: Call): Returned {
-  if (call.sockets.epolls.delete(number(call, 0))) return OK;
+  if (call.sockets.epolls.delete(number(call, 0)) || call.sockets.files.delete(number(call, 0))) return OK;
   const socket = socketOf(call);
   if (socket === undefined) return failed("EBADF");
   call.sockets.byFd.delete(number(call, 0));
@@ -466,6 +487,8 @@ export const SYSCALLS: Readonly<Record<string, Handler>> = {
   sendto: (call) => sendBytes(call, socketOf(call), number(call, 2), number(call, 3, 0)),
   writev: (call) => sendBytes(call, socketOf(call), bytesInPieces(call.args[1]), 0),
   sendmsg: sendMessage,
+  open: openFile,
+  sendfile: sendFile,
   read: (call) => receiveBytes(call, socketOf(call), number(call, 2), 0),
   recv: (call) => receiveBytes(call, socketOf(call), number(call, 2), number(call, 3, 0)),
   recvfrom: (call) => receiveBytes(call, socketOf(call), number(call, 2), number(call, 3, 0)),

@@ -1,6 +1,7 @@
 import { completeConfig, type TcpConfig } from "../../net/tcp/config.ts";
 import { CONGESTION_CONTROLS, type CongestionControlName } from "../../net/tcp/congestion/congestion.ts";
 import { Unsupported } from "./script.ts";
+import { type Machine, runTool } from "./tools.ts";
 
 /** What one setting of a kernel means for the stack; `undefined` in the table: nothing that a script could see. */
 type Setting = ((value: string, config: TcpConfig) => void) | undefined;
@@ -116,7 +117,7 @@ const SETTINGS: Readonly<Record<string, Setting>> = {
 };
 
 /** What commands say to the machine, and not to TCP. */
-export interface Device {
+export interface Device extends Machine {
   mtu: number;
   /** Forgets what is known of other hosts. */
   forgetMetrics(): void;
@@ -126,6 +127,7 @@ export interface Device {
  * What a command of a script means. It is read, never executed.
  *
  * @throws {Unsupported} When it is nothing that is known here.
+ * @throws {CommandFailed} When it is a question, and the answer is no.
  */
 export function applyCommand(text: string, config: TcpConfig, device: Device): void {
   const lines = text.replace(/\\\n/g, " ").replace(
@@ -137,6 +139,7 @@ export function applyCommand(text: string, config: TcpConfig, device: Device): v
 }
 
 function applyLine(line: string, config: TcpConfig, device: Device): void {
+  if (runTool(line, device)) return;
   if (line === "" || /^(sleep|echo|true|ulimit)\b/.test(line)) return;
   const words = line.match(/(?:[^\s"']|"[^"]*"|'[^']*')+/g) ?? [];
   const command = words[0]!.replace(/^.*\//, "");
@@ -163,8 +166,13 @@ function applyLine(line: string, config: TcpConfig, device: Device): void {
     if (route[3] !== undefined) config.initialWindowSegments = Number(route[3]);
     return;
   }
-  if (/^(tc|ethtool|nstat|ip)$/.test(command) && /\b(pfifo|fq|tso|gso|gro|tcp_metrics|nstat)\b/.test(line)) {
-    if (/limit 0\b/.test(line)) throw new Unsupported(`command "${line}"`);
+  if (/^tc qdisc del(ete)? dev tun0 root$/.test(rest.length > 0 ? `${command} ${rest.join(" ")}` : "")) {
+    return;
+  }
+  if (/^(tc|ethtool|ip)$/.test(command) && /\b(pfifo|fq|tso|gso|gro|tcp_metrics)\b/.test(line)) {
+    if (/limit 0\b/.test(line)) {
+      throw new Unsupported("a device that drops everything and says so (tc limit 0)");
+    }
     return; // how a device cuts and paces
   }
   throw new Unsupported(`command "${line}"`);

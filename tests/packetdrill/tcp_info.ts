@@ -42,5 +42,8 @@ export function tcpInfoNames(world: World, socket: ScriptSocket | undefined): Re
     return { ...names, ...socket.lastInfo, tcpi_state: state };
   }
   const { stack, nowMs } = world;
-  return { ...names, ...linuxTcpInfo(tcpInfo(stack.tcp, world.awake(socket.record), nowMs)) };
+  const tcb = world.awake(socket.record);
+  // What an application has asked for Linux doubles.
+  names["SK_MEMINFO_RCVBUF"] = tcb.receiveBufferBytes * (tcb.receiveBufferSet ? 2 : 1);
+  return { ...names, ...linuxTcpInfo(tcpInfo(stack.tcp, tcb, nowMs)) };
 }

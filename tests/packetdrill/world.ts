@@ -5,6 +5,7 @@ import { RecordState } from "../../net/connections/connection_map.ts";
 import type { LinkOutput } from "../../net/ip/interface.ts";
 import { Stack, type StackUpcalls } from "../../net/stack.ts";
 import type { TcpConfig } from "../../net/tcp/config.ts";
+import type { TcpCounters } from "../../net/tcp/netstat.ts";
 import type { Tcb } from "../../net/tcp/tcb.ts";
 import { IPV4_ANY, IPV6_ANY } from "../../net/wire/address.ts";
 import { parseIpv6 } from "../../net/wire/ipv6_address.ts";
@@ -55,6 +56,8 @@ export class World {
   readonly keeper: Keeper | undefined;
   /** What left and was not looked at yet. */
   readonly sent: Sent[] = [];
+  readonly counted = new Map<string, number>();
+  readonly files = new Map<string, number>();
   nowMs: number = START_MS;
   readonly #link: LinkOutput & { mtu: number };
   readonly #settle: (nowUs: number) => void;
@@ -89,6 +92,14 @@ export class World {
 
   forgetMetrics(): void {
     this.stack.tcp.fastOpen.forget();
+  }
+
+  get counters(): TcpCounters {
+    return this.stack.tcp.counters;
+  }
+
+  listens(port: number): boolean {
+    return this.stack.tcp.listeners.find(this.local, port) !== undefined;
   }
 
   /** Microseconds since the start. */
