@@ -47,7 +47,9 @@ export function acknowledge(tcp: Tcp, tcb: Tcb, segment: TcpRecord, length: numb
   }
   if (isEcnEcho(tcb, segment)) sample.flags |= Ack.ece;
   takeCwr(tcb, segment);
-  if (updateSendWindow(tcp, tcb, segment)) sample.flags |= Ack.windowUpdate;
+  if (updateSendWindow(tcp, tcb, segment, (sample.flags & Ack.advanced) !== 0)) {
+    sample.flags |= Ack.windowUpdate;
+  }
   if (segment.sackCount > 0 && tcb.sackPermitted) {
     tagSacks(tcb, segment, sample, tcp.config);
     tcb.delivered += sample.sackDelivered;
@@ -239,12 +241,13 @@ function resend(tcp: Tcp, tcb: Tcb, wanted: Resend, nowMs: number): void {
 }
 
 /**
- * RFC 9293 section 3.10.7.4, fifth step: only news moves the window.
+ * RFC 9293 section 3.10.7.4, fifth step: only news moves the window. An ACK that advances is news, too, in a segment
+ * sent again as well: SND.WND counts from SND.UNA, and left as it is would grant what nobody granted (as Linux sees it).
  * @returns Whether the segment differs from its predecessors by its window, or by what came before it.
  */
-function updateSendWindow(tcp: Tcp, tcb: Tcb, segment: TcpRecord): boolean {
+function updateSendWindow(tcp: Tcp, tcb: Tcb, segment: TcpRecord, advanced: boolean): boolean {
   const ack = segment.acknowledgment;
-  const later = seqLess(tcb.sndWl1, segment.sequence);
+  const later = advanced || seqLess(tcb.sndWl1, segment.sequence);
   if (!later && (tcb.sndWl1 !== segment.sequence || seqLess(ack, tcb.sndWl2))) return false;
   const windowBytes = segment.window << tcb.sndShift;
   const changed = later || windowBytes !== tcb.sndWnd;

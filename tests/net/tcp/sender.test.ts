@@ -34,6 +34,19 @@ test("no MSS option means 536 bytes; with timestamps their 12 bytes are subtract
   large.out(". 1:561 ack 1", "P. 561:1001 ack 1"); // the path, not the peer
 });
 
+test("an ACK in a segment sent again moves the window with it: nothing leaves that was not granted (MUST-34)", () => {
+  const s = thousands();
+  s.turn(". 1 ack 1 win 4000");
+  s.write(5_000);
+  s.out(...segments(0, 4));
+  s.turn("P. 101:201 ack 1001 win 3000"); // 1:101 was lost
+  s.turn("P. 1:101 ack 2001 win 2000");
+  expect((s.tcb.sndUna + s.tcb.sndWnd - s.tcb.iss) | 0).toBe(4_001);
+  expect(s.tcb.sndMax - s.tcb.iss).toBe(4_001);
+  s.turn(". 201 ack 4001 win 4000");
+  expect(s.tcb.sndMax - s.tcb.iss).toBe(5_001);
+});
+
 test("the MSS that we announce is the link's MTU less 40 (MUST-67)", () => {
   const s = new Script({ mtu: 9000 }).listen();
   s.turn("S 0");
