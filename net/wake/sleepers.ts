@@ -17,6 +17,13 @@ import type { SleepOwner } from "./sleep_owner.ts";
 import { locationOfRecord, loseRecord, sleepRecord, wakeRecord } from "./slot.ts";
 
 /**
+ * How far the timestamps of a connection jump ahead when a later process takes it over. What an earlier one answered
+ * for it, and when, died with that; a clock that has been set back meanwhile, by less than this, must not make them
+ * run backward (RFC 7323 section 5): a peer would take nothing any more. A jump ahead it takes.
+ */
+const TAKEN_OVER_MS = 86_400_000;
+
+/**
  * THE SLEEP WALK's half that is the stack's: connections that have a record and an image instead of a TCB, and
  * how they get there and back. checkpoint/suspend.ts builds on it.
  */
@@ -132,7 +139,10 @@ export class Sleepers {
       record = -1;
     }
     if (record >= 0) {
-      sleepRecord(map, record, scratch, location);
+      scratch.tsOffset = (scratch.tsOffset + TAKEN_OVER_MS) | 0;
+      // A clock that was set back to before the image: its timestamps hold once it has been awake and has an image of
+      // this time, not for yet another process that reads this one.
+      sleepRecord(map, record, scratch, location, nowMs < frozen[0]);
       this.#keepAlives.add(record, scratch);
     }
     scratch.sendQueue.clear();

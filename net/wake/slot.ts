@@ -30,8 +30,17 @@ const DAY_BIT = 17;
 const DAY_MASK = 0x7fff;
 const DAY_MS = 86_400_000;
 
-/** Fills the words of `record` from a TCB that goes to sleep at `location`, and marks it asleep. */
-export function sleepRecord(map: ConnectionMap, record: number, tcb: Tcb, location: number): void {
+/**
+ * Fills the words of `record` from a TCB that goes to sleep at `location`, and marks it asleep.
+ * @param silent Nothing may be answered from the record: whatever comes wakes.
+ */
+export function sleepRecord(
+  map: ConnectionMap,
+  record: number,
+  tcb: Tcb,
+  location: number,
+  silent = false,
+): void {
   // Whatever a timer or the application still has to do for this connection, the filter cannot. The answer to a
   // keep-alive probe must not be forgotten in a crash: the next process would count the probe as unanswered.
   const busy = flightSize(tcb) > 0 || tcb.sendQueue.length > 0 || tcb.ahead.length > 0 || tcb.finQueued ||
@@ -46,7 +55,7 @@ export function sleepRecord(map: ConnectionMap, record: number, tcb: Tcb, locati
   const unusual = !established || shrunk || windowField << Math.max(tcb.rcvShift, 0) < promised ||
     tcb.ecnEcho || tcb.accEcn !== undefined || tcb.typeOfService !== 0 || tcb.timeToLive !== 64;
   const meta = RecordState.asleep | (tcb.timestamps ? Asleep.timestamps : 0) | (busy ? Asleep.wakeOnAny : 0) |
-    (unusual ? Asleep.wakeOnAll : 0) | (tcb.keepAlive ? Asleep.keepAlive : 0) |
+    (unusual || silent ? Asleep.wakeOnAll : 0) | (tcb.keepAlive ? Asleep.keepAlive : 0) |
     (tcb.sackPermitted ? Asleep.sack : 0) |
     (tcb.sndShift << SEND_SHIFT_BIT) |
     (Math.max(tcb.rcvShift, 0) << RECEIVE_SHIFT_BIT) | (dayOf(tcb.tsRecentAtMs) << DAY_BIT);
@@ -71,6 +80,7 @@ export function sleepRecord(map: ConnectionMap, record: number, tcb: Tcb, locati
 export function wakeRecord(map: ConnectionMap, record: number, tcb: Tcb, nowMs: number): void {
   const meta = map.get(record, Field.meta);
   const windows = map.get(record, Field.windows);
+  tcb.tsOffset = map.get(record, Field.tsOffset); // the clock that answers were stamped by
   tcb.tsRecent = map.get(record, Field.tsRecent);
   const day = dayOf(nowMs) - timestampAgeDays(map, record, nowMs);
   tcb.tsRecentAtMs = Math.max(tcb.tsRecentAtMs, day * DAY_MS); // to the day
@@ -83,7 +93,6 @@ export function wakeRecord(map: ConnectionMap, record: number, tcb: Tcb, nowMs: 
   if ((meta & Asleep.answered) !== 0) {
     const edge = (tcb.rcvNxt + ((windows & 0xffff) << Math.max(tcb.rcvShift, 0))) | 0;
     if (((edge - tcb.rcvAdv) | 0) > 0) tcb.rcvAdv = edge;
-    tcb.tsOffset = map.get(record, Field.tsOffset); // the clock that the answers were stamped by
     tcb.lastAckSent = tcb.rcvNxt;
     tcb.ackNow = false;
     tcb.delayedAckAtMs = Infinity;
