@@ -32,6 +32,8 @@ export class FaultyDisk implements Disk {
   readonly sticky: boolean;
   /** Writes may stop half-way, without an error. */
   readonly shortWrites: boolean;
+  /** How long a sync takes; what is written meanwhile it does not cover. */
+  syncDelay: () => Promise<void> = () => Promise.resolve();
   off = false;
   #prng: Prng;
   #seen = new Map<string, Inode>();
@@ -200,7 +202,7 @@ export class FaultyDisk implements Disk {
       },
       sync: async () => {
         const covered = new Set(inode.between); // what comes while it runs is not
-        await undefined;
+        await this.syncDelay();
         check();
         this.#operation(() => {
           inode.held = settled(inode, this.#prng, 0.5);

@@ -1,0 +1,332 @@
+import { fork } from "node:child_process";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { Prng } from "../../base/random.ts";
+
+/** A bug made on purpose: one place of the code, changed. The simulator must notice. */
+export interface Canary {
+  readonly name: string;
+  readonly what: string;
+  readonly file: string;
+  /** Stands in the file exactly once. */
+  readonly find: string;
+  readonly replace: string;
+  /** Worlds within which it must be caught: about ten times what it took on average. */
+  readonly runsMax: number;
+}
+
+/** The code that is broken, as it stands: a canary whose place is gone fails a test. */
+export const CANARIES: readonly Canary[] = [
+  {
+    name: "window-off-by-one",
+    what: "one byte more is sent than the peer's window admits",
+    file: "net/tcp/output.ts",
+    find: "  const length = Math.min(unsent, mss, record, force ? Math.max(usable, 1) : usable);",
+    replace: "  const length = Math.min(unsent, mss, record, usable + 1);",
+    runsMax: 300,
+  },
+  {
+    name: "window-by-old-segment",
+    what: "an ACK in a retransmitted segment moves SND.UNA and leaves the window as wide as it was",
+    file: "net/tcp/acknowledge.ts",
+    find: "const later = advanced || seqLess",
+    replace: "const later = seqLess",
+    runsMax: 1_500,
+  },
+  {
+    name: "ack-before-data",
+    what: "one byte more is acknowledged than has come",
+    file: "net/tcp/output.ts",
+    find: "  segment.acknowledgment = tcb.rcvNxt;",
+    replace: "  segment.acknowledgment = tcb.rcvNxt + (tcb.bytesIn > 500 ? 1 : 0);",
+    runsMax: 100,
+  },
+  {
+    name: "sack-too-much",
+    what: "a SACK block ends one byte too late",
+    file: "net/tcp/receive.ts",
+    find: "(tcb.rcvNxt + offset + to - from + (fin ? 1 : 0)) | 0);",
+    replace: "(tcb.rcvNxt + offset + to - from + 1) | 0);",
+    runsMax: 300,
+  },
+  {
+    name: "hole-misplaced",
+    what: "data that came ahead of a hole lands one byte off",
+    file: "net/tcp/receive.ts",
+    find: "tcb.receiveQueue.place(tcb.receiveQueue.length + offset, slab.bytes, from, to);",
+    replace: "tcb.receiveQueue.place(tcb.receiveQueue.length + offset - 1, slab.bytes, from, to);",
+    runsMax: 300,
+  },
+  {
+    name: "reset-anywhere",
+    what: "an RST outside of the window resets",
+    file: "net/tcp/input.ts",
+    find: "return resetsAtFin(tcb, segment.sequence) ? reset(tcp, tcb, nowMs) : Drop.TcpUnacceptable;",
+    replace: "return reset(tcp, tcb, nowMs);",
+    runsMax: 300,
+  },
+  {
+    name: "reset-in-window",
+    what: "an RST inside the window resets, exact or not (before RFC 5961)",
+    file: "net/tcp/input.ts",
+    find: "if (isExactReset(tcb, segment.sequence)) return",
+    replace: "if (isExactReset(tcb, segment.sequence) || tcb.state > 0) return",
+    runsMax: 300,
+  },
+  {
+    name: "old-ack-data",
+    what: "data whose ACK is ancient is taken (RFC 5961 section 5)",
+    file: "net/tcp/input.ts",
+    find: "} else if (!believableAck(tcb, segment)) {",
+    replace: "} else if (!believableAck(tcb, segment) && tcb.state < 0) {",
+    runsMax: 300,
+  },
+  {
+    name: "timer-forgotten",
+    what: "an image does not say when to send again",
+    file: "net/tcp/freeze.ts",
+    find: "  tcb.retransmitAtMs = deadline(retransmitIn);",
+    replace: "",
+    runsMax: 3_000,
+  },
+  {
+    name: "probe-not-armed",
+    what: "nobody asks whether a closed window has opened",
+    file: "net/tcp/output.ts",
+    find: "if (tcb.persistAtMs === Infinity) tcb.persistAtMs =",
+    replace: "if (tcb.persistAtMs === Infinity && tcb.persists > 0) tcb.persistAtMs =",
+    runsMax: 2_000,
+  },
+  {
+    name: "path-mtu-ignored",
+    what: 'a router\'s "too big" changes nothing',
+    file: "net/tcp/path_mtu.ts",
+    find: "export function packetTooBig(tcp: Tcp, tcb: Tcb, nowMs: number): void {",
+    replace:
+      "export function packetTooBig(tcp: Tcp, tcb: Tcb, nowMs: number): void {\n  if (tcp !== undefined) return;",
+    runsMax: 300,
+  },
+  {
+    name: "wake-lost",
+    what: "one wake in eight is forgotten",
+    file: "checkpoint/suspend.ts",
+    find: "    this.#wanted.push(record);\n  }",
+    replace: "    if (record % 8 !== 1) this.#wanted.push(record);\n  }",
+    runsMax: 200,
+  },
+  {
+    name: "stale-image",
+    what: "an image is not revoked when its connection wakes",
+    file: "checkpoint/suspend.ts",
+    find: "if (wakes.length > 0) this.store.remove(wakes.map(({ location }) => location));",
+    replace: "",
+    runsMax: 200,
+  },
+  {
+    name: "sleep-before-durable",
+    what: "a connection is freed before its image is durable",
+    file: "checkpoint/suspend.ts",
+    find: "const settled: Promise<void> = commit.durable\n",
+    replace: "const settled: Promise<void> = Promise.resolve()\n",
+    runsMax: 1_000,
+  },
+  {
+    name: "change-unnoticed",
+    what: "what happens to a connection while its image is written is not in it, and nobody looks",
+    file: "checkpoint/suspend.ts",
+    find: "      if (!wanted && hasChanged(saving)) {",
+    replace: "      if (!wanted && hasChanged(saving) && nowMs < 0) {",
+    runsMax: 2_000,
+  },
+  {
+    name: "sync-skipped",
+    what: "the store promises what it has not synced",
+    file: "checkpoint/store/file_store.ts",
+    find: "      await segments.file(segment).sync();\n",
+    replace: "",
+    runsMax: 1_000,
+  },
+  {
+    name: "folder-not-synced",
+    what: "a new segment's name is not made durable",
+    file: "checkpoint/store/segments.ts",
+    find: "      file.syncNow();\n      this.#disk.syncFolder();",
+    replace: "      file.syncNow();",
+    runsMax: 1_000,
+  },
+  {
+    name: "torn-write-kept",
+    what: "a refused write is not cut off again",
+    file: "checkpoint/store/file_store.ts",
+    find: "        file.truncate(segment.size);",
+    replace: "",
+    runsMax: 3_000,
+  },
+  {
+    name: "damage-unnoticed",
+    what: "entries of the store are not checked against their hashes",
+    file: "checkpoint/store/entry.ts",
+    find: "return found === need ? undefined",
+    replace: "return found === need || need !== undefined ? undefined",
+    runsMax: 1_000,
+  },
+  {
+    name: "unsent-forgotten",
+    what: "data that was not acknowledged is not in the image",
+    file: "net/tcp/freeze.ts",
+    find: "  tcb.sendQueue.append(sendQueue, 0, sendQueue.length);",
+    replace: "",
+    runsMax: 300,
+  },
+  {
+    name: "fin-forgotten",
+    what: "an image does not say that a FIN was sent or is to be sent",
+    file: "net/tcp/freeze.ts",
+    find: "  tcb.finQueued = (flags & FrozenFlag.finQueued) !== 0;",
+    replace: "",
+    runsMax: 1_000,
+  },
+  {
+    name: "hole-forgotten",
+    what: "data ahead of a hole is restored one byte off",
+    file: "net/tcp/freeze.ts",
+    find: "tcb.receiveQueue.place(tcb.receiveQueue.length + offset, bytes, 0, bytes.length);",
+    replace: "tcb.receiveQueue.place(tcb.receiveQueue.length + offset + 1, bytes, 0, bytes.length);",
+    runsMax: 2_000,
+  },
+  {
+    name: "timestamps-backward",
+    what: "timestamps are not ahead of what an earlier process may have answered",
+    file: "net/wake/sleepers.ts",
+    find: "      scratch.tsOffset = (scratch.tsOffset + TAKEN_OVER_MS) | 0;\n",
+    replace: "",
+    runsMax: 4_000,
+  },
+  {
+    name: "window-taken-back",
+    what: "a restored connection forgets how much window it has promised",
+    file: "net/tcp/freeze.ts",
+    find: "  tcb.rcvAdv = (rcvNxt + rcvAdvOffset) | 0;",
+    replace: "  tcb.rcvAdv = rcvNxt | 0;\n  if (rcvAdvOffset > 0) tcb.receiveBufferBytes = 1_000;",
+    runsMax: 300,
+  },
+  {
+    name: "record-leaks",
+    what: "a connection that ends keeps its record",
+    file: "net/tcp/tcp.ts",
+    find: "    this.connections.remove(tcb.record);",
+    replace: "",
+    runsMax: 100,
+  },
+  {
+    name: "older-image-wins",
+    what: "of two images of one connection the older is taken",
+    file: "net/wake/sleepers.ts",
+    find: "      if (known !== location) staleLocation = known;",
+    replace: "      if (known !== location) return { record, deadlineMs, staleLocation: location };",
+    runsMax: 4_000,
+  },
+];
+
+/** The canaries that are meant by `text`: "all", a count of drawn ones, or names. */
+export function canariesOf(text: string, seed: number): Canary[] {
+  if (text === "all") return [...CANARIES];
+  if (/^\d+$/.test(text)) {
+    const prng = new Prng(seed);
+    const left = [...CANARIES];
+    const count = Math.min(Number(text), left.length);
+    return Array.from({ length: count }, () => left.splice(prng.below(left.length), 1)[0]!);
+  }
+  return text.split(",").map((name) => {
+    const canary = CANARIES.find((each) => each.name === name);
+    if (canary === undefined) throw new RangeError(`There is no canary "${name}": see --list-canaries`);
+    return canary;
+  });
+}
+
+/** `source` with the canary's bug. */
+export function infect(canary: Canary, source: string): string {
+  const parts = source.split(canary.find);
+  if (parts.length !== 2) {
+    throw new Error(
+      `Canary "${canary.name}" finds its place ${parts.length - 1} times in ${canary.file}, not once`,
+    );
+  }
+  return parts.join(canary.replace);
+}
+
+/** Folders that the simulator needs of the project. */
+const NEEDED = [
+  "base",
+  "net",
+  "checkpoint",
+  "bench",
+  "mod.ts",
+  "package.json",
+  "tests/sim",
+  "tests/support",
+  "tests/net",
+];
+const ROOT = dirname(dirname(import.meta.dirname));
+
+/** Lives worlds on a copy of the code with the bug, until one fails. */
+export async function release(
+  canary: Canary,
+  seed: number,
+  jobs: number,
+): Promise<{ caughtAfter: number | undefined; by: string }> {
+  const folder = mkdtempSync(join(tmpdir(), `canary-${canary.name}-`));
+  try {
+    for (const each of NEEDED) cpSync(join(ROOT, each), join(folder, each), { recursive: true });
+    symlinkSync(join(ROOT, "node_modules"), join(folder, "node_modules"));
+    const file = join(folder, canary.file);
+    writeFileSync(file, infect(canary, readFileSync(file, "utf8")));
+    const main = join(folder, "tests/sim/main.ts");
+    mkdirSync(join(folder, "out"));
+    let next = 0;
+    let found: { seed: number; message: string } | undefined;
+    await Promise.all(Array.from({ length: jobs }, () =>
+      hunt(main, () => {
+        if (found !== undefined || next >= canary.runsMax) return undefined;
+        const from = next;
+        next += Math.min(10, canary.runsMax - next);
+        return [seed + from, next - from, true];
+      }, (failure) => {
+        if (found === undefined || failure.seed < found.seed) found = failure;
+      })));
+    return found === undefined
+      ? { caughtAfter: undefined, by: "" }
+      : { caughtAfter: found.seed - seed + 1, by: found.message };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function hunt(
+  main: string,
+  take: () => [seed: number, count: number, first: boolean] | undefined,
+  failed: (failure: { seed: number; message: string }) => void,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const child = fork(main, ["--worker"], { stdio: ["ignore", "ignore", "ignore", "ipc"] });
+    let working = 0;
+    const give = (): void => {
+      const batch = take();
+      if (batch === undefined) return child.disconnect();
+      working = batch[0];
+      child.send(batch);
+    };
+    child.on("message", ({ failures }: { failures: { seed: number; message: string }[] }) => {
+      if (failures.length > 0) failed(failures[0]!);
+      give();
+    });
+    child.on("error", reject);
+    child.on("exit", (code) => {
+      // Some bugs end the process: thrown where nobody catches.
+      if (code !== 0) failed({ seed: working, message: `the process ended with code ${code}` });
+      resolve();
+    });
+    give();
+  });
+}

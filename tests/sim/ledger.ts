@@ -1,0 +1,68 @@
+import type { Service } from "./plan.ts";
+import { must } from "./violation.ts";
+
+/** A handshake may fail when the network or the server does. */
+const UNBORN = "not yet accepted";
+
+/** What is true of one connection, whoever sleeps, dies or forgets: kept by the world, outside of all machines. */
+export class Account {
+  readonly id: number;
+  readonly service: Service;
+  /** Whether its client runs a stack of ours, or the simple one. */
+  readonly simple: boolean;
+  /** Its name on the server, once it has been accepted. */
+  tuple: string | undefined;
+  /** Bytes that the client's application has handed to its TCP. */
+  sent = 0;
+  /** Of these, what the server's application has read. */
+  got = 0;
+  /** Bytes that the server's application has handed to its TCP. */
+  said = 0;
+  /** Of these, what the client's application has read. */
+  heard = 0;
+  /** Bytes that the server's application said unasked. */
+  pushed = 0;
+  /** The client's last byte is known to be its last. */
+  clientEnded = false;
+  serverSawEnd = false;
+  serverEnded = false;
+  clientSawEnd = false;
+  /** Why it is no violation when this connection ends before its time; undefined while it may not. */
+  mayBreak: string | undefined = UNBORN;
+  /** Its server has lost power while it was awake: an old image may come back (decision 4). */
+  forgiven = false;
+  /** It slept between a read of its server and the note of it in its attachment. */
+  unnoted = false;
+  /** How it ended before its time. */
+  broken: string | undefined;
+  /** Both sides have seen the end of the other's stream. */
+  over = false;
+
+  constructor(id: number, service: Service, simple: boolean) {
+    this.id = id;
+    this.service = service;
+    this.simple = simple;
+  }
+
+  /** From here on it may break. The first reason is kept. */
+  excuse(why: string): void {
+    if (this.mayBreak === undefined || this.mayBreak === UNBORN) this.mayBreak = why;
+  }
+
+  accepted(): void {
+    if (this.mayBreak === UNBORN) this.mayBreak = undefined;
+  }
+
+  break(where: string, why: string): void {
+    must(
+      this.mayBreak !== undefined || this.over,
+      () => `Connection ${this.id} broke at the ${where}, and nothing had happened to it: ${why}`,
+    );
+    this.broken ??= `${where}: ${why}`;
+  }
+
+  /** Whether all that was sent must still arrive. */
+  get whole(): boolean {
+    return this.broken === undefined && this.mayBreak === undefined;
+  }
+}

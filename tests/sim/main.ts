@@ -1,0 +1,132 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { environment, formatEnvironment } from "../../bench/environment.ts";
+import { CANARIES, canariesOf, release } from "./canaries.ts";
+import { HELP, readOptions, type SimOptions } from "./options.ts";
+import { drawPlan, type Plan } from "./plan.ts";
+import { simulate } from "./simulate.ts";
+import { shrink } from "./shrink.ts";
+import { type Batch, isWorker, runWorlds, work } from "./workers.ts";
+import { World } from "./world.ts";
+
+if (isWorker()) work();
+else await main();
+
+async function main(): Promise<void> {
+  let options: SimOptions;
+  try {
+    options = readOptions(process.argv.slice(2));
+  } catch (error) {
+    console.error(`${(error as Error).message}\n\n${HELP}`);
+    process.exitCode = 2;
+    return;
+  }
+  if (options.help) return console.log(HELP);
+  if (options.listCanaries) {
+    for (const { name, what, runsMax } of CANARIES) console.log(`${name}  within ${runsMax}: ${what}`);
+    return;
+  }
+  console.error(formatEnvironment(environment()));
+  if (options.plan !== undefined) {
+    return await livePlan(JSON.parse(readFileSync(options.plan, "utf8")), options);
+  }
+  if (options.story) return await tellStories(options);
+  if (options.canaries !== undefined) return await releaseCanaries(options);
+  await liveMany(options);
+}
+
+async function liveMany(options: SimOptions): Promise<void> {
+  const { seed } = options;
+  console.error(`seed ${seed}`);
+  const total = await runWorlds(options, (done) => progress(options, done));
+  if (process.stderr.isTTY) process.stderr.write("\r\x1b[K");
+  const { worlds, failures, stats } = total;
+  const numbers = Object.entries(stats).filter(([name]) => name !== "ms")
+    .map(([name, value]) => `${value} ${name}`).join(", ");
+  console.error(`${worlds} worlds, ${(stats.ms / 86_400_000).toFixed(0)} days: ${numbers}`);
+  for (const failure of failures) {
+    console.error(`\nseed ${failure.seed}: ${failure.message}`);
+    await report(drawPlan(failure.seed), options);
+  }
+  if (options.json) console.log(JSON.stringify({ seed, environment: environment(), ...total }));
+  console.log(`sim: ${worlds - failures.length} passed, ${failures.length} failed`);
+  process.exitCode = failures.length > 0 ? 1 : 0;
+}
+
+function progress(options: SimOptions, done: Batch): void {
+  if (!process.stderr.isTTY) return;
+  const of = options.runs < Infinity ? ` of ${options.runs}` : "";
+  process.stderr.write(`\r${done.worlds}${of} worlds, ${done.failures.length} failed\x1b[K`);
+}
+
+/** The story of a failure, as short as it gets, and a file to live it again. */
+async function report(plan: Plan, options: SimOptions): Promise<void> {
+  const failed = await simulate(plan);
+  if (!("error" in failed)) {
+    console.error("It lives when it is run alone: what made it fail is outside of the world");
+    return;
+  }
+  const { plan: least, failed: last } = options.shrink ? await shrink(plan, failed) : { plan, failed };
+  const file = join(options.out, `sim-failure-${plan.seed}.json`);
+  writeFileSync(file, `${JSON.stringify(least, null, 1)}\n`);
+  console.error(last.story.slice(-60).join("\n"));
+  console.error(last.error.stack);
+  console.error(`${least.steps.length} of ${plan.steps.length} steps. Again: npm run sim -- --plan ${file}`);
+}
+
+async function livePlan(plan: Plan, options: SimOptions): Promise<void> {
+  const failed = await tell(plan);
+  if (options.json) console.log(JSON.stringify({ seed: plan.seed, failed: failed?.message ?? null }));
+  console.log(`sim: ${failed === undefined ? "1 passed, 0 failed" : "0 passed, 1 failed"}`);
+  process.exitCode = failed === undefined ? 0 : 1;
+}
+
+async function tellStories(options: SimOptions): Promise<void> {
+  let failures = 0;
+  const runs = Math.min(options.runs, 1_000);
+  for (let run = 0; run < runs; run++) if (await tell(drawPlan(options.seed + run)) !== undefined) failures++;
+  console.log(`sim: ${runs - failures} passed, ${failures} failed`);
+  process.exitCode = failures > 0 ? 1 : 0;
+}
+
+/** Lives a plan and tells every step and segment. */
+async function tell(plan: Plan): Promise<Error | undefined> {
+  const world = new World(plan);
+  world.judge.onSegment = (
+    who,
+    { sourcePort, destinationPort, flags, sequence, acknowledgment, window, data },
+  ) =>
+    world.tell(
+      `    ${who}: ${sourcePort} > ${destinationPort} ${flags} ${sequence >>> 0}+${data.length} ` +
+        `ack ${acknowledgment >>> 0} win ${window}`,
+    );
+  let failure: Error | undefined;
+  try {
+    await world.live();
+  } catch (error) {
+    failure = error as Error;
+  }
+  console.error(`seed ${plan.seed}\n${world.story.join("\n")}`);
+  if (failure !== undefined) console.error(failure.stack);
+  return failure;
+}
+
+async function releaseCanaries(options: SimOptions): Promise<void> {
+  const canaries = canariesOf(options.canaries!, options.seed);
+  console.error(`seed ${options.seed}, canaries: ${canaries.map(({ name }) => name).join(", ")}`);
+  const results: { name: string; caughtAfter: number | undefined; by: string }[] = [];
+  for (const canary of canaries) {
+    const result = await release(canary, options.seed, options.jobs);
+    results.push({ name: canary.name, ...result });
+    console.error(
+      result.caughtAfter === undefined
+        ? `LIVES   ${canary.name}: not caught in ${canary.runsMax} worlds`
+        : `caught  ${canary.name} in ${result.caughtAfter} of ${canary.runsMax} worlds: ${result.by}`,
+    );
+  }
+  const lives = results.filter(({ caughtAfter }) => caughtAfter === undefined).length;
+  if (options.json) console.log(JSON.stringify({ seed: options.seed, environment: environment(), results }));
+  console.log(`canaries: ${results.length - lives} passed, ${lives} failed`);
+  process.exitCode = lives > 0 ? 1 : 0;
+}

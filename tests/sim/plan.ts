@@ -1,0 +1,221 @@
+import { Prng } from "../../base/random.ts";
+import type { TcpConfig } from "../../net/tcp/config.ts";
+import { GOOD_WIRE, type WireFaults } from "./fabric.ts";
+
+/** How the server's machine serves a connection: by handlers and an attachment, or by a `TcpConn` and a loop. */
+export type Service = "handlers" | "conn";
+
+/** A client's machine: a host of ours, one whose connections sleep too, or the independent simple TCP. */
+export type ClientKind = "host" | "sleepy" | "simple";
+
+export interface ClientPlan {
+  kind: ClientKind;
+  wire: WireFaults;
+  tcp: Partial<TcpConfig>;
+}
+
+export interface ServerPlan {
+  wire: WireFaults;
+  tcp: Partial<TcpConfig>;
+  idleMs: number;
+  /** Small, so that segments are sealed and deleted. */
+  segmentBytes: number;
+  syncMs: number;
+  shortWrites: boolean;
+}
+
+/** Ways to attack a connection from outside. */
+export const ATTACKS = [
+  "reset outside the window",
+  "reset inside the window",
+  "SYN inside the window",
+  "data with an old ACK",
+  "data outside the window",
+  "unreachable",
+  "fragmentation needed, quoting nonsense",
+  "garbage",
+] as const;
+export type Attack = (typeof ATTACKS)[number];
+
+/** What happens at a moment. Steps about a connection that is not there do nothing, so that any may be left out. */
+export type Step =
+  & { atMs: number }
+  & (
+    | { do: "connect"; id: number; client: number; service: Service; ipv6: boolean; bytes: number }
+    | { do: "say"; id: number; bytes: number }
+    | { do: "end" | "abort" | "pause" | "resume" | "server abort" | "rot"; id: number }
+    | { do: "push"; id: number; bytes: number }
+    | { do: "suspend"; share: number }
+    | { do: "kill"; deeds: number; after: boolean; power: boolean; downMs: number }
+    | { do: "shutdown"; downMs: number }
+    /** The machine's clock is set, from the next process on. */
+    | { do: "clock"; aheadMs: number }
+    | { do: "stop" | "cut"; node: number; forMs: number }
+    | { do: "mtu"; node: number; mtu: number }
+    | { do: "disk"; writes: number; syncs: number; reads: number; forMs: number }
+    | { do: "attack"; id: number; attack: Attack; toServer: boolean }
+  );
+
+/** A whole world as data: the same plan makes the same world. Node 0 is the server, node n client n - 1. */
+export interface Plan {
+  seed: number;
+  server: ServerPlan;
+  clients: ClientPlan[];
+  steps: Step[];
+}
+
+/** Kinds of trouble; each world draws which of them it has (swarm testing: none at all is a kind, too). */
+const TROUBLES = [
+  "loss",
+  "duplicate",
+  "corrupt",
+  "reorder",
+  "jitter",
+  "cut",
+  "mtu",
+  "stop",
+  "kill",
+  "power",
+  "shutdown",
+  "clock",
+  "disk",
+  "rot",
+  "attack",
+  "abort",
+  "pause",
+  "end",
+  "push",
+  "force",
+  "bulk",
+] as const;
+export type Trouble = (typeof TROUBLES)[number];
+
+const MTUS = [576, 1280, 1400, 1500];
+const DURATION_MS = [5_000, 30_000, 120_000];
+
+/** Draws the world of a seed. */
+export function drawPlan(seed: number): Plan {
+  const prng = new Prng(seed);
+  const share = prng.pick([0.2, 0.5, 0.8]);
+  const troubles = new Set<Trouble>(TROUBLES.filter(() => prng.chance(share)));
+  const wire = (): WireFaults => ({
+    ...GOOD_WIRE,
+    delayMs: prng.pick([0, 1, 5, 20, 100]),
+    loss: troubles.has("loss") ? prng.pick([0, 0.01, 0.05, 0.15]) : 0,
+    duplicate: troubles.has("duplicate") ? prng.pick([0, 0.02, 0.2]) : 0,
+    corrupt: troubles.has("corrupt") ? prng.pick([0, 0.01, 0.05]) : 0,
+    reorder: troubles.has("reorder") ? prng.pick([0, 0.05, 0.3]) : 0,
+    jitterMs: troubles.has("jitter") ? prng.pick([0, 3, 30]) : 0,
+  });
+  const clients = Array.from({ length: prng.between(1, 4) }, (): ClientPlan => ({
+    kind: prng.pick(["host", "host", "sleepy", "simple"]),
+    wire: wire(),
+    tcp: drawTcp(prng),
+  }));
+  const server: ServerPlan = {
+    wire: wire(),
+    tcp: drawTcp(prng),
+    idleMs: prng.pick([10, 50, 200, 1_000, 5_000]),
+    segmentBytes: prng.pick([900, 4_000, 100_000]),
+    syncMs: prng.pick([0, 0, 1, 10, 100]),
+    shortWrites: prng.chance(0.3),
+  };
+  return { seed, server, clients, steps: drawSteps(prng, troubles, clients.length) };
+}
+
+function drawTcp(prng: Prng): Partial<TcpConfig> {
+  return {
+    timestamps: prng.chance(0.8),
+    sack: prng.chance(0.8),
+    congestionControl: prng.pick(["cubic", "cubic", "newreno"] as const),
+    ecn: prng.pick([0, 1, 2, 3]),
+    ...(prng.chance(0.3) ? { receiveBufferBytes: prng.pick([3_000, 8_000, 20_000]) } : {}),
+    ...(prng.chance(0.3) ? { sendBufferBytes: prng.pick([2_000, 10_000]) } : {}),
+    delayedAckMs: prng.pick([0, 40, 200]),
+  };
+}
+
+function drawSteps(prng: Prng, troubles: ReadonlySet<Trouble>, clients: number): Step[] {
+  const durationMs = prng.pick(DURATION_MS);
+  const count = prng.pick([10, 40, 120]);
+  const connections = prng.between(1, 8);
+  const steps: Step[] = [];
+  const at = (): number => Math.floor(prng.fraction() * durationMs);
+  const bytes = (): number =>
+    troubles.has("bulk") && prng.chance(0.2) ? prng.between(1_000, 60_000) : prng.between(1, 200);
+  for (let id = 1; id <= connections; id++) {
+    steps.push({
+      do: "connect",
+      atMs: prng.chance(0.5) ? prng.below(50) : at(),
+      id,
+      client: prng.below(clients),
+      service: prng.chance(0.7) ? "handlers" : "conn",
+      ipv6: prng.chance(0.3),
+      bytes: bytes(),
+    });
+  }
+  const id = (): number => prng.between(1, connections);
+  const node = (): number => prng.below(clients + 1);
+  const kinds: [Trouble | undefined, number, () => Step][] = [
+    [undefined, 10, () => ({ do: "say", atMs: at(), id: id(), bytes: bytes() })],
+    ["push", 4, () => ({ do: "push", atMs: at(), id: id(), bytes: bytes() })],
+    ["force", 4, () => ({ do: "suspend", atMs: at(), share: prng.pick([0.3, 1]) })],
+    ["end", 1, () => ({ do: "end", atMs: at(), id: id() })],
+    ["abort", 1, () => ({ do: prng.pick(["abort", "server abort"]), atMs: at(), id: id() })],
+    ["pause", 2, () => ({ do: prng.pick(["pause", "resume"]), atMs: at(), id: id() })],
+    ["kill", 2, () => kill(false)],
+    ["power", 1, () => kill(true)],
+    ["shutdown", 1, () => ({
+      do: "shutdown",
+      atMs: at(),
+      downMs: prng.pick([0, 100, 3_000]),
+    })],
+    ["stop", 1, () => ({ do: "stop", atMs: at(), node: node(), forMs: prng.pick([10, 300, 3_000, 30_000]) })],
+    ["cut", 2, () => ({ do: "cut", atMs: at(), node: node(), forMs: prng.pick([100, 2_000, 30_000]) })],
+    ["mtu", 1, () => ({ do: "mtu", atMs: at(), node: node(), mtu: prng.pick(MTUS) })],
+    ["disk", 2, () => ({
+      do: "disk",
+      atMs: at(),
+      writes: prng.pick([0, 0.1, 1]),
+      syncs: prng.pick([0, 0, 0.1, 1]),
+      reads: prng.pick([0, 0.1, 1]),
+      forMs: prng.pick([100, 3_000]),
+    })],
+    ["rot", 1, () => ({ do: "rot", atMs: at(), id: id() })],
+    ["attack", 4, () => ({
+      do: "attack",
+      atMs: at(),
+      id: id(),
+      attack: prng.pick(ATTACKS),
+      toServer: prng.chance(0.7),
+    })],
+  ];
+  function kill(power: boolean): Step {
+    return {
+      do: "kill",
+      atMs: at(),
+      deeds: prng.pick([0, 0, 1, 2, 3, 5, 9]),
+      after: prng.chance(0.5),
+      power,
+      downMs: prng.pick([0, 50, 1_000, 10_000]),
+    };
+  }
+  const enabled = kinds.filter(([trouble]) => trouble === undefined || troubles.has(trouble));
+  const weights = enabled.reduce((sum, [, weight]) => sum + weight, 0);
+  while (steps.length < count) {
+    let draw = prng.below(weights);
+    const kind = enabled.find(([, weight]) => (draw -= weight) < 0)!;
+    steps.push(kind[2]());
+  }
+  if (troubles.has("clock")) { // once in a world: timestamps forgive one mistake of a clock, not any number
+    steps.push({ do: "clock", atMs: at(), aheadMs: prng.pick([0.5, 5_000, -5_000, 86_400_000, -3_600_000]) });
+  }
+  return steps.sort((a, b) => a.atMs - b.atMs);
+}
+
+/** A step in one line, for a story. */
+export function tellStep(step: Step): string {
+  const { atMs: _, do: what, ...rest } = step;
+  const details = Object.entries(rest).map(([name, value]) => `${name} ${value}`).join(", ");
+  return `${what}${details === "" ? "" : ` (${details})`}`;
+}
