@@ -1,5 +1,6 @@
 import type { Stack } from "../../net/stack.ts";
 import type { CborValue } from "../image/cbor.ts";
+import { shown } from "../image/explain.ts";
 import {
   address,
   addresses,
@@ -38,6 +39,8 @@ export interface Call {
   readonly method: string;
   /** `set`: an assignment, not a call. */
   readonly set: boolean;
+  /** What the packed arguments are. */
+  readonly packed: readonly Codec[];
   pack(args: readonly unknown[], core: Core): CborValue[] | undefined;
   unpack(values: readonly CborValue[], core: Core): unknown[];
   /** What the outside learns: the result, and what was written into its arguments. */
@@ -50,11 +53,12 @@ export interface Upcall {
   readonly name: string;
   readonly on: "upcalls" | "owner";
   readonly method: string;
+  readonly packed: readonly Codec[];
   pack(args: readonly unknown[], core: Core): CborValue[];
   readonly answer: Codec;
 }
 
-type Shape = Partial<Pick<Call, "pack" | "unpack" | "result" | "set">>;
+type Shape = Partial<Pick<Call, "packed" | "pack" | "unpack" | "result" | "set">>;
 
 const onStack = (stack: Stack): object => stack;
 const onSleepers = (stack: Stack): object => stack.sleepers;
@@ -78,6 +82,7 @@ function call(
     on,
     method: name.slice(name.lastIndexOf(".") + 1),
     set: false,
+    packed: args.filter(({ implied }) => implied === undefined),
     pack: (values, core) => pack(args, values, core),
     unpack: (values, core) => unpack(args, values, core),
     result: (value, _args, core) => result.encode(value, core) ?? null,
@@ -110,6 +115,7 @@ function unpack(codecs: readonly Codec[], values: readonly CborValue[], core: Co
 
 /** SEND: of the application's buffer, the part. */
 const send: Shape = {
+  packed: [tcb, bytes, scalar],
   pack: ([, connection, buffer, from, to, more], core) => {
     const known = tcb.encode(connection, core);
     if (known === undefined) return undefined;
@@ -124,6 +130,7 @@ const send: Shape = {
 
 /** RECEIVE: how much, and the digest of what came. */
 const receive: Shape = {
+  packed: [tcb, scalar],
   pack: ([, connection, , , limit], core) => {
     const known = tcb.encode(connection, core);
     return known === undefined ? undefined : [known, limit as number];
@@ -141,6 +148,7 @@ const receive: Shape = {
 };
 
 const frame: Shape = {
+  packed: [scalar, bytes, now],
   pack: ([index, slab, start, end, nowMs], core) => [
     index as number,
     (slab as { bytes: Uint8Array }).bytes.subarray(start as number, end as number),
@@ -172,6 +180,7 @@ const report: Codec = {
 
 /** The link is replaced by the replay's own. */
 const addInterface: Shape = {
+  packed: [scalar, scalar, scalar, plain],
   pack: ([options]) => {
     const { name, link, mac } = options as Parameters<Stack["addInterface"]>[0];
     return [name, link.medium, link.mtu, ...(mac === undefined ? [] : [[mac.hi, mac.lo]])];
@@ -188,6 +197,14 @@ const unbind: Shape = {
     return null;
   },
 };
+
+/** Packed arguments in words. */
+export function describe(codecs: readonly Codec[], values: readonly CborValue[], core: Core): string {
+  return values.map((value, at) => codecs[at]?.show?.(value, core) ?? shown(value)).filter((text) =>
+    text !== ""
+  )
+    .join(", ");
+}
 
 export const CALLS: readonly Call[] = [
   call(1, "receive", onStack, [], scalar, frame),
@@ -290,7 +307,15 @@ function upcall(
 ): Upcall {
   // What was let go of between the event and the news of it has no number any more.
   const known = args.map((codec): Codec => ({ ...codec, encode: (...of) => codec.encode(...of) ?? null }));
-  return { code, name: method, on, method, pack: (values, core) => pack(known, values, core)!, answer };
+  return {
+    code,
+    name: method,
+    on,
+    method,
+    packed: known,
+    pack: (values, core) => pack(known, values, core)!,
+    answer,
+  };
 }
 
 export const UPCALLS: readonly Upcall[] = [

@@ -5,6 +5,7 @@ import type { Stack } from "../../net/stack.ts";
 import type { TcpListener } from "../../net/tcp/listeners.ts";
 import type { Tcb } from "../../net/tcp/tcb.ts";
 import type { UdpSocket } from "../../net/udp/udp.ts";
+import { formatTuple } from "../../net/connections/tuple.ts";
 import type { CborValue } from "../image/cbor.ts";
 import { hash64, HASH_BYTES, putHash } from "../image/hash.ts";
 
@@ -32,6 +33,8 @@ export interface Codec {
   decode(value: CborValue, core: Core): unknown;
   /** Known on both sides, and so not written. */
   readonly implied?: (core: Core) => unknown;
+  /** What a listing says of it; by default its diagnostic notation. Empty: nothing. */
+  show?(value: CborValue, core: Core): string;
 }
 
 const never = (): never => {
@@ -42,7 +45,7 @@ export const tcp: Codec = { encode: never, decode: never, implied: ({ stack }) =
 export const addresses: Codec = { encode: never, decode: never, implied: ({ stack }) => stack.addresses };
 
 /** Nothing, or something that makes no difference to the stack. */
-export const nothing: Codec = { encode: () => null, decode: () => undefined };
+export const nothing: Codec = { encode: () => null, decode: () => undefined, show: () => "" };
 
 /** A number, flag, text or `undefined`. */
 export const scalar: Codec = {
@@ -60,6 +63,7 @@ export const deadline: Codec = {
 export const now: Codec = {
   encode: (value, core) => core.nowMs = value as number,
   decode: (value, core) => core.nowMs = value as number,
+  show: () => "", // each line of a listing has its time
 };
 
 /** An address: a handle is worth nothing outside its process. */
@@ -67,11 +71,16 @@ export const address: Codec = {
   encode: (value, { stack }) => value === undefined ? null : stack.addresses.freeze(value as number),
   decode: (value, { stack }) =>
     value === null ? undefined : stack.addresses.thaw(value as number | Uint8Array),
+  show: (value, { stack }) => {
+    if (value === null) return "none";
+    return stack.addresses.format(stack.addresses.thaw(value as number | Uint8Array));
+  },
 };
 
 export const bytes: Codec = {
   encode: (value) => (value ?? null) as CborValue,
   decode: (value) => value ?? undefined,
+  show: (value) => value === null ? "" : `${(value as Uint8Array).length} bytes`,
 };
 
 export const tcb: Codec = {
@@ -81,7 +90,16 @@ export const tcb: Codec = {
     return stack.tcp.tcbIn(slot) === value ? slot : undefined;
   },
   decode: (value, { stack }) => stack.tcp.tcbIn(value as number),
+  show: (value, { stack }) => {
+    const found = stack.tcp.tcbIn(value as number);
+    return found === undefined ? "none" : connectionOf(found, stack);
+  },
 };
+
+/** The public name of a connection, also of one that has no record any more. */
+export function connectionOf(of: Tcb, { addresses }: Stack): string {
+  return formatTuple(of.localAddress, of.localPort, of.remoteAddress, of.remotePort, addresses);
+}
 
 export const listener: Codec = {
   encode: (value, { stack }) => {
@@ -90,7 +108,18 @@ export const listener: Codec = {
     return stack.tcp.listeners.byId(id) === value ? id : undefined;
   },
   decode: (value, { stack }) => stack.tcp.listeners.byId(value as number),
+  show: (value, { stack }) => {
+    const found = stack.tcp.listeners.byId(value as number);
+    return found === undefined ? "none" : place(found, stack);
+  },
 };
+
+function place(
+  { address, port }: { readonly address: number; readonly port: number },
+  { addresses }: Stack,
+): string {
+  return `${addresses.format(address)} port ${port}`;
+}
 
 export const socket: Codec = {
   encode: (value, { sockets }) => {
@@ -99,6 +128,10 @@ export const socket: Codec = {
     return sockets.get(id) === value ? id : undefined;
   },
   decode: (value, { sockets }) => value === null ? undefined : sockets.get(value as number),
+  show: (value, { sockets, stack }) => {
+    const found = sockets.get(value as number);
+    return found === undefined ? "" : place(found, stack);
+  },
 };
 
 /** A socket that is bound by this call. */

@@ -1,4 +1,5 @@
 /** Recordings of runs, and what becomes of them: `torpor replay`. @module */
+export { type CaptureFed, type CaptureOptions, feedCapture, hostsOf } from "./capture.ts";
 export { Difference, type PlayedFrame, type ReplayPlace } from "./difference.ts";
 export { ReplayError } from "./event.ts";
 export type { PlayObserver } from "./observer.ts";

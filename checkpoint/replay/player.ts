@@ -80,6 +80,10 @@ export class Player {
   get nowMs(): number {
     return this.#core?.nowMs ?? 0;
   }
+  /** The replay's side of the boundary, once the stack is made. */
+  get core(): Core | undefined {
+    return this.#core;
+  }
   /** The stack as it is now, to look at; `undefined` until it is made. */
   get stack(): Stack | undefined {
     return this.#core?.stack;

@@ -6,6 +6,7 @@ import type { PcapngWriter } from "./pcapng_writer.ts";
 
 export { type Direction, LinkType } from "./pcapng.ts";
 export { type CapturedPacket, mediumOf, PcapngError, readPcapng } from "./pcapng_reader.ts";
+export { readCapture, readPcap } from "./pcap_reader.ts";
 export { PcapngWriter } from "./pcapng_writer.ts";
 
 /**

@@ -1,0 +1,19 @@
+import process from "node:process";
+import { createInterface } from "node:readline";
+import type { Terminal } from "./command.ts";
+import { main } from "./main.ts";
+
+const terminal: Terminal = {
+  out: (text) => void process.stdout.write(text),
+  err: (text) => void process.stderr.write(text),
+  color: process.stdout.isTTY === true && !process.env["NO_COLOR"],
+  lines: () => createInterface({ input: process.stdin }),
+};
+
+// Whoever reads our words may have read enough: `torpor replay ... | head`.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error;
+  process.exit(0);
+});
+
+process.exitCode = await main(process.argv.slice(2), terminal);
