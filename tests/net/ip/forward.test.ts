@@ -1,53 +1,32 @@
 import { expect, test } from "vitest";
 import { Prng } from "../../../base/random.ts";
-import { Slab } from "../../../base/slab.ts";
 import { Firewall } from "../../../net/firewall/firewall.ts";
 import type { FirewallRules } from "../../../net/firewall/rule.ts";
 import type { Medium } from "../../../net/link/link.ts";
-import { Stack } from "../../../net/stack.ts";
 import { parseIpv4 } from "../../../net/wire/address.ts";
 import { Drop } from "../../../net/wire/drop.ts";
 import { obviousChecksum } from "../tcp/checker.ts";
+import { RouterWorld } from "./router.ts";
 
 const NEAR = "10.1.0.2"; // behind interface 0
 const FAR = "10.2.0.2"; // behind interface 1
 
 /** A router between 10.1.0.0/24 and 10.2.0.0/24, 1,500 and 1,000 bytes wide. */
-class Router {
-  readonly stack: Stack;
-  readonly sent: Uint8Array<ArrayBuffer>[][] = [[], []];
-  nowMs = 1_000_000;
-
-  constructor({ forwarding = true, medium = "ip" as Medium } = {}) {
-    this.stack = new Stack({ nowMs: this.nowMs, entropy: new Prng(1), forwarding });
-    [1_500, 1_000].forEach((mtu, index) => {
-      const send = (slab: Slab, start: number, end: number): boolean => {
-        this.sent[index]!.push(slab.bytes.slice(start, end));
-        return true;
-      };
-      const link = { medium: index === 1 ? medium : "ip" as Medium, mtu, send, flush: () => {} };
-      this.stack.addInterface({ name: `net${index}`, link, mac: { hi: 0x0200, lo: 1 } });
-    });
-    this.stack.setRoutes({
-      addresses: [{ address: "10.1.0.1/24", interface: 0 }, { address: "10.2.0.1/24", interface: 1 }],
-      routes: [{ destination: "10.9.0.0/16", interface: 1, gateway: "10.2.0.9" }],
-    });
-  }
-
-  receive(packet: Uint8Array<ArrayBuffer>, interfaceIndex = 0): Drop {
-    return this.stack.receive(interfaceIndex, new Slab(packet), 0, packet.length, this.nowMs);
-  }
-
-  /** What has left since the last time, by interface. */
-  take(): Uint8Array<ArrayBuffer>[][] {
-    return this.sent.map((packets) => packets.splice(0));
+class Router extends RouterWorld {
+  constructor(options?: { forwarding?: boolean; medium?: Medium }) {
+    super(
+      {
+        addresses: [{ address: "10.1.0.1/24", interface: 0 }, { address: "10.2.0.1/24", interface: 1 }],
+        routes: [{ destination: "10.9.0.0/16", interface: 1, gateway: "10.2.0.9" }],
+      },
+      1_000,
+      options,
+    );
   }
 
   /** The one ICMP message that has gone to the near side. */
   error(): { type: number; code: number; rest: number; source: string; quote: number[] } {
-    const [near, far] = this.take();
-    expect([near!.length, far!.length]).toEqual([1, 0]);
-    const packet = near![0]!;
+    const packet = this.takeNear();
     expect(obviousChecksum(packet.subarray(0, 20))).toBe(0);
     expect(obviousChecksum(packet.subarray(20))).toBe(0);
     expect([...packet.subarray(16, 20)]).toEqual([10, 1, 0, 2]);
