@@ -9,6 +9,14 @@ const pool: Uint8Array<ArrayBuffer>[][] = [];
 let pooledBytes = 0;
 let lentBytes = 0;
 
+/** Counts the memory that some rings hold together. */
+export interface RingMeter {
+  /** Memory is short: buffers are taken no larger than they have to be. */
+  readonly tight: boolean;
+  /** So many bytes more are held, or less. */
+  borrowed(bytes: number): void;
+}
+
 /** Bytes of memory that all rings hold at this moment: zero when every ring is empty. */
 export function ringBytesLent(): number {
   return lentBytes;
@@ -47,6 +55,8 @@ function give(buffer: Uint8Array<ArrayBuffer>): void {
  * ```
  */
 export class ByteRing {
+  /** Who counts its memory; set before it holds any. */
+  meter: RingMeter | undefined = undefined;
   #buffer: Uint8Array<ArrayBuffer> = EMPTY;
   #start = 0;
   #length = 0;
@@ -61,6 +71,15 @@ export class ByteRing {
   /** Bytes of memory held. */
   get capacity(): number {
     return this.#buffer.length;
+  }
+
+  /** The capacity that it may come to with `left` bytes more than it has; never less than it has. */
+  capacityWithin(left: number): number {
+    const reach = this.#buffer.length + left;
+    if (reach >= 2 ** 31) return Infinity;
+    return reach < Math.max(SIZE_MIN, this.#buffer.length)
+      ? this.#buffer.length
+      : 2 ** (31 - Math.clz32(reach));
   }
 
   /** Adds `source[from, to)` at the end. */
@@ -115,8 +134,7 @@ export class ByteRing {
     // Half as much next time, when this was more than enough: one large transfer is not for ever.
     if (this.#sizeHint > SIZE_MIN && this.#needed <= this.#sizeHint >>> 1) this.#sizeHint >>>= 1;
     this.#needed = 0;
-    give(this.#buffer);
-    this.#buffer = EMPTY;
+    this.#give();
     this.#start = 0;
     this.#length = 0;
   }
@@ -139,18 +157,25 @@ export class ByteRing {
   /** Almost empty: what is left, perhaps for long, does not hold on to the memory of a large transfer. */
   #shrink(): void {
     const rest = this.toBytes();
-    give(this.#buffer);
-    this.#buffer = EMPTY;
+    this.#give();
     this.#start = this.#length = this.#needed = 0;
     this.#sizeHint = ROOMY_BYTES;
     this.append(rest, 0, rest.length);
   }
 
+  #give(): void {
+    if (this.#buffer.length === 0) return;
+    this.meter?.borrowed(-this.#buffer.length);
+    give(this.#buffer);
+    this.#buffer = EMPTY;
+  }
+
   #grow(needed: number): void {
-    let size = this.#sizeHint;
+    let size = this.meter?.tight ? SIZE_MIN : this.#sizeHint;
     while (size < needed) size *= 2;
     const buffer = take(size);
     const old = this.#buffer;
+    this.meter?.borrowed(size - old.length);
     if (old.length > 0) {
       // All of it: placed bytes may lie anywhere behind the queue's end.
       buffer.set(old.subarray(this.#start), 0);

@@ -43,7 +43,8 @@ export class Connection {
    * Takes all of `bytes`, a copy.
    * @returns False when it is time to wait for `drain`.
    * @throws {BrokenPipe} When the connection cannot send any more, or sleeps: `server.send` wakes it.
-   * @throws {RangeError} When more than 16 MiB would be unsent.
+   * @throws {RangeError} When more than 16 MiB would be unsent, or the memory of all connections is used up
+   * (`memoryMaxBytes`).
    */
   write(bytes: Uint8Array): boolean {
     return this.#server.write(this.#tcb, bytes);

@@ -3,6 +3,7 @@ import { formatTuple } from "../connections/tuple.ts";
 import type { TcpListener as ListenEntry } from "../tcp/listeners.ts";
 import { urgentBytes } from "../tcp/urgent.ts";
 import { type Tcb, TcpError, TcpEvent, TcpState } from "../tcp/tcb.ts";
+import { QUEUE_BYTES_MIN } from "../tcp/memory.ts";
 import { canWrite } from "../tcp/user.ts";
 import type { TcpCalls } from "../tcp/calls.ts";
 import { netAddr } from "./address.ts";
@@ -157,9 +158,13 @@ export class HandlerServer implements Acceptor, Owner {
       this.#deferWrite(tcb.record, this.idOf(tcb), bytes, full, urgent);
       return !full;
     }
+    const { length, capacity } = tcb.sendQueue;
+    if (this.tcp.memory.full && length + bytes.length > Math.max(capacity, QUEUE_BYTES_MIN)) {
+      throw new RangeError("Cannot write: the memory of all connections is used up");
+    }
     this.calls.sendAll(this.tcp, tcb, bytes, WRITE_BYTES_MAX, urgent);
     this.#host.kick();
-    if (tcb.sendQueue.length < tcb.sendBufferBytes) return true;
+    if (tcb.sendQueue.length < tcb.sendBufferBytes && !this.tcp.memory.tight) return true;
     this.calls.wantDrained(tcb);
     return false;
   }

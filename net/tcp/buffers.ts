@@ -24,7 +24,7 @@ export function tuneReceiveBuffer(
   config: Readonly<TcpConfig>,
   nowMs: number,
 ): void {
-  if (tcb.receiveBufferBytes >= config.receiveBufferMax || tcb.receiveBufferSet) return;
+  if (tcb.receiveBufferBytes >= config.receiveBufferMax || tcb.receiveBufferSet || tcb.memory?.tight) return;
   const elapsedMs = nowMs - tcb.receiveSpaceAtMs;
   if (elapsedMs > STALE_MS) return startMeasuring(tcb, config, nowMs);
   measureRtt(tcb, segment, nowMs);
@@ -86,7 +86,7 @@ function measureRtt(tcb: Tcb, segment: TcpRecord, nowMs: number): void {
  * that is ready when it is acknowledged. Called when an ACK has made room.
  */
 export function tuneSendBuffer(tcb: Tcb, config: Readonly<TcpConfig>): void {
-  if (tcb.sendBufferSet) return;
+  if (tcb.sendBufferSet || tcb.memory?.tight) return;
   const wanted = Math.min(2 * tcb.cwnd, config.sendBufferMax);
   if (wanted > tcb.sendBufferBytes) tcb.sendBufferBytes = wanted;
 }

@@ -10,6 +10,14 @@ export interface TcpConfig {
   sendBufferBytes: number;
   /** How far that grows with the congestion window (Linux's tcp_wmem). */
   sendBufferMax: number;
+  /**
+   * Memory in the queues of all awake connections together, in bytes (Linux's tcp_mem): from `memoryPressureBytes` on
+   * until it is below `memoryLowBytes` buffers and windows do not grow; above `memoryMaxBytes` only what each
+   * connection needs to make progress is taken. Of the other two the defaults are a half and three quarters of it.
+   */
+  memoryLowBytes: number;
+  memoryPressureBytes: number;
+  memoryMaxBytes: number;
   /** RFC 7323 shift offered; by default the least with which 65,535 * 2^shift reaches `receiveBufferMax`. */
   receiveWindowScale: number;
   timestamps: boolean;
@@ -138,6 +146,9 @@ export const DEFAULT_TCP_CONFIG: Readonly<TcpConfig> = {
   receiveBufferMax: 6 << 20,
   sendBufferBytes: 256 << 10,
   sendBufferMax: 4 << 20,
+  memoryLowBytes: 512 << 20,
+  memoryPressureBytes: 768 << 20,
+  memoryMaxBytes: 1024 << 20, // what a process of a few GB can spare
   receiveWindowScale: 7,
   timestamps: true,
   ecn: 2,
@@ -201,6 +212,8 @@ export function completeConfig(given: Partial<TcpConfig> = {}): TcpConfig {
   const { receiveBufferBytes, sendBufferBytes } = given;
   config.receiveBufferMax = given.receiveBufferMax ?? receiveBufferBytes ?? config.receiveBufferMax;
   config.sendBufferMax = given.sendBufferMax ?? sendBufferBytes ?? config.sendBufferMax;
+  config.memoryLowBytes = given.memoryLowBytes ?? config.memoryMaxBytes / 2;
+  config.memoryPressureBytes = given.memoryPressureBytes ?? config.memoryMaxBytes * 3 / 4;
   if (given.receiveWindowScale === undefined) config.receiveWindowScale = scaleFor(config.receiveBufferMax);
   return config;
 }

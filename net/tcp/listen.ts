@@ -50,7 +50,8 @@ export function listenInput(
   }
   const { synCookies, synBacklogMax } = tcp.config;
   // Whoever was in TIME-WAIT is no flood: it gets a place, and an ISN beyond its predecessor's.
-  if (predecessor === undefined && (synCookies === 2 || synQueueFull(listener, synBacklogMax))) {
+  const full = synQueueFull(listener, synBacklogMax) || tcp.memory.full;
+  if (predecessor === undefined && (synCookies === 2 || full)) {
     if (synCookies > 0) return answerWithCookie(tcp, listener, ip, segment, nowMs);
     tcp.counters.reqQFullDrop++;
     return Drop.TcpBacklogFull;

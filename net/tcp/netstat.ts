@@ -36,6 +36,13 @@ export class TcpCounters {
   beyondWindow = 0;
   /** Segments with data that found the window closed. */
   zeroWindowDrop = 0;
+  /**
+   * Segments dropped because the memory of all connections was used up: next in line, and out of order; connections
+   * that their application had left, and that were ended for that.
+   */
+  rcvQDrop = 0;
+  ofoDrop = 0;
+  abortOnMemory = 0;
   /** SYN-ACKs that echo no timestamp of ours. */
   pawsActive = 0;
 }

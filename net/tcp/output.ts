@@ -28,6 +28,7 @@ import {
   TcpState,
 } from "./tcb.ts";
 import type { Tcp } from "./tcp.ts";
+import { windowBytesMax } from "./memory.ts";
 import { timestampNow } from "./timestamp.ts";
 import { isSendingUrgent, writeUrgent } from "./urgent.ts";
 
@@ -449,7 +450,7 @@ export function peekWindow(tcb: Tcb): number {
 
 /** The largest window that could be offered now. */
 function freeWindow(tcb: Tcb): number {
-  const free = tcb.receiveBufferBytes - tcb.receiveQueue.length;
+  const free = Math.min(tcb.receiveBufferBytes - tcb.receiveQueue.length, windowBytesMax(tcb));
   return Math.max(0, Math.min(free, 0xffff << Math.max(tcb.rcvShift, 0)));
 }
 

@@ -6,6 +6,7 @@ import { growForHole, tuneReceiveBuffer } from "./buffers.ts";
 import { expectOurEnd, scheduleAck, watchDataReceived } from "./delayed_ack.ts";
 import { takeEcnData } from "./ecn.ts";
 import { measureReceivedMss } from "./counters.ts";
+import { QUEUE_BYTES_MIN, queueBytesMax } from "./memory.ts";
 import { sendAck } from "./output.ts";
 import { addSackBlock, removeSackBlocks, reportDuplicate } from "./sack_blocks.ts";
 import { type Tcb, TcpEvent, TcpState } from "./tcb.ts";
@@ -60,6 +61,11 @@ export function receiveData(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, 
     return;
   }
   tuneReceiveBuffer(tcb, segment, tcp.config, nowMs);
+  if (tcp.memory.full && !fitsAnyway(tcb, to - from)) {
+    tcp.counters.rcvQDrop++;
+    tcb.ackNow = true;
+    return;
+  }
   tcb.receiveQueue.append(slab.bytes, from, to);
   let count = to - from;
   const filledHole = tcb.ahead.length > 0;
@@ -84,6 +90,15 @@ export function receiveData(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, 
   scheduleAck(tcb, filledHole, tcp.config, nowMs);
 }
 
+/**
+ * No connection may take more memory: whether `count` bytes that come next can be had all the same. With nothing unread
+ * they can, or a reader would wait for ever.
+ */
+function fitsAnyway({ receiveQueue }: Tcb, count: number): boolean {
+  const { length, capacity } = receiveQueue;
+  return length === 0 || length + count <= Math.max(capacity, QUEUE_BYTES_MIN);
+}
+
 /** Places bytes ahead of a hole, with a FIN behind them or without, and merges their run into the sorted list. */
 function keepAhead(
   tcp: Tcp,
@@ -104,6 +119,11 @@ function keepAhead(
     start = Math.min(start, ahead[merged]!);
     end = Math.max(end, ahead[merged + 1]!);
     merged += 2;
+  }
+  const { memory } = tcp;
+  if (memory.tight && tcb.receiveQueue.length + offset + to - from > queueBytesMax(tcb, tcb.receiveQueue)) {
+    tcp.counters.ofoDrop++;
+    return;
   }
   // Nothing to merge with and no room for another run: the peer will send it again.
   if (merged === at && ahead.length >= 2 * tcp.config.outOfOrderRangesMax) return;

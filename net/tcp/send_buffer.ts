@@ -1,9 +1,11 @@
+import { queueBytesMax } from "./memory.ts";
 import { sendEnd, type Tcb, TcpEvent } from "./tcb.ts";
 import type { Tcp } from "./tcp.ts";
 
 /** Bytes that the application may hand over now. */
 export function sendRoom(tcb: Tcb): number {
-  const room = tcb.sendBufferBytes - tcb.sendQueue.length;
+  const { sendQueue } = tcb;
+  const room = Math.min(tcb.sendBufferBytes, queueBytesMax(tcb, sendQueue)) - sendQueue.length;
   const low = tcb.notSentLowWaterBytes;
   return Math.max(0, low === 0 ? room : Math.min(room, low - unsentBytes(tcb)));
 }
@@ -14,6 +16,7 @@ export function sendRoom(tcb: Tcb): number {
  */
 export function tellWritable(tcp: Tcp, tcb: Tcb): void {
   if (!tcb.wantsWritable || tcb.sendQueue.length >= tcb.sendBufferBytes) return;
+  if (tcb.memory?.tight && sendRoom(tcb) === 0) return;
   const low = tcb.notSentLowWaterBytes;
   if (low > 0 && 2 * unsentBytes(tcb) >= low) return;
   tcb.wantsWritable = false;

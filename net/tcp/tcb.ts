@@ -1,5 +1,6 @@
 import type { AccEcn } from "./acc_ecn.ts";
 import { ByteRing } from "../../base/ring.ts";
+import type { TcpMemory } from "./memory.ts";
 import { SentQueue } from "./sent_queue.ts";
 
 /** Connection states (RFC 9293 section 3.3.2). LISTEN has no TCB: see listeners.ts. */
@@ -419,6 +420,8 @@ export class Tcb {
   /** What the application keeps with the connection: plain data that CBOR can hold. */
   attachment: unknown = undefined;
 
+  /** Where the memory of its queues is counted; `undefined` for what is no connection of a stack. */
+  memory: TcpMemory | undefined = undefined;
   /** Bytes from `sndUna` on: in flight, then unsent. */
   readonly sendQueue: ByteRing = new ByteRing();
   /** The segments in flight. */

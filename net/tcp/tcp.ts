@@ -12,6 +12,7 @@ import { ChallengeLimit } from "./challenge.ts";
 import type { TcpConfig } from "./config.ts";
 import { FastOpen, FastOpenState } from "./fast_open.ts";
 import { TcpCounters } from "./netstat.ts";
+import { TcpMemory } from "./memory.ts";
 import { TcpListeners } from "./listeners.ts";
 import { TcpSecrets } from "./secrets.ts";
 import { flightSize, Tcb, TcpError, TcpEvent, TcpState } from "./tcb.ts";
@@ -83,6 +84,7 @@ export class Tcp {
   readonly challenges: ChallengeLimit;
   readonly counters: TcpCounters = new TcpCounters();
   readonly fastOpen: FastOpen;
+  readonly memory: TcpMemory;
   /** Awake connections in TIME-WAIT. */
   timeWaits = 0;
   readonly output: TransportOutput;
@@ -115,6 +117,7 @@ export class Tcp {
     this.secrets = new TcpSecrets(entropy, output.addresses);
     this.challenges = new ChallengeLimit(this.secrets);
     this.fastOpen = new FastOpen(config, this.counters, entropy, output.addresses);
+    this.memory = new TcpMemory(config);
     this.#wheel = new TimerWheel(nowMs);
   }
 
@@ -153,6 +156,8 @@ export class Tcp {
     const slot = this.#freeSlots.pop() ?? this.#tcbs.length;
     const tcb = new Tcb(slot);
     this.#tcbs[slot] = tcb;
+    this.memory.users++;
+    tcb.memory = tcb.sendQueue.meter = tcb.receiveQueue.meter = this.memory;
     const ports = this.connections.get(record, Field.ports);
     tcb.record = record;
     tcb.localAddress = this.connections.get(record, Field.localAddress);
@@ -196,8 +201,7 @@ export class Tcp {
     tcb.sendQueue.clear();
     tcb.sent.clear();
     tcb.receiveQueue.clear();
-    this.#tcbs[tcb.slot] = undefined;
-    this.#freeSlots.push(tcb.slot);
+    this.#free(tcb);
     tcb.record = -1;
   }
 
@@ -215,6 +219,12 @@ export class Tcp {
     this.connections.remove(tcb.record);
     tcb.record = -1;
     this.notify(tcb, TcpEvent.closed);
+  }
+
+  #free(tcb: Tcb): void {
+    this.#tcbs[tcb.slot] = undefined;
+    this.#freeSlots.push(tcb.slot);
+    this.memory.users--;
   }
 
   /** Called while a connection leaves SYN-RECEIVED for good: its listener has room again. */
@@ -301,8 +311,7 @@ export class Tcp {
     } finally {
       if ((events & TcpEvent.closed) !== 0) {
         tcb.receiveQueue.clear();
-        this.#tcbs[tcb.slot] = undefined;
-        this.#freeSlots.push(tcb.slot);
+        this.#free(tcb);
       }
     }
   };

@@ -5,6 +5,7 @@ import { congestionNumber, congestionOf } from "./congestion/choose.ts";
 import type { CongestionControlName } from "./congestion/congestion.ts";
 import { FastOpenState } from "./fast_open.ts";
 import { openActive, startKeepAlive } from "./handshake.ts";
+import { QUEUE_BYTES_MIN } from "./memory.ts";
 import { type TcpOptions, tcpSetOptions } from "./options.ts";
 import { sendReset, windowGrowth } from "./output.ts";
 import { Push, type Tcb, TcpError, TcpState } from "./tcb.ts";
@@ -136,7 +137,8 @@ export function tcpSendUrgent(tcp: Tcp, tcb: Tcb, bytes: Uint8Array, from: numbe
 }
 
 /**
- * SEND for who keeps a limit of their own, `limitBytes`: until it is reached the connection's send buffer is no limit.
+ * SEND for who keeps a limit of their own, `limitBytes`: until it is reached neither the connection's send buffer
+ * nor the memory of all connections is a limit.
  * @returns As `tcpSend`.
  */
 export function tcpSendAll(
@@ -146,13 +148,15 @@ export function tcpSendAll(
   limitBytes: number,
   urgent: boolean,
 ): number {
-  const { sendBufferBytes, notSentLowWaterBytes } = tcb;
+  const { sendBufferBytes, notSentLowWaterBytes, memory } = tcb;
   tcb.sendBufferBytes = limitBytes;
   tcb.notSentLowWaterBytes = 0;
+  tcb.memory = undefined;
   const send = urgent ? tcpSendUrgent : tcpSend;
   const count = send(tcp, tcb, bytes, 0, bytes.length);
   tcb.sendBufferBytes = sendBufferBytes;
   tcb.notSentLowWaterBytes = notSentLowWaterBytes;
+  tcb.memory = memory;
   return count;
 }
 
@@ -209,6 +213,10 @@ export function tcpClose(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   if (tcb.state === TcpState.timeWait) tcb.receiveQueue.clear(); // the peer is past hearing of it (MUST-13)
   const unread = tcb.receiveQueue.length > 0 || tcb.ahead.length > 0;
   if (unread || (tcb.lingerMs === 0 && tcb.state !== TcpState.timeWait)) return tcpAbort(tcp, tcb, nowMs);
+  if (tcp.memory.full && tcb.sendQueue.length > QUEUE_BYTES_MIN) { // nobody may hold memory whom nobody waits for
+    tcp.counters.abortOnMemory++;
+    return tcpAbort(tcp, tcb, nowMs);
+  }
   tcb.orphan = true;
   tcpShutdown(tcp, tcb);
   orphanDeadline(tcp, tcb, nowMs);

@@ -105,3 +105,35 @@ test("what is left of a large transfer does not hold on to its memory", () => {
   expect(ring.capacity).toBe(256 << 10); // small enough
   expect(ring.toBytes()).toEqual(bytes.subarray(-1));
 });
+
+test("A meter counts what a ring borrows; where memory is short a ring takes no more than it needs", () => {
+  const ring = new ByteRing();
+  const meter = { tight: false, bytes: 0, borrowed: (bytes: number): void => void (meter.bytes += bytes) };
+  ring.meter = meter;
+  const bytes = new Uint8Array(600_000);
+  ring.append(bytes, 0, bytes.length);
+  expect(meter.bytes).toBe(1 << 20);
+  ring.drop(590_000); // almost empty: it gives back most of it
+  expect([meter.bytes, ring.capacity]).toEqual([256 << 10, 256 << 10]);
+  ring.drop(10_000);
+  expect(meter.bytes).toBe(0);
+  ring.append(bytes, 0, 1);
+  expect(meter.bytes).toBe(128 << 10); // half of what it had lately
+  ring.clear();
+  meter.tight = true;
+  ring.append(bytes, 0, 1);
+  expect(meter.bytes).toBe(1024);
+  ring.clear();
+  expect(meter.bytes).toBe(0);
+});
+
+test("capacityWithin() says to what a ring may grow", () => {
+  const ring = new ByteRing();
+  expect([-5, 0, 1023, 1024, 5000, 2 ** 40].map((left) => ring.capacityWithin(left))).toEqual(
+    [0, 0, 0, 1024, 4096, Infinity],
+  );
+  ring.append(new Uint8Array(3000), 0, 3000);
+  expect([-5000, 0, 4095, 4096, 1 << 20].map((left) => ring.capacityWithin(left))).toEqual(
+    [4096, 4096, 4096, 8192, 1 << 20],
+  );
+});

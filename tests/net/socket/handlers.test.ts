@@ -546,3 +546,20 @@ test("a handler may close the host it runs in", async () => {
   await clock.advance(10);
   expect(clock.pending).toBe(0); // no alarm was set behind it
 });
+
+test("where memory is short a write asks for patience early; where there is none it is refused, but for a little", async () => {
+  const { server, client, clock } = virtualPair({ tcp: { memoryMaxBytes: 1 << 20 } });
+  let connection: Connection | undefined;
+  server.serve({ port: 7, open: (opened) => void (connection = opened), data: () => {} });
+  const conn = await settled(clock, client.connect({ hostname: SERVER, port: 7 }));
+  await clock.advance(10);
+  const { memory } = server.stack.tcp;
+  expect(connection!.write(new Uint8Array(100))).toBe(true);
+  memory.borrowed(800 << 10); // others'
+  expect(connection!.write(new Uint8Array(20_000))).toBe(false);
+  memory.borrowed(200 << 10);
+  expect(connection!.write(new Uint8Array(10_000))).toBe(false); // it has borrowed as much already
+  expect(() => connection!.write(new Uint8Array(10_000))).toThrow("the memory of all connections is used up");
+  connection!.end();
+  expect((await settled(clock, readAll(conn))).length).toBe(30_100);
+});
