@@ -21,6 +21,8 @@ import { timeWaitStampAgeMs } from "../wake/slot.ts";
 /**
  * OPEN, active. The SYN leaves at once, with the beginning of `fastOpen` where the server has given us a cookie, else
  * asking for one (RFC 7413): `tcb.sendQueue` then holds what it carries, and the rest is still the caller's.
+ * @param chosenPort The application has chosen `localPort` itself: a predecessor in TIME-WAIT that had timestamps makes
+ * room at once, whatever the configuration says of ports that we choose (as Linux does for a bound socket).
  * @returns `undefined` when the connection exists already, the map is full, or `remote` is no host (MUST-46).
  */
 export function tcpConnect(
@@ -32,10 +34,11 @@ export function tcpConnect(
   nowMs: number,
   options?: TcpOptions,
   fastOpen?: Uint8Array,
+  chosenPort = false,
 ): Tcb | undefined {
   if (!tcp.output.isHost(remote)) return undefined;
   const record = tcp.connections.find(local, remote, localPort, remotePort);
-  const predecessor = record < 0 ? undefined : reusableTimeWait(tcp, record, nowMs);
+  const predecessor = record < 0 ? undefined : reusableTimeWait(tcp, record, chosenPort, nowMs);
   if (record >= 0) {
     if (predecessor === undefined) return undefined;
     tcp.counters.twRecycled++;
@@ -52,12 +55,17 @@ export function tcpConnect(
  * The connection of `record`, if it does nothing but wait and its timestamps tell its segments from those of a
  * successor (RFC 6191 section 2, for an active open).
  */
-function reusableTimeWait(tcp: Tcp, record: number, nowMs: number): Tcb | undefined {
+function reusableTimeWait(
+  tcp: Tcp,
+  record: number,
+  chosenPort: boolean,
+  nowMs: number,
+): Tcb | undefined {
   const { connections } = tcp;
   if (connections.state(record) !== RecordState.awake) return undefined;
   const tcb = tcp.tcbAt(connections.get(record, Field.slot));
   if (tcb.state !== TcpState.timeWait || !tcb.timestamps || tcb.saving) return undefined;
-  return mayReuse(tcp, record, nowMs - tcb.tsRecentAtMs) ? tcb : undefined;
+  return chosenPort || mayReuse(tcp, record, nowMs - tcb.tsRecentAtMs) ? tcb : undefined;
 }
 
 /** Whether the rules let an active open take over a TIME-WAIT whose TS.Recent is so old. */

@@ -206,6 +206,7 @@ function startConnect(call: Call, socket: ScriptSocket, fastOpen?: Uint8Array): 
       world.nowMs,
       socket.options,
       fastOpen,
+      socket.boundPort !== 0,
     );
     if (tcb === undefined) continue;
     call.connecting(port, SERVICE_PORT);
