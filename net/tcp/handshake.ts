@@ -5,7 +5,7 @@ import { Drop } from "../wire/drop.ts";
 import { ipHeaderLength } from "../wire/ipv6.ts";
 import { TCP_HEADER_LENGTH, TcpFlag, type TcpRecord } from "../wire/tcp.ts";
 import { startCongestion } from "./congestion/window.ts";
-import { enterQuickAcks } from "./delayed_ack.ts";
+import { DELAYED_ACK_MS_MAX, enterQuickAcks } from "./delayed_ack.ts";
 import { takeEcnAnswer } from "./ecn.ts";
 import { type FastOpenOption, FastOpenState } from "./fast_open.ts";
 import { sendAck, sendStrayReset, sendSyn } from "./output.ts";
@@ -135,10 +135,13 @@ export function synSentInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab,
   if ((tcb.fastOpen & (FastOpenState.asked | FastOpenState.sentData)) !== 0) {
     learnFromSynAck(tcp, tcb, segment);
   }
-  tcb.ackNow = true;
   const waiting = tcb.wantsWritable;
+  tcb.ackNow = !waiting;
   becomeEstablished(tcp, tcb, segment, nowMs);
-  if (waiting) enterQuickAcks(tcb, tcp.config, tcp.config.quickAcks); // more data follows: it will be an answer
+  if (waiting) { // more data follows at once: it will carry the ACK, and be an answer
+    tcb.delayedAckAtMs = nowMs + DELAYED_ACK_MS_MAX;
+    enterQuickAcks(tcb, tcp.config, tcp.config.quickAcks);
+  }
   const dataLength = segment.dataEnd - segment.dataStart;
   segment.sequence = tcb.rcvNxt; // behind the SYN
   if (dataLength > 0) receiveData(tcp, tcb, segment, slab, nowMs);
