@@ -194,6 +194,7 @@ function updateRtt(
   if (rttUs < 0) return false;
   minRttSample(tcb, lastUs, (sample.flags & Ack.maybeDelayed) !== 0, sample.nowMs);
   rttSample(tcb, rttUs, tcp.config);
+  congestionOf(tcb).measured(tcb, lastUs, sample.nowMs);
   return true;
 }
 

@@ -1,4 +1,5 @@
 import type { CongestionControlName } from "./congestion/congestion.ts";
+import type { HystartName } from "./congestion/hystart.ts";
 
 /** Every constant of the TCP in one record, so that a profile can set them. Defaults are Linux's. */
 export interface TcpConfig {
@@ -34,8 +35,11 @@ export interface TcpConfig {
   initialWindowSegments: number;
   /** RFC 9438 or RFC 5681; a connection may have another than its stack. */
   congestionControl: CongestionControlName;
-  /** RFC 9406: leave slow start when round trips grow longer, before something is lost. */
-  hystart: boolean;
+  /**
+   * Leave slow start when round trips grow longer, before something is lost: as RFC 9406 says, or as Linux's CUBIC does
+   * it (`classic_hystart.ts`; it ends slow start at once, and so too early on some paths).
+   */
+  hystart: HystartName;
   /** RFC 5681 section 4.1: after an RTO without sending the window is the initial one again. */
   slowStartAfterIdle: boolean;
   /** Offer SACK and use it when the peer knows it too (RFC 2018); RFC 2883's reports of duplicates. */
@@ -54,6 +58,8 @@ export interface TcpConfig {
   mtuProbing: number;
   /** Where the search begins, as payload without options. */
   mtuBaseMss: number;
+  /** Passive connections start from there, too; Linux's start with what the handshake settled. */
+  mtuBaseForAll: boolean;
   /** How far down it goes. */
   mtuProbeFloor: number;
   /** It ends when so few bytes are open. */
@@ -156,7 +162,7 @@ export const DEFAULT_TCP_CONFIG: Readonly<TcpConfig> = {
   ecnFallback: true,
   initialWindowSegments: 10,
   congestionControl: "cubic",
-  hystart: true,
+  hystart: "rfc9406",
   slowStartAfterIdle: true,
   sack: true,
   dsack: true,
@@ -167,6 +173,7 @@ export const DEFAULT_TCP_CONFIG: Readonly<TcpConfig> = {
   reorderingMax: 300,
   mtuProbing: 0,
   mtuBaseMss: 1_024,
+  mtuBaseForAll: true,
   mtuProbeFloor: 48,
   mtuProbeThreshold: 8,
   mtuProbeIntervalMs: 600_000,

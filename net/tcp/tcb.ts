@@ -249,6 +249,9 @@ export class Tcb {
   hystartLastMinUs = 0;
   hystartBaselineUs = 0;
   hystartCssRounds = 0;
+  /** Of Linux's HyStart: when the round began, and when the last ACK of its first train came. */
+  hystartRoundAtMs = 0;
+  hystartTrainAtMs = 0;
 
   // Loss recovery (RFC 6675, 8985, 6937, 5682), counted in segments as Linux does. `sent.length` is packets_out.
   caState: CaState = CaState.open;

@@ -13,6 +13,8 @@ export interface CongestionControl {
   readonly name: CongestionControlName;
   /** The connection is established, or has changed its controller: forgets the controller's state. */
   start(tcb: Tcb): void;
+  /** The last segment that an ACK delivered took `rttUs` for its round trip. Called before `acked`, in every state. */
+  measured(tcb: Tcb, rttUs: number, nowMs: number): void;
   /**
    * `deliveredBytes` more have arrived, by what this ACK acknowledges and selectively acknowledges, and the
    * sender is not in fast recovery (slow start after a timeout calls this, too). `sndUna` has moved already.

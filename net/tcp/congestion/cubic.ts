@@ -1,7 +1,8 @@
 import type { Tcb } from "../tcb.ts";
+import { classicHystartSample, startClassicHystart } from "./classic_hystart.ts";
 import type { CongestionControl } from "./congestion.ts";
 import { rememberWindows, restoreWindows } from "./episode.ts";
-import { hystartRound } from "./hystart.ts";
+import { Hystart, hystartRound } from "./hystart.ts";
 import { increase, slowStart } from "./slow_start.ts";
 import { mayGrow } from "./usage.ts";
 
@@ -29,6 +30,7 @@ export const cubic: CongestionControl = {
   start(tcb: Tcb): void {
     forgetCurve(tcb);
   },
+  measured: classicHystartSample,
   acked(tcb: Tcb, deliveredBytes: number, nowMs: number): void {
     hystartRound(tcb);
     if (!mayGrow(tcb)) return;
@@ -51,8 +53,9 @@ export const cubic: CongestionControl = {
     tcb.cubicWMax = tcb.cwnd < tcb.cubicWMax ? Math.floor(tcb.cwnd * (1 + BETA) / 2) : tcb.cwnd;
     return Math.max(Math.floor(Math.floor(tcb.cwnd / tcb.sndMss) * BETA), 2) * tcb.sndMss;
   },
-  timedOut(tcb: Tcb): void {
+  timedOut(tcb: Tcb, nowMs: number): void {
     forgetCurve(tcb); // section 4.8: the next epoch starts with K = 0 wherever slow start ends
+    if (tcb.hystart >= Hystart.classic) startClassicHystart(tcb, nowMs);
   },
   undo(tcb: Tcb): void {
     restoreWindows(tcb);

@@ -37,6 +37,8 @@ export function freezeCongestion(tcb: Tcb, atMs: number, idle: boolean): number[
     tcb.cubicPriorOrigin,
     tcb.cubicPriorKMs,
     tcb.cubicPriorWEst,
+    tcb.hystart === Hystart.classic ? age(tcb.hystartRoundAtMs) : 0,
+    tcb.hystart === Hystart.classic ? age(tcb.hystartTrainAtMs) : 0,
   ];
   let length = state.length;
   while (length > 0 && state[length - 1] === 0) length--;
@@ -74,4 +76,6 @@ export function thawCongestion(state: readonly number[], tcb: Tcb, baseMs: numbe
   tcb.cubicPriorOrigin = next();
   tcb.cubicPriorKMs = next();
   tcb.cubicPriorWEst = next();
+  tcb.hystartRoundAtMs = baseMs - next();
+  tcb.hystartTrainAtMs = baseMs - next();
 }

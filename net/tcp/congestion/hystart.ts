@@ -1,8 +1,11 @@
 import { seqLessEqual } from "../../../base/sequence.ts";
 import type { Tcb } from "../tcb.ts";
 
-/** Where HyStart++ stands. `off`: the first slow start is over, or it was never on. */
-export const Hystart = { off: 0, slowStart: 1, conservative: 2 } as const;
+/** What may end slow start before something is lost: RFC 9406, Linux's HyStart (classic_hystart.ts), or nothing. */
+export type HystartName = "rfc9406" | "linux" | "off";
+
+/** Where HyStart++ stands, or the older one. `off`: the first slow start is over, or it was never on. */
+export const Hystart = { off: 0, slowStart: 1, conservative: 2, classic: 3, classicOver: 4 } as const;
 
 // RFC 9406 section 4.3's values.
 const MIN_RTT_THRESHOLD_US = 4_000;
@@ -26,9 +29,14 @@ export function startHystart(tcb: Tcb, on: boolean): void {
   tcb.hystartCssRounds = 0;
 }
 
+/** Neither off nor the older algorithm. */
+function isOn(tcb: Tcb): boolean {
+  return tcb.hystart === Hystart.slowStart || tcb.hystart === Hystart.conservative;
+}
+
 /** A round-trip time was measured. */
 export function hystartSample(tcb: Tcb, rttUs: number): void {
-  if (tcb.hystart === Hystart.off) return;
+  if (!isOn(tcb)) return;
   const us = Math.max(1, rttUs); // 0 stands for none
   if (tcb.hystartMinUs === 0 || us < tcb.hystartMinUs) tcb.hystartMinUs = us;
   tcb.hystartSamples++;
@@ -40,7 +48,7 @@ export function hystartSample(tcb: Tcb, rttUs: number): void {
  * 9406 section 4.2). Called for every ACK in slow start.
  */
 export function hystartRound(tcb: Tcb): void {
-  if (tcb.hystart === Hystart.off) return;
+  if (!isOn(tcb)) return;
   if (tcb.ssthresh !== 0x7fff_ffff) { // something was lost: `ssthresh` is known, and ends slow start
     tcb.hystart = Hystart.off;
     return;

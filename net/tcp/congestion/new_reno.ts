@@ -9,6 +9,7 @@ import { mayGrow } from "./usage.ts";
 export const newReno: CongestionControl = {
   name: "newreno",
   start(): void {},
+  measured(): void {},
   acked(tcb: Tcb, deliveredBytes: number): void {
     hystartRound(tcb);
     if (!mayGrow(tcb)) return;

@@ -3,6 +3,7 @@ import type { TcpConfig } from "../config.ts";
 import { rtoBackedOffMs } from "../rtt.ts";
 import { CaState, flightSize, type Tcb } from "../tcb.ts";
 import { congestionOf } from "./choose.ts";
+import { startClassicHystart } from "./classic_hystart.ts";
 import { startHystart } from "./hystart.ts";
 import { mayGrow } from "./usage.ts";
 
@@ -12,8 +13,10 @@ export function startCongestion(tcb: Tcb, config: Readonly<TcpConfig>, nowMs: nu
   tcb.cwndBytesAcked = 0;
   tcb.cwndUsageEnd = tcb.sndMax;
   tcb.cwndFullAtMs = nowMs;
-  startHystart(tcb, config.hystart);
-  congestionOf(tcb).start(tcb);
+  const control = congestionOf(tcb);
+  startHystart(tcb, config.hystart === "rfc9406");
+  if (config.hystart === "linux" && control.name === "cubic") startClassicHystart(tcb, nowMs);
+  control.start(tcb);
 }
 
 /** RFC 6928: ten segments, but not much above 14,600 bytes unless two segments are more. */
