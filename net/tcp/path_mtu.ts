@@ -78,20 +78,33 @@ export function updateMss(tcp: Tcp, tcb: Tcb): void {
  * (RFC 1191 section 6.4): the caller has checked that the packet is in flight (RFC 5927 section 7).
  */
 export function packetTooBig(tcp: Tcp, tcb: Tcb, nowMs: number): void {
-  updateMss(tcp, tcb); // no news for the path may be news for this connection
+  pathChanged(tcp, tcb); // no news for the path may be news for this connection
   if (tcb.state === TcpState.synSent && tcb.rttTiming && tcb.sendQueue.length > tcb.sndMss) {
     tcb.rttTiming = false; // once, and Karn
     sendSyn(tcp, tcb, nowMs); // without the data that made it too long (RFC 7413)
   }
-  if (tcb.state < TcpState.established || !anyTooLarge(tcb)) return;
+  if (tcb.state < TcpState.established || !anyTooLarge(tcp, tcb)) return;
   retransmitTooLarge(tcp, tcb, nowMs);
   tcp.queueOutput(tcb);
 }
 
-function anyTooLarge(tcb: Tcb): boolean {
+/**
+ * What is known of paths has changed. That this one carries more is for a search to find out, as long as one is on:
+ * what it has not tried yet stays untried.
+ */
+export function pathChanged(tcp: Tcp, tcb: Tcb): void {
+  const path = tcp.output.mtuTowards(tcb.remoteAddress);
+  if (tcb.mtuProbing && path >= mtuOf(tcb, tcb.sndMss)) tcb.pathGeneration = tcp.output.pathGeneration;
+  else updateMss(tcp, tcb);
+}
+
+/** Whether something in flight is longer than what may be sent now; a probe may be as long as the path allows. */
+function anyTooLarge(tcp: Tcp, tcb: Tcb): boolean {
   const { sent, sndMss: mss } = tcb;
+  const probeFits = tcb.mtuProbeSize > 0 && tcb.mtuProbeSize <= tcp.output.mtuTowards(tcb.remoteAddress);
   for (let place = 0; place < sent.length; place++) {
     const at = sent.slot(place);
+    if (probeFits && sent.sequence[at] === tcb.mtuProbeStart) continue;
     const fin = (sent.flags[at]! & Sent.fin) !== 0 ? 1 : 0;
     if (((sent.end[at]! - sent.sequence[at]!) | 0) - fin > mss) return true;
   }
@@ -100,7 +113,9 @@ function anyTooLarge(tcb: Tcb): boolean {
 
 /** The handshake is over: the search may begin. */
 export function startMtuSearch(tcp: Tcp, tcb: Tcb, nowMs: number): void {
-  if (tcp.config.mtuProbing === MtuProbing.always) enableSearch(tcp, tcb, nowMs);
+  if (tcp.config.mtuProbing !== MtuProbing.always) return;
+  enableSearch(tcp, tcb, nowMs);
+  if (tcb.listener < 0 || tcp.config.mtuBaseForAll) updateMss(tcp, tcb);
 }
 
 function enableSearch(tcp: Tcp, tcb: Tcb, nowMs: number): void {
@@ -109,7 +124,6 @@ function enableSearch(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   tcb.mtuLow = mtuOf(tcb, tcp.config.mtuBaseMss);
   tcb.mtuProbeSize = 0;
   tcb.mtuProbedAtMs = nowMs;
-  updateMss(tcp, tcb);
 }
 
 /**
@@ -118,7 +132,11 @@ function enableSearch(tcp: Tcp, tcb: Tcb, nowMs: number): void {
  */
 export function suspectBlackHole(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   if (tcp.config.mtuProbing === MtuProbing.off) return;
-  if (!tcb.mtuProbing) return enableSearch(tcp, tcb, nowMs);
+  if (!tcb.mtuProbing) {
+    enableSearch(tcp, tcb, nowMs);
+    return updateMss(tcp, tcb);
+  }
+  if (tcb.sndMss > mssOf(tcb, tcb.mtuLow)) return updateMss(tcp, tcb); // the base was not tried yet
   const half = mssOf(tcb, tcb.mtuLow) >> 1;
   const mss = Math.max(Math.min(tcp.config.mtuBaseMss, half), tcp.config.mtuProbeFloor, MSS_MIN);
   tcb.mtuLow = mtuOf(tcb, mss);
@@ -131,12 +149,13 @@ export function probePathMtu(tcp: Tcp, tcb: Tcb, nowMs: number): ProbeResult {
     return ProbeResult.none;
   }
   if (tcb.sackBlocks.length > 0 || tcb.dsackPending) return ProbeResult.none; // room is short
-  const size = mssOf(tcb, (tcb.mtuHigh + tcb.mtuLow) >> 1);
-  const range = tcb.mtuHigh - tcb.mtuLow;
-  if (size > mssOf(tcb, tcb.mtuHigh) || range < Math.max(1, tcp.config.mtuProbeThreshold)) {
+  const high = Math.min(tcb.mtuHigh, tcp.output.mtuTowards(tcb.remoteAddress));
+  const size = mssOf(tcb, (high + tcb.mtuLow) >> 1);
+  if (size > mssOf(tcb, high) || high - tcb.mtuLow < Math.max(1, tcp.config.mtuProbeThreshold)) {
     searchAgain(tcp, tcb, nowMs);
     return ProbeResult.none;
   }
+  if (size <= tcb.sndMss) return ProbeResult.none; // every segment shows as much
   const needed = size + (tcb.reordering + 1) * tcb.sndMss; // so that its loss shows by duplicate ACKs
   if (((sendEnd(tcb) - tcb.sndMax) | 0) < needed || tcb.sndWnd < needed) return ProbeResult.none;
   if (bytesOfRecord(tcb) < size) return ProbeResult.none; // no segment goes beyond a record's end
