@@ -33,6 +33,8 @@ export interface WayOut {
 /** The last step of the way out: neighbour -> frame -> link, and what stations are asked (ARP). */
 export class FrameOutput {
   readonly interfaces: Interface[] = [];
+  /** A frame has found its link full since this was cleared. */
+  full = false;
   /** Told of packets whose next hop does not answer. Must not send: the slab may be in use. */
   lost: ((slab: Slab, start: number, end: number) => void) | undefined;
   /** Sends a neighbour solicitation for `address`; set by whoever speaks neighbour discovery. */
@@ -210,7 +212,9 @@ export class FrameOutput {
 
   #transmit(through: Interface, slab: Slab, start: number, end: number): boolean {
     through.dirty = true;
-    return through.link.send(slab, start, end) || this.#drop(Drop.LinkFull);
+    if (through.link.send(slab, start, end)) return true;
+    this.full = true;
+    return this.#drop(Drop.LinkFull);
   }
 
   #drop(reason: Drop): boolean {

@@ -31,6 +31,9 @@ import { pathMtuMin, PathMtus } from "./path_mtu.ts";
 import { AddressKind, INTERFACE_LOCAL, type RouteRecord } from "./route_record.ts";
 import { RouteTable } from "./routes.ts";
 
+/** Above every MTU. */
+const MTU_END = 1 << 17;
+
 /** Room for the headers in front: the longest is a fragment's of IPv6. */
 const HEADERS_LENGTH = ETHERNET_HEADER_LENGTH + IPV6_HEADER_LENGTH + IPV6_FRAGMENT_HEADER_LENGTH;
 /** The most that a datagram holds beside its header. */
@@ -63,6 +66,8 @@ export class IpOutput implements TransportOutput {
   readonly #ip = new Ipv4Record();
   readonly #route: RouteRecord = { interfaceIndex: 0, nextHop: 0, source: 0 };
   readonly #pathMtus: PathMtus;
+  /** Both MTUs of each interface, in one number, when they were looked at last. */
+  readonly #mtusSeen: number[] = [];
 
   constructor(drops: DropCounters, addresses: AddressTable) {
     this.drops = drops;
@@ -88,6 +93,7 @@ export class IpOutput implements TransportOutput {
     nowMs: number,
     dontFragment: boolean = true,
   ): boolean {
+    this.frames.full = false;
     this.#finishChecksum(protocol, source, destination, end);
     if (isIpv6Handle(destination)) {
       return this.#send6(protocol, source, destination, end, typeOfService, timeToLive, nowMs, dontFragment);
@@ -297,7 +303,19 @@ export class IpOutput implements TransportOutput {
   }
 
   /** See `TransportOutput`. */
+  get linkFull(): boolean {
+    return this.frames.full;
+  }
+
+  /** See `TransportOutput`. */
   get pathGeneration(): number {
+    for (let index = 0; index < this.interfaces.length; index++) {
+      const { mtu4, mtu6 } = this.interfaces[index]!;
+      const mtus = mtu4 * MTU_END + mtu6;
+      if (mtus === this.#mtusSeen[index]) continue;
+      this.#mtusSeen[index] = mtus; // devices, routers and DHCP servers change them without a word
+      this.#pathMtus.changed();
+    }
     return this.#pathMtus.generationAt(this.#nowMs);
   }
 

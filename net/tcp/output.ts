@@ -9,8 +9,9 @@ import { ackSent, watchDataSent } from "./delayed_ack.ts";
 import { type FastOpenOption, FastOpenState } from "./fast_open.ts";
 import { Ecn, ecnEchoFlag, ecnSynFlags, markNewData } from "./ecn.ts";
 import { accEcnOptionLength } from "../wire/tcp_options.ts";
-import { probePathMtu, ProbeResult, updateMss } from "./path_mtu.ts";
+import { pathChanged, probePathMtu, ProbeResult } from "./path_mtu.ts";
 import { bytesOfRecord, takeRecordEnd } from "./records.ts";
+import { enterCwr } from "./recovery.ts";
 import { inCwndReduction } from "./reduction.ts";
 import { rearmTimeout, scheduleLossProbe } from "./rto.ts";
 import { sackBlocksToSend, writeSackBlocks } from "./sack_blocks.ts";
@@ -46,7 +47,7 @@ const OVERDRAFT_SHIFT = 4;
 export function tcpOutput(tcp: Tcp, tcb: Tcb, nowMs: number, force = false): void {
   if (canSendData(tcb)) {
     if (flightSize(tcb) === 0 && tcb.sndWnd > 0 && hasUnsent(tcb)) sendingAgain(tcb, tcp.config, nowMs);
-    if (tcb.pathGeneration !== tcp.output.pathGeneration) updateMss(tcp, tcb);
+    if (tcb.pathGeneration !== tcp.output.pathGeneration) pathChanged(tcp, tcb);
     const probing = tcb.mtuProbing && !force && probePathMtu(tcp, tcb, nowMs) === ProbeResult.wait;
     if (!probing) sendNewData(tcp, tcb, nowMs, force ? SendMode.force : SendMode.normal);
     if (tcb.push === Push.now || force) tcb.push = Push.normal;
@@ -145,15 +146,19 @@ function sendNext(
   if (!fin && mode === SendMode.normal && !whole && !worthSending(tcb, length, mss, last)) return false;
   const sequence = tcb.sndMax;
   const end = (sequence + length + (fin ? 1 : 0)) | 0;
-  const ends = length === record && takeRecordEnd(tcb, end);
+  const ends = length === record && !fin;
   const push = ends || (last && length > 0 && (!tcb.more || force));
   const flags = (fin ? Sent.fin : 0) | (push ? Sent.push : 0) | (ends ? Sent.record : 0) | trainEnd;
+  // Sent again it may be a segment by itself: the train's PSH is not remembered.
+  const trainPush = train && trainEnd !== 0 && length > 0 ? Sent.push : 0;
+  if (!transmitSegment(tcp, tcb, sequence, end, flags | trainPush, nowMs)) {
+    enterCwr(tcb, nowMs);
+    return false; // the next ACK tries again, or the persist timer
+  }
+  if (length === record) takeRecordEnd(tcb, end);
   if (length < mss) tcb.smallEnd = end;
   if (tcb.sentStampMs < nowMs) tcb.sentStampMs = nowMs;
   tcb.sent.push(sequence, end, flags, tcb.sentStampMs);
-  // Sent again it may be a segment by itself: the train's PSH is not remembered.
-  const trainPush = train && trainEnd !== 0 && length > 0 ? Sent.push : 0;
-  transmitSegment(tcp, tcb, sequence, end, flags | trainPush, nowMs);
   tcb.sndMax = end;
   if (fin && tcb.state === TcpState.established) tcb.state = TcpState.finWait1;
   else if (fin && tcb.state === TcpState.closeWait) tcb.state = TcpState.lastAck;
@@ -218,7 +223,10 @@ function mssBesideAccEcn(tcp: Tcp, tcb: Tcb, acc: AccEcn, blocks: number): numbe
   return tcb.sndMss - option - (left > 0 ? 4 + 8 * left : 0);
 }
 
-/** Sends the segment [sequence, end) with `Sent` flags, new or again: the bytes are in the send queue. */
+/**
+ * Sends the segment [sequence, end) with `Sent` flags, new or again: the bytes are in the send queue.
+ * @returns Whether it left: false when our own link was full.
+ */
 export function transmitSegment(
   tcp: Tcp,
   tcb: Tcb,
@@ -226,7 +234,7 @@ export function transmitSegment(
   end: number,
   flags: number,
   nowMs: number,
-): void {
+): boolean {
   const fin = (flags & Sent.fin) !== 0;
   const length = ((end - sequence) | 0) - (fin ? 1 : 0);
   const segment = beginSegment(tcp, tcb, nowMs);
@@ -250,6 +258,7 @@ export function transmitSegment(
   if (seqLess(sequence, tcb.sndMax)) tcb.retransmittedBytes += length;
   tcb.lastActivityMs = tcb.lastSentMs = nowMs;
   finish(tcp, tcb, dataStart + length, nowMs, ecn);
+  return !tcp.output.linkFull;
 }
 
 /** Sends a bare ACK of everything received. */

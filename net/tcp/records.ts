@@ -1,4 +1,4 @@
-import { seqLess, seqLessEqual } from "../../base/sequence.ts";
+import { seqLessEqual } from "../../base/sequence.ts";
 import { sendEnd, type Tcb } from "./tcb.ts";
 
 /**
@@ -20,13 +20,9 @@ export function bytesOfRecord(tcb: Tcb): number {
   return records.length === 0 ? Infinity : (records[0]! - tcb.sndMax) | 0;
 }
 
-/** What ends at `end` leaves: whether that is the end of a record, which nothing unsent has any more. */
-export function takeRecordEnd(tcb: Tcb, end: number): boolean {
-  const { records } = tcb;
-  if (records.length === 0 || seqLess(end, records[0]!)) return false;
-  const whole = records[0] === end;
+/** What ends at `end` has left: nothing unsent has the ends up to there any more. */
+export function takeRecordEnd({ records }: Tcb, end: number): void {
   while (records.length > 0 && seqLessEqual(records[0]!, end)) records.shift();
-  return whole;
 }
 
 /** The ends as distances from SND.UNA, for an image. */

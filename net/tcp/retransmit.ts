@@ -1,6 +1,7 @@
 import { seqLess, seqLessEqual } from "../../base/sequence.ts";
 import { currentMss, SendMode, sendNewData, transmitSegment } from "./output.ts";
 import { markLost } from "./rack.ts";
+import { enterCwr } from "./recovery.ts";
 import { inCwndReduction } from "./reduction.ts";
 import { rearmTimeout, setRetransmitTimer } from "./rto.ts";
 import { rtoBackedOffMs } from "./rtt.ts";
@@ -51,7 +52,7 @@ function mergeSuccessors(tcb: Tcb, place: number, limit: number): void {
  * Sends the segment at `place` again: with its own bounds, cut where the MSS or the peer's window has become
  * smaller. Behind a window that shrank nothing is sent, but the first segment is, as a probe (MUST-35).
  * @param push `Sent.push` for the last of several that leave together.
- * @returns Whether it was sent. Counts nothing: a probe is no recovery.
+ * @returns Whether it left: not when our own link was full, which is congestion, too. Counts nothing: a probe is no recovery.
  */
 export function retransmitSegment(tcp: Tcp, tcb: Tcb, place: number, push: number, nowMs: number): boolean {
   const { sent } = tcb;
@@ -72,8 +73,11 @@ export function retransmitSegment(tcp: Tcp, tcb: Tcb, place: number, push: numbe
   tcb.retransmittedSegments++;
   tcb.mtuProbeSize = 0; // whatever is sent twice tells nothing of its size
   sent.flags[now] = sent.flags[now]! | Sent.everRetransmitted;
+  if (!transmitSegment(tcp, tcb, sequence, sent.end[now]!, sent.flags[now]! | push, nowMs)) {
+    enterCwr(tcb, nowMs);
+    return false;
+  }
   sent.sentMs[now] = tcb.sentStampMs = Math.max(nowMs, tcb.sentStampMs + STAMP_STEP_MS);
-  transmitSegment(tcp, tcb, sequence, sent.end[now]!, sent.flags[now]! | push, nowMs);
   return true;
 }
 

@@ -38,6 +38,8 @@ export interface TransportOutput {
     nowMs: number,
     dontFragment?: boolean,
   ): boolean;
+  /** The last packet was dropped because its link was full: congestion at our own door. */
+  readonly linkFull: boolean;
   /** Sends `slab[transportStart, end)` to everyone on one interface; `source` may be 0, nobody yet. */
   sendBroadcast(
     protocol: number,

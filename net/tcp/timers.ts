@@ -106,6 +106,7 @@ function persistTimeout(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   }
   tcb.persists++;
   tcpOutput(tcp, tcb, nowMs, tcb.sndWnd > 0); // sets the next deadline
+  if (tcb.sndWnd > 0 && flightSize(tcb) === 0) tcb.probesUnanswered++; // our own link is full
 }
 
 /** RFC 9293 section 3.8.4. */

@@ -6,11 +6,8 @@ const TOLERANCE_US = 4_000;
 /** Waits allow something in proportion to them. */
 const TOLERANCE_OF_WAIT = 0.125;
 
-/** Options that say where a script runs, or how a machine is set up: here there is one world for all. */
+/** Options that say how a machine is set up: here it always is. */
 const IGNORED = new Set([
-  "local_ip",
-  "remote_ip",
-  "gateway_ip",
   "netmask_ip",
   "init_scripts",
   "bind_port",
@@ -38,6 +35,9 @@ export function parseOptions(scanner: Scanner, flags: readonly string[], ip: IpV
     strictSegments: false,
     tsTickUs: 0,
     tsEcrScaled: false,
+    localIp: undefined,
+    remoteIp: undefined,
+    gatewayIp: undefined,
     defines: new Map(),
   };
   for (const flag of flags) {
@@ -89,6 +89,15 @@ function setOption(options: ScriptOptions, name: string, value: string | undefin
       return;
     case "tcp_ts_ecr_scaled":
       options.tsEcrScaled = true;
+      return;
+    case "local_ip":
+      options.localIp = value;
+      return;
+    case "remote_ip":
+      options.remoteIp = value;
+      return;
+    case "gateway_ip":
+      options.gatewayIp = value;
       return;
     case "define": {
       const equals = value?.indexOf("=") ?? -1;

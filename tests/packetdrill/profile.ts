@@ -1,5 +1,6 @@
 import type { IpVersion } from "./script.ts";
 import type { TcpConfig } from "../../net/tcp/config.ts";
+import { FastOpenMode } from "../../net/tcp/fast_open.ts";
 
 /** The constants that scripts for Linux were written against: those of its test set-up, where they are not ours. */
 export const LINUX_PROFILE: Readonly<Partial<TcpConfig>> = {
@@ -9,6 +10,8 @@ export const LINUX_PROFILE: Readonly<Partial<TcpConfig>> = {
   sendBufferBytes: 256 << 10,
   sendBufferMax: 4 << 20,
   ecn: 0,
+  hystart: "linux",
+  mtuBaseForAll: false,
   slowStartAfterIdle: false,
   synRetransmitsMax: 5,
   synAckRetransmitsMax: 5,
@@ -16,6 +19,15 @@ export const LINUX_PROFILE: Readonly<Partial<TcpConfig>> = {
   icmpEndsHandshake: true,
   fastOpen: 3,
   fastOpenKey: "a1a1a1a1-b2b2b2b2-c3c3c3c3-d4d4d4d4",
+};
+
+/**
+ * What google's set-up has otherwise than that of Linux's own tree: Fast Open on every listener, and the SYN timeouts
+ * that kernels had when its scripts were written, each twice the one before (linear ones came with Linux 6.5).
+ */
+export const GOOGLE_DEFAULTS: Readonly<Partial<TcpConfig>> = {
+  fastOpen: FastOpenMode.client | FastOpenMode.server | FastOpenMode.allListeners,
+  synLinearTimeouts: 0,
 };
 
 /** Words that the test set-up defines: Fast Open cookies of the keys that scripts use, for the addresses that they have. */

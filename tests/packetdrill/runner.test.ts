@@ -68,6 +68,50 @@ test("segments that belong together make one packet, unless the script or the co
   expect(run(`--strict_segments\n${text}`)).toMatchObject({ verdict: "failed", line: 11 });
 });
 
+test("a bare ACK in front of data is no part of it", () => {
+  const text = `0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3
++0 fcntl(3, F_SETFL, O_NONBLOCK) = 0
++0 connect(3, ..., ...) = -1 EINPROGRESS
++0 > S 0:0(0) <...>
++0 < S. 0:0(0) ack 1 win 9000 <mss 1000>
++0 write(3, ..., 500) = 500
+`;
+  expect(run(`${text}+0 > . 1:1(0) ack 1\n+0 > P. 1:501(500) ack 1`).verdict).toBe("passed");
+  const skipped = run(`${text}+0 > P. 1:501(500) ack 1`);
+  expect(skipped).toMatchObject({ verdict: "failed", line: 7 });
+  expect(skipped.message).toContain("expected 500 bytes vs actual 0 bytes");
+});
+
+test("--local_ip and --remote_ip: who a Fast Open cookie is for", () => {
+  const key = "`sysctl -q net.ipv4.tcp_fastopen=0x402 net.ipv4.tcp_fastopen_key=1-2-3-4`\n";
+  const asks = PASSIVE.split("\n").slice(0, 3).join("\n") +
+    "\n+0 < S 0:0(0) win 1000 <mss 1000,FO,nop,nop>\n";
+  const cookieOf = (...flags: string[]): string => {
+    const { message } = run(`${key}${asks}+0 > S. 0:0(0) ack 1 <mss 1460>`, { flags });
+    return /actual packet.*FO ([0-9a-f]{16})/.exec(message)![1]!;
+  };
+  const usual = cookieOf();
+  expect(cookieOf("--local_ip=192.168.0.1", "--remote_ip=192.0.2.1", "--gateway_ip=192.168.0.7")).toBe(usual);
+  const other = cookieOf("--local_ip=192.168.0.2");
+  expect(other).not.toBe(usual);
+  expect(cookieOf("--remote_ip=10.1.2.3")).not.toBe(usual);
+  expect(cookieOf("--local_ip=192.168.0.2", "--remote_ip=10.1.2.3")).not.toBe(other);
+  expect(cookieOf("--local_ip=fd::7")).toBe(usual); // for runs over IPv6
+});
+
+test("google's set-up: every listener has Fast Open, and SYN timeouts double from the first on", () => {
+  const asks = PASSIVE.split("\n").slice(0, 3).join("\n") +
+    "\n+0 < S 0:0(0) win 1000 <mss 1000,FO,nop,nop>\n";
+  const plain = `${asks}+0 > S. 0:0(0) ack 1 <mss 1460>`;
+  expect(run(`\`./defaults.sh\`\n${plain}`).verdict).toBe("passed");
+  expect(run(`\`../common/defaults.sh\`\n${plain}`).message).toContain("FO ");
+  const open =
+    "0 socket(..., SOCK_STREAM|SOCK_NONBLOCK, IPPROTO_TCP) = 3\n+0 connect(3, ..., ...) = -1 EINPROGRESS\n";
+  const twice = `${open}+0 > S 0:0(0) <...>\n+1 > S 0:0(0) <...>\n+2 > S 0:0(0) <...>`;
+  expect(run(`\`../common/defaults.sh\`\n${twice}`).verdict).toBe("passed");
+  expect(run(twice)).toMatchObject({ verdict: "failed", line: 5 });
+});
+
 test("--strict: packets behind the last expectation fail the script", () => {
   const text = `${PASSIVE}+0 write(4, ..., 10) = 10`;
   expect(run(text).verdict).toBe("passed");

@@ -82,6 +82,7 @@ class Runner {
       tcp: LINUX_PROFILE,
       sleep: options.sleep,
       ipv6: options.ip === "ipv6",
+      hosts: script.options,
       upcalls: this.#sockets,
       settle: (nowUs) => this.#sockets.settle(nowUs),
     });
@@ -223,7 +224,7 @@ class Runner {
     let live = bare, actual = connection.toScript(bare), { atUs } = first;
     const describe = (): string => `\nactual packet: ${showSeconds(atUs)} ${showSegment(actual)}`;
     let collected = actual.payload.length;
-    if (collected < action.length && !this.#script.options.strictSegments) {
+    if (collected > 0 && collected < action.length && !this.#script.options.strictSegments) {
       const pieces = [actual];
       while (collected < action.length) {
         const next = this.#next(connection) ?? fail(

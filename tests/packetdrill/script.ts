@@ -18,6 +18,10 @@ export interface ScriptOptions {
   tsTickUs: number;
   /** An inbound echo may be any value, measured from the first timestamp. */
   tsEcrScaled: boolean;
+  /** Our address, the peer's, and that of the way there; where one is not given, packetdrill's own. */
+  localIp: string | undefined;
+  remoteIp: string | undefined;
+  gatewayIp: string | undefined;
   /** Words that stand for others. */
   defines: Map<string, string>;
 }

@@ -1,5 +1,6 @@
 import { completeConfig, type TcpConfig } from "../../net/tcp/config.ts";
 import { CONGESTION_CONTROLS, type CongestionControlName } from "../../net/tcp/congestion/congestion.ts";
+import { GOOGLE_DEFAULTS } from "./profile.ts";
 import { Unsupported } from "./script.ts";
 import { type Machine, runTool } from "./tools.ts";
 
@@ -119,6 +120,8 @@ const SETTINGS: Readonly<Record<string, Setting>> = {
 /** What commands say to the machine, and not to TCP. */
 export interface Device extends Machine {
   mtu: number;
+  /** Its queue has no room at all. */
+  full: boolean;
   /** Forgets what is known of other hosts. */
   forgetMetrics(): void;
 }
@@ -144,7 +147,11 @@ function applyLine(line: string, config: TcpConfig, device: Device): void {
   const words = line.match(/(?:[^\s"']|"[^"]*"|'[^']*')+/g) ?? [];
   const command = words[0]!.replace(/^.*\//, "");
   const rest = words.slice(1).filter((word) => !/^(\d?>|\/dev\/null|\|\||true|-)/.test(word));
-  if (/^defaults\.sh$|^sysctl_restore_/.test(command)) return; // the profile, and nothing to restore
+  if (/^sysctl_restore_/.test(command)) return;
+  if (command === "defaults.sh") {
+    if (words[0]!.endsWith("common/defaults.sh")) Object.assign(config, GOOGLE_DEFAULTS);
+    return; // the rest is the profile
+  }
   if (command === "source" || command === ".") return applyLine(words.slice(1).join(" "), config, device);
   if (/^ip tcp_metrics flush|tcp_fastopen_cookies=0/.test(line)) return device.forgetMetrics();
   if (command === "sysctl" || command === "set_sysctls.py") {
@@ -167,12 +174,11 @@ function applyLine(line: string, config: TcpConfig, device: Device): void {
     return;
   }
   if (/^tc qdisc del(ete)? dev tun0 root$/.test(rest.length > 0 ? `${command} ${rest.join(" ")}` : "")) {
+    device.full = false;
     return;
   }
   if (/^(tc|ethtool|ip)$/.test(command) && /\b(pfifo|fq|tso|gso|gro|tcp_metrics)\b/.test(line)) {
-    if (/limit 0\b/.test(line)) {
-      throw new Unsupported("a device that drops everything and says so (tc limit 0)");
-    }
+    if (command === "tc" && /\broot\b/.test(line)) device.full = /\blimit 0\b/.test(line);
     return; // how a device cuts and paces
   }
   throw new Unsupported(`command "${line}"`);

@@ -13,16 +13,13 @@ import { Keeper } from "./keeper.ts";
 import type { Addresses } from "./segment.ts";
 
 /** Us, our peer, and the way there: the addresses that cookies in scripts were made for. */
-const HOSTS_4 = [
-  { address: "192.168.0.1", network: "192.168.0.1/16" },
-  "192.0.2.1",
-  "192.168.0.254",
-] as const;
-const HOSTS_6 = [
-  { address: "fd3d:a0b:17d6::1", network: "fd3d:a0b:17d6::1/64" },
-  "fd3d:fa7b:d17d::1",
-  "fd3d:a0b:17d6::fffe",
-] as const;
+const HOSTS_4 = { local: "192.168.0.1", remote: "192.0.2.1", gateway: "192.168.0.254", prefix: 16 } as const;
+const HOSTS_6 = {
+  local: "fd3d:a0b:17d6::1",
+  remote: "fd3d:fa7b:d17d::1",
+  gateway: "fd3d:a0b:17d6::fffe",
+  prefix: 64,
+} as const;
 const START_MS = 1_700_000_000_000;
 const SEED = 1;
 /** Turns between two events of a script: more is a stack that asks to be polled for ever. */
@@ -34,11 +31,19 @@ export interface Sent {
   readonly atUs: number;
 }
 
+/** Addresses that a script chooses; those of the other IP version are not for this run. */
+export interface Hosts {
+  readonly localIp: string | undefined;
+  readonly remoteIp: string | undefined;
+  readonly gatewayIp: string | undefined;
+}
+
 export interface WorldOptions {
   readonly mtu: number;
   readonly tcp: Partial<TcpConfig>;
   readonly sleep: boolean;
   readonly ipv6: boolean;
+  readonly hosts: Hosts;
   readonly upcalls: StackUpcalls;
   /** Called at the end of a turn, before who can sleep does. */
   readonly settle: (nowUs: number) => void;
@@ -59,6 +64,8 @@ export class World {
   readonly counted = new Map<string, number>();
   readonly files = new Map<string, number>();
   nowMs: number = START_MS;
+  /** Its device takes no more packets. */
+  full = false;
   readonly #link: LinkOutput & { mtu: number };
   readonly #settle: (nowUs: number) => void;
   #deadlineMs = Infinity;
@@ -67,19 +74,26 @@ export class World {
   constructor(options: WorldOptions) {
     this.stack = new Stack({ nowMs: this.nowMs, entropy: new Prng(SEED), tcp: options.tcp });
     const send = (slab: Slab, start: number, end: number): boolean => {
+      if (this.full) return false;
       this.sent.push({ packet: slab.bytes.slice(start, end), atUs: this.us });
       return true;
     };
     this.#link = { medium: "ip", mtu: options.mtu, send, flush: () => {} };
     this.stack.addInterface({ name: "net0", link: this.#link });
-    const [local, remote, gateway] = options.ipv6 ? HOSTS_6 : HOSTS_4;
-    this.stack.setRoutes({ addresses: [{ address: local.network, gateway }] });
-    this.local = this.stack.addresses.parse(local.address)!;
+    const usual = options.ipv6 ? HOSTS_6 : HOSTS_4;
+    const { localIp, remoteIp, gatewayIp } = options.hosts;
+    const chosen = (ip: string | undefined, otherwise: string): string =>
+      ip !== undefined && ip.includes(":") === options.ipv6 ? ip : otherwise;
+    const local = chosen(localIp, usual.local), remote = chosen(remoteIp, usual.remote);
+    // The way there is on our own network, wherever a script has put us.
+    const gateway = chosen(gatewayIp, local === usual.local ? usual.gateway : neighborOf(local));
+    this.stack.setRoutes({ addresses: [{ address: `${local}/${usual.prefix}`, gateway }] });
+    this.local = this.stack.addresses.parse(local)!;
     this.remote = this.stack.addresses.parse(remote)!;
     this.any = options.ipv6 ? IPV6_ANY : IPV4_ANY;
     this.stack.addresses.retain(this.remote);
     const bytes = options.ipv6 ? ipv6Bytes : ipv4Bytes;
-    this.addresses = { version: options.ipv6 ? 6 : 4, local: bytes(local.address), remote: bytes(remote) };
+    this.addresses = { version: options.ipv6 ? 6 : 4, local: bytes(local), remote: bytes(remote) };
     this.stack.upcalls = options.upcalls;
     this.#settle = options.settle;
     if (options.sleep) this.keeper = new Keeper(this.stack, this.nowMs);
@@ -153,6 +167,11 @@ export class World {
     }
     return this.stack.awakeTcb(record);
   }
+}
+
+/** An address beside this one. */
+function neighborOf(address: string): string {
+  return address.replace(/[0-9a-f]+$/, (last) => last === "2" ? "3" : "2");
 }
 
 function ipv4Bytes(text: string): Uint8Array {
