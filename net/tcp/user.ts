@@ -231,10 +231,16 @@ export function tcpClose(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   if (tcb.record >= 0) tcp.arm(tcb);
 }
 
-/** ABORT: RST now, everything queued is forgotten. */
+/**
+ * ABORT: RST now, everything queued is forgotten. When both ends have sent their FIN there is nothing left that an RST
+ * would end (RFC 9293 section 3.10.5), but it says that data was not read (SHLD-3).
+ */
 export function tcpAbort(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   if (tcb.state === TcpState.closed) return;
-  if (tcb.state !== TcpState.synSent && tcb.state !== TcpState.timeWait) sendReset(tcp, tcb, nowMs);
+  const { synSent, closing, lastAck, timeWait } = TcpState;
+  const over = tcb.state === closing || tcb.state === lastAck;
+  const silent = tcb.state === synSent || tcb.state === timeWait || (over && tcb.receiveQueue.length === 0);
+  if (!silent) sendReset(tcp, tcb, nowMs);
   tcp.destroy(tcb, TcpError.aborted);
 }
 

@@ -303,6 +303,28 @@ test("abort sends RST in every state that has a peer", () => {
   t.gone();
 });
 
+test("abort is silent once both ends have sent their FIN, unless data was not read (RFC 9293 section 3.10.5)", () => {
+  for (const [unread, reset] of [["", []], ["P. 1:11 ack 1", ["R. 2 ack 12"]]] as const) {
+    const s = new Script().accepted(); // CLOSING
+    if (unread !== "") s.turn(unread);
+    s.shutdown();
+    s.turn(unread === "" ? "F. 1 ack 1" : "F. 11 ack 1");
+    expect(s.state).toBe("closing");
+    s.take(s.main.port);
+    s.abort();
+    s.out(...reset);
+    expect(s.heard().at(-1)).toBe("closed aborted");
+  }
+  const s = new Script().accepted(); // LAST-ACK
+  s.turn("F. 1 ack 1");
+  s.shutdown();
+  expect(s.state).toBe("lastAck");
+  s.take(s.main.port);
+  s.abort();
+  s.out();
+  s.gone();
+});
+
 test("close with unread data sends RST (SHLD-3, RFC 2525 section 2.17)", () => {
   const s = new Script().accepted();
   s.turn("P. 1:11 ack 1");
