@@ -151,7 +151,9 @@ export function tcpInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, now
 
   // Sixth: URG. Seventh and eighth: data and FIN.
   if ((flags & TcpFlag.URG) !== 0) takeUrgent(tcp, tcb, segment);
-  if (tcb.orphan && length > 0 && seqLess(tcb.rcvNxt, (segment.sequence + dataLength) | 0)) {
+  if (
+    tcb.orphan && !tcb.finReceived && length > 0 && seqLess(tcb.rcvNxt, (segment.sequence + dataLength) | 0)
+  ) {
     // Nobody will ever read this, or what stands before this FIN: say so (SHLD-3, RFC 2525 section 2.17), as to a
     // stranger.
     sendStrayReset(tcp, tcb.localAddress, tcb.remoteAddress, segment, nowMs);

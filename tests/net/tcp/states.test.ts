@@ -395,6 +395,17 @@ test("the ACK in the peer's last segment sent again counts: a FIN that acknowled
   last.gone();
 });
 
+test("what lies behind the peer's FIN is no data: nobody is reset for it (RFC 9293 section 3.10.7.4, seventh step)", () => {
+  const s = new Script().accepted();
+  s.close();
+  s.turn("F. 1 ack 1");
+  s.out("F. 1 ack 1", ". 2 ack 2");
+  expect(s.state).toBe("closing");
+  s.turn("P. 2:12 ack 2"); // its ACK counts
+  s.out();
+  expect(s.state).toBe("timeWait");
+});
+
 test("an orphan waits for the peer's FIN only so long", () => {
   const s = new Script({ tcp: { finWait2Ms: 60_000 } }).accepted();
   s.close();
