@@ -58,7 +58,7 @@ export function tcpInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, now
     synchronize = false;
   }
   // Before the window is asked: data that it carries, and that was not taken, would be in it.
-  if (synchronize && (flags & TcpFlag.ACK) === 0 && segment.sequence === tcb.irs) {
+  if (synchronize && (flags & (TcpFlag.ACK | TcpFlag.RST)) === 0 && segment.sequence === tcb.irs) {
     if (tcb.state === TcpState.synReceived) return answerSynAgain(tcp, tcb, segment, nowMs);
   }
   // RST is judged by its sequence number alone: a closed window must let it in (MUST-66).
@@ -301,8 +301,9 @@ function answerUnacceptable(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs: numbe
 
 /** Both ends opened at once, and the peer's SYN-ACK says what our SYN-ACK said: the handshake is over. */
 function crossesOurSynAck(tcb: Tcb, segment: TcpRecord): boolean {
-  return tcb.state === TcpState.synReceived && tcb.listener < 0 && (segment.flags & TcpFlag.ACK) !== 0 &&
-    segment.sequence === tcb.irs && seqLess(tcb.iss, segment.acknowledgment) &&
+  return tcb.state === TcpState.synReceived && tcb.listener < 0 &&
+    (segment.flags & (TcpFlag.ACK | TcpFlag.RST)) === TcpFlag.ACK && segment.sequence === tcb.irs &&
+    seqLess(tcb.iss, segment.acknowledgment) &&
     seqLessEqual(segment.acknowledgment, tcb.sndMax);
 }
 

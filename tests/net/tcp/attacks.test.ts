@@ -74,6 +74,28 @@ test("RST in SYN-RECEIVED: exact ends it, in the window gets a challenge ACK, el
   s.gone();
 });
 
+test("an RST with SYN is an RST, whoever opened: never an answer, and none at the SYN's number is believed (RFC 5961 section 3.2)", () => {
+  const passive = halfOpen();
+  passive.turn("SR 0");
+  passive.turn("SR. 0 ack 1");
+  passive.out();
+  expect(passive.listener!.pending).toBe(1);
+  const active = new Script().connect();
+  active.learn();
+  active.turn("S 0 <mss 1460>");
+  active.out("S. 0 ack 1");
+  active.turn("SR. 0 ack 1");
+  active.out();
+  expect(active.state).toBe("synReceived");
+});
+
+test("SYN-ACK for a passive open is old, and is no ACK of our SYN-ACK (RFC 9293 section 3.10.7.4, first step)", () => {
+  const s = halfOpen();
+  s.turn("S. 0 ack 1 <mss 1460>");
+  s.out(". 1 ack 1");
+  expect(s.listener!.pending).toBe(1);
+});
+
 test("RST at the end of the data ahead of a hole is exact; elsewhere above the hole it is not (RFC 5961 section 3.2)", () => {
   for (
     const [reset, ends] of [["R 301", true], ["R 201", false], ["R 300", false], ["R 302", false]] as const
