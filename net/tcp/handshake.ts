@@ -185,8 +185,8 @@ function learnFromSynAck(tcp: Tcp, tcb: Tcb, synAck: TcpRecord): void {
   }
 }
 
-/** Whether the timestamp that a SYN-ACK echoes is of one of the SYNs that we sent. */
-function echoesOurSyn(tcb: Tcb, segment: TcpRecord, nowMs: number): boolean {
+/** Whether the timestamp that a segment of the handshake echoes is not from before our SYN or SYN-ACK, nor to come. */
+export function echoesOurSyn(tcb: Tcb, segment: TcpRecord, nowMs: number): boolean {
   const agoMs = (timestampNow(tcb, nowMs) - segment.tsEcr) | 0;
   return agoMs >= 0 && agoMs <= Math.floor(nowMs) - Math.floor(tcb.rttStartMs);
 }

@@ -13,7 +13,7 @@ import { acknowledge } from "./acknowledge.ts";
 import { countSegmentIn } from "./counters.ts";
 import { acceptQueueFull } from "./listeners.ts";
 import { countFastOpenReset, FastOpenState } from "./fast_open.ts";
-import { becomeEstablished, startKeepAlive, synSentInput, takeAckOfSyn } from "./handshake.ts";
+import { becomeEstablished, echoesOurSyn, startKeepAlive, synSentInput, takeAckOfSyn } from "./handshake.ts";
 import { mayAnswerNoise, sendAck, sendChallengeAck, sendStrayReset, sendSyn } from "./output.ts";
 import { reportDuplicate } from "./sack_blocks.ts";
 import { receiveData, receiveWindow, takeFin } from "./receive.ts";
@@ -121,6 +121,10 @@ export function tcpInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, now
       sendStrayReset(tcp, tcb.localAddress, tcb.remoteAddress, segment, nowMs);
       return Drop.TcpBadAck;
     }
+    if (isHalfOpen(tcb) && echoesNothing(tcb, segment, nowMs)) {
+      sendChallengeAck(tcp, tcb, nowMs);
+      return Drop.TcpPaws;
+    }
     if (isHalfOpen(tcb) && acceptQueueFull(listener!)) {
       tcp.counters.listenOverflows++; // as if it had been lost: our SYN-ACK goes again, and so does the peer's ACK
       return Drop.TcpBacklogFull;
@@ -224,6 +228,11 @@ function reset(tcp: Tcp, tcb: Tcb, nowMs: number): Drop {
   const over = tcb.state === TcpState.timeWait;
   tcp.destroy(tcb, over ? TcpError.none : refused ? TcpError.refused : TcpError.reset);
   return Drop.None;
+}
+
+/** Whoever has not seen our SYN-ACK may guess its number, but not its timestamp as well (Linux since 6.14 does the same). */
+function echoesNothing(tcb: Tcb, segment: TcpRecord, nowMs: number): boolean {
+  return tcb.timestamps && segment.hasTimestamp && segment.tsEcr !== 0 && !echoesOurSyn(tcb, segment, nowMs);
 }
 
 /** Whether a passive open waits for the ACK of its SYN-ACK, and nobody knows of it yet. */

@@ -269,6 +269,20 @@ test("a SYN-ACK that echoes a timestamp we never sent is of another connection: 
   }
 });
 
+test("the ACK that opens a connection echoes our SYN-ACK, or it is a guess and gets an ACK", () => {
+  for (
+    const [echo, good] of [[1, true], [0, true], [2, false], [-1, false], [501, true], [502, false]] as const
+  ) {
+    const s = new Script({ tcp: { challengeAckMs: 0 } }).listen();
+    s.turn("S 0 <mss 1460,TS 100 0>");
+    s.out("S. 0 ack 1 <mss 1460,TS 1 100>");
+    if (echo > 500) s.wait(500);
+    s.turn(`P. 1:11 ack 1 <TS 101 ${echo}>`);
+    expect(s.listener!.pending, `${echo}`).toBe(good ? 0 : 1);
+    s.out(good ? ". 1 ack 11" : ". 1 ack 1");
+  }
+});
+
 test("TS.Recent: taken from what reaches to the last ACK sent, not from what lies beyond; outdated after 24 days (RFC 7323 sections 4.3 and 5.5)", () => {
   const s = new Script({ tcp: { quickAcks: 0 } }).accepted("mss 1460,TS 1000 0");
   s.turn("P. 1:11 ack 1 <TS 1005 1>"); // from Last.ACK.sent on
