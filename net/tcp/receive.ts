@@ -46,6 +46,7 @@ export function receiveData(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, 
   if (!whole && offset + (to - from) > window) to = from + window - offset;
   if (to <= from) {
     tcb.ackNow = true; // an old duplicate: our ACK was lost
+    if (known && tcb.sackPermitted && tcp.config.dsack) reportDuplicate(tcb, segment.sequence, tcb.rcvNxt);
     return;
   }
   measureReceivedMss(tcb, segment.dataEnd - segment.dataStart);
@@ -71,7 +72,7 @@ export function receiveData(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, 
   const filledHole = tcb.ahead.length > 0;
   if (filledHole) {
     const first = tcb.ahead[0]!;
-    if (first < count && dsack) { // it had come ahead of this one
+    if (first < count && dsack && !known) { // it had come ahead of this one; one report for a segment, the first
       const end = Math.min(count, tcb.ahead[1]!);
       reportDuplicate(tcb, (tcb.rcvNxt + first) | 0, (tcb.rcvNxt + end) | 0);
     }

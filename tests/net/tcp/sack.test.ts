@@ -65,6 +65,37 @@ test("what comes twice is reported once, in the first block (RFC 2883 section 4)
   s.out(". 1 ack 101 <sack 201:301 201:301>");
 });
 
+test("a FIN ahead of a hole has a number like any byte, and is in the block (RFC 2018 section 3)", () => {
+  const s = new Script().accepted("mss 1000,sackOK");
+  s.turn("F. 101:201 ack 1");
+  s.out(". 1 ack 1 <sack 101:202>");
+  s.turn("P. 1:101 ack 1");
+  s.out(". 1 ack 202 <>");
+  const t = new Script().accepted("mss 1000,sackOK");
+  t.turn("F. 11 ack 1");
+  t.out(". 1 ack 1 <sack 11:12>");
+  t.turn("P. 1:11 ack 1");
+  t.out(". 1 ack 12 <>");
+});
+
+test("of two duplicates in one segment the first is reported (RFC 2883 section 4)", () => {
+  const s = new Script().accepted("mss 1000,sackOK");
+  s.turn("P. 1:101 ack 1");
+  s.out(". 1 ack 101 <>");
+  s.turn("P. 201:301 ack 1");
+  s.out(". 1 ack 101 <sack 201:301>");
+  s.turn("P. 1:401 ack 1");
+  s.out(". 1 ack 401 <sack 1:101>");
+});
+
+test("a FIN behind data that is known: the data is reported (RFC 2883 section 4)", () => {
+  const s = new Script().accepted("mss 1000,sackOK");
+  s.turn("P. 1:101 ack 1");
+  s.out(". 1 ack 101 <>");
+  s.turn("F. 51:101 ack 1");
+  s.out(". 1 ack 102 <sack 51:101>");
+});
+
 test("three blocks beyond a hole: it alone is sent again, and no more than the window leaves (RFC 6675 section 5, RFC 6937)", () => {
   const s = flying(10);
   s.in(". 1 ack 1 <sack 1001:2001>");
