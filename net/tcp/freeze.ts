@@ -113,7 +113,7 @@ export function freezeTcb(tcb: Tcb, nowMs: number, addresses?: Pick<AddressTable
     freezeBuffers(tcb, atMs),
     freezeCounters(tcb, atMs),
     freezeOptions(tcb),
-    tcb.persists > 0 ? age(tcb.persistSinceMs) : 0,
+    tcb.persists + tcb.probesUnanswered > 0 ? age(tcb.persistSinceMs) : 0,
     freezeUrgent(tcb),
     freezeRecovery(tcb, atMs),
     freezeSent(tcb, atMs),

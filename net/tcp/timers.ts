@@ -10,6 +10,9 @@ import { rtoBackedOffMs } from "./rtt.ts";
 import { flightSize, RetransmitTimer, type Tcb, TcpError, TcpEvent, TcpState } from "./tcb.ts";
 import type { Tcp } from "./tcp.ts";
 
+/** How long to wait for room in our own link (Linux's `TCP_RESOURCE_PROBE_INTERVAL`). */
+const LINK_FULL_MS = 500;
+
 /** Acts on every deadline of `tcb` that has come (RFC 9293 section 3.10.8, RFC 6298 section 5). */
 export function tcpTimers(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   if (tcb.expireAtMs <= nowMs) return tcp.destroy(tcb, TcpError.none);
@@ -90,7 +93,7 @@ function handshakeRetransmitsMax(tcp: Tcp, tcb: Tcb): number {
 /** The window is closed, or too small to be worth a segment: ask, or send what fits (MUST-36). */
 function persistTimeout(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   tcb.persistAtMs = Infinity;
-  if (tcb.persists === 0) tcb.persistSinceMs = nowMs;
+  if (tcb.persists === 0 && tcb.probesUnanswered === 0) tcb.persistSinceMs = nowMs;
   // A peer that answers may keep its window closed for ever (MAY-8), but for an application that set a limit.
   const tooLong = tcb.userTimeoutMs > 0 && nowMs - tcb.persistSinceMs >= tcb.userTimeoutMs;
   if (tooLong || tcb.probesUnanswered >= tcp.config.retransmitsMax) {
@@ -100,13 +103,23 @@ function persistTimeout(tcp: Tcp, tcb: Tcb, nowMs: number): void {
     sendReset(tcp, tcb, nowMs); // no application is left that could give up: a peer must not hold us for ever
     return tcp.destroy(tcb, TcpError.timedOut);
   }
+  let left = true;
   if (tcb.sndWnd === 0) {
     tcb.probesUnanswered++;
     sendProbe(tcp, tcb, nowMs);
+    left = !tcp.output.linkFull;
   }
   tcb.persists++;
   tcpOutput(tcp, tcb, nowMs, tcb.sndWnd > 0); // sets the next deadline
-  if (tcb.sndWnd > 0 && flightSize(tcb) === 0) tcb.probesUnanswered++; // our own link is full
+  if (tcb.sndWnd > 0 && flightSize(tcb) === 0) {
+    tcb.probesUnanswered++;
+    left = false;
+  }
+  if (left) return;
+  // Our own link is full: that is nobody's silence, and it may have room soon.
+  tcb.persists--;
+  const userMs = tcb.userTimeoutMs > 0 ? tcb.persistSinceMs + tcb.userTimeoutMs : Infinity;
+  tcb.persistAtMs = Math.min(nowMs + LINK_FULL_MS, Math.max(userMs, nowMs + 1));
 }
 
 /** RFC 9293 section 3.8.4. */
