@@ -165,7 +165,8 @@ function mistakeBetween(frozen: FrozenTcb): string | undefined {
     if (sent[place]! < 1 || sent[place + 1]! < 0 || sent[place + 1]! > 0xff) return "sent";
     end += sent[place]!;
   }
-  if (end !== flying || (sent[0] ?? 0) < 0) return "sent";
+  // What an ACK has cut begins before SND.UNA, and ends behind it.
+  if (end !== flying || (sent[0] ?? 0) + (sent[1] ?? 1) < 1) return "sent";
   return mistakeInRecovery(frozen[AT.recoveryState] as number[], sent, segments);
 }
 
