@@ -12,5 +12,11 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 60_000,
     pool: "forks",
+    coverage: {
+      provider: "v8",
+      include: ["base/**/*.ts", "net/**/*.ts", "checkpoint/**/*.ts"],
+      reporter: ["text-summary", "html", "json"],
+      reportOnFailure: true,
+    },
   },
 });

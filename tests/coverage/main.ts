@@ -1,0 +1,41 @@
+/** `npm run coverage`, after the tests: docs/coverage.md, and what has no reason. @module */
+import { readFileSync, writeFileSync } from "node:fs";
+import { relative } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { type FileCoverage, type Gap, gapsOf } from "./gaps.ts";
+import { coveragePage, type Reasons } from "./page.ts";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const read = (name: string): string => readFileSync(`${root}/${name}`, "utf8");
+
+const reasons = JSON.parse(read("tests/coverage/reasons.json")) as Reasons;
+const covered = JSON.parse(read("coverage/coverage-final.json")) as Record<string, FileCoverage>;
+const files = new Map<string, FileCoverage>();
+for (const file of Object.values(covered)) files.set(relative(root, file.path).replaceAll("\\", "/"), file);
+const paths = [...files.keys()].sort();
+const gaps = new Map<string, readonly Gap[]>(
+  paths.map((path) => [path, gapsOf(files.get(path)!, read(path))]),
+);
+
+let unexplained = 0;
+for (const [path, found] of gaps) {
+  if (path.startsWith("base/")) continue;
+  for (const gap of found) {
+    if (reasons[path]?.[gap.name] !== undefined) continue;
+    unexplained++;
+    console.log(`${path} ${gap.name}: no reason\n    ${gap.code.join("\n    ")}`);
+  }
+}
+for (const [path, names] of Object.entries(reasons)) {
+  for (const name of Object.keys(names)) {
+    if (gaps.get(path)?.some((gap) => gap.name === name)) continue;
+    unexplained++;
+    console.log(`${path} ${name}: a reason without a gap`);
+  }
+}
+writeFileSync(
+  `${root}/docs/coverage.md`,
+  coveragePage(new Map(paths.map((path) => [path, files.get(path)!])), gaps, reasons),
+);
+process.exitCode = unexplained === 0 ? 0 : 1;
