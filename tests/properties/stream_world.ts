@@ -37,6 +37,7 @@ export class StreamPair {
   readonly wire: readonly [Uint8Array<ArrayBuffer>[], Uint8Array<ArrayBuffer>[]] = [[], []];
   readonly watcher: Watcher;
   nowMs = 1_700_000_000_000;
+  readonly #leftover: [Uint8Array, Uint8Array] = [new Uint8Array(0), new Uint8Array(0)];
   readonly #tcbs: [Tcb | undefined, Tcb | undefined] = [undefined, undefined];
   readonly #nappers: readonly [Napper, Napper];
   #events = 0;
@@ -53,12 +54,13 @@ export class StreamPair {
       };
       made.addInterface({ name: "net0", link: { medium: "ip", mtu, send, flush: () => {} } });
       made.setRoutes({ addresses: [{ address: `${ADDRESSES[side]}/24` }] });
-      // As applications do: what has ended can still be read.
       const hold = (tcb: Tcb): void => void (this.#tcbs[side] = tcb);
       made.upcalls = {
         tcpEvents: (tcb, events) => {
           hold(tcb);
           this.#events |= events;
+          // As owners do: what has ended can still be read.
+          if ((events & TcpEvent.closed) !== 0) this.#leftover[side] = tcb.receiveQueue.toBytes();
         },
         udpReadable: () => {},
         tcpSuspended: () => {},
@@ -141,14 +143,16 @@ export class StreamPair {
     const tcb = this.tcb(side);
     if (tcb === undefined) return 0;
     const other = side === 0 ? 1 : 0;
-    const target = new Uint8Array(count);
-    const got = tcpReceive(this.stacks[side].tcp, tcb, target, 0, count);
-    for (let at = 0; at < got; at++) {
-      assert(
-        target[at] === streamByte(model.read[side] + at),
-        `Byte ${model.read[side] + at} is another one`,
-      );
+    let bytes = this.#leftover[side].slice(0, count);
+    this.#leftover[side] = this.#leftover[side].slice(count);
+    if (bytes.length === 0) {
+      const room = new Uint8Array(count);
+      bytes = room.subarray(0, tcpReceive(this.stacks[side].tcp, tcb, room, 0, count));
     }
+    const got = bytes.length;
+    bytes.forEach((byte, at) => {
+      assert(byte === streamByte(model.read[side] + at), `Byte ${model.read[side] + at} is another one`);
+    });
     model.read[side] += got;
     assert(model.read[side] <= model.written[other], "What was not written cannot be read");
     if (got === 0 && tcb.finReceived) {
