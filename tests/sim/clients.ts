@@ -44,7 +44,8 @@ export abstract class Talk {
   /** Bytes of the server's stream have come. */
   protected hear(bytes: Uint8Array): void {
     const { account } = this;
-    const { id, heard, said } = account;
+    const { id, heard } = account;
+    const said = Math.max(account.said, account.offered);
     const wrong = firstWrong(id, "server", heard, bytes);
     must(wrong < 0, () => `The client of connection ${id} read a wrong byte ${heard + wrong}`);
     must(

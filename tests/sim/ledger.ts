@@ -18,6 +18,8 @@ export class Account {
   got = 0;
   /** Bytes that the server's application has handed to its TCP. */
   said = 0;
+  /** What it is about to hand over: it may die before it knows that its TCP took it. */
+  offered = 0;
   /** Of these, what the client's application has read. */
   heard = 0;
   /** Bytes that the server's application said unasked. */

@@ -21,6 +21,8 @@ export interface ServerPlan {
   /** Small, so that segments are sealed and deleted. */
   segmentBytes: number;
   syncMs: number;
+  /** Its connections are asked for signs of life after so long; 0: never. */
+  keepAliveMs: number;
   shortWrites: boolean;
 }
 
@@ -118,6 +120,7 @@ export function drawPlan(seed: number): Plan {
     idleMs: prng.pick([10, 50, 200, 1_000, 5_000]),
     segmentBytes: prng.pick([900, 4_000, 100_000]),
     syncMs: prng.pick([0, 0, 1, 10, 100]),
+    keepAliveMs: prng.pick([0, 0, 2_000, 10_000]),
     shortWrites: prng.chance(0.3),
   };
   return { seed, server, clients, steps: drawSteps(prng, troubles, clients.length) };
@@ -202,6 +205,17 @@ function drawSteps(prng: Prng, troubles: ReadonlySet<Trouble>, clients: number):
   }
   const enabled = kinds.filter(([trouble]) => trouble === undefined || troubles.has(trouble));
   const weights = enabled.reduce((sum, [, weight]) => sum + weight, 0);
+  // Said into a cut wire, then suspended: nothing but its own timer brings such a connection back.
+  if (troubles.has("cut") && troubles.has("force")) {
+    for (let times = prng.below(4); times > 0; times--) {
+      const atMs = at(), forMs = prng.pick([300, 5_000, 30_000]), who = id();
+      const delayMs = prng.pick([0, 1, 50, 250, 1_000]);
+      steps.push({ do: "cut", atMs, node: node(), forMs });
+      if (prng.chance(0.7)) steps.push({ do: "push", atMs: atMs + 1, id: who, bytes: bytes() });
+      else steps.push({ do: "say", atMs: Math.max(0, atMs - prng.below(10)), id: who, bytes: bytes() });
+      steps.push({ do: "suspend", atMs: atMs + 1 + delayMs, share: 1 });
+    }
+  }
   while (steps.length < count) {
     let draw = prng.below(weights);
     const kind = enabled.find(([, weight]) => (draw -= weight) < 0)!;

@@ -30,6 +30,9 @@ interface Memory {
   said: number;
 }
 
+/** Nine unanswered probes take longer than all wires are ever cut. */
+const KEEP_ALIVE_INTERVAL_MS = 60_000;
+
 const NEW: Memory = { head: [], id: 0, got: 0, said: 0 };
 
 /** How the server's machine reaches the rest of the world. */
@@ -238,7 +241,11 @@ export class ServerProcess {
     this.handlers = this.host.serve({
       port: PORTS.handlers,
       hostname: "::",
-      open: (connection) => void (connection.attachment = { ...NEW }),
+      open: (connection) => {
+        connection.attachment = { ...NEW };
+        const { keepAliveMs } = this.#plan;
+        if (keepAliveMs > 0) connection.setKeepAlive(true, keepAliveMs, KEEP_ALIVE_INTERVAL_MS);
+      },
       data: (connection, bytes) => this.#guarded(() => this.#data(connection, bytes)),
       end: (connection) => this.#guarded(() => this.#end(connection)),
       close: (connection, error) => this.#guarded(() => this.#closed(connection, error)),
@@ -396,6 +403,7 @@ export class ServerProcess {
     try {
       for (;;) {
         while (account !== undefined && memory.said < memory.got) {
+          account.offered = memory.got;
           const some = await conn.write(content(account.id, "server", memory.said, memory.got - memory.said));
           if (this.#dead) return;
           memory = { ...memory, said: memory.said + some };

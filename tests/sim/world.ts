@@ -317,9 +317,10 @@ export class World {
     if (this.server.process === undefined) this.server.restart(0);
     for (const talk of this.#talks.values()) {
       talk.paused = false;
-      talk.say(5);
       talk.kick();
     }
+    await this.#deliver();
+    for (const talk of this.#talks.values()) talk.say(5);
     const settled = ({ account }: Talk): boolean =>
       account.broken !== undefined || account.over ||
       account.sent === account.got && account.heard === account.said &&
@@ -340,6 +341,20 @@ export class World {
           `client heard ${heard}; excuse: ${mayBreak}`,
       );
     }
+  }
+
+  /** Nobody has anything new to say, which would wake others: what was said before must arrive by itself. */
+  async #deliver(): Promise<void> {
+    const pending = (): Account | undefined =>
+      [...this.accounts()].find(({ whole, sent, got, said, heard }) => whole && (sent > got || said > heard));
+    const limitMs = this.clock.nowMs() + LIVENESS_MS;
+    if (await this.#run(() => pending() === undefined, limitMs)) return;
+    const { id, sent, got, said, heard } = pending()!;
+    must(
+      false,
+      () =>
+        `Connection ${id} forgets: client sent ${sent}, server got ${got}, said ${said}, client heard ${heard}`,
+    );
   }
 
   /** All end, and nothing is left. */
@@ -376,6 +391,12 @@ export class World {
     this.clients.forEach((client, index) => {
       if (client.size > orphans) left.push(`${client.size} connections of client ${index + 1}`);
     });
+    const { segments } = this.server.process!.store.stats;
+    if (segments > 1 && orphans === 0) left.push(`${segments - 1} files`);
+    // No alarm of anybody rings any more, but for those that were set too early and find nothing to do.
+    const ticks = this.#ticks;
+    if (orphans === 0) await this.#run(() => false, this.clock.nowMs() + 100 * LINGER_MS);
+    if (this.#ticks - ticks > 2 * (1 + this.clients.length)) left.push(`${this.#ticks - ticks} alarms`);
     must(left.length === 0, () => `Left behind: ${left.join(", ")}`);
   }
 
