@@ -105,7 +105,7 @@ export const CANARIES: readonly Canary[] = [
     find: "export function packetTooBig(tcp: Tcp, tcb: Tcb, nowMs: number): void {",
     replace:
       "export function packetTooBig(tcp: Tcp, tcb: Tcb, nowMs: number): void {\n  if (tcp !== undefined) return;",
-    runsMax: 300,
+    runsMax: 2_000,
   },
   {
     name: "wake-lost",

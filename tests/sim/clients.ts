@@ -1,5 +1,6 @@
 import type { VirtualClock } from "../../base/clock.ts";
 import { Prng } from "../../base/random.ts";
+import type { Recorder } from "../../checkpoint/replay/recorder.ts";
 import { SleepyHost } from "../../checkpoint/host.ts";
 import { MemoryStore } from "../../checkpoint/store/memory_store.ts";
 import type { TcpConnection } from "../../net/socket/conn.ts";
@@ -80,6 +81,7 @@ export interface ClientWorld {
   readonly clock: VirtualClock;
   readonly fabric: Fabric;
   readonly judge: Judge;
+  record(name: string): Recorder | undefined;
   fail(error: unknown): void;
 }
 
@@ -196,12 +198,14 @@ class HostMachine implements ClientMachine {
     this.#world = world;
     this.#prng = prng;
     this.clock = new NodeClock(world.clock);
+    const recorder = world.record(plug.name.replace(" ", "-"));
     const options = {
       interfaces: [{ link: plug }],
       addresses: [{ address: `${addresses[0]}/24` }, { address: `${addresses[1]}/64` }],
       clock: this.clock,
       entropy: new Prng(prng.uint32()),
       tcp: plan.tcp,
+      ...(recorder === undefined ? {} : { recorder }),
     };
     this.host = plan.kind === "sleepy"
       ? new SleepyHost({ ...options, store: new MemoryStore(), idleMs: prng.pick([20, 300, 2_000]) })

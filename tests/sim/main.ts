@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
+import { Recorder } from "../../checkpoint/replay/recorder.ts";
 import { environment, formatEnvironment } from "../../bench/environment.ts";
 import { CANARIES, canariesOf, release } from "./canaries.ts";
 import { HELP, readOptions, type SimOptions } from "./options.ts";
@@ -70,9 +71,29 @@ async function report(plan: Plan, options: SimOptions): Promise<void> {
   const { plan: least, failed: last } = options.shrink ? await shrink(plan, failed) : { plan, failed };
   const file = join(options.out, `sim-failure-${plan.seed}.json`);
   writeFileSync(file, `${JSON.stringify(least, null, 1)}\n`);
+  const recordings = await record(least, options.out);
   console.error(last.story.slice(-60).join("\n"));
   console.error(last.error.stack);
   console.error(`${least.steps.length} of ${plan.steps.length} steps. Again: npm run sim -- --plan ${file}`);
+  if (recordings.length > 0) {
+    console.error(`Each stack by itself: torpor replay FILE, with ${recordings.join(", ")}`);
+  }
+}
+
+/** Lives a plan once more and writes what each stack of ours was asked, told and sent. */
+async function record(plan: Plan, folder: string): Promise<string[]> {
+  const recorders = new Map<string, Recorder>();
+  const world = new World(plan, (name) => {
+    const recorder = new Recorder({ about: { what: `sim-failure-${plan.seed} ${name}`, seed: plan.seed } });
+    recorders.set(name, recorder);
+    return recorder;
+  });
+  await world.live().catch(() => {}); // as before
+  return [...recorders].map(([name, recorder]) => {
+    const file = join(folder, `sim-failure-${plan.seed}-${name}.replay`);
+    writeFileSync(file, recorder.bytes());
+    return file;
+  });
 }
 
 async function livePlan(plan: Plan, options: SimOptions): Promise<void> {

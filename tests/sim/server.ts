@@ -1,6 +1,7 @@
 import type { EventEmitter } from "eventemitter3";
 import type { VirtualClock } from "../../base/clock.ts";
 import { Prng } from "../../base/random.ts";
+import type { Recorder } from "../../checkpoint/replay/recorder.ts";
 import { SleepyHost } from "../../checkpoint/host.ts";
 import { FileStore } from "../../checkpoint/store/file_store.ts";
 import { RecordState } from "../../net/connections/connection_map.ts";
@@ -44,6 +45,7 @@ export interface ServerWorld {
   account(id: number): Account | undefined;
   accounts(): Iterable<Account>;
   tell(what: string): void;
+  record(name: string): Recorder | undefined;
   /** A violation that came to light where nobody could catch it. */
   fail(error: unknown): void;
 }
@@ -57,6 +59,7 @@ export class ServerMachine {
   readonly disk: FaultyDisk;
   process: ServerProcess | undefined;
   plug: Plug;
+  lives = 0;
   kills = 0;
   suspends = 0;
   restores = 0;
@@ -104,7 +107,7 @@ export class ServerMachine {
   async start(): Promise<void> {
     this.disk.restart();
     this.plug = this.#newPlug();
-    const process = new ServerProcess(this.#world, this.#plan, this, this.plug, this.aheadMs, this.#prng);
+    const process = new ServerProcess(this.#world, this.#plan, this, this.plug, this.#prng);
     process.disk.faults = this.#faults;
     try {
       await process.open();
@@ -201,6 +204,8 @@ export class ServerProcess {
   dieLate = false;
   onDeath: () => void = () => {};
   #dead = false;
+  /** Which process of its machine it is, from 1 on. */
+  readonly #life: number;
   readonly #world: ServerWorld;
   readonly #plan: ServerPlan;
   readonly #plug: Plug;
@@ -211,20 +216,21 @@ export class ServerProcess {
     plan: ServerPlan,
     machine: ServerMachine,
     plug: Plug,
-    aheadMs: number,
     prng: Prng,
   ) {
     this.#world = world;
     this.#plan = plan;
     this.#plug = plug;
     this.#prng = prng;
-    this.clock = new NodeClock(world.clock, aheadMs);
+    this.clock = new NodeClock(world.clock, machine.aheadMs);
+    this.#life = ++machine.lives;
     this.disk = new ProcessDisk(machine.disk, prng, world.clock, plan.syncMs, (act) => this.#deed(act));
     plug.beforeSend = () => this.#deed(() => {}, true);
   }
 
   async open(): Promise<void> {
     const entropy = new Prng(this.#prng.uint32());
+    const recorder = this.#world.record(`server-${this.#life}`);
     this.store = await FileStore.open(this.disk, { segmentBytes: this.#plan.segmentBytes, entropy });
     this.host = new SleepyHost({
       interfaces: [{ link: this.#plug }],
@@ -232,6 +238,7 @@ export class ServerProcess {
       clock: this.clock,
       entropy,
       tcp: this.#plan.tcp,
+      ...(recorder === undefined ? {} : { recorder }),
       store: this.store,
       idleMs: this.#plan.idleMs,
     });

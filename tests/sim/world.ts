@@ -1,5 +1,6 @@
 import { VirtualClock } from "../../base/clock.ts";
 import { Prng } from "../../base/random.ts";
+import type { Recorder } from "../../checkpoint/replay/recorder.ts";
 import { readSocketImage } from "../../checkpoint/sockets/socket_image.ts";
 import { RecordState } from "../../net/connections/connection_map.ts";
 import { forge } from "./attacker.ts";
@@ -48,14 +49,17 @@ export class World {
   readonly clients: ClientMachine[];
   /** What happened, in words: the end of it. */
   readonly story: string[] = [];
+  readonly record: (name: string) => Recorder | undefined;
   readonly #plan: Plan;
   readonly #talks = new Map<number, Talk>();
   readonly #prng: Prng;
   #failure: unknown;
   #ticks = 0;
 
-  constructor(plan: Plan) {
+  /** @param record Gives a recorder for each stack of ours, by the name of its machine. */
+  constructor(plan: Plan, record: (name: string) => Recorder | undefined = () => undefined) {
     this.#plan = plan;
+    this.record = record;
     this.seed = plan.seed;
     this.#prng = new Prng(plan.seed ^ 0x3333);
     this.server = new ServerMachine(this, plan.server);
