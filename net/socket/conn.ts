@@ -78,6 +78,13 @@ export class TcpConnection implements TcpConn {
   sendUrgent(p: Uint8Array): Promise<void> {
     return this.endpoint.sendUrgent(p);
   }
+  /**
+   * Writes all of `p` and ends a record with it (MSG_EOR): what is written next begins a segment of its own, also when
+   * it is sent again. The peer sees one stream of bytes all the same.
+   */
+  sendRecord(p: Uint8Array): Promise<void> {
+    return this.endpoint.sendRecord(p);
+  }
   /** Unread bytes up to the peer's urgent mark; 0 when nothing is urgent. */
   get urgentBytes(): number {
     return this.endpoint.urgentBytes;

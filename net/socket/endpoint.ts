@@ -132,16 +132,16 @@ export class Endpoint implements Owner {
   }
 
   write(p: Uint8Array): Promise<number> {
-    return this.#write(p, false);
+    return this.#write(p, "send");
   }
 
-  async #write(p: Uint8Array, urgent: boolean): Promise<number> {
+  async #write(p: Uint8Array, how: "send" | "sendUrgent" | "sendRecord"): Promise<number> {
     for (;;) {
       const tcb = this.#ready() ?? await this.#awake();
       if (tcb === undefined || !canWrite(tcb)) throw this.#writeError();
       if (p.byteLength === 0) return 0;
       const { calls, tcp } = this.#host.stack;
-      const count = (urgent ? calls.sendUrgent : calls.send)(tcp, tcb, p, 0, p.byteLength);
+      const count = calls[how](tcp, tcb, p, 0, p.byteLength);
       this.#host.kick();
       if (count > 0) return count;
       await this.#wait(this.#writers);
@@ -155,7 +155,12 @@ export class Endpoint implements Owner {
 
   /** Writes all of `p` and puts the urgent mark behind it (RFC 6093: it stays in line). */
   async sendUrgent(p: Uint8Array): Promise<void> {
-    for (let at = 0; at < p.byteLength;) at += await this.#write(p.subarray(at), true);
+    for (let at = 0; at < p.byteLength;) at += await this.#write(p.subarray(at), "sendUrgent");
+  }
+
+  /** Writes all of `p` and ends a record with it (MSG_EOR): what is written next begins a segment of its own. */
+  async sendRecord(p: Uint8Array): Promise<void> {
+    for (let at = 0; at < p.byteLength;) at += await this.#write(p.subarray(at), "sendRecord");
   }
 
   /** Unread bytes up to the peer's urgent mark; 0 when nothing is urgent (MUST-33). */

@@ -66,6 +66,34 @@ test("urgent data: the reader is told how far it reaches, and reads it in line (
   expect(served.urgentBytes).toBe(0);
 });
 
+test("records: each begins a segment of its own, and the reader has one stream", async () => {
+  const { clock, server, client } = virtualPair();
+  const accepted = server.listen({ port: 80 }).accept();
+  const conn = await settled(clock, client.connect({ hostname: SERVER, port: 80 }));
+  const served = await settled(clock, accepted);
+  const segments = async (): Promise<number> => (await settled(clock, conn.info())).dataSegsOut;
+  const writes = [
+    conn.sendRecord(Uint8Array.of(1)),
+    conn.sendRecord(Uint8Array.of(2, 3)),
+    conn.write(Uint8Array.of(4)),
+  ];
+  await settled(clock, Promise.all(writes));
+  await clock.runUntil(() => false, 100);
+  expect(await segments()).toBe(3);
+  const buffer = new Uint8Array(9);
+  expect(await settled(clock, served.read(buffer))).toBe(4);
+  expect([...buffer.subarray(0, 4)]).toEqual([1, 2, 3, 4]);
+  await settled(clock, Promise.all([1, 2, 3].map((byte) => conn.write(Uint8Array.of(byte)))));
+  await clock.runUntil(() => false, 100);
+  expect(await segments()).toBe(4); // without records they are put together
+  const large = 1 << 20; // longer than the send buffer
+  const read = (async () => {
+    const target = new Uint8Array(1 << 16);
+    for (let count = 0; count < large + 3;) count += (await served.read(target))!;
+  })();
+  await settled(clock, Promise.all([conn.sendRecord(new Uint8Array(large)), read]));
+});
+
 test("MUST-47, SHLD-25, SHLD-20: soft ICMP errors reach the application that asks, and end nothing", async () => {
   const { clock, server, client } = virtualPair();
   const accepted = server.listen({ port: 80 }).accept();
