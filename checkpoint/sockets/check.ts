@@ -6,6 +6,7 @@ import {
   frozenTcbDefaults,
   frozenTcbFields,
 } from "../../net/tcp/frozen_tcb.ts";
+import { RECORDS_MAX } from "../../net/tcp/records.ts";
 import { Sent } from "../../net/tcp/sent_queue.ts";
 import { CaState, RetransmitTimer } from "../../net/tcp/tcb.ts";
 
@@ -107,6 +108,7 @@ const AT = {
   congestionState: at("congestionState"),
   recoveryState: at("recoveryState"),
   sent: at("sent"),
+  options: at("options"),
 } as const;
 /** Lists of whole numbers. */
 const LISTS = frozenTcbFields.flatMap((name, place) => {
@@ -167,7 +169,17 @@ function mistakeBetween(frozen: FrozenTcb): string | undefined {
   }
   // What an ACK has cut begins before SND.UNA, and ends behind it.
   if (end !== flying || (sent[0] ?? 0) + (sent[1] ?? 1) < 1) return "sent";
+  if (!areRecordEnds((frozen[AT.options] as number[]).slice(RECORDS_AT), flying, queued)) return "options";
   return mistakeInRecovery(frozen[AT.recoveryState] as number[], sent, segments);
+}
+
+/** Behind so many of the application's options come the ends of its records (freeze_options.ts). */
+const RECORDS_AT = 8;
+
+/** Ends of records in what was written and not sent, in order. */
+function areRecordEnds(ends: readonly number[], flying: number, queued: number): boolean {
+  return ends.length <= RECORDS_MAX &&
+    ends.every((end, place) => end > (ends[place - 1] ?? flying) && end <= queued);
 }
 
 /** Runs of what came ahead of its time: in order, none touching the next, behind a gap. */

@@ -155,6 +155,28 @@ test("an image whose hashes are right and whose fields cannot be so is refused b
   }
 });
 
+test("in an image the front of a segment may have arrived, but not all of it, and records end in what is unsent", () => {
+  const tcb = frozen(idle()) as unknown[];
+  const place = (name: string): number => frozenTcbFields.indexOf(name);
+  const image = (sent: number[], options: number[] = []): Uint8Array => {
+    const flying = tcb.with(place("sndMaxOffset"), 60).with(place("sendQueue"), new Uint8Array(70));
+    return writeSocketImage(
+      flying.with(place("sent"), sent).with(place("options"), options) as FrozenTcb,
+      undefined,
+    );
+  };
+  const behind = (...ends: number[]): number[] => [0, 0, 0, 0, 0, 0, 0, 0, ...ends];
+  const whole = [0, 20, 0, 1_000, 40, 8, 0];
+  for (const front of [1, 19]) readSocketImage(image([-front, 20 + front, 0, 1_000, 40, 8, 0]));
+  for (const sent of [[-20, 20, 0, 1_000, 60, 8, 0], [1, 19, 0, 1_000, 41, 8, 0]]) {
+    expect(() => readSocketImage(image(sent))).toThrow('field "sent"');
+  }
+  for (const ends of [[61], [70], [61, 62, 70]]) readSocketImage(image(whole, behind(...ends)));
+  for (const ends of [[60], [71], [62, 61], [61, 61], Array.from({ length: 1_025 }, (_, at) => at)]) {
+    expect(() => readSocketImage(image(whole, behind(...ends))), `${ends}`).toThrow('field "options"');
+  }
+});
+
 test("attachments come back: objects, maps, bytes of their own", () => {
   const tcb = frozen(idle());
   const attachments = [
