@@ -1,5 +1,5 @@
 import { seqLess } from "../../base/sequence.ts";
-import { sendEnd, type Tcb } from "./tcb.ts";
+import { cwndPackets, packetsInFlight, sendEnd, type Tcb } from "./tcb.ts";
 
 /** What keeps data from being sent or acknowledged sooner (Linux's `tcp_chrono`). */
 export const Limit = {
@@ -48,6 +48,7 @@ function limitOf(tcb: Tcb): number {
   if (tcb.sendQueue.length === 0) return Limit.none;
   const unsent = (sendEnd(tcb) - tcb.sndMax) | 0;
   if (unsent <= 0) return tcb.wantsWritable ? Limit.buffer : Limit.network;
+  if (packetsInFlight(tcb) >= cwndPackets(tcb)) return Limit.network; // whatever the peer says
   const next = (tcb.sndMax + Math.min(unsent, tcb.sndMss)) | 0;
   return seqLess((tcb.sndUna + tcb.sndWnd) | 0, next) ? Limit.window : Limit.network;
 }

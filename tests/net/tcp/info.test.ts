@@ -54,6 +54,19 @@ test("tcp_info has Linux's names, units and state numbers", () => {
   expect(info(script).state).toBe(1); // the FIN waits behind data
 });
 
+test("a sender whose congestion window is full as well does not wait for the peer's window", () => {
+  const script = new Script().accepted("mss 1000", 10_000);
+  script.write(20_000);
+  script.wait(100);
+  expect(info(script)).toMatchObject({ unacked: 10, sndCwnd: 10, rwndLimited: 0, busyTime: 100_000 });
+  script.turn(". 1 ack 10001 win 10000");
+  script.wait(50);
+  expect(info(script)).toMatchObject({ unacked: 10, sndCwnd: 20, rwndLimited: 0, notsentBytes: 0 });
+  script.write(1_000); // now there is room for it in the congestion window alone
+  script.wait(50);
+  expect(info(script)).toMatchObject({ rwndLimited: 50_000, notsentBytes: 1_000 });
+});
+
 test("tcp_info counts segments, bytes and what the sender waited for", () => {
   const script = new Script();
   script.accepted("mss 1000", 2000);
