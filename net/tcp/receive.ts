@@ -187,6 +187,7 @@ function acceptFin(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   tcb.sackBlocks.length = 0;
   if (tcb.state === TcpState.established) {
     expectOurEnd(tcb);
+    tcb.dsackPending = false; // as Linux: a peer that has ended learns nothing from it
     scheduleAck(tcb, filledHole || closed, tcp.config, nowMs);
   } else {
     tcb.ackNow = true;
