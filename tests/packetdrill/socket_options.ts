@@ -5,6 +5,7 @@ import { type Tcb, TcpState } from "../../net/tcp/tcb.ts";
 import { numberOf } from "./constants.ts";
 import { errnoOfIcmp } from "./icmp.ts";
 import { type Expression, Unsupported } from "./script.ts";
+import { SEND_BUFFER_BYTES_MIN } from "./send_buffer.ts";
 import type { ScriptSocket } from "./sockets.ts";
 import type { World } from "./world.ts";
 
@@ -44,7 +45,7 @@ const OPTIONS: Readonly<Record<string, (value: number) => TcpOptions>> = {
   // As Linux: what is too small is made larger.
   SO_RCVBUF: (value) => ({ receiveBufferBytes: Math.max(BUFFER_BYTES_MIN, value) }),
   // As Linux: doubled, for what its own records take.
-  SO_SNDBUF: (value) => ({ sendBufferBytes: Math.max(BUFFER_BYTES_MIN, 2 * value) }),
+  SO_SNDBUF: (value) => ({ sendBufferBytes: Math.max(SEND_BUFFER_BYTES_MIN, 2 * value) }),
   IP_MTU_DISCOVER: (value) => ({ pathMtuDiscovery: value !== 0 }),
   IP_TOS: (value) => ({ dscp: value >>> 2 }),
   IPV6_TCLASS: (value) => ({ dscp: value >>> 2 }),

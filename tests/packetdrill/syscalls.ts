@@ -17,6 +17,7 @@ import { type Expression, type IpVersion, Unsupported } from "./script.ts";
 import { ScriptSocket, type Sockets } from "./sockets.ts";
 import { epollControl, epollCreate, epollWait, poll } from "./poll.ts";
 import { getOption, setOption } from "./socket_options.ts";
+import { hasSpace, LinuxWrite } from "./send_buffer.ts";
 import type { World } from "./world.ts";
 
 /** How a call ends: its value, or -1 with an error's name. */
@@ -242,8 +243,8 @@ function sendBytes(
     socket.deferred = false;
     if (startConnect(call, socket, new Uint8Array(count)) === undefined) return failed("EADDRNOTAVAIL");
     carried = world.awake(socket.record).sendQueue.length;
-    if (carried > 0) socket.errors.wrote(world.awake(socket.record), (flags & ZEROCOPY) !== 0);
     if (socket.nonBlocking || (flags & DONTWAIT) !== 0) {
+      if (carried > 0) socket.errors.wrote(world.awake(socket.record), (flags & ZEROCOPY) !== 0);
       return carried > 0 ? { value: carried } : failed("EINPROGRESS");
     }
     if (carried < count) world.awake(socket.record).wantsWritable = true;
@@ -251,6 +252,8 @@ function sendBytes(
     return failed("EALREADY");
   }
   const more = (flags & MORE) !== 0;
+  const write = new LinuxWrite();
+  let waited = false;
   const attempt = (): Returned | undefined => {
     const error = takeError(socket);
     if (error !== undefined) return sent > 0 && socket.established ? { value: sent } : error;
@@ -261,16 +264,30 @@ function sendBytes(
     carried = 0;
     if (sent === count) return { value: sent };
     if (!canWrite(tcb)) return failed("EPIPE");
-    const bytes = new Uint8Array(count - sent);
+    const limited = tcb.sendBufferSet && tcb.notSentLowWaterBytes === 0;
+    if (limited && waited) {
+      if (!hasSpace(tcb)) return undefined;
+      waited = false;
+      write.resume();
+    }
+    const room = limited ? write.next(tcb, count - sent) : count - sent;
+    const bytes = new Uint8Array(room);
+    const { sendBufferBytes } = tcb;
+    if (limited) tcb.sendBufferBytes = Infinity; // of its own, which `write` keeps
     const taken = (flags & OOB) !== 0
       ? tcpSendUrgent(world.stack.tcp, tcb, bytes, 0, bytes.length)
       : (flags & EOR) !== 0
       ? tcpSendRecord(world.stack.tcp, tcb, bytes, 0, bytes.length)
-      : tcpSend(world.stack.tcp, tcb, bytes, 0, bytes.length, more);
+      : tcpSend(world.stack.tcp, tcb, bytes, 0, bytes.length, more || (limited && write.more));
+    if (limited) tcb.sendBufferBytes = sendBufferBytes;
     sent += taken;
     if (taken > 0 && sent < count) {
       world.turn(); // what leaves during the call makes room for more
       return attempt();
+    }
+    if (limited && sent < count) {
+      if (!more) tcb.more = false; // the call is over, or waits: nothing follows soon
+      tcb.wantsWritable = waited = socket.short = true;
     }
     if (sent < count && !(sent > 0 && socket.nonBlocking)) return undefined;
     if (sent > 0) socket.errors.wrote(tcb, (flags & ZEROCOPY) !== 0);
