@@ -21,13 +21,9 @@ export const LINUX_PROFILE: Readonly<Partial<TcpConfig>> = {
   fastOpenKey: "a1a1a1a1-b2b2b2b2-c3c3c3c3-d4d4d4d4",
 };
 
-/**
- * What google's set-up has otherwise than that of Linux's own tree: Fast Open on every listener, and the SYN timeouts
- * that kernels had when its scripts were written, each twice the one before (linear ones came with Linux 6.5).
- */
+/** What google's set-up has otherwise than that of Linux's own tree: Fast Open on every listener. */
 export const GOOGLE_DEFAULTS: Readonly<Partial<TcpConfig>> = {
   fastOpen: FastOpenMode.client | FastOpenMode.server | FastOpenMode.allListeners,
-  synLinearTimeouts: 0,
 };
 
 /** Words that the test set-up defines: Fast Open cookies of the keys that scripts use, for the addresses that they have. */

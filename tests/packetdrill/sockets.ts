@@ -106,7 +106,9 @@ export class Sockets implements StackUpcalls {
   }
 
   tcpEvents(tcb: Tcb, events: number): void {
-    const socket = this.#byTcb.get(tcb) ?? this.#born(tcb);
+    const known = this.#byTcb.get(tcb);
+    if (known === undefined && (events & TcpEvent.established) === 0) return; // a handshake that came to nothing
+    const socket = known ?? this.#born(tcb);
     if (socket === undefined) return;
     socket.wakeups++;
     if ((events & TcpEvent.established) !== 0) socket.established = true;
