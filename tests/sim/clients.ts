@@ -12,6 +12,7 @@ import type { Account } from "./ledger.ts";
 import { NodeClock } from "./node_clock.ts";
 import { type PeerConn, SimplePeer } from "./peer.ts";
 import type { ClientPlan } from "./plan.ts";
+import { CONNECTIONS_MAX } from "./server.ts";
 import { must } from "./violation.ts";
 
 /** A client's side of one connection, whatever TCP is under it. */
@@ -205,6 +206,7 @@ class HostMachine implements ClientMachine {
       clock: this.clock,
       entropy: new Prng(prng.uint32()),
       tcp: plan.tcp,
+      connectionsMax: CONNECTIONS_MAX,
       ...(recorder === undefined ? {} : { recorder }),
     };
     this.host = plan.kind === "sleepy"

@@ -31,6 +31,9 @@ interface Memory {
   said: number;
 }
 
+/** Far more than a world has, and little memory: worlds are many. */
+export const CONNECTIONS_MAX = 1_024;
+
 /** Nine unanswered probes take longer than all wires are ever cut. */
 const KEEP_ALIVE_INTERVAL_MS = 60_000;
 
@@ -239,6 +242,7 @@ export class ServerProcess {
       entropy,
       tcp: this.#plan.tcp,
       ...(recorder === undefined ? {} : { recorder }),
+      connectionsMax: CONNECTIONS_MAX,
       store: this.store,
       idleMs: this.#plan.idleMs,
     });

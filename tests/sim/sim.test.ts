@@ -1,13 +1,17 @@
+import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
+import { promisify } from "node:util";
 import { expect, test } from "vitest";
+import { RUN_ON } from "../support/runtimes.ts";
 import { CANARIES, canariesOf, infect, release } from "./canaries.ts";
 import { drawPlan } from "./plan.ts";
 import { shrink } from "./shrink.ts";
 import { simulate } from "./simulate.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
+const MAIN = join(import.meta.dirname, "main.ts");
 const ON_NODE = process.versions["deno"] === undefined && process.versions["bun"] === undefined;
 /** Worlds here; `npm run sim` lives as many as one likes. */
 const WORLDS = 40;
@@ -29,6 +33,21 @@ test("a plan makes the same world every time: the same packets at the same momen
     expect(first).toHaveProperty("hash");
   }
 }, 60_000);
+
+test.runIf(ON_NODE)("a world is the same on Node, Deno and Bun", async () => {
+  const lines = await Promise.all(
+    Object.values(RUN_ON).map(async ([program, ...args]) => {
+      const options = ["--seed", "21", "--runs", "6", "--jobs", "1", "--json"];
+      const { stdout } = await promisify(execFile)(program!, [...args, MAIN, ...options], { cwd: ROOT });
+      const { hash, stats, failures } = JSON.parse(stdout.split("\n")[0]!);
+      return { hash, stats, failures };
+    }),
+  );
+  expect(lines[0]!.failures).toEqual([]);
+  expect(lines[0]!.stats.packets).toBeGreaterThan(300);
+  expect(lines[1]).toEqual(lines[0]);
+  expect(lines[2]).toEqual(lines[0]);
+}, 120_000);
 
 test("every canary has its place in the code", () => {
   for (const canary of CANARIES) {

@@ -9,6 +9,8 @@ export interface Batch {
   worlds: number;
   failures: { seed: number; message: string }[];
   stats: WorldStats;
+  /** Of all that was sent in all of them: runs of the same seeds have the same, on every runtime. */
+  hash: number;
 }
 
 /** A run stops when so many worlds have failed: more say nothing new. */
@@ -36,11 +38,13 @@ function emptyBatch(): Batch {
       kills: 0,
       ms: 0,
     },
+    hash: 0,
   };
 }
 
 function add(total: Batch, batch: Batch): void {
   total.worlds += batch.worlds;
+  total.hash = (total.hash ^ batch.hash) >>> 0; // in whatever order batches come
   total.failures.push(...batch.failures);
   for (const name of Object.keys(total.stats) as (keyof WorldStats)[]) total.stats[name] += batch.stats[name];
 }
@@ -52,7 +56,7 @@ export async function liveSeeds(seed: number, count: number, first = false): Pro
     batch.worlds++;
     const result = await simulate(drawPlan(each));
     if ("error" in result) batch.failures.push({ seed: each, message: result.error.message });
-    else add(batch, { worlds: 0, failures: [], stats: result.stats });
+    else add(batch, { worlds: 0, failures: [], ...result });
     if (first && batch.failures.length > 0) break;
   }
   return batch;
