@@ -1,4 +1,5 @@
 import { CONGESTION_CONTROLS } from "../../net/tcp/congestion/congestion.ts";
+import { FastOpenState } from "../../net/tcp/fast_open.ts";
 import {
   FROZEN_TCB_ALWAYS,
   FrozenFlag,
@@ -25,7 +26,11 @@ const WINDOW = [0, 2 ** 30] as const;
 const SHIFT = [0, 14] as const;
 const PORT = [1, 0xffff] as const;
 const MSS = [1, 0xffff] as const;
-const FLAGS = Object.values(FrozenFlag).reduce((all: number, flag) => all | flag, 0);
+const FLAGS = allOf(FrozenFlag);
+
+function allOf(bits: Readonly<Record<string, number>>): number {
+  return Object.values(bits).reduce((all, bit) => all | bit, 0);
+}
 
 /** What each number may be; lists, bytes and addresses are checked on their own. */
 const RANGES: Readonly<Record<string, readonly [number, number]>> = {
@@ -88,7 +93,7 @@ const RANGES: Readonly<Record<string, readonly [number, number]>> = {
   expireIn: LEFT,
   finAheadOffset: INT32,
   persistForMs: TIME,
-  fastOpen: [0, 63],
+  fastOpen: [0, allOf(FastOpenState)],
 };
 /** By place; an empty place holds something else, or what is only kept for old images. */
 const RANGE_AT = frozenTcbFields.map((name) => RANGES[name]);
@@ -156,7 +161,7 @@ function mistakeBetween(frozen: FrozenTcb): string | undefined {
   if (!areRuns(frozen[AT.ahead])) return "ahead";
   const flying = frozen[AT.sndMaxOffset] as number;
   const queued = (frozen[AT.sendQueue] as Uint8Array).length;
-  if (flying > queued + 1) return "sndMaxOffset"; // SYN or FIN
+  if (flying > queued + 2) return "sndMaxOffset"; // SYN and FIN
   const [congestion = 0] = frozen[AT.congestionState] as number[];
   if (congestion < 0 || congestion >= CONGESTION_CONTROLS.length) return "congestionState";
   const sent = frozen[AT.sent] as number[];
@@ -218,7 +223,7 @@ function mistakeInRecovery(
   const counted = of(RECOVERY.lost) === lost && of(RECOVERY.again) === again &&
     of(RECOVERY.sacked) >= sacked && of(RECOVERY.sacked) + lost <= segments; // without SACK, duplicate ACKs
   const known = of(RECOVERY.caState) >= 0 && of(RECOVERY.caState) <= CaState.loss &&
-    of(RECOVERY.timer) >= 0 && of(RECOVERY.timer) <= RetransmitTimer.reordering;
+    of(RECOVERY.timer) >= 0 && of(RECOVERY.timer) <= Math.max(...Object.values(RetransmitTimer));
   const small = state.every((each) => each >= INT32[0] * 1_000 && each <= COUNT[1]);
   return state.length === 0 || (counted && known && small) ? undefined : "recoveryState";
 }

@@ -122,7 +122,7 @@ test("an image whose hashes are right and whose fields cannot be so is refused b
       ["sndMssBelow", [0, 1_459], [1_460, -70_000]],
       ["timeToLive", [1, 255], [0, 256]],
       ["delayedAckIn", [null, -5, 40], ["x", 1e300]],
-      ["sndMaxOffset", [0, 1], [2, -1]],
+      ["sndMaxOffset", [0, 2], [3, -1]],
       ["sent", [[], [0]], [[0, 5, 0, 0], [0, 1], [-1]]],
       ["ahead", [[], [[1, new Uint8Array(1)], [5, new Uint8Array(2)]]], [
         [[0, new Uint8Array(1)]],
