@@ -34,6 +34,35 @@ export type EventCode = (typeof EventCode)[keyof typeof EventCode];
 /** An event as it was recorded. */
 export type EventValue = readonly [code: EventCode, ...CborValue[]];
 
+/** What stands behind each code, by place; `any` may be missing at the end. */
+const SHAPES: readonly (readonly ("number" | "string" | "bytes" | "list" | "any")[])[] = [
+  ["number", "list"],
+  ["any"],
+  ["string"],
+  ["bytes"],
+  ["number", "bytes", "any"],
+  ["number", "list"],
+  ["any"],
+  ["string"],
+  ["number", "number"],
+  ["string"],
+  ["string"],
+];
+
+/** Whether a value out of a recording is an event: its code is known and what stands behind it is of its type. */
+export function isEvent(value: CborValue): value is EventValue {
+  if (!Array.isArray(value)) return false;
+  const [code, ...rest] = value as CborValue[];
+  const shape = typeof code === "number" ? SHAPES[code] : undefined;
+  if (shape === undefined || rest.length > shape.length) return false;
+  return shape.every((type, at) => {
+    const part = rest[at];
+    if (type === "bytes") return part instanceof Uint8Array;
+    if (type === "list") return Array.isArray(part);
+    return type === "any" || typeof part === type;
+  });
+}
+
 /** An event in its place. */
 export interface ReplayEvent {
   readonly value: EventValue;

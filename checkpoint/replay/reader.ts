@@ -6,7 +6,7 @@ import { HASH_BYTES } from "../image/hash.ts";
 import { Kind, kindName } from "../image/kinds.ts";
 import { measureImage } from "../image/measure.ts";
 import { type Image, readImage } from "../image/read.ts";
-import { EventCode, type EventValue, inFile, ReplayError, type ReplayEvent } from "./event.ts";
+import { EventCode, inFile, isEvent, ReplayError, type ReplayEvent } from "./event.ts";
 import "./segments.ts"; // which registers the kind
 
 /** Where a recording is read from. */
@@ -139,10 +139,6 @@ function bodyOf(
     about instanceof Map && parts.length === 4;
   if (!right) throw new ReplayError(start, "its body is not that of a recording");
   return [segment as number, events as number, previous, about as ReadonlyMap<string, CborValue>];
-}
-
-function isEvent(value: CborValue): value is EventValue {
-  return Array.isArray(value) && typeof value[0] === "number" && value[0] <= EventCode.End;
 }
 
 function inMemory(bytes: Uint8Array): ReplaySource {

@@ -254,7 +254,10 @@ function choose<T extends number>(
 function refuseUnknown(value: object, path: string, known: ReadonlySet<string>, named = ""): void {
   for (const key of Object.keys(value)) {
     if (known.has(key)) continue;
-    throw new FirewallError(path + key, `Unknown field${named}, expected one of ${[...known].join(", ")}`);
+    throw new FirewallError(
+      path + (key === "" ? '""' : key),
+      `Unknown field${named}, expected one of ${[...known].join(", ")}`,
+    );
   }
 }
 

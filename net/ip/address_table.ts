@@ -10,6 +10,7 @@ import {
   isLinkLocalWord,
   isMappedWords,
   isMulticastWord,
+  isStrayLinkLocalWord,
   parseIpv6,
 } from "../wire/ipv6_address.ts";
 
@@ -244,6 +245,7 @@ export class AddressTable implements AddressHolder {
     if (words === undefined) return undefined;
     if (isMappedWords(words)) return percent < 0 ? words[3] : undefined;
     let zone = 0;
+    if (isStrayLinkLocalWord(words[0])) return undefined;
     if (isLinkLocalWord(words[0])) {
       zone = percent < 0 ? 1 : this.#zoneOf(text.slice(percent + 1));
       if (zone === 0) return undefined;

@@ -6,6 +6,7 @@ import {
   isLinkLocalWord,
   isMappedWords,
   isMulticastWord,
+  isStrayLinkLocalWord,
   maskedWords,
   parseIpv6Prefix,
 } from "../wire/ipv6_address.ts";
@@ -143,7 +144,7 @@ function readOwn(spec: AddressSpec, path: string, interfaceCount: number, addres
 
 function isHost(words: Ipv6Words): boolean {
   const low = words[0] === 0 && words[1] === 0 && words[2] === 0 && words[3] >>> 0 <= 1; // :: and ::1
-  return !low && !isMulticastWord(words[0]) && !isMappedWords(words);
+  return !low && !isMulticastWord(words[0]) && !isMappedWords(words) && !isStrayLinkLocalWord(words[0]);
 }
 
 function readNetwork(text: string, path: string): Ipv6Prefix {

@@ -5,6 +5,7 @@ import {
   type Ipv6Words,
   isLinkLocalWord,
   isMulticastWord,
+  isStrayLinkLocalWord,
   maskedWords,
 } from "../wire/ipv6_address.ts";
 import type { AddressTable } from "./address_table.ts";
@@ -89,7 +90,7 @@ export class Ipv6Routes {
     if (this.#addresses === undefined) return AddressKind.Martian; // 240.0.0.0/8, where there is no IPv6
     const first = this.#addresses.word(address, 0);
     if (isMulticastWord(first)) return AddressKind.Multicast;
-    if (isLinkLocalWord(first)) return AddressKind.Other;
+    if (isLinkLocalWord(first)) return isStrayLinkLocalWord(first) ? AddressKind.Martian : AddressKind.Other;
     return this.#entryOf(address).kind;
   }
 

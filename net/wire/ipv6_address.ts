@@ -114,6 +114,14 @@ export function isLinkLocalWord(first: number): boolean {
   return first >>> 22 === 0x3fa;
 }
 
+/**
+ * What no interface has: of fe80::/10 the bits up to the 64th are zero (RFC 4291 section 2.5.6), and images keep an
+ * interface's number in the second half of this word.
+ */
+export function isStrayLinkLocalWord(first: number): boolean {
+  return isLinkLocalWord(first) && (first & 0xffff) !== 0;
+}
+
 /** ff00::/8. */
 export function isMulticastWord(first: number): boolean {
   return first >>> 24 === 0xff;

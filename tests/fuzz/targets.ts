@@ -3,6 +3,7 @@ import { targets as dhcp } from "./targets/dhcp.ts";
 import { targets as dns } from "./targets/dns.ts";
 import { targets as image } from "./targets/image.ts";
 import { targets as link } from "./targets/link.ts";
+import { targets as replay } from "./targets/replay.ts";
 import { targets as frames } from "./targets/frames.ts";
 import { targets as socket } from "./targets/socket.ts";
 import { targets as stack } from "./targets/stack.ts";
@@ -25,6 +26,7 @@ const files: Readonly<Record<string, readonly Target[]>> = {
   "targets/image.ts": image,
   "targets/store.ts": store,
   "targets/socket.ts": socket,
+  "targets/replay.ts": replay,
   "targets/frames.ts": frames,
   "targets/stack.ts": stack,
 };

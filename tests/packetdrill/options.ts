@@ -68,7 +68,7 @@ function setOption(options: ScriptOptions, name: string, value: string | undefin
   switch (name) {
     case "ip_version":
       if (!ipVersions.includes(value as IpVersion)) {
-        throw new ScriptSyntaxError(line, `unknown IP version "${value}"`);
+        throw new ScriptSyntaxError(line, `unknown IP version "${value ?? ""}"`);
       }
       options.ipVersion = value as IpVersion;
       return;

@@ -256,6 +256,7 @@ const MISTAKES: readonly [text: string, line: number, message: string][] = [
   ["x", 1, "expected a time"],
   ["0 > . 1:1(0) ack 1\n`clean up`\n+0 > . 1:1(0)", 3, "only one command"],
   ["--ip_version=ipv5\n0 > . 1:1(0)", 1, "unknown IP version"],
+  ["--ip_version\n0 > . 1:1(0)", 1, 'unknown IP version ""'],
   ["--mtu=big\n0 > . 1:1(0)", 1, "needs a number"],
 ];
 

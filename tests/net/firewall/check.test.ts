@@ -28,6 +28,7 @@ test("every mistake is named with its place, what is there and what was expected
     [{}, "rules", "expected a list of rules"],
     [{ rules: [], tables: [] }, "tables", "Unknown field, expected one of policy, rules"],
     [{ rules: [], policy: [] }, "policy", "expected an object"],
+    [{ rules: [], "": 1 }, '""', "Unknown field, expected one of policy, rules"],
     [{ rules: [], policy: { inptu: "drop" } }, "policy.inptu", "Unknown field, expected one of input"],
     [
       { rules: [], policy: { input: "reject" } },

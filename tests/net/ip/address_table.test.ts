@@ -65,6 +65,15 @@ test("a link-local address is another one on every interface, in text, packets a
   expect(addresses.freeze(other)).not.toEqual(addresses.freeze(one));
 });
 
+test("fe80::/10 beyond fe80::/64 names nobody: images keep the interface's number in those bits (RFC 4291 section 2.5.6)", () => {
+  const addresses = table({});
+  addresses.zoneNames.push("eth0");
+  expect(addresses.parse("fe80:1::1")).toBe(undefined);
+  expect(addresses.parse("fe80:0:0:1::1")).not.toBe(undefined);
+  const near = addresses.parse("fe80::1")!;
+  expect(addresses.thaw(addresses.freeze(near))).toBe(near);
+});
+
 test("what nobody holds is forgotten, the oldest first; what is held stays", () => {
   const addresses = table({ transientsMax: 100 });
   const held = addresses.parse("2001:db8::1")!;

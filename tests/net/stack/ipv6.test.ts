@@ -126,9 +126,9 @@ test("RFC 4443 section 4.2: echo is answered, one to a group from an address of 
   expect(world.sent()).toEqual([]);
 });
 
-test("sources that nobody honest has are refused: groups, loopback, mapped addresses, ourselves, nobody", () => {
+test("sources that nobody honest has are refused: groups, loopback, mapped addresses, ourselves, nobody, stray link-local ones", () => {
   const world = new World();
-  for (const from of ["ff02::2", "::1", "::ffff:10.0.0.2", LOCAL, "2001:db8:8::1"]) {
+  for (const from of ["ff02::2", "::1", "::ffff:10.0.0.2", LOCAL, "2001:db8:8::1", "fe80:1::2"]) {
     expect(world.in(17, udp(9, new Uint8Array(1)), { from }), from).toBe("Ipv6Source");
   }
   expect(world.in(17, udp(9, new Uint8Array(1)), { from: "::" })).toBe("Ipv6Source");
