@@ -9,8 +9,10 @@ import { SegmentWriter } from "../../../checkpoint/replay/segments.ts";
 import { readImage } from "../../../checkpoint/image/read.ts";
 import { measureImage } from "../../../checkpoint/image/measure.ts";
 import type { CapturedPacket } from "../../../net/link/pcapng_reader.ts";
+import { RouteError } from "../../../net/ip/route_config.ts";
 import { Dice } from "../dice.ts";
 import { frames, mendPacket } from "../packets.ts";
+import { orRefuses } from "../refuses.ts";
 import type { Target } from "../target.ts";
 
 const START_MS = 1_700_000_000_000;
@@ -48,7 +50,9 @@ function packetsOf(dice: Dice): CapturedPacket[] {
 function capture(input: Uint8Array<ArrayBuffer>): void {
   const packets = packetsOf(new Dice(input));
   const hosts = hostsOf(packets);
-  const fed = feedCapture(packets, { host: hosts.slice(0, 1) });
+  // Whose place it takes must be a host.
+  const { value: fed } = orRefuses(RouteError, () => feedCapture(packets, { host: hosts.slice(0, 1) }));
+  if (fed === undefined) return;
   assert(fed.fed + fed.followed + fed.skipped + fed.cut <= packets.length, "Every packet is counted once");
   const player = new Player(new ReplayReader(fed.recorder.bytes()));
   while (player.step());
