@@ -9,7 +9,7 @@ import {
 } from "../../net/tcp/frozen_tcb.ts";
 import { RECORDS_MAX } from "../../net/tcp/records.ts";
 import { Sent } from "../../net/tcp/sent_queue.ts";
-import { CaState, RetransmitTimer } from "../../net/tcp/tcb.ts";
+import { CaState, RetransmitTimer, TcpState } from "../../net/tcp/tcb.ts";
 
 /** A whole number of 16, 31 or 32 bits; a distance of sequence numbers; a count; a time in ms or µs. */
 const UINT16 = [0, 0xffff] as const;
@@ -102,6 +102,7 @@ const at = (name: string): number => frozenTcbFields.indexOf(name);
 const AT = {
   state: at("state"),
   flags: at("flags"),
+  issBehind: at("issBehind"),
   peerMss: at("peerMss"),
   sndMssBelow: at("sndMssBelow"),
   sndMaxOffset: at("sndMaxOffset"),
@@ -161,7 +162,11 @@ function mistakeBetween(frozen: FrozenTcb): string | undefined {
   if (!areRuns(frozen[AT.ahead])) return "ahead";
   const flying = frozen[AT.sndMaxOffset] as number;
   const queued = (frozen[AT.sendQueue] as Uint8Array).length;
-  if (flying > queued + 2) return "sndMaxOffset"; // SYN and FIN
+  // SYN and FIN have numbers as well.
+  const synUnheard = frozen[AT.issBehind] === 0;
+  if ((frozen[AT.state] as number) < TcpState.established && !synUnheard) return "issBehind";
+  const ends = (synUnheard ? 1 : 0) + (((frozen[AT.flags] as number) & FrozenFlag.finQueued) !== 0 ? 1 : 0);
+  if (flying > queued + ends) return "sndMaxOffset";
   const [congestion = 0] = frozen[AT.congestionState] as number[];
   if (congestion < 0 || congestion >= CONGESTION_CONTROLS.length) return "congestionState";
   const sent = frozen[AT.sent] as number[];

@@ -4,7 +4,7 @@ import { readKept } from "./kept.ts";
 import { everyTarget } from "./targets.ts";
 
 /** Beyond the kept corpus, without instrumentation: a word with every target, no campaign. */
-const RUNS = 300;
+const RUNS = 150;
 
 test.each(everyTarget.map(({ target }) => target))(
   "$name: what has been kept, and a few changes to it, crash nothing",

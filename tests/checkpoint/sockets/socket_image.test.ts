@@ -117,12 +117,13 @@ test("an image whose hashes are right and whose fields cannot be so is refused b
   for (
     const [name, good, bad] of [
       ["localPort", [1, 65_535], [0, 65_536, 1.5e300]],
-      ["state", [1, 9], [0, 10, null]],
+      ["state", [3, 9], [0, 10, null]],
+      ["issBehind", [0, 5], [-1]],
       ["sndShift", [0, 14], [-1, 15]],
       ["sndMssBelow", [0, 1_459], [1_460, -70_000]],
       ["timeToLive", [1, 255], [0, 256]],
       ["delayedAckIn", [null, -5, 40], ["x", 1e300]],
-      ["sndMaxOffset", [0, 2], [3, -1]],
+      ["sndMaxOffset", [0], [1, -1]],
       ["sent", [[], [0]], [[0, 5, 0, 0], [0, 1], [-1]]],
       ["ahead", [[], [[1, new Uint8Array(1)], [5, new Uint8Array(2)]]], [
         [[0, new Uint8Array(1)]],
