@@ -1,6 +1,5 @@
 import { numberOf } from "./constants.ts";
 import { type Expression, Unsupported } from "./script.ts";
-import { hasSpace } from "./send_buffer.ts";
 import type { Interest, ScriptSocket } from "./sockets.ts";
 import type { Blocked, Call, Returned } from "./syscalls.ts";
 import type { World } from "./world.ts";
@@ -23,7 +22,7 @@ function readiness(world: World, socket: ScriptSocket): number {
   if (!socket.established) return told;
   const input = tcb.receiveQueue.length > 0 || tcb.finReceived || socket.shutRead ? READING : 0;
   const hup = tcb.finReceived && tcb.finQueued ? HANGUP : 0;
-  const output = hasSpace(tcb) || tcb.finQueued ? WRITING : 0;
+  const output = socket.sendBuffer.hasSpace(tcb) || tcb.finQueued ? WRITING : 0;
   return input | output | hup | told | (tcb.finReceived ? READ_HANGUP : 0);
 }
 

@@ -2,7 +2,7 @@ import type { StackUpcalls } from "../../net/stack.ts";
 import type { TcpListener } from "../../net/tcp/listeners.ts";
 import type { TcpOptions } from "../../net/tcp/options.ts";
 import { ErrorQueue } from "./error_queue.ts";
-import { hasSpace } from "./send_buffer.ts";
+import { LinuxSendBuffer } from "./send_buffer.ts";
 import { type Tcb, TcpError, TcpEvent } from "../../net/tcp/tcb.ts";
 
 const ERRNO_OF_ERROR: Readonly<Record<number, string | undefined>> = {
@@ -39,8 +39,7 @@ export class ScriptSocket {
   leftover = 0;
   /** How often something has happened to it that wakes who waits for it. */
   wakeups = 0;
-  /** A write has found too little room, and nobody was told since then that there is some. */
-  short = false;
+  readonly sendBuffer = new LinuxSendBuffer();
   shutRead = false;
   shutWrite = false;
   /** The program has closed it. */
@@ -129,9 +128,7 @@ export class Sockets implements StackUpcalls {
   settle(nowUs: number): void {
     for (const [tcb, socket] of this.#byTcb) {
       if (socket.errors.watch(tcb, nowUs)) socket.wakeups++;
-      if (!socket.short || !hasSpace(tcb)) continue;
-      socket.short = false;
-      socket.wakeups++;
+      if (socket.sendBuffer.settle(tcb)) socket.wakeups++;
     }
   }
 

@@ -17,7 +17,7 @@ import { type Expression, type IpVersion, Unsupported } from "./script.ts";
 import { ScriptSocket, type Sockets } from "./sockets.ts";
 import { epollControl, epollCreate, epollWait, poll } from "./poll.ts";
 import { getOption, setOption } from "./socket_options.ts";
-import { hasSpace, LinuxWrite } from "./send_buffer.ts";
+import { LinuxWrite } from "./send_buffer.ts";
 import type { World } from "./world.ts";
 
 /** How a call ends: its value, or -1 with an error's name. */
@@ -252,7 +252,9 @@ function sendBytes(
     return failed("EALREADY");
   }
   const more = (flags & MORE) !== 0;
-  const write = new LinuxWrite();
+  const { sendBuffer } = socket;
+  const write = new LinuxWrite(sendBuffer);
+  let limited: boolean | undefined;
   let waited = false;
   const attempt = (): Returned | undefined => {
     const error = takeError(socket);
@@ -264,22 +266,26 @@ function sendBytes(
     carried = 0;
     if (sent === count) return { value: sent };
     if (!canWrite(tcb)) return failed("EPIPE");
-    const limited = tcb.sendBufferSet && tcb.notSentLowWaterBytes === 0;
-    if (limited && waited) {
-      if (!hasSpace(tcb)) return undefined;
+    limited ??= !sendBuffer.fits(tcb, count);
+    if (waited) {
+      if (!sendBuffer.hasSpace(tcb)) return undefined;
       waited = false;
       write.resume();
     }
     const room = limited ? write.next(tcb, count - sent) : count - sent;
     const bytes = new Uint8Array(room);
-    const { sendBufferBytes } = tcb;
-    if (limited) tcb.sendBufferBytes = Infinity; // of its own, which `write` keeps
+    const { sendBufferBytes, notSentLowWaterBytes } = tcb;
+    if (limited) { // `write` keeps to them
+      tcb.sendBufferBytes = Infinity;
+      tcb.notSentLowWaterBytes = 0;
+    }
     const taken = (flags & OOB) !== 0
       ? tcpSendUrgent(world.stack.tcp, tcb, bytes, 0, bytes.length)
       : (flags & EOR) !== 0
       ? tcpSendRecord(world.stack.tcp, tcb, bytes, 0, bytes.length)
       : tcpSend(world.stack.tcp, tcb, bytes, 0, bytes.length, more || (limited && write.more));
-    if (limited) tcb.sendBufferBytes = sendBufferBytes;
+    tcb.sendBufferBytes = sendBufferBytes;
+    tcb.notSentLowWaterBytes = notSentLowWaterBytes;
     sent += taken;
     if (taken > 0 && sent < count) {
       world.turn(); // what leaves during the call makes room for more
@@ -287,7 +293,7 @@ function sendBytes(
     }
     if (limited && sent < count) {
       if (!more) tcb.more = false; // the call is over, or waits: nothing follows soon
-      tcb.wantsWritable = waited = socket.short = true;
+      tcb.wantsWritable = waited = sendBuffer.short = true;
     }
     if (sent < count && !(sent > 0 && socket.nonBlocking)) return undefined;
     if (sent > 0) socket.errors.wrote(tcb, (flags & ZEROCOPY) !== 0);
