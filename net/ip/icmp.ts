@@ -4,7 +4,8 @@ import { Field, RecordState } from "../connections/connection_map.ts";
 import { Verdict } from "../firewall/packet.ts";
 import { AddressKind } from "./route_record.ts";
 import type { Stack } from "../stack.ts";
-import { packetTooBig } from "../tcp/path_mtu.ts";
+import { claimTooBig } from "../tcp/too_big.ts";
+import { pathMtuMin } from "./path_mtu.ts";
 import { Asleep } from "../wake/slot.ts";
 import { type Tcb, TcpError, TcpEvent, TcpState } from "../tcp/tcb.ts";
 import { UdpError } from "../udp/udp.ts";
@@ -105,8 +106,8 @@ function tcpError(stack: Stack, tcb: Tcb, icmp: IcmpRecord, nowMs: number): Drop
   const unreachable = icmp.type === IcmpType.Unreachable;
   if (unreachable && icmp.code === IcmpUnreachable.FragmentationNeeded) {
     if (!tcb.pathMtuDiscovery) return Drop.IcmpType; // routers were allowed to fragment
-    stack.output.lowerMtu(tcb.remoteAddress, icmp.rest & 0xffff);
-    packetTooBig(stack.tcp, tcb, nowMs);
+    const mtu = Math.max(pathMtuMin(tcb.remoteAddress), icmp.rest & 0xffff);
+    claimTooBig(stack.tcp, tcb, mtu, sequence, nowMs);
     return Drop.None;
   }
   tcb.softError = (icmp.type << 8) | icmp.code;

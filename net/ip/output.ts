@@ -324,7 +324,6 @@ export class IpOutput implements TransportOutput {
     this.#pathMtus.changed();
   }
 
-  /** Takes a router's word that packets to `destination` must be smaller; false when that is no news. */
   lowerMtu(destination: number, mtu: number): boolean {
     const wanted = Math.max(pathMtuMin(destination), mtu);
     if (wanted >= this.mtuTowards(destination)) return false;

@@ -17,6 +17,7 @@ import { checkReordering, highestSacked, tagSacks } from "./scoreboard.ts";
 import { tellWritable } from "./send_buffer.ts";
 import { Sent, SENT_AGAIN } from "./sent_queue.ts";
 import { CaState, finSent, Push, sendEnd, type Tcb, TcpError, TcpEvent, TcpState } from "./tcb.ts";
+import { checkUserTimeoutTold } from "./user_timeout.ts";
 import type { Tcp } from "./tcp.ts";
 import { leaveFinWait2 } from "./timers.ts";
 import { echoesBefore } from "./undo.ts";
@@ -110,6 +111,7 @@ function cleanQueue(tcp: Tcp, tcb: Tcb, sample: AckSample, priorFack: number): v
     if (seqLess(tcb.sndUna, end)) break;
     const flags = sent.flags[at]!;
     const sequence = sent.sequence[at]!;
+    if (((end - sequence) | 0) > tcb.provenBytes) tcb.provenBytes = (end - sequence) | 0;
     if ((flags & SENT_AGAIN) !== 0) {
       if ((flags & Sent.retransmitted) !== 0) tcb.retransOut--;
       sample.flags |= Ack.retransmittedDataAcked;
@@ -161,6 +163,7 @@ function cleanQueue(tcp: Tcp, tcb: Tcb, sample: AckSample, priorFack: number): v
   if (count > 0) {
     sample.flags |= Ack.setTimer;
     if (tcb.mtuProbeSize > 0) checkMtuProbe(tcp, tcb);
+    if (tcb.userTimeoutNews !== 0) checkUserTimeoutTold(tcb);
     if (!tcb.sackPermitted) {
       removeRenoSacks(tcp, tcb, count, sample);
       // Without SACK nobody knows which of them did it.

@@ -54,6 +54,11 @@ export interface TcpConfig {
   /** Segments that may overtake another before it counts as lost: at first, and the most that is believed. */
   reorderingSegments: number;
   reorderingMax: number;
+  /**
+   * RFC 5927 section 7.2: a router that says a packet was too big, where longer ones have got through before, is believed
+   * only when a timeout shows that it does not get through now. Linux believes at once.
+   */
+  tooBigWaits: boolean;
   /** RFC 4821, as Linux's tcp_mtu_probing: 0 never, 1 when a black hole is suspected, 2 always. */
   mtuProbing: number;
   /** Where the search begins, as payload without options. */
@@ -109,6 +114,9 @@ export interface TcpConfig {
   fastOpenCacheMax: number;
   /** How long Fast Open stays off when data in a SYN seems to vanish on the way; 0, Linux's default: it never goes off. */
   fastOpenBlackholeMs: number;
+  /** What the user timeout option may make of R2 (RFC 5482 section 3.1; SHLD-11: at least 100 s). */
+  userTimeoutMinMs: number;
+  userTimeoutMaxMs: number;
   /** Default for connections that switch keep-alive on (MUST-28: at least 2 h). */
   keepAliveIdleMs: number;
   keepAliveIntervalMs: number;
@@ -171,6 +179,7 @@ export const DEFAULT_TCP_CONFIG: Readonly<TcpConfig> = {
   frto: true,
   reorderingSegments: 3,
   reorderingMax: 300,
+  tooBigWaits: true,
   mtuProbing: 0,
   mtuBaseMss: 1_024,
   mtuBaseForAll: true,
@@ -193,6 +202,8 @@ export const DEFAULT_TCP_CONFIG: Readonly<TcpConfig> = {
   fastOpen: 3,
   fastOpenCacheMax: 1_024,
   fastOpenBlackholeMs: 0,
+  userTimeoutMinMs: 100_000,
+  userTimeoutMaxMs: 3_600_000, // a peer cannot have us hold memory for longer
   keepAliveIdleMs: 7_200_000,
   keepAliveIntervalMs: 75_000,
   keepAliveProbes: 9,

@@ -9,9 +9,11 @@ import { freezeCounters, thawCounters } from "./freeze_counters.ts";
 import { freezeOptions, thawOptions } from "./freeze_options.ts";
 import { type FrozenDeadline, FrozenFlag, type FrozenTcb, UNSET_BUFFER_BYTES } from "./frozen_tcb.ts";
 import { freezeMtuSearch, thawMtuSearch } from "./path_mtu.ts";
+import { freezeTooBig, fullSegmentProven, thawTooBig } from "./too_big.ts";
 import { freezeRecovery, freezeSent, thawRecovery, thawSent } from "./freeze_recovery.ts";
 import { flightSize, type Tcb, type TcpError, TcpState } from "./tcb.ts";
 import { freezeUrgent, thawUrgent } from "./urgent.ts";
+import { freezeUserTimeout, thawUserTimeout } from "./user_timeout.ts";
 
 /**
  * Copies the state out; `addresses` says what handles stand for, where there are any. The TCB is left as it is;
@@ -29,7 +31,8 @@ export function freezeTcb(tcb: Tcb, nowMs: number, addresses?: Pick<AddressTable
     (tcb.noDelay ? FrozenFlag.noDelay : 0) | (tcb.keepAlive ? FrozenFlag.keepAlive : 0) |
     (tcb.orphan ? FrozenFlag.orphan : 0) | (tcb.wantsWritable ? FrozenFlag.wantsWritable : 0) |
     (tcb.wantsDrained ? FrozenFlag.wantsDrained : 0) | (tcb.cwndLimited ? FrozenFlag.cwndLimited : 0) |
-    (tcb.sackPermitted ? FrozenFlag.sackPermitted : 0) | (tcb.interactive ? FrozenFlag.interactive : 0);
+    (tcb.sackPermitted ? FrozenFlag.sackPermitted : 0) | (tcb.interactive ? FrozenFlag.interactive : 0) |
+    (fullSegmentProven(tcb) ? FrozenFlag.fullSegmentProven : 0);
   // Longer ago than this is idleness, however long (RFC 5681 section 4.1).
   const sentAgoMs = Math.max(0, Math.floor(atMs - tcb.lastSentMs));
   // CUBIC alone wants to know how long: its curve stands still meanwhile.
@@ -120,6 +123,8 @@ export function freezeTcb(tcb: Tcb, nowMs: number, addresses?: Pick<AddressTable
     tcb.fastOpen,
     freezeEcn(tcb, atMs),
     freezeMtuSearch(tcb, atMs),
+    freezeUserTimeout(tcb),
+    freezeTooBig(tcb),
   ];
 }
 
@@ -232,6 +237,8 @@ export function thawTcb(
     fastOpen,
     ecnState,
     mtuState,
+    userTimeoutState,
+    tooBigState,
   ] = frozen;
   // A clock that was set back while we slept counts as no time passed.
   const baseMs = Math.min(frozenAtMs, nowMs);
@@ -319,6 +326,8 @@ export function thawTcb(
   thawUrgent(urgentState, tcb);
   thawEcn(ecnState, tcb, frozenAtMs);
   thawMtuSearch(mtuState, tcb, baseMs);
+  thawUserTimeout(userTimeoutState, tcb);
+  thawTooBig(tooBigState, (flags & FrozenFlag.fullSegmentProven) !== 0, tcb);
   tcb.sendQueue.clear();
   tcb.sendQueue.append(sendQueue, 0, sendQueue.length);
   tcb.receiveQueue.clear();

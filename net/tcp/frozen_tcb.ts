@@ -86,6 +86,8 @@ export type FrozenTcb = [
   fastOpen: number,
   ecnState: number[],
   mtuState: number[],
+  userTimeoutState: number[],
+  tooBigState: number[],
 ];
 
 const NAMES_ALWAYS = [
@@ -151,6 +153,8 @@ const DEFAULTS: readonly (readonly [name: string, value: number | null | Uint8Ar
   ["fastOpen", 0],
   ["ecnState", []],
   ["mtuState", []],
+  ["userTimeoutState", []],
+  ["tooBigState", []],
 ];
 
 /** The tuple's places by name, for whoever prints an image. */
@@ -186,4 +190,5 @@ export const FrozenFlag = {
   cwndLimited: 2048,
   sackPermitted: 4096,
   interactive: 8192,
+  fullSegmentProven: 16384,
 } as const;

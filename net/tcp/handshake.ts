@@ -17,6 +17,7 @@ import { echoedRttUs, minRttSample, rttSample } from "./rtt.ts";
 import { Sent } from "./sent_queue.ts";
 import { finSent, type Tcb, TcpError, TcpEvent, TcpState } from "./tcb.ts";
 import type { Tcp } from "./tcp.ts";
+import { announceUserTimeout, takeUserTimeout } from "./user_timeout.ts";
 import { timestampNow } from "./timestamp.ts";
 
 /** A SYN with data leaves room for all the options that a header can have. */
@@ -217,6 +218,7 @@ export function becomeEstablished(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs:
   tcb.retransmits = 0;
   tcb.delivered++; // our SYN
   rearmTimeout(tcp, tcb, nowMs);
+  if (tcb.userTimeoutOption) announceUserTimeout(tcb); // also to who answered with a cookie
   if (!child) startSending(tcp, tcb, nowMs);
   if (!child && tcb.sent.length > 0) retransmitSynData(tcp, tcb, nowMs);
   if (retransmits > 1) tcb.cwnd = tcb.sndMss; // RFC 6928 section 2: one may be no loss, but a long round trip
@@ -279,6 +281,7 @@ export function learnFromSyn(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs: numb
     tcb.tsRecent = segment.tsVal;
     tcb.tsRecentAtMs = nowMs;
   }
+  takeUserTimeout(tcb, segment);
   updateMss(tcp, tcb);
 }
 

@@ -18,6 +18,7 @@ import { mayAnswerNoise, sendAck, sendChallengeAck, sendStrayReset, sendSyn } fr
 import { reportDuplicate } from "./sack_blocks.ts";
 import { receiveData, receiveWindow, takeFin } from "./receive.ts";
 import { rtoBackedOffMs } from "./rtt.ts";
+import { takeUserTimeout } from "./user_timeout.ts";
 import { type Tcb, TcpError, TcpState } from "./tcb.ts";
 import type { Tcp } from "./tcp.ts";
 import { takeUrgent } from "./urgent.ts";
@@ -140,6 +141,7 @@ export function tcpInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, now
     sendChallengeAck(tcp, tcb, nowMs);
     return Drop.TcpBadAck;
   }
+  if (segment.userTimeout > 0) takeUserTimeout(tcb, segment);
   if (
     tcb.timestamps && segment.hasTimestamp && seqLessEqual(segment.sequence, tcb.lastAckSent) &&
     (seqLessEqual(tcb.tsRecent, segment.tsVal) || tsRecentOutdated(tcb, nowMs))

@@ -32,6 +32,8 @@ export class TcpCounters {
   fastOpenBlackhole = 0;
   /** ICMP errors about what was never sent, or is acknowledged (RFC 5927 section 4.1). */
   outOfWindowIcmps = 0;
+  /** Claims of routers that a packet was too big which had to wait for proof (RFC 5927 section 7.2). */
+  tooBigWaited = 0;
   /** Segments that lie beyond the window that was offered. */
   beyondWindow = 0;
   /** Segments with data that found the window closed. */

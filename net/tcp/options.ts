@@ -5,6 +5,7 @@ import { SendMode, sendNewData } from "./output.ts";
 import { tellWritable } from "./send_buffer.ts";
 import { type Tcb, TcpState } from "./tcb.ts";
 import type { Tcp } from "./tcp.ts";
+import { announceUserTimeout, USER_TIMEOUT_MS_MAX } from "./user_timeout.ts";
 import {
   tcpSetCongestionControl,
   tcpSetKeepAlive,
@@ -34,6 +35,13 @@ export interface TcpOptions {
   keepAliveProbes?: number;
   /** TCP_USER_TIMEOUT: how long data, or a probe, may stay unanswered; 0: R2 decides (MUST-21). */
   userTimeoutMs?: number;
+  /**
+   * RFC 5482, which Linux has not: the user timeout option is sent and heard. Unless `userTimeoutMs` is set, the longer
+   * of what both sides say holds, within the stack's `userTimeoutMinMs` and `userTimeoutMaxMs`. Default false.
+   */
+  userTimeoutOption?: boolean;
+  /** What that option says; 0: `userTimeoutMs`, and nothing where that is 0. */
+  userTimeoutAdvertisedMs?: number;
   /** TCP_SYNCNT: R2 of the handshake in retransmissions; 0: the stack's `synRetransmitsMax`. Before it only. */
   synRetransmitsMax?: number;
   /** SO_LINGER: 0 makes `close` a reset; -1, the default, does not. */
@@ -67,6 +75,7 @@ const LIMITS: { readonly [Name in NonNullable<Numeric[keyof TcpOptions]>]: reado
   keepAliveIntervalMs: [1, 32_767_000],
   keepAliveProbes: [1, 127],
   userTimeoutMs: [0, 2 ** 31 - 1],
+  userTimeoutAdvertisedMs: [0, USER_TIMEOUT_MS_MAX],
   synRetransmitsMax: [0, 127],
   lingerMs: [-1, 0],
   finWait2Ms: [-1, 120_000], // Linux's TCP_FIN_TIMEOUT_MAX
@@ -110,7 +119,12 @@ export function tcpSetOptions(tcp: Tcp, tcb: Tcb, options: TcpOptions, nowMs: nu
     tcb.keepAliveProbes = keepAliveProbes ?? tcb.keepAliveProbes;
     if (moved && tcb.keepAlive && tcb.state >= TcpState.established) startKeepAlive(tcb, nowMs);
   }
+  const { userTimeoutOption, userTimeoutAdvertisedMs } = options;
   tcb.userTimeoutMs = options.userTimeoutMs ?? tcb.userTimeoutMs;
+  tcb.userTimeoutOption = userTimeoutOption ?? tcb.userTimeoutOption;
+  tcb.userTimeoutAdvertisedMs = userTimeoutAdvertisedMs ?? tcb.userTimeoutAdvertisedMs;
+  const said = options.userTimeoutMs ?? userTimeoutOption ?? userTimeoutAdvertisedMs;
+  if (said !== undefined) announceUserTimeout(tcb);
   tcb.synRetransmitsMax = options.synRetransmitsMax ?? tcb.synRetransmitsMax;
   tcb.lingerMs = options.lingerMs ?? tcb.lingerMs;
   tcb.finWait2Ms = options.finWait2Ms ?? tcb.finWait2Ms;
@@ -156,6 +170,8 @@ export function tcpGetOptions(tcb: Tcb): Required<TcpOptions> {
     keepAliveIntervalMs: tcb.keepAliveIntervalMs,
     keepAliveProbes: tcb.keepAliveProbes,
     userTimeoutMs: tcb.userTimeoutMs,
+    userTimeoutOption: tcb.userTimeoutOption,
+    userTimeoutAdvertisedMs: tcb.userTimeoutAdvertisedMs,
     synRetransmitsMax: tcb.synRetransmitsMax,
     lingerMs: tcb.lingerMs === 0 ? 0 : -1,
     finWait2Ms: tcb.finWait2Ms,

@@ -29,6 +29,8 @@ import {
   TcpState,
 } from "./tcb.ts";
 import type { Tcp } from "./tcp.ts";
+import { userTimeoutMs, writeUserTimeout, writeUserTimeoutSyn } from "./user_timeout.ts";
+import { USER_TIMEOUT_LENGTH } from "../wire/tcp_options.ts";
 import { windowBytesMax } from "./memory.ts";
 import { timestampNow } from "./timestamp.ts";
 import { isSendingUrgent, writeUrgent } from "./urgent.ts";
@@ -78,8 +80,9 @@ function hasUnsent(tcb: Tcb): boolean {
 function persistDelayMs(tcp: Tcp, tcb: Tcb, nowMs: number): number {
   const base = Math.max(tcp.config.rtoMinMs, tcb.rtoMs);
   const delayMs = Math.min(tcp.config.persistMaxMs, base * 2 ** Math.min(tcb.persists, 16));
-  if (tcb.userTimeoutMs === 0 || tcb.persists === 0) return delayMs;
-  return Math.max(1, Math.min(delayMs, tcb.persistSinceMs + tcb.userTimeoutMs - nowMs));
+  const userMs = userTimeoutMs(tcb, tcp.config);
+  if (userMs === 0 || tcb.persists === 0) return delayMs;
+  return Math.max(1, Math.min(delayMs, tcb.persistSinceMs + userMs - nowMs));
 }
 
 /** How `sendNewData` sends. */
@@ -247,6 +250,10 @@ export function transmitSegment(
     ? markNewData(tcb, segment)
     : Ecn.notEct;
   if (tcb.sndUrgent) writeUrgent(tcb, segment);
+  // A segment that is full has no room for another option.
+  if (tcb.userTimeoutNews !== 0 && length + USER_TIMEOUT_LENGTH <= currentMss(tcp, tcb)) {
+    writeUserTimeout(tcb, segment, end);
+  }
   const { slab, transportStart } = tcp.output;
   const dataStart = writeTcp(segment, slab, transportStart);
   tcb.sendQueue.copyTo((sequence - tcb.sndUna) | 0, length, slab.bytes, dataStart);
@@ -269,6 +276,7 @@ export function sendAck(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   segment.sequence = seqLess(windowEnd, tcb.sndMax) ? windowEnd : tcb.sndMax;
   segment.flags = TcpFlag.ACK | ecnEchoFlag(tcb);
   if (tcb.sndUrgent) writeUrgent(tcb, segment);
+  if (tcb.userTimeoutNews !== 0) writeUserTimeout(tcb, segment, undefined);
   finish(tcp, tcb, writeTcp(segment, tcp.output.slab, tcp.output.transportStart), nowMs, ackMark(tcb));
 }
 
@@ -337,6 +345,7 @@ export function sendSyn(tcp: Tcp, tcb: Tcb, nowMs: number, fastOpen?: FastOpenOp
     segment.fastOpenCookie.set(fastOpen.cookie);
     segment.accEcnCount = -1; // no room for both
   }
+  if (tcb.userTimeoutOption) writeUserTimeoutSyn(tcb, segment);
   const { slab, transportStart } = tcp.output;
   const dataStart = writeTcp(segment, slab, transportStart);
   const length = answer || fastOpen === undefined ? 0 : tcb.sendQueue.length;

@@ -48,11 +48,13 @@ function optionBytes(tcb: Tcb): number {
   return tcb.timestamps ? TIMESTAMP_OPTION_BYTES : 0;
 }
 
-function mssOf(tcb: Tcb, mtu: number): number {
+/** The payload that a packet of `mtu` bytes has room for. */
+export function mssOf(tcb: Tcb, mtu: number): number {
   return Math.max(MSS_MIN, Math.min(tcb.peerMss, mtu - headerBytes(tcb)) - optionBytes(tcb));
 }
 
-function mtuOf(tcb: Tcb, mss: number): number {
+/** The packet around `mss` bytes of payload. */
+export function mtuOf(tcb: Tcb, mss: number): number {
   return mss + optionBytes(tcb) + headerBytes(tcb);
 }
 

@@ -1,6 +1,7 @@
 import type { AccEcn } from "./acc_ecn.ts";
 import { ByteRing } from "../../base/ring.ts";
 import type { TcpMemory } from "./memory.ts";
+import type { UserTimeoutNews } from "./user_timeout.ts";
 import { SentQueue } from "./sent_queue.ts";
 
 /** Connection states (RFC 9293 section 3.3.2). LISTEN has no TCB: see listeners.ts. */
@@ -348,6 +349,17 @@ export class Tcb {
   keepAliveIntervalMs = 0;
   keepAliveProbes = 0;
   userTimeoutMs = 0;
+  /** RFC 5482: the option is in use; what it says, 0 for `userTimeoutMs`; what the peer's has said, 0 for nothing. */
+  userTimeoutOption = false;
+  userTimeoutAdvertisedMs = 0;
+  userTimeoutHeardMs = 0;
+  userTimeoutNews: UserTimeoutNews = 0;
+  userTimeoutToldEnd = 0;
+  /** The longest segment that the peer has acknowledged, in bytes: so much the path did carry. */
+  provenBytes = 0;
+  /** What a router has claimed about the segment with this sequence number, and is not believed yet; 0 for nothing. */
+  tooBigMtu = 0;
+  tooBigSeq = 0;
   /** DSCP << 2; the ECN bits below it are TCP's. */
   typeOfService = 0;
   timeToLive = 64;

@@ -52,6 +52,8 @@ export interface TransportOutput {
   loopBack(protocol: number, source: number, destination: number, end: number): void;
   /** Largest IP packet towards `destination`, in bytes. */
   mtuTowards(destination: number): number;
+  /** Takes a router's word that packets to `destination` must be smaller; false when that is no news. */
+  lowerMtu(destination: number, mtu: number): boolean;
   /** The same as far as our own link goes: what we can receive, however narrow the way out is. */
   linkMtuTowards(destination: number): number;
   /** Changes whenever the answer of `mtuTowards` may have changed for somebody. */

@@ -3,12 +3,14 @@ import { missDelayedAck } from "./delayed_ack.ts";
 import { sendAck, sendProbe, sendReset, sendSyn, tcpOutput } from "./output.ts";
 import { FastOpenState } from "./fast_open.ts";
 import { suspectBlackHole } from "./path_mtu.ts";
+import { believeTooBig } from "./too_big.ts";
 import { enterLoss, reorderingTimeout } from "./recovery.ts";
 import { retransmitLost, sendLossProbe } from "./retransmit.ts";
 import { clearRetransmitTimer, setRetransmitTimer } from "./rto.ts";
 import { rtoBackedOffMs } from "./rtt.ts";
 import { flightSize, RetransmitTimer, type Tcb, TcpError, TcpEvent, TcpState } from "./tcb.ts";
 import type { Tcp } from "./tcp.ts";
+import { userTimeoutMs } from "./user_timeout.ts";
 
 /** How long to wait for room in our own link (Linux's `TCP_RESOURCE_PROBE_INTERVAL`). */
 const LINK_FULL_MS = 500;
@@ -43,8 +45,14 @@ function retransmissionTimeout(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   }
   if (probing) tcb.probesUnanswered++;
   const tries = probing ? tcb.probesUnanswered : tcb.retransmits + 1;
-  const limit = handshake ? handshakeRetransmitsMax(tcp, tcb) : tcp.config.retransmitsMax;
-  const userMs = tcb.userTimeoutMs > 0 ? tcb.stuckSinceMs + tcb.userTimeoutMs : Infinity;
+  const userTimeout = userTimeoutMs(tcb, tcp.config);
+  const userMs = userTimeout > 0 ? tcb.stuckSinceMs + userTimeout : Infinity;
+  // Behind the handshake a user timeout decides alone, as on Linux: it may be longer than R2 (RFC 5482).
+  const limit = handshake
+    ? handshakeRetransmitsMax(tcp, tcb)
+    : userTimeout > 0
+    ? Infinity
+    : tcp.config.retransmitsMax;
   const opensFast = (tcb.fastOpen & (FastOpenState.asked | FastOpenState.sentData)) !== 0;
   const over = tries > limit || nowMs >= userMs;
   if (opensFast && (tcb.retransmits === 2 || (tcb.retransmits < 2 && over))) {
@@ -61,6 +69,7 @@ function retransmissionTimeout(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   } else if (tcb.sent.length === 0) {
     return clearRetransmitTimer(tcb);
   } else {
+    believeTooBig(tcp, tcb);
     if (isBlackHole(tcp, tcb, nowMs)) suspectBlackHole(tcp, tcb, nowMs);
     enterLoss(tcp, tcb, nowMs);
     retransmitLost(tcp, tcb, 0, 0, nowMs);
@@ -95,8 +104,11 @@ function persistTimeout(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   tcb.persistAtMs = Infinity;
   if (tcb.persists === 0 && tcb.probesUnanswered === 0) tcb.persistSinceMs = nowMs;
   // A peer that answers may keep its window closed for ever (MAY-8), but for an application that set a limit.
-  const tooLong = tcb.userTimeoutMs > 0 && nowMs - tcb.persistSinceMs >= tcb.userTimeoutMs;
-  if (tooLong || tcb.probesUnanswered >= tcp.config.retransmitsMax) {
+  const userTimeout = userTimeoutMs(tcb, tcp.config);
+  const tooLong = userTimeout > 0
+    ? nowMs - tcb.persistSinceMs >= userTimeout
+    : tcb.probesUnanswered >= tcp.config.retransmitsMax;
+  if (tooLong) {
     return tcp.destroy(tcb, TcpError.timedOut);
   }
   if (tcb.orphan && tcb.persists >= tcp.config.retransmitsMax) {
@@ -118,7 +130,7 @@ function persistTimeout(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   if (left) return;
   // Our own link is full: that is nobody's silence, and it may have room soon.
   tcb.persists--;
-  const userMs = tcb.userTimeoutMs > 0 ? tcb.persistSinceMs + tcb.userTimeoutMs : Infinity;
+  const userMs = userTimeout > 0 ? tcb.persistSinceMs + userTimeout : Infinity;
   tcb.persistAtMs = Math.min(nowMs + LINK_FULL_MS, Math.max(userMs, nowMs + 1));
 }
 
@@ -132,8 +144,9 @@ function keepAliveTimeout(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   }
   // With a user timeout that decides, and not the number of probes (RFC 5482 section 4.2, as Linux does).
   const silentMs = tcb.keepAliveIdleMs + tcb.keepAlives * tcb.keepAliveIntervalMs;
-  const dead = tcb.userTimeoutMs > 0
-    ? tcb.keepAlives > 0 && silentMs >= tcb.userTimeoutMs
+  const userTimeout = userTimeoutMs(tcb, tcp.config);
+  const dead = userTimeout > 0
+    ? tcb.keepAlives > 0 && silentMs >= userTimeout
     : tcb.keepAlives >= tcb.keepAliveProbes;
   if (dead) {
     sendReset(tcp, tcb, nowMs);

@@ -78,7 +78,7 @@ export function judgeAsleep(tcp: Tcp, record: number, segment: TcpRecord, nowMs:
   const behind = (map.get(record, Field.sndNxt) - segment.acknowledgment) | 0;
   // Busy: the record has SND.MAX only, and ACKs are judged from SND.UNA.
   if (behind < 0 || (!busy && behind > sendWindowOf(map, record, 0xffff))) return WakeVerdict.challenge;
-  if (talks || busy || (flags & TcpFlag.URG) !== 0) return WakeVerdict.hold;
+  if (talks || busy || (flags & TcpFlag.URG) !== 0 || segment.userTimeout > 0) return WakeVerdict.hold;
 
   // A pure ACK of nothing new. It may still move the window and the timestamp to echo.
   const noNews = (meta & Asleep.keepAlive) !== 0 ? WakeVerdict.heard : WakeVerdict.ignore;

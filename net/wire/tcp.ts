@@ -71,6 +71,8 @@ export class TcpRecord {
   /** It came, or goes, as the experimental option that RFC 7413 had before it had a number. */
   fastOpenExperimental = false;
   readonly fastOpenCookie: Uint8Array<ArrayBuffer> = new Uint8Array(16);
+  /** The user timeout (RFC 5482) as the option has it: 15 bits, and above them 1 for minutes, 0 for seconds; -1 when absent. */
+  userTimeout = -1;
   /** Counters in an Accurate ECN option (RFC 9768 section 3.2.3), 0 to 3; -1 when there is no such option. */
   accEcnCount = -1;
   /** Bytes that came as ECT(1), ECT(0), CE, modulo 2^24; read: -1 for a counter that the option lacks. */
@@ -87,6 +89,7 @@ export class TcpRecord {
     this.sackCount = 0;
     this.fastOpenLength = -1;
     this.fastOpenExperimental = false;
+    this.userTimeout = -1;
     this.accEcnCount = -1;
   }
 }

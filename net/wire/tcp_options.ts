@@ -1,7 +1,7 @@
 import type { Slab } from "../../base/slab.ts";
 import type { TcpRecord } from "./tcp.ts";
 
-/** Option kinds (RFC 9293 section 3.1, RFC 2018, RFC 7323, RFC 7413). */
+/** Option kinds (RFC 9293 section 3.1, RFC 2018, RFC 7323, RFC 5482, RFC 7413). */
 export const TcpOption = {
   End: 0,
   Nop: 1,
@@ -10,6 +10,7 @@ export const TcpOption = {
   SackPermitted: 4,
   Sack: 5,
   Timestamp: 8,
+  UserTimeout: 28,
   FastOpen: 34,
   /** Shared by experiments, which a magic number tells apart (RFC 6994). */
   Experiment: 254,
@@ -32,6 +33,9 @@ const SACK_PERMITTED_2_TIMESTAMP_10 = 0x0402_080a;
 const NOP_NOP_SACK_PERMITTED_2 = 0x0101_0402;
 const NOP_WINDOW_SCALE_3 = 0x0103_0300;
 const NOP_NOP_SACK = 0x0101_0500;
+const USER_TIMEOUT_4 = 0x1c04_0000;
+/** Bytes of that option. */
+export const USER_TIMEOUT_LENGTH = 4;
 
 /** The experiment's number of Fast Open. */
 const FAST_OPEN_MAGIC = 0xf989;
@@ -103,6 +107,9 @@ function readOption(
         into.tsVal = view.getInt32(at + 2);
         into.tsEcr = view.getInt32(at + 6);
       }
+      break;
+    case TcpOption.UserTimeout:
+      if (length === USER_TIMEOUT_LENGTH) into.userTimeout = view.getUint16(at + 2);
       break;
     case TcpOption.FastOpen:
       if (syn) readFastOpen(view, at + 2, length - 2, false, into);
@@ -196,6 +203,7 @@ export function tcpOptionsLength(record: TcpRecord, syn: boolean): number {
     if (record.windowScale >= 0) length += 4;
     length += fastOpenBytes(record, length);
   }
+  if (record.userTimeout >= 0) length += USER_TIMEOUT_LENGTH;
   const blocks = record.sackCount > 0 ? sackBlocksThatFit(record, length) : 0;
   return blocks > 0 ? length + 4 + 8 * blocks : length;
 }
@@ -230,6 +238,10 @@ export function writeTcpOptions(record: TcpRecord, slab: Slab, at: number, syn: 
     at += 4;
   }
   if (syn && record.fastOpenLength >= 0) at = writeFastOpen(record, slab, at, at - start);
+  if (record.userTimeout >= 0) {
+    view.setInt32(at, USER_TIMEOUT_4 | record.userTimeout);
+    at += USER_TIMEOUT_LENGTH;
+  }
   const blocks = record.sackCount > 0 ? sackBlocksThatFit(record, (at - start) & ~3) : 0;
   if (blocks > 0) {
     const header = NOP_NOP_SACK | (2 + 8 * blocks);

@@ -17,6 +17,7 @@ export const LINUX_PROFILE: Readonly<Partial<TcpConfig>> = {
   synAckRetransmitsMax: 5,
   tolerateMissingTimestamps: true,
   icmpEndsHandshake: true,
+  tooBigWaits: false,
   fastOpen: 3,
   fastOpenKey: "a1a1a1a1-b2b2b2b2-c3c3c3c3-d4d4d4d4",
 };

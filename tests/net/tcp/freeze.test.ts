@@ -1,3 +1,4 @@
+import { UserTimeoutNews } from "../../../net/tcp/user_timeout.ts";
 import { expect, test } from "vitest";
 import { seqLess } from "../../../base/sequence.ts";
 import { Prng } from "../../../base/random.ts";
@@ -67,6 +68,10 @@ function anyTcb(prng: Prng): Tcb {
     fields[name] = (tcb.sndUna + prng.below(1 << 20)) | 0;
   }
   tcb.hystart = prng.below(5);
+  tcb.userTimeoutNews = prng.below(4) as UserTimeoutNews;
+  tcb.userTimeoutToldEnd = (tcb.sndUna + prng.below(1 << 20)) | 0;
+  tcb.tooBigSeq = (tcb.sndUna + prng.below(1 << 20)) | 0;
+  tcb.provenBytes = prng.chance(0.5) ? 0 : tcb.sndMss;
   tcb.receiveSpaceSeq = (tcb.rcvNxt - prng.below(1 << 20)) | 0;
   tcb.receiveSpaceAtMs = NOW_MS - prng.below(4_000);
   tcb.receiveSpaceBytes = prng.between(1, 1 << 20);
@@ -136,6 +141,8 @@ function meansNothing(tcb: Tcb, name: string): boolean {
   if (tcb.sackedOut === 0 && name === "fack") return true;
   if (name === "smallEnd" && !seqLess(tcb.sndUna, tcb.smallEnd)) return true;
   if (tcb.minRttUs < 0 && name === "minRttAtMs") return true;
+  if (tcb.userTimeoutNews !== UserTimeoutNews.toldInData && name === "userTimeoutToldEnd") return true;
+  if (tcb.tooBigMtu === 0 && name === "tooBigSeq") return true;
   return (!tcb.probeOut && name === "probeSeq") || (!tcb.undoArmed && name === "undoMarker");
 }
 

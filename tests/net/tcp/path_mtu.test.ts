@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import { freezeTcb, thawTcb } from "../../../net/tcp/freeze.ts";
 import { frozenTcbFields } from "../../../net/tcp/frozen_tcb.ts";
 import { tcpInfo } from "../../../net/tcp/info.ts";
+import { Tcb } from "../../../net/tcp/tcb.ts";
 import { tcpSetOptions } from "../../../net/tcp/options.ts";
 import { obviousChecksum } from "./checker.ts";
 import { REMOTE_PORT, Script, type ScriptOptions } from "./script.ts";
@@ -186,4 +187,79 @@ test("the search survives sleep", () => {
   thawTcb(frozen, tcb, script.stack.tcp.config, script.nowMs);
   script.turn(". 1 ack 1231");
   expect([tcb.sndMss, tcb.mtuLow]).toEqual([1230, 1270]);
+});
+
+/** A connection on which full segments have got through, with two more in flight. */
+function proven(tcp: ScriptOptions["tcp"] = {}): Script {
+  const script = new Script({ tcp }).accepted("mss 1460,sackOK");
+  script.write(1460);
+  script.turn(". 1 ack 1461");
+  script.write(2920);
+  expect(lengths(script)).toEqual([1460, 1460, 1460]);
+  return script;
+}
+
+test("RFC 5927 section 7.2: where longer packets have got through, a router is believed only when a timeout bears it out", () => {
+  const script = proven();
+  tooBig(script, 1461, 1000);
+  expect(lengths(script)).toEqual([]);
+  expect([script.tcb.sndMss, script.stack.tcp.counters.tooBigWaited]).toEqual([1460, 1]);
+  // It was a lie: the segment arrives, and nothing is left of it.
+  script.turn(". 1 ack 4381");
+  script.write(1460);
+  expect(lengths(script)).toEqual([1460]);
+  script.wait(300);
+  expect(new Set(lengths(script))).toEqual(new Set([1460])); // sent again, as long as it was
+  expect(script.tcb.sndMss).toBe(1460);
+
+  // It was true: nothing arrives, and what goes again goes in pieces.
+  const narrow = proven();
+  tooBig(narrow, 1461, 1000);
+  narrow.wait(1_000);
+  const again = lengths(narrow);
+  expect(again.at(-1)).toBe(960);
+  expect(narrow.tcb.sndMss).toBe(960);
+  // From now on nobody waits: there is no progress. And nothing longer has got through a path as narrow as this.
+  tooBig(narrow, 1461, 800);
+  expect(narrow.tcb.sndMss).toBe(760);
+  expect(narrow.stack.tcp.counters.tooBigWaited).toBe(1);
+});
+
+test("RFC 5927 section 7.2: a path that is still being found out is believed at once, as is everything where the configuration says so", () => {
+  const first = new Script().accepted("mss 1460,sackOK");
+  first.write(500); // short ones have got through
+  first.turn(". 1 ack 501");
+  first.write(1460);
+  lengths(first);
+  tooBig(first, 501, 1000);
+  expect(lengths(first)).toEqual([960, 500]);
+  first.turn(". 1 ack 1961");
+  first.write(1920);
+  lengths(first);
+  tooBig(first, 1961, 1000); // no narrower than what has got through
+  expect(first.stack.tcp.counters.tooBigWaited).toBe(0);
+  tooBig(first, 1961, 900);
+  expect([first.stack.tcp.counters.tooBigWaited, first.tcb.sndMss]).toEqual([1, 960]);
+
+  const linux = proven({ tooBigWaits: false });
+  tooBig(linux, 1461, 1000);
+  expect(Math.max(...lengths(linux))).toBe(960);
+});
+
+test("RFC 5927 section 7.2: what a router claimed, and what has got through, is in the image", () => {
+  for (const claims of [true, false]) {
+    const script = proven();
+    if (claims) tooBig(script, 1461, 1000);
+    const tcb = new Tcb(0);
+    thawTcb(freezeTcb(script.tcb, script.nowMs), tcb, script.stack.tcp.config, script.nowMs);
+    expect([tcb.provenBytes, tcb.tooBigMtu]).toEqual([1460, claims ? 1000 : 0]);
+    if (claims) expect((tcb.tooBigSeq - script.main.ourIsn) | 0).toBe(1461);
+  }
+  const script = new Script().accepted("mss 1460,sackOK");
+  script.write(900);
+  script.turn(". 1 ack 901");
+  const frozen = freezeTcb(script.tcb, script.nowMs);
+  expect(frozen[frozenTcbFields.indexOf("tooBigState")]).toEqual([900]);
+  script.tcb.provenBytes = 400; // no path is so narrow that it would matter
+  expect(freezeTcb(script.tcb, script.nowMs)[frozenTcbFields.indexOf("tooBigState")]).toEqual([]);
 });

@@ -149,7 +149,7 @@ export class Peer {
     const word = (
       value: number,
     ): number[] => [value >>> 24, (value >>> 16) & 255, (value >>> 8) & 255, value & 255];
-    const [a = 0, b = 0] = numbers.map(Number);
+    const [a = 0, b = 0] = numbers.map((each) => Number(each.replace(/m$/, "")));
     switch (name) {
       case "mss":
         return [2, 4, a >> 8, a & 255];
@@ -167,6 +167,8 @@ export class Peer {
       }
       case "TS":
         return [8, 10, ...word(a), ...word(b === 0 ? 0 : (b + (this.tsBase ?? 0)) | 0)];
+      case "UTO": // "UTO 100" seconds, "UTO 5m" minutes
+        return [28, 4, (a >> 8) | (numbers[0] !== undefined && text.endsWith("m") ? 0x80 : 0), a & 255];
       case "FO": { // a cookie in hexadecimal digits, or none: a request
         const cookie = (text.split(" ")[1] ?? "").match(/../g)?.map((hex) => parseInt(hex, 16)) ?? [];
         return [34, 2 + cookie.length, ...cookie];
@@ -195,6 +197,7 @@ export class Peer {
       const shown = Array.from({ length: edges }, (_, at) => (word32(body, 4 * at) - this.isn) | 0);
       return `sack ${shown.map((edge, at) => (at % 2 === 0 ? edge : `:${edge} `)).join("").trim()}`;
     }
+    if (kind === 28) return `UTO ${(body[0]! & 0x7f) * 256 + body[1]!}${body[0]! >= 0x80 ? "m" : ""}`;
     if (kind === 34) return `FO ${toHex(body)}`.trim();
     if (kind === 254) return `FOEXP ${toHex(body.slice(2))}`.trim();
     return `kind ${kind}`;

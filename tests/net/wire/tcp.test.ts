@@ -198,7 +198,7 @@ test("random lists of options are read as they were meant (MUST-5, MUST-6, MUST-
     for (let left = prng.below(8); left > 0; left--) {
       const body = randomBytes(prng, 32);
       const view = new DataView(body.buffer);
-      switch (prng.below(10)) {
+      switch (prng.below(11)) {
         case 0:
           if (bytes.length < 40) bytes.push(1);
           break;
@@ -242,14 +242,18 @@ test("random lists of options are read as they were meant (MUST-5, MUST-6, MUST-
             [4, body.subarray(0, 1)],
             [5, body.subarray(0, prng.pick([0, 4, 7, 9]))],
             [8, body.subarray(0, prng.pick([0, 7, 9]))],
+            [28, body.subarray(0, prng.pick([0, 1, 3]))],
             [34, body.subarray(0, prng.pick([1, 7]))],
             [254, Uint8Array.of(0xf9, 0x89, 1)],
             [254, Uint8Array.of(0xf9)],
             [254, Uint8Array.of(0x89, 0xf9, 1, 2, 3, 4)],
           ]));
           break;
+        case 8:
+          if (put(28, body.subarray(0, 2))) want.userTimeout = view.getUint16(0);
+          break;
         default:
-          put(prng.pick([6, 7, 9, 28, 33, 253, 255]), body.subarray(0, prng.below(12)));
+          put(prng.pick([6, 7, 9, 27, 33, 253, 255]), body.subarray(0, prng.below(12)));
       }
     }
     if (bytes.length < 40 && prng.chance(0.3)) { // what follows an end is never read
