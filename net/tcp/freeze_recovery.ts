@@ -156,14 +156,13 @@ function thawOld(tcb: Tcb, config: Readonly<TcpConfig>): void {
 export function freezeSent(tcb: Tcb, atMs: number): number[] {
   const { sent } = tcb;
   const list: number[] = [];
-  if (sent.length > 0) list.push((sent.sequence[sent.slot(0)]! - tcb.sndUna) | 0);
   for (let place = 0; place < sent.length; place++) {
     const at = sent.slot(place);
-    list.push(
-      (sent.end[at]! - sent.sequence[at]!) | 0,
-      sent.flags[at]!,
-      Math.round((atMs - sent.sentMs[at]!) * 1000),
-    );
+    const sequence = sent.sequence[at]!;
+    // Of the first one the front may have arrived: that is over.
+    const start = place === 0 && seqLess(sequence, tcb.sndUna) ? tcb.sndUna : sequence;
+    if (place === 0) list.push((start - tcb.sndUna) | 0);
+    list.push((sent.end[at]! - start) | 0, sent.flags[at]!, Math.round((atMs - sent.sentMs[at]!) * 1000));
   }
   return list;
 }

@@ -15,7 +15,7 @@ import { rearmTimeout } from "./rto.ts";
 import { startMtuSearch, updateMss } from "./path_mtu.ts";
 import { echoedRttUs, minRttSample, rttSample } from "./rtt.ts";
 import { Sent } from "./sent_queue.ts";
-import { finSent, type Tcb, TcpError, TcpEvent, TcpState } from "./tcb.ts";
+import { type Tcb, TcpError, TcpEvent, TcpState } from "./tcb.ts";
 import type { Tcp } from "./tcp.ts";
 import { announceUserTimeout, takeUserTimeout } from "./user_timeout.ts";
 import { timestampNow } from "./timestamp.ts";
@@ -199,7 +199,7 @@ export function becomeEstablished(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs:
   if (tcb.state === TcpState.synReceived && !child) enterAcceptQueue(tcp, tcb);
   tcp.leaveHandshake(tcb);
   tcb.fastOpen &= ~FastOpenState.child;
-  tcb.state = finSent(tcb) ? TcpState.finWait1 : TcpState.established;
+  tcb.state = tcb.finQueued ? TcpState.finWait1 : TcpState.established;
   tcb.lastReceivedMs = tcb.lastAckMs = nowMs;
   const echo = tcb.timestamps && segment.hasTimestamp && segment.tsEcr !== 0;
   const rttUs = tcb.rttTiming && retransmits === 0

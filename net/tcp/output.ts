@@ -272,8 +272,10 @@ export function transmitSegment(
 export function sendAck(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   const segment = beginSegment(tcp, tcb, nowMs);
   // Behind the window of a peer that shrank it, even an ACK would be refused (MUST-34).
+  // What one step of its scale hides was promised, though.
   const windowEnd = (tcb.sndUna + tcb.sndWnd) | 0;
-  segment.sequence = seqLess(windowEnd, tcb.sndMax) ? windowEnd : tcb.sndMax;
+  const beyond = (tcb.sndMax - windowEnd) | 0;
+  segment.sequence = beyond > 0 && beyond >>> Math.max(tcb.rcvShift, 0) > 0 ? windowEnd : tcb.sndMax;
   segment.flags = TcpFlag.ACK | ecnEchoFlag(tcb);
   if (tcb.sndUrgent) writeUrgent(tcb, segment);
   if (tcb.userTimeoutNews !== 0) writeUserTimeout(tcb, segment, undefined);

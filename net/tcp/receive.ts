@@ -20,7 +20,8 @@ import type { Tcp } from "./tcp.ts";
 export function receiveWindow(tcb: Tcb): number {
   const told = (tcb.rcvAdv - tcb.rcvNxt) | 0;
   const room = tcb.receiveBufferBytes >>> 1;
-  if (tcb.rcvShift > 0 || room <= UNSCALED_WINDOW_MAX || tcb.state < TcpState.established) return told;
+  const talks = tcb.state >= TcpState.established && tcb.state !== TcpState.timeWait;
+  if (tcb.rcvShift > 0 || room <= UNSCALED_WINDOW_MAX || !talks) return told;
   const unread = tcb.receiveQueue.length;
   return Math.max(told, room - room % tcb.peerMss - unread);
 }
@@ -177,7 +178,7 @@ export function takeFin(tcp: Tcp, tcb: Tcb, sequence: number, dataLength: number
 
 /** RFC 9293 section 3.10.7.4, eighth step. */
 function acceptFin(tcp: Tcp, tcb: Tcb, nowMs: number): void {
-  const filledHole = tcb.finPending;
+  const filledHole = tcb.finPending || tcb.ahead.length > 0;
   const closed = tcb.rcvAdv === tcb.rcvNxt; // a peer that writes there does so again until it is answered
   tcb.finPending = false;
   tcb.finReceived = true;

@@ -43,7 +43,7 @@ function retransmissionTimeout(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   if (tcb.retransmits === 0 || (probing && tcb.probesUnanswered === 0)) {
     tcb.stuckSinceMs = nowMs - rtoBackedOffMs(tcb, tcp.config);
   }
-  if (probing) tcb.probesUnanswered++;
+  if (probing && tcb.probesUnanswered++ === 0) tcb.persistSinceMs = nowMs;
   const tries = probing ? tcb.probesUnanswered : tcb.retransmits + 1;
   const userTimeout = userTimeoutMs(tcb, tcp.config);
   const userMs = userTimeout > 0 ? tcb.stuckSinceMs + userTimeout : Infinity;

@@ -209,6 +209,9 @@ export function tcpShutdown(tcp: Tcp, tcb: Tcb): void {
   if (tcb.finQueued || tcb.state === TcpState.closed) return;
   if (tcb.state === TcpState.synSent) return tcp.destroy(tcb, TcpError.aborted);
   tcb.finQueued = true;
+  // In any case the state moves on now, whenever the FIN can leave (RFC 9293 section 3.10.4).
+  if (tcb.state === TcpState.established) tcb.state = TcpState.finWait1;
+  else if (tcb.state === TcpState.closeWait) tcb.state = TcpState.lastAck;
   tcp.queueOutput(tcb);
 }
 
@@ -219,7 +222,7 @@ export function tcpShutdown(tcp: Tcp, tcb: Tcb): void {
 export function tcpClose(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   if (tcb.state === TcpState.closed) return;
   if (tcb.state === TcpState.timeWait) tcb.receiveQueue.clear(); // the peer is past hearing of it (MUST-13)
-  const unread = tcb.receiveQueue.length > 0 || tcb.ahead.length > 0;
+  const unread = tcb.receiveQueue.length > 0; // what is ahead of a hole was never told to anybody
   if (unread || (tcb.lingerMs === 0 && tcb.state !== TcpState.timeWait)) return tcpAbort(tcp, tcb, nowMs);
   if (tcp.memory.full && tcb.sendQueue.length > QUEUE_BYTES_MIN) { // nobody may hold memory whom nobody waits for
     tcp.counters.abortOnMemory++;

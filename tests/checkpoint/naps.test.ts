@@ -55,11 +55,13 @@ async function live(options: PairOptions, bytes: [number, number], napChance: nu
     client.connect({ hostname: ADDRESSES[1], port: 80 }),
     listener.accept(),
   ]));
+  const heard = receiveStream(b, new Prng(2));
   await pair.finish(Promise.all([
     receiveStream(a, new Prng(1)),
-    receiveStream(b, new Prng(2)),
+    heard,
     sendStream(a, bytes[0], new Prng(3)),
-    sendStream(b, bytes[1], prng),
+    // Who answers when the other has ended is in CLOSE-WAIT meanwhile, and in LAST-ACK then.
+    options.seed % 3 === 0 ? heard.then(() => sendStream(b, bytes[1], prng)) : sendStream(b, bytes[1], prng),
   ]));
   a.close();
   b.close();

@@ -1,3 +1,5 @@
+import type { Tcb } from "../../net/tcp/tcb.ts";
+import { urgentBytes } from "../../net/tcp/urgent.ts";
 import { numberOf } from "./constants.ts";
 import { type Expression, Unsupported } from "./script.ts";
 import type { Interest, ScriptSocket } from "./sockets.ts";
@@ -6,7 +8,13 @@ import type { World } from "./world.ts";
 
 /** The calls that wait for several sockets: poll() and epoll_wait(). */
 
-const READING = 1 | 0x40, WRITING = 4 | 0x100, ERROR = 8, HANGUP = 0x10, INVALID = 0x20, READ_HANGUP = 0x2000;
+const READING = 1 | 0x40,
+  URGENT = 2,
+  WRITING = 4 | 0x100,
+  ERROR = 8,
+  HANGUP = 0x10,
+  INVALID = 0x20,
+  READ_HANGUP = 0x2000;
 const EXCLUSIVE = 1 << 28, ONE_SHOT = 1 << 30, EDGE_TRIGGERED = 1 << 31;
 const Control = { add: 1, delete: 2, modify: 3 } as const;
 
@@ -20,10 +28,16 @@ function readiness(world: World, socket: ScriptSocket): number {
   }
   const tcb = world.awake(socket.record);
   if (!socket.established) return told;
-  const input = tcb.receiveQueue.length > 0 || tcb.finReceived || socket.shutRead ? READING : 0;
-  const hup = tcb.finReceived && tcb.finQueued ? HANGUP : 0;
+  const over = tcb.finReceived || socket.shutRead;
+  const input = (tcb.receiveQueue.length > 0 || over ? READING : 0) | (hasUrgentByte(tcb) ? URGENT : 0);
+  const hup = over && tcb.finQueued ? HANGUP : 0;
   const output = socket.sendBuffer.hasSpace(tcb) || tcb.finQueued ? WRITING : 0;
-  return input | output | hup | told | (tcb.finReceived ? READ_HANGUP : 0);
+  return input | output | hup | told | (over ? READ_HANGUP : 0);
+}
+
+/** Whether the last urgent byte has arrived, and was not read. */
+function hasUrgentByte(tcb: Tcb): boolean {
+  return urgentBytes(tcb) > 0 && ((tcb.rcvUp - tcb.rcvNxt) | 0) <= 0;
 }
 
 function fieldsOf(struct: Expression): ReadonlyMap<string, Expression> {

@@ -35,8 +35,10 @@ export class ScriptSocket {
   /** What the next call fails with, once. */
   error: string | undefined;
   lastInfo: Record<string, number> = {};
-  /** Unread when the connection ended. */
+  /** Unread when the connection ended; sent and not acknowledged; and whether the peer had ended its stream. */
   leftover = 0;
+  unacknowledged = 0;
+  finished = false;
   /** How often something has happened to it that wakes who waits for it. */
   wakeups = 0;
   readonly sendBuffer = new LinuxSendBuffer();
@@ -117,6 +119,8 @@ export class Sockets implements StackUpcalls {
     const broken = tcb.error === TcpError.reset && tcb.finReceived && !tcb.finQueued;
     socket.error = broken ? "EPIPE" : ERRNO_OF_ERROR[tcb.error];
     socket.leftover = tcb.receiveQueue.length;
+    socket.unacknowledged = (tcb.sndMax - tcb.sndUna) >>> 0;
+    socket.finished = tcb.finReceived;
     socket.lastInfo = this.lastInfo(tcb);
     socket.errors.end();
     socket.tcb = undefined;

@@ -10,7 +10,7 @@ import {
   tcpShutdown,
 } from "../../net/tcp/user.ts";
 import { FastOpenMode } from "../../net/tcp/fast_open.ts";
-import type { Tcb } from "../../net/tcp/tcb.ts";
+import { flightSize, type Tcb, TcpState } from "../../net/tcp/tcb.ts";
 import { numberOf } from "./constants.ts";
 import { compareMessage, inqControl, pieces, readHeader, takeErrorMessage } from "./messages.ts";
 import { type Expression, type IpVersion, Unsupported } from "./script.ts";
@@ -322,7 +322,7 @@ function receiveBytes(
         if (!peek) socket.leftover -= value;
         return { value };
       }
-      return takeError(socket) ?? OK;
+      return socket.finished ? OK : takeError(socket) ?? OK; // the end came first
     }
     const tcb = world.awake(socket.record);
     if (!socket.established) return undefined;
@@ -451,14 +451,20 @@ function ioctl(call: Call): Returned {
   let value: number;
   if (request === 0x541b) { // SIOCINQ
     value = tcb === undefined ? socket.leftover : tcb.receiveQueue.length;
-  } else if (request === 0x5411) {
-    value = tcb?.sendQueue.length ?? 0;
-  } else if (request === 0x894b) {
-    value = tcb === undefined ? 0 : tcb.sendQueue.length - ((tcb.sndMax - tcb.sndUna) | 0);
+  } else if (request === 0x5411) { // SIOCOUTQ
+    value = tcb === undefined ? socket.unacknowledged : unacknowledged(tcb);
+  } else if (request === 0x894b) { // SIOCOUTQNSD
+    value = tcb === undefined ? 0 : unacknowledged(tcb) - flightSize(tcb);
   } else {
     throw new Unsupported(`ioctl request 0x${request.toString(16)}`);
   }
   return expectValue(call.args[2], value, "ioctl");
+}
+
+/** What was written and not acknowledged, the FIN with it, as Linux counts. */
+function unacknowledged(tcb: Tcb): number {
+  const fin = tcb.finQueued && tcb.state !== TcpState.finWait2 && tcb.state !== TcpState.timeWait;
+  return tcb.sendQueue.length + (fin ? 1 : 0);
 }
 
 /** Compares a result with the `[value]` in the script. */

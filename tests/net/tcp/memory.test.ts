@@ -192,7 +192,7 @@ test("at the limit nobody waits for a peer whom its application has left with mu
     s.take(4000);
     if (full) s.stack.tcp.memory.borrowed(1024 * KIB);
     s.close();
-    expect([s.state, s.tcb.orphan]).toEqual(full ? ["closed", false] : ["established", true]);
+    expect([s.state, s.tcb.orphan]).toEqual(full ? ["closed", false] : ["finWait1", true]);
     expect(s.stack.tcp.counters.abortOnMemory).toBe(full ? 1 : 0);
   }
   const little = connection(1024 * KIB);

@@ -358,6 +358,65 @@ test("data for an application that has let go gets RST", () => {
   s.gone();
 });
 
+test("the application ends its stream at a closed window: FIN-WAIT-1 and LAST-ACK at once, the FIN when it can (RFC 9293 section 3.10.4)", () => {
+  const s = new Script().accepted();
+  s.turn(". 1 ack 1 win 0");
+  s.write(10);
+  s.shutdown();
+  s.out();
+  expect(s.state).toBe("finWait1");
+  s.turn("F. 1 ack 1 win 0"); // both have ended: whoever was first waits in TIME-WAIT
+  s.out(". 1 ack 2");
+  expect(s.state).toBe("closing");
+  s.turn(". 2 ack 1 win 100");
+  s.out("FP. 1:11 ack 2");
+  s.turn(". 2 ack 12 win 100");
+  expect(s.state).toBe("timeWait");
+
+  const last = new Script().accepted();
+  last.turn("F. 1 ack 1 win 0");
+  last.wait(40);
+  last.out(". 1 ack 2");
+  last.write(10);
+  last.shutdown();
+  expect(last.state).toBe("lastAck");
+  last.turn(". 2 ack 1 win 100");
+  last.out("FP. 1:11 ack 2");
+  last.turn(". 2 ack 11 win 100"); // not the FIN's ACK
+  expect(last.state).toBe("lastAck");
+  last.turn(". 2 ack 12 win 100");
+  last.gone();
+});
+
+test("what an orphan gets behind the peer's FIN is nothing (RFC 9293 section 3.10.7.4)", () => {
+  const s = new Script().accepted();
+  s.close();
+  s.out("F. 1 ack 1");
+  s.turn("F. 1 ack 1");
+  s.out(". 2 ack 2");
+  s.turn("P. 2:12 ack 1");
+  expect(s.state).toBe("closing");
+});
+
+test("data ahead of a hole is nothing unread: close sends FIN, and RST when the hole is filled", () => {
+  const s = new Script().accepted();
+  s.turn("P. 11:21 ack 1");
+  s.out(". 1 ack 1");
+  s.close();
+  s.out("F. 1 ack 1");
+  s.turn("P. 1:11 ack 1");
+  s.out("R 1");
+  s.gone();
+});
+
+test("a FIN is answered at once when something had come ahead of it", () => {
+  const s = new Script().accepted();
+  s.turn("P. 11:21 ack 1");
+  s.out(". 1 ack 1");
+  s.turn("F. 1 ack 1");
+  s.out(". 1 ack 2");
+});
+
 test("a FIN ahead of data says that there was some: for an application that has let go it gets RST (SHLD-3)", () => {
   const s = new Script().accepted();
   s.close();
