@@ -9,7 +9,7 @@ import { canWrite } from "../../net/tcp/user.ts";
 import type { UdpSocket } from "../../net/udp/udp.ts";
 import { parseIpv4 } from "../../net/wire/address.ts";
 import { formatIpv6, parseIpv6 } from "../../net/wire/ipv6_address.ts";
-import { TcpFlag } from "../../net/wire/tcp.ts";
+import { TCP_HEADER_LENGTH, TcpFlag } from "../../net/wire/tcp.ts";
 import { CapturedIp, type CapturedTcp } from "./captured_packet.ts";
 import { Recorder, type RecorderOptions } from "./recorder.ts";
 
@@ -55,7 +55,9 @@ interface Followed {
   finished: boolean;
 }
 
-const INTERFACE_MTU = 1_500;
+/** Unless the host says by its MSS that its link carries more. */
+const MTU_MIN = 1_500;
+const MTU_MAX = 65_535;
 const BACKLOG = 1 << 16;
 const READ_BYTES = 1 << 16;
 /** Turns at one moment; a stack that wants more is left to the next packet. */
@@ -74,7 +76,11 @@ export function feedCapture(packets: Iterable<CapturedPacket>, options: CaptureO
     if (ip === undefined) skipped++;
     else all.push({ ip, timeMs: packet.timeMs });
   }
-  const feeder = new Feeder(options, all[0]?.timeMs ?? 0);
+  const feeder = new Feeder(
+    options,
+    all[0]?.timeMs ?? 0,
+    mtuOf(all.map(({ ip }) => ip), options.host.map(canonical)),
+  );
   feeder.listen(all.map(({ ip }) => ip));
   for (const { ip, timeMs } of all) feeder.take(ip, timeMs);
   return feeder.finish(skipped);
@@ -94,6 +100,16 @@ export function hostsOf(packets: Iterable<CapturedPacket>): string[] {
   return [...busiest].sort(([, a], [, b]) => b - a).map(([address]) => address);
 }
 
+/** What the host's link carries, as its SYNs say. */
+function mtuOf(packets: readonly CapturedIp[], host: readonly string[]): number {
+  let mtu = MTU_MIN;
+  for (const { tcp, at, source } of packets) {
+    if (!tcp?.has(TcpFlag.SYN) || !host.includes(source)) continue;
+    mtu = Math.max(mtu, (tcp.mss ?? 0) + at + TCP_HEADER_LENGTH);
+  }
+  return Math.min(mtu, MTU_MAX);
+}
+
 class Feeder {
   readonly #recorder: Recorder;
   readonly #stack: Stack;
@@ -111,7 +127,7 @@ class Feeder {
   #cut = 0;
   #sent = 0;
 
-  constructor({ host, tcp, ...options }: CaptureOptions, startMs: number) {
+  constructor({ host, tcp, ...options }: CaptureOptions, startMs: number, mtu: number) {
     this.#host = new Set(host.map(canonical));
     this.#nowMs = startMs;
     this.#recorder = new Recorder(options);
@@ -130,7 +146,7 @@ class Feeder {
     };
     const link = {
       medium: "ip",
-      mtu: INTERFACE_MTU,
+      mtu,
       send: (slab: Slab, start: number, end: number) => this.#sending(slab.bytes.slice(start, end)),
       flush() {},
     } as const;
@@ -226,6 +242,8 @@ class Feeder {
     followed.theirs ??= { iss: (tcp.acknowledgment - 1) | 0, stamp: tcp.timestamps?.echo }; // its SYN-ACK was missed
     const { ours, theirs } = followed;
     tcp.translate((ours.iss - theirs.iss) | 0, ((ours.stamp ?? 0) - (theirs.stamp ?? 0)) | 0);
+    const tcb = this.#tcbOf(followed);
+    if (tcb !== undefined) tcp.acknowledgeAtMost(tcb.sndMax); // the captured host may have been faster
   }
 
   /** What the captured host sends tells what its applications have done. */

@@ -1,3 +1,4 @@
+import { seqLess } from "../../base/sequence.ts";
 import { Slab } from "../../base/slab.ts";
 import type { CapturedPacket } from "../../net/link/pcapng_reader.ts";
 import { formatIpv4 } from "../../net/wire/address.ts";
@@ -155,6 +156,17 @@ export class CapturedTcp {
       value: this.#slab.view.getInt32(at + 2),
       echo: this.#slab.view.getInt32(at + 6),
     };
+  }
+
+  /** The largest segment that its sender wants; `undefined` without the option. */
+  get mss(): number | undefined {
+    const at = this.#option(2, 4);
+    return at === undefined ? undefined : this.#slab.view.getUint16(at + 2);
+  }
+
+  /** Lets it acknowledge no more than has been sent. */
+  acknowledgeAtMost(sequence: number): void {
+    if (seqLess(sequence, this.acknowledgment)) this.#slab.view.setInt32(this.#at + 8, sequence);
   }
 
   /** Lets it acknowledge numbers of another stream: moves the acknowledgment, SACK's blocks and the echoed timestamp. */

@@ -194,7 +194,7 @@ function pacedTrainBytes(tcb: Tcb): number {
   if (tcb.srttUs <= 0) return TRAIN_BYTES_MAX;
   const ratio = tcb.cwnd < tcb.ssthresh / 2 ? 2 : 1.2;
   const paceBytes = ratio * Math.max(tcb.cwnd, flightSize(tcb)) * 1e6 / tcb.srttUs / 1024;
-  return Math.min(TRAIN_BYTES_MAX, paceBytes + TRAIN_BYTES_MAX / 2 ** (Math.max(0, tcb.minRttUs) / 512));
+  return Math.min(TRAIN_BYTES_MAX, paceBytes + TRAIN_BYTES_MAX / 2 ** (Math.max(0, tcb.minRttUs) >>> 9));
 }
 
 /** Sender's silly-window avoidance and Nagle (RFC 9293 section 3.8.6.2.1). */

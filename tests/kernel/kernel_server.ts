@@ -60,10 +60,12 @@ export class KernelServer implements Disposable {
     this.netns.run("ip", "link", "set", INTERFACE, "txqueuelen", "2000");
   }
 
-  async start(): Promise<Counts> {
+  /** @param recording A file that everything is recorded into, for `torpor replay`. */
+  async start(recording?: string): Promise<Counts> {
     const [program, ...args] = RUN_ON[this.#runtime];
     const addresses = this.#mode === "tun" ? `${STACK_ADDRESS}/24,${STACK_ADDRESS6}/64` : "";
     const server = [SERVER, INTERFACE, addresses, this.#folder, `${this.#idleMs}`, this.#mode];
+    if (recording !== undefined) server.push(recording);
     this.#child = this.netns.start(program!, [...args, ...server]);
     this.#lines = createInterface({ input: this.#child.stdout! });
     this.#lines.on("line", (line) => this.#waiting.shift()?.(line));

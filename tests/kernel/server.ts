@@ -2,7 +2,7 @@
  * A server on a TUN interface for the tests in this folder: run in a namespace, told what to do by
  * its arguments, asked for its counts by lines on standard input.
  *
- *   server.ts INTERFACE ADDRESS/PREFIX[,ADDRESS/PREFIX] STORE_FOLDER IDLE_MS [tap]
+ *   server.ts INTERFACE ADDRESS/PREFIX[,ADDRESS/PREFIX] STORE_FOLDER IDLE_MS tun|tap [RECORDING]
  *
  * A line "frame HEX" is a frame that arrives, as if from the link; every other line asks for the counts.
  */
@@ -10,12 +10,20 @@ import { createHash } from "node:crypto";
 import { createInterface } from "node:readline";
 import process from "node:process";
 import * as v8 from "node:v8";
-import { type DatagramConn, FileStore, openTun, Slab, SleepyHost, type TcpConn } from "../../mod.ts";
+import {
+  type DatagramConn,
+  FileStore,
+  openTun,
+  recordTo,
+  Slab,
+  SleepyHost,
+  type TcpConn,
+} from "../../mod.ts";
 import { Tcb } from "../../net/tcp/tcb.ts";
 import { serveIperf3, writeAll } from "../support/iperf3.ts";
 import { pattern } from "./pattern.ts";
 
-const [name, addresses, folder, idleMs, mode] = process.argv.slice(2);
+const [name, addresses, folder, idleMs, mode, recording] = process.argv.slice(2);
 const link = await openTun({ name: name!, mode: mode === "tap" ? "tap" : "tun" });
 const store = await FileStore.open(folder!);
 const host = new SleepyHost({
@@ -24,6 +32,7 @@ const host = new SleepyHost({
   addresses: addresses === "" ? [] : addresses!.split(",").map((address) => ({ address })),
   store,
   idleMs: Number(idleMs),
+  ...(recording === undefined ? {} : { recorder: recordTo(recording) }),
 });
 host.sleeper.on("error", (error) => console.error(error));
 

@@ -112,5 +112,16 @@ function beginEpoch(tcb: Tcb, nowMs: number): void {
   tcb.cubicWEst = tcb.cwnd;
   tcb.cubicOrigin = Math.max(tcb.cubicWMax, tcb.cwnd);
   const below = (tcb.cubicOrigin - tcb.cwnd) / tcb.sndMss;
-  tcb.cubicKMs = Math.round(1000 * Math.cbrt(below / C));
+  tcb.cubicKMs = Math.round(1000 * cubeRoot(below / C));
+}
+
+/** Math.cbrt differs between engines in the last bit, and a recording is to replay on all of them. */
+function cubeRoot(x: number): number {
+  if (x <= 0) return 0;
+  let root = Math.max(x, 1);
+  for (;;) { // Newton from above: falls until it is there
+    const next = (2 * root + x / (root * root)) / 3;
+    if (next >= root) return root;
+    root = next;
+  }
 }

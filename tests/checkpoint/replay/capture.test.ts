@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { VirtualClock } from "../../../base/clock.ts";
 import { Prng } from "../../../base/random.ts";
 import { Slab } from "../../../base/slab.ts";
-import { type CaptureFed, feedCapture, hostsOf } from "../../../checkpoint/replay/capture.ts";
+import { feedCapture, hostsOf } from "../../../checkpoint/replay/capture.ts";
 import { CapturedIp } from "../../../checkpoint/replay/captured_packet.ts";
 import { EventCode } from "../../../checkpoint/replay/event.ts";
 import { Player } from "../../../checkpoint/replay/player.ts";
@@ -16,6 +16,7 @@ import type { CapturedPacket } from "../../../net/link/pcapng_reader.ts";
 import { pipe } from "../../../net/link/pipe.ts";
 import { Host } from "../../../net/socket/host.ts";
 import { formatPacket } from "../../../net/wire/print.ts";
+import { streamsOf } from "./streams.ts";
 import { TemporaryFolder } from "../../support/folder.ts";
 import { torpor } from "../../cli/run.ts";
 
@@ -95,25 +96,6 @@ function joined(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   return whole;
 }
 
-/** The payload bytes that our stack sends on connections from port 80, once each, by peer. */
-function streamsOf({ recorder }: CaptureFed): Map<string, Uint8Array> {
-  const streams = new Map<string, Uint8Array>();
-  const first = new Map<string, number>();
-  for (const { value: [code, , frame] } of new ReplayReader(recorder.bytes()).events()) {
-    if (code !== EventCode.Sent) continue;
-    const ip = CapturedIp.of({ bytes: (frame as Uint8Array).slice(), linkType: 101 } as CapturedPacket);
-    const tcp = ip?.tcp;
-    if (tcp === undefined || tcp.sourcePort !== 80) continue;
-    if (tcp.has(2)) {
-      first.set(ip!.destination, tcp.sequence);
-      streams.set(ip!.destination, new Uint8Array(30_000));
-    }
-    const at = (tcp.sequence - first.get(ip!.destination)! - 1) | 0;
-    if (tcp.data.length > 0) streams.get(ip!.destination)!.set(tcp.data, at);
-  }
-  return streams;
-}
-
 for (const [medium, loss] of [["ethernet", 0], ["ip", 0], ["ethernet", 0.05], ["ip", 0.05]] as const) {
   test(`a capture of ${medium} with loss ${loss} is fed to a stack: it answers as the host did, and replays`, async () => {
     const seed = 3;
@@ -122,7 +104,7 @@ for (const [medium, loss] of [["ethernet", 0], ["ip", 0], ["ethernet", 0.05], ["
     expect([fed.connections, fed.unbegun, fed.cut]).toEqual([2, 0, 0]);
     expect(fed.fed).toBeGreaterThan(30);
     // The peers' acknowledgments were translated: all that the host wrote is sent, and not given up.
-    const streams = streamsOf(fed);
+    const streams = streamsOf(fed, 80);
     expect(streams.get(CLIENT)).toEqual(said[0]);
     expect(streams.get(CLIENT6)).toEqual(said[1]);
     const player = new Player(new ReplayReader(fed.recorder.bytes()));
