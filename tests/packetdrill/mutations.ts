@@ -57,6 +57,15 @@ export const MUTATIONS: readonly Mutation[] = [
     (line) => line.replace(/= -1 E[A-Z]+/, (text) => text.endsWith("EPIPE") ? "= -1 EBADF" : "= -1 EPIPE"),
   ],
   [
+    "another number in a control message",
+    (line) =>
+      line.replace(/\b((?:ee_\w+|cmsg_data)=)(\d+)/, (_, name, value) => `${name}${Number(value) + 1}`),
+  ],
+  [
+    "another time in a control message",
+    (line) => line.replace(/\b(scm_nsec=)(\d+)/, (_, name, value) => `${name}${Number(value) + 50_000_000}`),
+  ],
+  [
     "another number in code",
     (line) => line.replace(/(%\{.*? == )(\d+)/, (_, code, value) => `${code}${Number(value) + 1}`),
   ],
