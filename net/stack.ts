@@ -211,6 +211,7 @@ export class Stack {
     output.routes.ipv6.dispose();
     output.routes = routes;
     output.pathsChanged();
+    this.ndp.probeConfigured(this.#nowMs);
   }
 
   /** A DHCP server says what an interface's IPv4 packets may measure; `Infinity`: what its link carries. */

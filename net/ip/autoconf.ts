@@ -1,6 +1,7 @@
 import { assert } from "../../base/assert.ts";
 import { SipHash } from "../../base/siphash.ts";
 import { commonPrefixLength, type Ipv6Words, isLinkLocalWord, maskedWords } from "../wire/ipv6_address.ts";
+import { DAD_PROBES, DAD_WAIT_MS, START_DELAY_MS } from "./address_probes.ts";
 import type { AddressTable } from "./address_table.ts";
 import type { Ipv6Route, OwnIpv6 } from "./ipv6_route_config.ts";
 
@@ -10,13 +11,8 @@ export const AUTO_ADDRESSES_MAX = 16;
 export const LINK_PREFIXES_MAX = 16;
 export const DEFAULT_ROUTERS_MAX = 16;
 
-/** RFC 4862 section 5.1: one probe, and a second until it counts as unanswered. */
-const DAD_PROBES = 1;
-const DAD_WAIT_MS = 1_000;
 /** RFC 7217 section 6: interface identifiers tried for one prefix. */
 const DAD_TRIES = 3;
-/** RFC 4861 section 10: what hosts of one link do at once, they do at random in this time. */
-const START_DELAY_MS = 1_000;
 const ROUTER_SOLICITATIONS = 3;
 const ROUTER_SOLICITATION_MS = 4_000;
 /** RFC 4862 section 5.5.3 (e): nobody shortens an address's life below this. */

@@ -135,6 +135,7 @@ function readAddress(spec: AddressSpec, path: string, interfaceCount: number): O
       `Found "${spec.address}", expected an address like "10.7.0.1/24"`,
     );
   }
+  if (spec.dad) throw new RouteError(`${path}.dad`, `"${spec.address}" is no IPv6 address`);
   const { address, prefixLength } = prefix;
   if (address >>> 24 === 0 || address >>> 28 >= 14) {
     throw new RouteError(`${path}.address`, `"${spec.address}" is no host's address`);

@@ -28,6 +28,8 @@ export interface OwnIpv6 {
   readonly interfaceIndex: number;
   /** No longer for new connections (RFC 4862 section 5.5.4). */
   readonly deprecated: boolean;
+  /** Configured, and to be used only when nobody else has it. */
+  readonly dad?: boolean;
 }
 
 /** Where packets to a network leave: `gateway` 0 for neighbours, `source` 0 for the best there is. */
@@ -139,7 +141,7 @@ function readOwn(spec: AddressSpec, path: string, interfaceCount: number, addres
   if (!isHost(words)) throw new RouteError(`${path}.address`, `"${spec.address}" is no host's address`);
   const interfaceIndex = readInterface(spec.interface, path, interfaceCount);
   const address = addresses.ofWords(words, isLinkLocalWord(words[0]) ? interfaceIndex + 1 : 0);
-  return { address, words, prefixLength, interfaceIndex, deprecated: false };
+  return { address, words, prefixLength, interfaceIndex, deprecated: false, dad: spec.dad ?? false };
 }
 
 function isHost(words: Ipv6Words): boolean {

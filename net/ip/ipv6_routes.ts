@@ -44,11 +44,14 @@ const MARTIANS: readonly Ipv6Prefix[] = [
 export class Ipv6Routes {
   /** Own addresses, configured and learnt. */
   own: readonly OwnIpv6[] = [];
+  /** Configured addresses that are not ours yet, or not at all: somebody else may have them. */
+  unproven: readonly OwnIpv6[] = [];
+  readonly configured: readonly OwnIpv6[];
   readonly #addresses: AddressTable | undefined;
-  readonly #configured: readonly OwnIpv6[];
   readonly #subnets: readonly Ipv6Prefix[];
   readonly #configuredRoutes: readonly Ipv6Route[];
   #learnt: LearntIpv6 = NOTHING_LEARNT;
+  #withheld: ReadonlySet<number> = new Set();
   readonly #ours = new Set<number>();
   #held: number[] = [];
   // Intervals of the 128-bit line, each from its start on: four words of keys in order, and what holds there.
@@ -63,7 +66,7 @@ export class Ipv6Routes {
   constructor(config: RouteConfig, interfaceCount: number, addresses?: AddressTable) {
     this.#addresses = addresses;
     const read = readIpv6Config(config, interfaceCount, addresses);
-    this.#configured = read.own;
+    this.configured = read.own;
     this.#subnets = read.subnets;
     this.#configuredRoutes = read.routes;
     this.#build();
@@ -76,6 +79,13 @@ export class Ipv6Routes {
   /** Takes what is known now from routers and neighbours, in place of what was. */
   learn(learnt: LearntIpv6): void {
     this.#learnt = learnt;
+    this.#build();
+  }
+
+  /** These configured addresses may not be used. */
+  withhold(addresses: ReadonlySet<number>): void {
+    if (addresses.size === 0 && this.#withheld.size === 0) return;
+    this.#withheld = addresses;
     this.#build();
   }
 
@@ -152,10 +162,11 @@ export class Ipv6Routes {
 
   #build(): void {
     const { own: learntOwn, routes: learntRoutes } = this.#learnt;
-    const own = [...this.#configured, ...learntOwn];
+    const own = [...this.configured.filter(({ address }) => !this.#withheld.has(address)), ...learntOwn];
+    this.unproven = this.configured.filter(({ address }) => this.#withheld.has(address));
     const routes = [...this.#configuredRoutes, ...learntRoutes];
     this.own = own;
-    const connected = this.#configured.filter(({ prefixLength, words }) =>
+    const connected = this.configured.filter(({ prefixLength, words }) =>
       prefixLength < 128 && !isLinkLocalWord(words[0])
     ).map(({ words, prefixLength, interfaceIndex }): Entry => ({
       words: maskedWords(words, prefixLength),
@@ -190,7 +201,7 @@ export class Ipv6Routes {
     this.#ours.clear();
     for (const { address } of own) this.#ours.add(address);
     this.#hold([
-      ...own.map(({ address }) => address),
+      ...[...own, ...this.unproven].map(({ address }) => address),
       ...routes.flatMap(({ gateway, source }) => [gateway, source]),
     ]);
   }

@@ -124,7 +124,7 @@ export class Mld {
     const { addresses, interfaces, routes } = this.#output;
     this.#ownSeen = routes.ipv6.own;
     const wanted = new Map<string, { interfaceIndex: number; group: number }>();
-    for (const { words, interfaceIndex } of routes.ipv6.own) {
+    for (const { words, interfaceIndex } of [...routes.ipv6.own, ...routes.ipv6.unproven]) {
       if (interfaces[interfaceIndex]?.neighbors6 === undefined) continue;
       const last = SOLICITED_NODE | (words[3] & 0xff_ffff);
       const key = `${interfaceIndex} ${last}`;

@@ -9,6 +9,7 @@ import { IPV6_HEADER_LENGTH, IPV6_MTU_MIN, PROTOCOL_ICMPV6, writeIpv6 } from "..
 import { type Ipv6Words, isLinkLocalWord, isMulticastWord } from "../wire/ipv6_address.ts";
 import { isBroadcastMac, MULTICAST6_MAC_HI } from "../wire/mac.ts";
 import { NdpRecord, NeighborFlag, readNdp, writeNdp } from "../wire/ndp.ts";
+import { AddressProbes } from "./address_probes.ts";
 import { Autoconf, type AutoconfSink } from "./autoconf.ts";
 import { Evidence } from "./neighbors.ts";
 import type { Interface } from "./interface.ts";
@@ -34,6 +35,8 @@ const FRAME_LENGTH = ETHERNET_HEADER_LENGTH + IPV6_HEADER_LENGTH + 32;
 
 /** How an interface configures itself. */
 export interface Ipv6Options {
+  /** Whether configured addresses are probed before they are used, where they do not say so themselves. Default false. */
+  readonly dad?: boolean;
   /** Default true: makes a link-local address, asks routers, makes addresses of what they advertise. */
   readonly autoconfigure?: boolean;
   /**
@@ -55,11 +58,14 @@ export class Ndp {
   groupLeft: (interfaceIndex: number, group: number) => void = () => {};
   /** Advertisements say that we are a router, and other routers' words about prefixes are for hosts (RFC 4861 section 6.2). */
   isRouter = false;
+  /** Somebody else turned out to have a configured address, which is not used therefore. */
+  duplicate: (interfaceIndex: number, address: number) => void = () => {};
   readonly #output: IpOutput;
   readonly #entropy: Entropy;
   readonly #record = new NdpRecord();
   readonly #slab = Slab.of(FRAME_LENGTH);
   readonly #autoconf: (Autoconf | undefined)[] = []; // by interface
+  readonly #probes: AddressProbes;
   readonly #servers = new Map<number, number>(); // recursive name servers -> until when
   readonly #allNodes: number;
   readonly #allRouters: number;
@@ -73,7 +79,24 @@ export class Ndp {
     this.#allRouters = addresses.ofWords(ALL_ROUTERS);
     addresses.retain(this.#allNodes);
     addresses.retain(this.#allRouters);
+    this.#probes = new AddressProbes({
+      probe: (interfaceIndex, address) => this.#probe(output.interfaces[interfaceIndex]!, address),
+      duplicate: (interfaceIndex, address) => this.duplicate(interfaceIndex, address),
+      withheld: (withheld) => {
+        output.routes.ipv6.withhold(withheld);
+        output.pathsChanged();
+      },
+    }, () => this.#draw(1)[0]! / 256);
     output.frames.solicit = (through, address, hi, lo) => this.#solicit(through, address, hi, lo);
+  }
+
+  /** The configuration is another one: addresses that ask for it are probed, where there are stations to ask. */
+  probeConfigured(nowMs: number): void {
+    const { interfaces, routes } = this.#output;
+    const asked = routes.ipv6.configured.filter(({ dad, interfaceIndex }) =>
+      dad && interfaces[interfaceIndex]!.neighbors6 !== undefined
+    );
+    this.#probes.follow(asked, nowMs);
   }
 
   /** Lets an Ethernet interface configure itself. Call it when its configured addresses are set. */
@@ -101,7 +124,7 @@ export class Ndp {
   }
 
   nextDeadlineMs(): number {
-    let deadlineMs = Infinity;
+    let deadlineMs = this.#probes.nextDeadlineMs();
     for (const each of this.#autoconf) {
       if (each !== undefined) deadlineMs = Math.min(deadlineMs, each.nextDeadlineMs());
     }
@@ -110,6 +133,7 @@ export class Ndp {
 
   advance(nowMs: number): void {
     this.#nowMs = nowMs;
+    this.#probes.advance(nowMs);
     for (const each of this.#autoconf) each?.advance(nowMs);
   }
 
@@ -149,6 +173,10 @@ export class Ndp {
       if (nameless) this.#autoconf[from.index]!.duplicate(target, nowMs);
       return Drop.None;
     }
+    if (this.#probes.isTentative(from.index, target)) {
+      if (nameless) this.#probes.duplicate(target);
+      return Drop.None;
+    }
     if (!routes.isOurs(target)) return Drop.None;
     if (nameless) { // somebody is about to take it: all hear that it is taken
       this.#advertise(from, target, this.#allNodes, NeighborFlag.override, MULTICAST6_MAC_HI, ALL_NODES[3]);
@@ -177,6 +205,10 @@ export class Ndp {
     const autoconf = this.#autoconf[from.index];
     if (autoconf?.isTentative(target)) {
       autoconf.duplicate(target, nowMs);
+      return Drop.None;
+    }
+    if (this.#probes.isTentative(from.index, target)) {
+      this.#probes.duplicate(target);
       return Drop.None;
     }
     if (routes.isOurs(target)) return Drop.None;
@@ -267,16 +299,19 @@ export class Ndp {
     this.#send(through, target, destination, end, hi, lo);
   }
 
-  #sinkOf(through: Interface): AutoconfSink {
+  /** Asks whether somebody has `address`, from no address (RFC 4862 section 5.4.2). */
+  #probe(through: Interface, address: number): void {
     const { addresses } = this.#output;
+    const group = this.#groupOf(address);
+    if (group === 0) return; // nobody is asked, and nobody will object
+    const end = this.#write(Icmpv6Type.NeighborSolicitation, 0, 0, 0);
+    addresses.write(address, this.#slab, MESSAGE_AT + 8);
+    this.#send(through, IPV6_ANY, group, end, MULTICAST6_MAC_HI, addresses.word(group, 3));
+  }
+
+  #sinkOf(through: Interface): AutoconfSink {
     return {
-      probe: (address) => {
-        const group = this.#groupOf(address);
-        if (group === 0) return; // nobody is asked, and nobody will object
-        const end = this.#write(Icmpv6Type.NeighborSolicitation, 0, 0, 0);
-        addresses.write(address, this.#slab, MESSAGE_AT + 8);
-        this.#send(through, IPV6_ANY, group, end, MULTICAST6_MAC_HI, addresses.word(group, 3));
-      },
+      probe: (address) => this.#probe(through, address),
       solicitRouters: () => {
         const source = this.#output.routes.ipv6.sourceTowards(this.#allRouters, through.index) || IPV6_ANY;
         const [hi, lo] = source === IPV6_ANY ? [0, 0] : [through.macHi, through.macLo];

@@ -7,6 +7,11 @@ export interface AddressSpec {
   readonly address: string;
   /** Default 0. */
   readonly interface?: number;
+  /**
+   * IPv6 on an Ethernet: asks whether somebody else has the address before it is used (RFC 4862 section 5.4), which
+   * takes one to two seconds; until then nothing can be bound to it. Default: the interface's `ipv6.dad`.
+   */
+  readonly dad?: boolean;
   /** Makes this interface the way to everywhere else: short for a route to `0.0.0.0/0` or `::/0`. */
   readonly gateway?: string;
 }

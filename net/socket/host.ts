@@ -7,7 +7,7 @@ import type { DhcpLease } from "../dhcp/lease.ts";
 import { Firewall } from "../firewall/firewall.ts";
 import type { FirewallRules } from "../firewall/rule.ts";
 import type { Ipv6Options } from "../ip/ndp.ts";
-import type { RouteConfig } from "../ip/route_config.ts";
+import type { AddressSpec, RouteConfig } from "../ip/route_config.ts";
 import type { Link } from "../link/link.ts";
 import { Stack, type StackOptions, type StackRecorder } from "../stack.ts";
 import type { TcpConfig } from "../tcp/config.ts";
@@ -84,6 +84,11 @@ export interface HostOptions extends RouteConfig {
    * reaches itself.
    */
   onLinkClosed?(name: string, error: Error | undefined): void;
+  /**
+   * Somebody else has a configured address that was to be probed (`dad`): it is not used. Without this callback an
+   * error is printed.
+   */
+  onDuplicateAddress?(name: string, address: string): void;
 }
 
 /** Deno's default. */
@@ -103,6 +108,7 @@ export class Host {
   readonly #leases = new Map<number, DhcpLease>(); // by interface
   readonly #ownAddress: string | undefined;
   readonly #onLinkClosed: HostOptions["onLinkClosed"];
+  readonly #onDuplicateAddress: HostOptions["onDuplicateAddress"];
   readonly #ports: EphemeralPorts;
   readonly #links: Link[] = [];
   readonly #owners: Owners;
@@ -129,12 +135,14 @@ export class Host {
     options.interfaces.forEach(({ link, mac }, index) => {
       this.stack.addInterface({ name: names[index]!, link, mac: stationAddress(mac, entropy) });
     });
-    const { addresses, subnets, routes } = options;
+    const { subnets, routes } = options;
+    const addresses = options.addresses?.map((each) => probedByInterface(each, options.interfaces));
     this.#routeConfig = {
       ...(addresses === undefined ? {} : { addresses }),
       ...(subnets === undefined ? {} : { subnets }),
       ...(routes === undefined ? {} : { routes }),
     };
+    this.stack.ndp.duplicate = (index, address) => this.#duplicateAddress(names[index]!, address);
     this.stack.setRoutes(this.#routeConfig);
     if (options.firewall !== undefined) this.stack.firewall = new Firewall(options.firewall, names);
     this.#owners = new Owners(this.stack, this.clock);
@@ -152,7 +160,9 @@ export class Host {
     this.#ports = new EphemeralPorts(this.stack.tcp.secrets);
     this.#ownAddress = addresses?.[0]?.address.split("/")[0];
     this.#onLinkClosed = options.onLinkClosed?.bind(options);
+    this.#onDuplicateAddress = options.onDuplicateAddress?.bind(options);
     options.interfaces.forEach(({ link }, index) => this.#openLink(link, index, names[index]!));
+    if (addresses?.some(({ dad }) => dad)) this.kick();
     options.interfaces.forEach(({ link, ipv6 = {} }, index) => {
       if (link.medium !== "ethernet" || ipv6 === false) return;
       this.stack.autoconfigure(index, ipv6, this.clock.nowMs());
@@ -561,6 +571,19 @@ export class Host {
     });
   }
 
+  #duplicateAddress(name: string, address: number): void {
+    const text = this.stack.addresses.format(address);
+    if (this.#onDuplicateAddress === undefined) {
+      console.error(`Address ${text} is not used: somebody else on "${name}" has it`);
+      return;
+    }
+    try {
+      this.#onDuplicateAddress(name, text);
+    } catch (mistake) {
+      throwLater(mistake); // the packet at hand is not to blame
+    }
+  }
+
   #linkClosed(name: string, error: Error | undefined): void {
     if (this.#closed) return;
     if (this.#onLinkClosed === undefined) {
@@ -573,6 +596,13 @@ export class Host {
       throwLater(mistake); // the link has things to put away yet
     }
   }
+}
+
+/** An address that does not say whether it is to be probed, as its interface says. */
+function probedByInterface(address: AddressSpec, interfaces: readonly HostInterface[]): AddressSpec {
+  const { ipv6 } = interfaces[address.interface ?? 0] ?? {};
+  const dad = address.dad ?? (typeof ipv6 === "object" && ipv6.dad && address.address.includes(":"));
+  return dad === undefined || dad === address.dad ? address : { ...address, dad };
 }
 
 function stationAddress(text: string | undefined, entropy: Entropy): { hi: number; lo: number } {

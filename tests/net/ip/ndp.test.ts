@@ -490,3 +490,54 @@ test("RFC 4861 sections 4.4 and 6.2: a router says that it is one, hears what is
   neither.wait(20_000);
   expect(neither.sent().filter((line) => line.includes("router solicitation"))).toEqual([]);
 });
+
+test("RFC 4862 section 5.4: a configured address that asks for it is probed before it is ours, once, after a random delay", () => {
+  const config = (more: object = {}): RouteConfig => ({
+    addresses: [{ address: "2001:db8::9/64", dad: true, ...more }, { address: "2001:db8::10/64" }],
+  });
+  const station = new Station(config(), false);
+  expect(station.own()).toEqual(["2001:db8::10"]);
+  expect(station.route("2001:db8::77")).toBe("2001:db8::77 from 2001:db8::10"); // its network is there already
+  station.wait(1_000);
+  expect(station.sent()).toEqual([
+    "IP6 :: > ff02::1:ff00:9: ICMP6, neighbor solicitation, who has 2001:db8::9, length 24",
+  ]);
+  // While it is tentative nobody gets an answer, and who only looks for it does not have it.
+  const target = hexOf("2001:db8::9");
+  station.message(`8700000000000000${target}0101020000000007`, { to: "ff02::1:ff00:9" });
+  expect(station.sent()).toEqual([]);
+  station.wait(1_000);
+  expect(station.own()).toEqual(["2001:db8::9", "2001:db8::10"]);
+  expect(station.deadlineMs).toBe(Infinity);
+  // Other routes, the same address: it is not asked about again. Taken out and put back it is.
+  station.stack.setRoutes({
+    ...config(),
+    routes: [{ destination: "2001:db8:7::/48", gateway: "2001:db8::1" }],
+  });
+  expect(station.own()).toEqual(["2001:db8::9", "2001:db8::10"]);
+  station.stack.setRoutes({ addresses: [] });
+  station.stack.setRoutes(config());
+  expect(station.own()).toEqual(["2001:db8::10"]);
+  station.wait(2_000);
+  expect(station.own()).toEqual(["2001:db8::9", "2001:db8::10"]);
+  expect(new Station(config({ dad: false }), false).own()).toEqual(["2001:db8::9", "2001:db8::10"]);
+});
+
+test("RFC 4862 section 5.4.5: a configured address that somebody else probes or has is not used", () => {
+  const group = "ff02::1:ff00:9";
+  const target = hexOf("2001:db8::9");
+  for (const how of ["solicitation", "advertisement"] as const) {
+    const station = new Station({ addresses: [{ address: "2001:db8::9/64", dad: true }] }, false);
+    const told: string[] = [];
+    station.stack.ndp.duplicate = (_, address) => void told.push(station.stack.addresses.format(address));
+    station.wait(1_500);
+    station.sent();
+    if (how === "solicitation") station.message(`8700000000000000${target}`, { from: "::", to: group });
+    else station.message(`8800000020000000${target}0201020000000007`, { from: "2001:db8::9" });
+    expect(told).toEqual(["2001:db8::9"]);
+    station.wait(60_000);
+    expect(station.own()).toEqual([]);
+    station.message(`8700000000000000${target}0101020000000007`, { to: group });
+    expect(station.sent()).toEqual([]);
+  }
+});

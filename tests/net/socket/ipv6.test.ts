@@ -3,7 +3,10 @@ import { connectNode, StackSocket } from "../../../net/socket/stack_socket.ts";
 import type { ConnListener } from "../../../net/socket/listener.ts";
 import type { TcpConnection } from "../../../net/socket/conn.ts";
 import { type Pair, patterned, readAll, realPair, refusal, settled, virtualPair, writeAll } from "./world.ts";
-import type { VirtualClock } from "../../../base/clock.ts";
+import { VirtualClock } from "../../../base/clock.ts";
+import { Prng } from "../../../base/random.ts";
+import { pipe } from "../../../net/link/pipe.ts";
+import { Host } from "../../../net/socket/host.ts";
 
 const SERVER = "2001:db8::1";
 const CLIENT = "2001:db8::2";
@@ -151,4 +154,41 @@ test("node:net's view: families by name", async () => {
   expect(accepted.address()).toEqual({ address: SERVER, family: "IPv6", port: 80 });
   socket.destroy();
   accepted.destroy();
+});
+
+test("an address that somebody else on the Ethernet has is not used where the interface or the address wants to know (RFC 4862)", async () => {
+  const cases = [
+    { dad: false, address: {}, duplicate: false },
+    { dad: true, address: {}, duplicate: true },
+    { dad: true, address: { dad: false }, duplicate: false },
+    { dad: false, address: { dad: true }, duplicate: true },
+  ];
+  for (const { dad, address, duplicate } of cases) {
+    const clock = new VirtualClock();
+    const [left, right] = pipe({ clock, medium: "ethernet", delayMs: 1 });
+    const common = { clock, entropy: new Prng(7) };
+    using first = new Host({
+      interfaces: [{ link: left }],
+      addresses: [{ address: `${SERVER}/64` }],
+      ...common,
+    });
+    const told: string[] = [];
+    using second = new Host({
+      interfaces: [{ link: right, name: "lan", ipv6: { dad } }],
+      addresses: [{ address: `${SERVER}/64`, ...address }, { address: "10.0.0.2/24" }],
+      onDuplicateAddress: (name, text) => void told.push(`${name} ${text}`),
+      ...common,
+    });
+    expect(first.closed).toBe(false);
+    await clock.advance(3_000);
+    expect(told).toEqual(duplicate ? [`lan ${SERVER}`] : []);
+    if (duplicate) {
+      expect(() => second.listen({ port: 80, hostname: SERVER })).toThrow("not an address of this host");
+    } else second.listen({ port: 80, hostname: SERVER });
+  }
+  const [link] = pipe({ medium: "ethernet" });
+  expect(() => new Host({ interfaces: [{ link }], addresses: [{ address: "10.0.0.2/24", dad: true }] }))
+    .toThrow(
+      "addresses[0].dad",
+    );
 });
