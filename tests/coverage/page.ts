@@ -1,7 +1,26 @@
 import type { FileCoverage, Gap } from "./gaps.ts";
 
-/** By file and function: why no test runs that. */
-export type Reasons = Readonly<Record<string, Readonly<Record<string, string>>>>;
+/** Why no test runs what none does. */
+export interface Reasons {
+  /** Lines of a kind that stands in many places: a gap of nothing else needs no reason of its own. */
+  readonly lines: readonly { readonly pattern: string; readonly reason: string }[];
+  /** By file and function; `*` for all functions of a file. */
+  readonly files: Readonly<Record<string, Readonly<Record<string, string>>>>;
+}
+
+/** The reason for a gap, if there is one. */
+export function reasonFor(reasons: Reasons, path: string, gap: Gap): string | undefined {
+  const of = reasons.files[path];
+  const own = of?.[gap.name] ?? of?.["*"];
+  if (own !== undefined) return own;
+  const found = new Set<string>();
+  for (const line of gap.code) {
+    const known = reasons.lines.find(({ pattern }) => new RegExp(pattern).test(line));
+    if (known === undefined) return undefined;
+    found.add(known.reason);
+  }
+  return [...found].join("; ");
+}
 
 /** What a file's tests have run, in counts. */
 interface Share {
@@ -43,11 +62,12 @@ export function coveragePage(
   for (const [path, found] of gaps) {
     if (found.length === 0 || path.startsWith("base/")) continue;
     lines.push(`[${path}](../${path})`, "");
-    for (const { name, branches, statements } of found) {
+    for (const gap of found) {
+      const { name, branches, statements } = gap;
       const what = [count(branches, "branch", "branches"), count(statements, "statement", "statements")];
       lines.push(
         `- \`${name}\` (${what.filter((text) => text !== "").join(", ")}): ${
-          reasons[path]?.[name] ?? "no reason"
+          reasonFor(reasons, path, gap) ?? "no reason"
         }`,
       );
     }
