@@ -5,6 +5,7 @@ import { impair } from "../../../net/link/impaired.ts";
 import { LengthReader } from "../../../net/link/length_framing.ts";
 import { type Link, linkCounters, type LinkSink } from "../../../net/link/link.ts";
 import { LinkError } from "../../../net/link/link_error.ts";
+import { readCapture } from "../../../net/link/pcap_reader.ts";
 import { type CapturedPacket, PcapngError, readPcapng } from "../../../net/link/pcapng_reader.ts";
 import { PcapngWriter } from "../../../net/link/pcapng_writer.ts";
 import { Dice } from "../dice.ts";
@@ -12,10 +13,10 @@ import { frames, hex } from "../packets.ts";
 import { orRefuses } from "../refuses.ts";
 import type { Target } from "../target.ts";
 
-function pcapng(input: Uint8Array<ArrayBuffer>): void {
+function capture(input: Uint8Array<ArrayBuffer>): void {
   const packets: CapturedPacket[] = [];
   const { error } = orRefuses(PcapngError, () => {
-    for (const packet of readPcapng(input)) packets.push(packet);
+    for (const packet of readCapture(input)) packets.push(packet);
   });
   if (error !== undefined) {
     assert(error.offset >= 0 && error.offset <= input.length, "The mistake lies in the file");
@@ -51,7 +52,7 @@ function pcapng(input: Uint8Array<ArrayBuffer>): void {
   }
 }
 
-function capture(): Uint8Array {
+function captured(): Uint8Array {
   const parts: Uint8Array[] = [];
   const writer = new PcapngWriter((bytes) => parts.push(bytes));
   const wire = writer.addInterface("ethernet", "wire");
@@ -193,13 +194,25 @@ export const targets: readonly Target[] = [
   {
     name: "link/pcapng",
     about: "pcapng captures: a typed error or packets inside the file, which come back when written",
-    run: pcapng,
+    run: capture,
     bytesMax: 1_024,
     seeds: () => [
-      capture(),
+      captured(),
       hex(
         "0a0d0d0a 0000001c 1a2b3c4d 0001 0000 ffffffff ffffffff 0000001c 00000001 00000014 0001 0000 00000000 00000014 00000003 00000014 00000004 45000000 00000014",
       ),
+    ],
+    allocationMax: (length) => (1 << 20) + 64 * length,
+  },
+  {
+    name: "link/pcap",
+    about: "classic captures of either byte order: as link/pcapng",
+    run: capture,
+    seeds: () => [
+      hex(
+        "d4c3b2a1 0200 0400 00000000 00000000 00000400 01000000 00f15365 01000000 04000000 04000000 45000000",
+      ),
+      hex("a1b23c4d 0002 0004 00000000 00000000 00040000 00000065 6553f100 3b9ac9ff 00000002 00000040 4500"),
     ],
     allocationMax: (length) => (1 << 20) + 64 * length,
   },

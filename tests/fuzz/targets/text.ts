@@ -1,4 +1,7 @@
 import { assert } from "../../../base/assert.ts";
+import { UsageError } from "../../../cli/command.ts";
+import { parseCondition } from "../../../cli/replay/condition.ts";
+import type { Happening } from "../../../cli/replay/happening.ts";
 import { Prng } from "../../../base/random.ts";
 import { formatTuple, parseTuple } from "../../../net/connections/tuple.ts";
 import { Firewall } from "../../../net/firewall/firewall.ts";
@@ -7,6 +10,7 @@ import { FirewallError, type FirewallRules } from "../../../net/firewall/rule.ts
 import { AddressTable } from "../../../net/ip/address_table.ts";
 import { type RouteConfig, RouteError } from "../../../net/ip/route_config.ts";
 import { RouteTable } from "../../../net/ip/routes.ts";
+import { parseFastOpenKeys } from "../../../net/tcp/fast_open.ts";
 import { formatIpv4, parseIpv4, parsePrefix } from "../../../net/wire/address.ts";
 import { formatIpv6, parseIpv6, parseIpv6Prefix } from "../../../net/wire/ipv6_address.ts";
 import { formatMac, parseMac } from "../../../net/wire/mac.ts";
@@ -142,6 +146,31 @@ function packetdrill(input: Uint8Array): void {
   }
 }
 
+/** What may be waited for in a replay, and keys of Fast Open. */
+function setting(input: Uint8Array): void {
+  const text = textOf(input);
+  const { value: keys } = orRefuses(RangeError, () => parseFastOpenKeys(text));
+  if (keys !== undefined) {
+    const again = keys.map((key) => Array.from(key, (word) => word.toString(16)).join("-")).join(",");
+    assert(
+      parseFastOpenKeys(again).every((key, at) => key.every((word, part) => word === keys[at]![part])),
+      "Keys come back",
+    );
+  }
+  const { value: holds } = orRefuses(UsageError, () => parseCondition(text));
+  for (const kind of ["in", "out", "verdict", "state", "note"] as const) {
+    holds?.(
+      {
+        kind,
+        step: 1,
+        timeMs: 1,
+        text: "IP 10.0.0.1.80 > 10.0.0.2.4000: Flags [S.], length 0",
+      } as unknown as Happening,
+      0,
+    );
+  }
+}
+
 const SCRIPT = `--mss=1000
 0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3
 +0 setsockopt(3, SOL_SOCKET, SO_REUSEADDR, [1], 4) = 0
@@ -240,6 +269,36 @@ export const targets: readonly Target[] = [
       '"fe80::1%0"',
     ],
     allocationMax: () => 1 << 22,
+  },
+  {
+    name: "text/setting",
+    about: "Fast Open keys and what a replay waits for: refused, or a condition that answers",
+    run: setting,
+    bytesMax: 120,
+    seeds: () =>
+      [
+        "0123abcd-4567-89ab-cdef,1-2-3-4",
+        "step 3",
+        "time 1.5",
+        "packet in tcp syn port 80 host 10.0.0.1 length 9",
+        "drop TcpChecksum",
+        "state 10.0.0.1:7-10.0.0.2:4000 asleep",
+        "note x",
+      ].map((text) => utf8.encode(text)),
+    dictionary: [
+      "step ",
+      "time ",
+      "packet ",
+      "drop ",
+      "state ",
+      "note ",
+      "port ",
+      "host ",
+      "length ",
+      "NaN",
+      "1e9",
+      "-",
+    ],
   },
   {
     name: "text/packetdrill",
