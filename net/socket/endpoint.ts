@@ -32,6 +32,7 @@ export class Endpoint implements Owner {
   #closed = false; // by the application, or with its host
   #error: TcpError | undefined; // why the connection ended, once it has
   #leftover: Uint8Array | undefined; // unread when the connection ended
+  #leftAttached: unknown; // what was attached then: who reads the rest has to know whose it is
   /** What the connection took to sleep: unread data, the peer's FIN, data of ours not yet acknowledged. */
   #asleepUnread = false;
   #asleepUrgent = 0;
@@ -79,9 +80,9 @@ export class Endpoint implements Owner {
     return this.#host;
   }
 
-  /** Data kept with the connection and its image, anything that CBOR can hold. Only while awake. */
+  /** Data kept with the connection and its image, anything that CBOR can hold. While it sleeps: `undefined`. */
   get attachment(): unknown {
-    return this.#tcb?.attachment;
+    return this.#tcb === undefined ? this.#leftAttached : this.#tcb.attachment;
   }
   set attachment(value: unknown) {
     if (this.#tcb === undefined) { // a sleep under way is called off when its image has grown old
@@ -310,6 +311,7 @@ export class Endpoint implements Owner {
   #ended(tcb: Tcb): void {
     this.#tcb = undefined;
     this.#error = tcb.error;
+    this.#leftAttached = tcb.attachment;
     if (tcb.receiveQueue.length > 0) { // also before an error is told, as Linux does
       this.#leftover = tcb.receiveQueue.toBytes();
     }

@@ -354,3 +354,26 @@ test("on a FileStore whose process dies, and whose disk fills up", async () => {
     serveCounter(process);
   }
 });
+
+test("a connection that ended before its new owner looked at it still has its attachment, as it has its unread bytes", async () => {
+  const world = new SleepWorld();
+  const first = world.start({ idleMs: 100 });
+  const before = first.host.listen({ port: 7 });
+  const opening = world.client.connect({ hostname: "10.0.0.1", port: 7 });
+  await world.clock.advance(50);
+  const conn = await opening;
+  (await before.accept()).attachment = { who: "Ada" };
+  await world.clock.advance(1_000);
+  expect(first.host.counts.asleep).toBe(1);
+  first.kill();
+  const second = world.start({ idleMs: 100 });
+  const listener = second.host.listen({ port: 7 });
+  await conn.write(text("last words"));
+  conn.endpoint.abort(); // both arrive before anybody accepts
+  await world.clock.advance(50);
+  const late = await listener.accept();
+  expect(late.attachment).toEqual({ who: "Ada" });
+  const buffer = new Uint8Array(100);
+  expect(untext(buffer.subarray(0, (await late.read(buffer))!))).toBe("last words");
+  await expect(late.read(buffer)).rejects.toThrow(/reset/);
+});
