@@ -33,12 +33,17 @@ export function recoverConnections(
   let connections = 0;
   let damaged = 0;
   let unreachable = 0;
-  for (const { location, bytes } of store.live()) {
+  for (const { location, bytes, origin } of store.live()) {
     try {
       const { tcb } = readSocketImage(bytes);
-      const { record, deadlineMs, staleLocation } = stack.sleepers.adopt(tcb, location, nowMs);
+      const isLater = (known: number): boolean => origin > store.originOf(known);
+      const { record, deadlineMs, staleLocation } = stack.sleepers.adopt(tcb, location, nowMs, isLater);
       if (record < 0) {
         throw new Error(`Cannot adopt the connection at ${location}: it is awake, or there is no room`);
+      }
+      if (staleLocation === location) {
+        stale.push(location);
+        continue;
       }
       const reachable = stack.isOurs(stack.connections.get(record, Field.localAddress));
       if (staleLocation >= 0) stale.push(staleLocation);

@@ -45,6 +45,10 @@ const BATCH_BYTES_MAX = 64 << 20;
 /** How soon a connection that is not quiet yet is looked at again, and how late at the latest. */
 const DRAINING_MS = 50;
 const DRAINING_MS_MAX = 10_000;
+/** How long after something has woken the store is looked at for space to give back, */
+const CLEAN_MS = 1_000;
+/** and the pause between steps of that, each of them less than a millisecond. */
+const CLEAN_PAUSE_MS = 10;
 /** How long to leave a store alone that has refused something. */
 const RETRY_MS = 1_000;
 /** How late at the latest a connection that cannot be written down is tried again. */
@@ -61,7 +65,7 @@ const IDLE_ROUNDS_MAX = 16;
 /** A connection whose image is written and not yet durable. */
 interface Saving {
   readonly tcb: Tcb;
-  readonly location: number;
+  location: number; // the store may move it
   readonly imageBytes: number;
   /** What the application may change without a call of ours: then the image is out of date. */
   readonly attachment: unknown;
@@ -92,6 +96,7 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
   readonly #unheard = new Unheard();
   #wanted: number[] = []; // records to wake, all of them in state `waking`
   #saveAgainAtMs = -Infinity;
+  #cleanAtMs = Infinity; // when to give space back, once something has been removed
   #wakeAgainAtMs = -Infinity;
   #closing = false;
   #suspends = 0;
@@ -108,6 +113,7 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
     this.#watch = new TimerWheel(nowMs);
     this.#timers = new SleepTimers(nowMs);
     this.#stack.sleepers.owner = this;
+    store.onMoved = (from, to, bytes) => this.#moved(from, to, bytes);
   }
 
   /** Counts since the start. */
@@ -211,12 +217,14 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
     if (this.#wanted.length > 0 && nowMs >= this.#wakeAgainAtMs && !this.#closing) this.#wakeSome(nowMs);
     this.#watch.advance(nowMs, (slot) => this.#consider(slot, nowMs));
     if (this.#ready.size > 0 && nowMs >= this.#saveAgainAtMs) this.#suspendSome(nowMs);
+    if (nowMs >= this.#cleanAtMs && !this.#closing) this.#cleanSome(nowMs);
   }
 
   nextDeadlineMs(): number {
     const wakeMs = this.#wanted.length > 0 && !this.#closing ? this.#wakeAgainAtMs : Infinity;
     const saveMs = this.#ready.size > 0 ? this.#saveAgainAtMs : Infinity;
-    return Math.min(wakeMs, saveMs, this.#watch.nextDeadlineMs(), this.#timers.nextDeadlineMs());
+    const cleanMs = this.#closing ? Infinity : this.#cleanAtMs;
+    return Math.min(wakeMs, saveMs, cleanMs, this.#watch.nextDeadlineMs(), this.#timers.nextDeadlineMs());
   }
 
   #watchFor(slot: number, delayMs: number, nowMs: number): void {
@@ -388,6 +396,7 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
       this.#postpone([...wakes, ...lost].map(({ record }) => record), error, nowMs);
       return;
     }
+    this.#cleanAtMs = Math.min(this.#cleanAtMs, nowMs + CLEAN_MS);
     for (const { record } of [...wakes, ...lost]) {
       this.#timers.clear(record);
       this.#refused.delete(record);
@@ -397,6 +406,23 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
     for (const { record, location, error } of lost) {
       this.#guarded(() => this.#lose(record, location, error, nowMs));
     }
+  }
+
+  /** Gives a little of the store's space back, and again soon while there is more. */
+  #cleanSome(nowMs: number): void {
+    try {
+      this.#cleanAtMs = this.store.clean() ? nowMs + CLEAN_PAUSE_MS : Infinity;
+    } catch (error) {
+      this.#cleanAtMs = nowMs + RETRY_MS;
+      this.#report(error);
+    }
+  }
+
+  /** An image lies elsewhere from now on: of a sleeper, or of a connection about to sleep. */
+  #moved(from: number, to: number, bytes: Uint8Array): void {
+    const { tcb: frozen } = readSocketImage(bytes);
+    if (this.#stack.sleepers.relocate(frozen, from, to) >= 0) return;
+    for (const saving of this.#saving.values()) if (saving.location === from) saving.location = to;
   }
 
   #restore(record: number, image: FrozenSocket | undefined, nowMs: number): void {

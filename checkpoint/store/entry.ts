@@ -3,6 +3,7 @@
  *
  *     [record, hash]                 a record
  *     [record, location, hash]       a record that supersedes the one at `location`
+ *     [record, location, origin, hash]  one that was moved here from `location`, first written at `origin`
  *     [[location, ...], hash]        a removal
  *     [offset, hash]                 a mark: everything before byte `offset` was durable
  *
@@ -28,21 +29,27 @@ export interface Entry {
   recordEnd: number;
   /** Locations that die by this entry. */
   removed: Location[];
+  /** Where a record that was moved was written first; -1 for one that was not. */
+  origin: Location;
   /** A mark's offset. */
   mark: number;
 }
 
 /** A fresh `Entry`. */
 export function newEntry(): Entry {
-  return { kind: EntryKind.Mark, end: 0, recordStart: 0, recordEnd: 0, removed: [], mark: 0 };
+  return { kind: EntryKind.Mark, end: 0, recordStart: 0, recordEnd: 0, removed: [], origin: -1, mark: 0 };
 }
 
 /** The most locations of one removal: its entry stays below the size of a record's. */
 export const REMOVED_MAX = 2 ** 20;
 
-/** Bytes of a record's entry. */
-export function putBytes(recordBytes: number, superseded: Location | undefined): number {
-  const extra = superseded === undefined ? 0 : headBytes(superseded);
+/** Bytes of a record's entry. Only one that supersedes another has an origin. */
+export function putBytes(
+  recordBytes: number,
+  superseded: Location | undefined,
+  origin: Location = -1,
+): number {
+  const extra = (superseded === undefined ? 0 : headBytes(superseded)) + (origin < 0 ? 0 : headBytes(origin));
   return 1 + headBytes(recordBytes) + recordBytes + extra + 1 + HASH_BYTES;
 }
 
@@ -60,12 +67,14 @@ export function writePut(
   record: Uint8Array,
   superseded: Location | undefined,
   salt: bigint,
+  origin: Location = -1,
 ): number {
-  into[at] = superseded === undefined ? 0x82 : 0x83;
+  into[at] = superseded === undefined ? 0x82 : origin < 0 ? 0x83 : 0x84;
   let next = writeHead(into, at + 1, 0x40, record.length);
   into.set(record, next);
   next += record.length;
   if (superseded !== undefined) next = writeHead(into, next, 0, superseded);
+  if (origin >= 0) next = writeHead(into, next, 0, origin);
   return seal(into, at, next, salt);
 }
 
@@ -114,25 +123,33 @@ export function readEntry(
 ): string | undefined {
   into.end = at;
   const initial = at < limit ? bytes[at] : 0;
-  if (initial !== 0x82 && initial !== 0x83) return "is no entry";
+  if (initial !== 0x82 && initial !== 0x83 && initial !== 0x84) return "is no entry";
   let next: number;
   try {
     readHead(bytes, at + 1, head, limit);
     next = head.next;
     into.removed.length = 0;
+    into.origin = -1;
     if (head.major === 2) {
       if (head.argument > RECORD_BYTES_MAX) return "is no entry";
       into.kind = EntryKind.Put;
       into.recordStart = next;
       into.recordEnd = next += head.argument;
-      if (initial === 0x83) {
+      if (initial !== 0x82) {
         if (next >= limit) return cutShort(into, next + 9 + 1 + HASH_BYTES);
         readHead(bytes, next, head, limit);
         if ((head.major as number) !== 0) return "is no entry";
         into.removed.push(head.argument);
         next = head.next;
       }
-    } else if (initial === 0x83) {
+      if (initial === 0x84) {
+        if (next >= limit) return cutShort(into, next + 9 + 1 + HASH_BYTES);
+        readHead(bytes, next, head, limit);
+        if ((head.major as number) !== 0) return "is no entry";
+        into.origin = head.argument;
+        next = head.next;
+      }
+    } else if (initial !== 0x82) {
       return "is no entry";
     } else if (head.major === 4) {
       if (head.argument > REMOVED_MAX) return "is no entry";

@@ -25,6 +25,8 @@ export interface FileStoreOptions {
    * default. One batch that is larger by itself gets a segment of its own.
    */
   readonly segmentBytes?: number;
+  /** Dead bytes that cleaning leaves alone; by default one segment's. */
+  readonly garbageBytes?: number;
   /** Told of every damaged stretch, and of what a crash left unfinished at the end. */
   readonly onDamage?: (damage: Damage) => void;
   /** Where segments' salts come from. */
@@ -34,6 +36,8 @@ export interface FileStoreOptions {
 const SEGMENT_BYTES = 64 * 1024 * 1024;
 /** Entries gather here before they are written; larger ones make it larger for a while. */
 const STAGE_BYTES = 1024 * 1024;
+/** Bytes that one step of cleaning moves: some hundred sleepers, and less than a millisecond. */
+const CLEAN_BYTES = 64 * 1024;
 /** Offsets are below 2^32, and a batch may lie behind a nearly full segment. */
 const BATCH_BYTES_MAX = 2 ** 31;
 
@@ -46,6 +50,8 @@ const BATCH_BYTES_MAX = 2 ** 31;
  *   pending `durable` promises reject, changes are refused; reading goes on. Open the store anew.
  * - Segments are deleted from the oldest on, when none of their records lives any more and the
  *   removals are durable. Never one from the middle: its removals may concern records of older ones.
+ * - `clean` empties the oldest one, when dead records take more space than live ones do. Over time it
+ *   writes at most a byte for each byte that is appended.
  *
  * @example
  * ```ts
@@ -63,6 +69,7 @@ export class FileStore implements Store {
   readonly #segments: Segments;
   readonly #commit: GroupCommit;
   readonly #unlock: () => void;
+  readonly #garbageBytes: number;
   readonly #entry = newEntry();
   #stage = new Uint8Array(STAGE_BYTES);
   #closed = false;
@@ -70,6 +77,7 @@ export class FileStore implements Store {
   private constructor(disk: Disk, options: FileStoreOptions, unlock: () => void) {
     this.#disk = disk;
     this.#segmentBytes = options.segmentBytes ?? SEGMENT_BYTES;
+    this.#garbageBytes = options.garbageBytes ?? this.#segmentBytes;
     this.#segments = new Segments(disk, options.entropy ?? systemEntropy, options.onDamage ?? (() => {}));
     this.#commit = new GroupCommit(() => this.#syncActive());
     this.#unlock = unlock;
@@ -167,7 +175,7 @@ export class FileStore implements Store {
 
   *live(): IterableIterator<LiveRecord> {
     if (this.#closed) throw new StoreError("Cannot list the store: it is closed");
-    const record: LiveRecord = { location: 0, bytes: this.#stage };
+    const record: LiveRecord = { location: 0, bytes: this.#stage, origin: 0 };
     const entry = newEntry();
     const counts = this.#segments.all().map((segment) => [segment, segment.count] as const);
     for (const [segment, count] of counts) {
@@ -193,12 +201,63 @@ export class FileStore implements Store {
           }
           record.location = locationOf(segment.number, start);
           record.bytes = window.bytes.subarray(entry.recordStart, entry.recordEnd);
+          record.origin = entry.origin < 0 ? record.location : entry.origin;
           yield record;
         }
       } finally {
         file.close();
       }
     }
+  }
+
+  onMoved: Store["onMoved"];
+
+  clean(bytesMax: number = CLEAN_BYTES): boolean {
+    this.#ready();
+    const oldest = this.onMoved && this.#segments.wasteful(this.#garbageBytes);
+    if (oldest === undefined) return false;
+    const moves: { from: Location; origin: Location; record: Uint8Array }[] = [];
+    const damaged: Location[] = [];
+    let bytes = 0;
+    for (let index = oldest.nextLive(0); index >= 0 && bytes < bytesMax; index = oldest.nextLive(index + 1)) {
+      const from = locationOf(oldest.number, oldest.start(index));
+      bytes += oldest.end(index) - oldest.start(index);
+      try {
+        const record = this.read(from);
+        moves.push({ from, origin: this.#entry.origin < 0 ? from : this.#entry.origin, record });
+      } catch (error) {
+        if ((error as StoreError).cause !== undefined) throw error; // the disk refuses: perhaps not the next time
+        damaged.push(from); // reported by `read`; whoever wants it will be told that it is lost
+      }
+    }
+    if (damaged.length > 0) this.remove(damaged);
+    if (moves.length > 0) this.#move(moves);
+    return true;
+  }
+
+  #move(moves: readonly { from: Location; origin: Location; record: Uint8Array }[]): void {
+    const targets = new Float64Array(moves.length);
+    let total = 0;
+    for (const { record, from, origin } of moves) total += putBytes(record.length, from, origin);
+    this.#change(moves.map(({ from }) => from), total, (segment, put) => {
+      for (const [index, { record, from, origin }] of moves.entries()) {
+        const write = (into: Uint8Array, at: number): number =>
+          writePut(into, at, record, from, segment.salt, origin);
+        targets[index] = locationOf(segment.number, put(putBytes(record.length, from, origin), write));
+      }
+    }, (segment) => {
+      for (const target of targets) segment.add(offsetOf(target), true);
+    });
+    const segment = this.#segments.active;
+    for (let back = moves.length; back > 0; back--) this.#segments.revive(segment, segment.count - back);
+    this.#segments.stats.bytesMoved += total;
+    this.#commit.request().catch(() => {}); // then the segment can go
+    for (const [index, { from, record }] of moves.entries()) this.onMoved!(from, targets[index]!, record);
+  }
+
+  originOf(location: Location): Location {
+    this.read(location);
+    return this.#entry.origin < 0 ? location : this.#entry.origin;
   }
 
   sync(): Promise<void> {

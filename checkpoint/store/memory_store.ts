@@ -27,6 +27,7 @@ export class MemoryStore implements Store {
     bytesLive: 0,
     bytesTotal: 0,
     segments: 1,
+    bytesMoved: 0,
     syncs: 0,
     damaged: 0,
   };
@@ -79,8 +80,20 @@ export class MemoryStore implements Store {
     const last = this.#next;
     for (const [location, bytes] of this.#records) {
       if (location >= last) return;
-      yield { location, bytes };
+      yield { location, bytes, origin: location };
     }
+  }
+
+  /** Nothing ever moves in memory. */
+  onMoved: Store["onMoved"];
+
+  clean(): boolean {
+    return false;
+  }
+
+  originOf(location: Location): Location {
+    this.read(location);
+    return location;
   }
 
   sync(): Promise<void> {

@@ -107,6 +107,12 @@ export class Segment {
     return (this.#live[index >> 3]! & (1 << (index & 7))) !== 0;
   }
 
+  /** The first live record at or behind `index`, or -1. */
+  nextLive(index: number): number {
+    for (let at = index; at < this.count; at++) if (this.isLive(at)) return at;
+    return -1;
+  }
+
   revive(index: number): void {
     this.#live[index >> 3]! |= 1 << (index & 7);
     this.recordsLive++;

@@ -17,6 +17,7 @@ export class Segments {
     bytesLive: 0,
     bytesTotal: 0,
     segments: 0,
+    bytesMoved: 0,
     syncs: 0,
     damaged: 0,
   };
@@ -162,6 +163,22 @@ export class Segments {
     this.stats.segments++;
     this.stats.bytesTotal += header.length;
     return segment;
+  }
+
+  /**
+   * The oldest segment that holds live records, when dead ones take more space than `garbageBytes` and than live
+   * ones do. Segments before it go by themselves and do not count; the active one is nobody's to clean.
+   */
+  wasteful(garbageBytes: number): Segment | undefined {
+    let garbage = this.stats.bytesTotal - this.stats.bytesLive;
+    for (const segment of this.#byNumber.values()) {
+      if (segment === this.active) return undefined;
+      if (segment.recordsLive > 0) {
+        return garbage > Math.max(this.stats.bytesLive, garbageBytes) ? segment : undefined;
+      }
+      garbage -= segment.size;
+    }
+    return undefined;
   }
 
   /** The newest of the oldest segments that hold no live record and are written no more; 0 for none. */

@@ -49,6 +49,8 @@ export interface AppendOptions {
 export interface LiveRecord {
   location: Location;
   bytes: Uint8Array;
+  /** Where it was first written: of two records the one with the larger origin is the later. */
+  origin: Location;
 }
 
 /** Counts of a store. */
@@ -59,6 +61,8 @@ export interface StoreStats {
   /** Bytes of all files. */
   bytesTotal: number;
   segments: number;
+  /** Bytes of live records that cleaning has written once more. */
+  bytesMoved: number;
   syncs: number;
   /** Damaged places found by opening, reading or listing. */
   damaged: number;
@@ -92,8 +96,31 @@ export interface Store extends AsyncDisposable {
    * @throws {StoreError} When no live record is there, or it is damaged: file, byte and hashes are named.
    */
   read(location: Location): Uint8Array;
-  /** Every live record, oldest first, in bounded memory. Damaged ones are reported and left out. */
+  /**
+   * Every live record, in the order of locations, in bounded memory. Damaged ones are reported and left out. Nothing
+   * may be cleaned meanwhile.
+   */
   live(): IterableIterator<LiveRecord>;
+  /**
+   * Told that a live record lies elsewhere from now on; `bytes` are valid until it returns. Whoever keeps locations
+   * sets it before anything else, and may not change the store inside of it.
+   */
+  onMoved: ((from: Location, to: Location, bytes: Uint8Array) => void) | undefined;
+  /**
+   * Gives space back where dead records take more of it than live ones: moves at most `bytesMax` bytes of live
+   * records out of the oldest segment, each told by `onMoved`, so that the segment can go once that is durable.
+   * Where nobody has set `onMoved`, nothing moves.
+   *
+   * @returns Whether there is more to do.
+   * @throws {StoreError} As `append`: then nothing has moved.
+   */
+  clean(bytesMax?: number): boolean;
+  /**
+   * Where a live record was first written.
+   *
+   * @throws {StoreError} As `read`.
+   */
+  originOf(location: Location): Location;
   /** Why this store refuses changes until it is opened anew; `undefined` while all is well. */
   readonly failed: StoreError | undefined;
   readonly stats: Readonly<StoreStats>;

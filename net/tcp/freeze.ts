@@ -137,7 +137,7 @@ function frozenAddress(
   return address >>> 0;
 }
 
-function thawedAddress(
+export function thawedAddress(
   frozen: number | Uint8Array,
   addresses: Pick<AddressTable, "thaw"> | undefined,
 ): number {

@@ -2,7 +2,7 @@ import { assert } from "../../base/assert.ts";
 import type { Slab } from "../../base/slab.ts";
 import { RecordState } from "../connections/connection_map.ts";
 import type { Stack } from "../stack.ts";
-import { thawTcb } from "../tcp/freeze.ts";
+import { thawedAddress, thawTcb } from "../tcp/freeze.ts";
 import type { FrozenTcb } from "../tcp/frozen_tcb.ts";
 import { packetTooBig } from "../tcp/path_mtu.ts";
 import { Tcb, TcpError, TcpState } from "../tcp/tcb.ts";
@@ -14,7 +14,7 @@ import { answerAsleep, judgeAsleep, WakeVerdict } from "./filter.ts";
 import { HeldPackets } from "./held.ts";
 import { SleepingKeepAlives } from "./keep_alives.ts";
 import type { SleepOwner } from "./sleep_owner.ts";
-import { locationOfRecord, loseRecord, sleepRecord, wakeRecord } from "./slot.ts";
+import { locationOfRecord, loseRecord, setLocation, sleepRecord, wakeRecord } from "./slot.ts";
 
 /**
  * How far the timestamps of a connection jump ahead when a later process takes it over. What an earlier one answered
@@ -114,14 +114,15 @@ export class Sleepers {
 
   /**
    * Enters a connection that sleeps in a store since before this process started. Of two images of one
-   * connection the later one counts.
+   * connection the later one counts: `isLater` says whether that is this one, and not the one at `known`.
    * @returns Its record, or -1 when the map is full or the connection is awake; the first of its
-   * deadlines; and the location of the image that counts no more, or -1.
+   * deadlines; and the location of the image that counts no more, perhaps this one, or -1.
    */
   adopt(
     frozen: FrozenTcb,
     location: number,
     nowMs: number,
+    isLater: (known: number) => boolean = () => true,
   ): { record: number; deadlineMs: number; staleLocation: number } {
     const map = this.#stack.connections;
     const scratch = new Tcb(-1);
@@ -134,11 +135,11 @@ export class Sleepers {
       record = map.insert(localAddress, remoteAddress, localPort, remotePort);
     } else if (map.state(record) === RecordState.asleep) {
       const known = locationOfRecord(map, record);
-      if (known !== location) staleLocation = known;
+      if (known !== location) staleLocation = isLater(known) ? known : location;
     } else {
       record = -1;
     }
-    if (record >= 0) {
+    if (record >= 0 && staleLocation !== location) {
       scratch.tsOffset = (scratch.tsOffset + TAKEN_OVER_MS) | 0;
       // A clock that was set back to before the image: its timestamps hold once it has been awake and has an image of
       // this time, not for yet another process that reads this one.
@@ -148,6 +149,26 @@ export class Sleepers {
     scratch.sendQueue.clear();
     scratch.receiveQueue.clear();
     return { record, deadlineMs, staleLocation };
+  }
+
+  /**
+   * The image of a sleeping connection lies elsewhere from now on.
+   * @returns Its record, or -1 when that connection does not sleep, or has another image.
+   */
+  relocate(frozen: FrozenTcb, from: number, to: number): number {
+    const { connections: map, addresses } = this.#stack;
+    const [, local, remote, localPort, remotePort] = frozen;
+    const record = map.find(
+      thawedAddress(local, addresses),
+      thawedAddress(remote, addresses),
+      localPort,
+      remotePort,
+    );
+    if (record < 0 || map.state(record) === RecordState.awake || locationOfRecord(map, record) !== from) {
+      return -1;
+    }
+    setLocation(map, record, to);
+    return record;
   }
 
   /** Restores a waking connection and delivers what was held for it, in order. */

@@ -60,8 +60,7 @@ export function sleepRecord(
     (tcb.sackPermitted ? Asleep.sack : 0) |
     (tcb.sndShift << SEND_SHIFT_BIT) |
     (Math.max(tcb.rcvShift, 0) << RECEIVE_SHIFT_BIT) | (dayOf(tcb.tsRecentAtMs) << DAY_BIT);
-  map.set(record, Field.slot, location % 0x1_0000_0000 | 0);
-  map.set(record, Field.locationHigh, Math.floor(location / 0x1_0000_0000));
+  setLocation(map, record, location);
   map.set(record, Field.sndNxt, tcb.sndMax);
   map.set(record, Field.rcvNxt, tcb.rcvNxt);
   const waiting = tcb.state === TcpState.timeWait && tcb.timestamps;
@@ -133,6 +132,12 @@ export function timeWaitStampAgeMs(map: ConnectionMap, record: number, nowMs: nu
   const atMs = map.get(record, Field.windows);
   if ((map.get(record, Field.meta) & Asleep.wakeOnAll) === 0 || atMs === 0) return -1;
   return ((nowMs | 0) - atMs) >>> 0;
+}
+
+/** Notes where the image of a sleeping connection lies. */
+export function setLocation(map: ConnectionMap, record: number, location: number): void {
+  map.set(record, Field.slot, location % 0x1_0000_0000 | 0);
+  map.set(record, Field.locationHigh, Math.floor(location / 0x1_0000_0000));
 }
 
 /** Where the image of a sleeping connection lies. */

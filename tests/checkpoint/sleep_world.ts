@@ -46,7 +46,7 @@ export class ScriptedStore implements Store {
 
   get stats(): StoreStats {
     const recordsLive = this.#disk.records.size;
-    return { recordsLive, bytesLive: 0, bytesTotal: 0, segments: 1, syncs: 0, damaged: 0 };
+    return { recordsLive, bytesLive: 0, bytesTotal: 0, segments: 1, bytesMoved: 0, syncs: 0, damaged: 0 };
   }
 
   append(records: readonly Uint8Array[], _options?: AppendOptions): Commit {
@@ -77,7 +77,15 @@ export class ScriptedStore implements Store {
   }
 
   *live(): IterableIterator<LiveRecord> {
-    for (const [location, bytes] of this.#disk.records) yield { location, bytes };
+    for (const [location, bytes] of this.#disk.records) yield { location, bytes, origin: location };
+  }
+
+  onMoved: Store["onMoved"];
+  clean(): boolean {
+    return false;
+  }
+  originOf(location: Location): Location {
+    return location;
   }
 
   async close(): Promise<void> {}

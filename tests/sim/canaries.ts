@@ -212,6 +212,14 @@ export const CANARIES: readonly Canary[] = [
     runsMax: 300,
   },
   {
+    name: "moved-unnoticed",
+    what: "where the store has moved an image is not noted",
+    file: "net/wake/sleepers.ts",
+    find: "    setLocation(map, record, to);",
+    replace: "",
+    runsMax: 500,
+  },
+  {
     name: "record-leaks",
     what: "a connection that ends keeps its record",
     file: "net/tcp/tcp.ts",
@@ -223,8 +231,8 @@ export const CANARIES: readonly Canary[] = [
     name: "older-image-wins",
     what: "of two images of one connection the older is taken",
     file: "net/wake/sleepers.ts",
-    find: "      if (known !== location) staleLocation = known;",
-    replace: "      if (known !== location) return { record, deadlineMs, staleLocation: location };",
+    find: "staleLocation = isLater(known) ? known : location;",
+    replace: "staleLocation = isLater(known) ? location : known;",
     runsMax: 4_000,
   },
 ];

@@ -171,15 +171,12 @@ export class ServerMachine {
     } catch {
       return false; // the disk refuses just now
     }
-    for (const name of this.disk.list()) {
-      const at = indexOf(this.disk.bytes(name), image);
-      if (at < 0) continue;
-      this.disk.flip(name, at + this.#prng.below(image.length), this.#prng.below(8));
-      account.excuse("its image has rotted");
-      this.rotten++;
-      return true;
-    }
-    return false;
+    const name = `${String(Math.floor(location / 2 ** 32)).padStart(8, "0")}.seg`;
+    const at = indexOf(this.disk.bytes(name), image, location % 2 ** 32);
+    this.disk.flip(name, at + this.#prng.below(image.length), this.#prng.below(8));
+    account.excuse("its image has rotted");
+    this.rotten++;
+    return true;
   }
 
   #newPlug(): Plug {
@@ -405,10 +402,18 @@ export class ServerProcess {
     }
   }
 
+  /** The account of a connection that has a number, though its memory does not know it. */
+  #accountAt(tuple: string): Account | undefined {
+    for (const account of this.#world.accounts()) {
+      if (account.tuple === tuple && !account.over && account.broken === undefined) return account;
+    }
+    return undefined;
+  }
+
   /** A server in Deno's way. Between a read and its attachment it may die: then it knows less than its TCP did. */
   async #converse(conn: TcpConnection): Promise<void> {
     let memory = (conn.attachment as Memory | undefined) ?? { ...NEW };
-    let account = memory.id === 0 ? undefined : this.#world.account(memory.id);
+    let account = memory.id === 0 ? this.#accountAt(conn.id) : this.#world.account(memory.id);
     if (account !== undefined && account.mayBreak !== undefined) return conn.endpoint.abort();
     const buffer = new Uint8Array(this.#prng.pick([100, 1_000, 20_000]));
     try {
@@ -459,8 +464,8 @@ export class ServerProcess {
   }
 }
 
-function indexOf(haystack: Uint8Array, needle: Uint8Array): number {
-  for (let at = 0; at + needle.length <= haystack.length; at++) {
+function indexOf(haystack: Uint8Array, needle: Uint8Array, from: number): number {
+  for (let at = from; at + needle.length <= haystack.length; at++) {
     let same = 0;
     while (same < needle.length && haystack[at + same] === needle[same]) same++;
     if (same === needle.length) return at;

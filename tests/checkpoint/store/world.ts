@@ -24,6 +24,8 @@ export class StoreWorld {
   /** How many changes were promised to survive a power failure. */
   durable = 0;
   store: FileStore | undefined;
+  /** Steps of cleaning that had something to do. */
+  moves = 0;
   #locations = new Map<number, Location>();
   #next = 0;
   #last: Promise<void> = Promise.resolve();
@@ -35,16 +37,29 @@ export class StoreWorld {
 
   /** Opens the store and adopts the state it is in, which must be an allowed one. */
   async open(least: number): Promise<void> {
-    const store = await FileStore.open(this.disk, { segmentBytes: SEGMENT_BYTES, entropy: this.prng });
+    const store = await FileStore.open(this.disk, {
+      segmentBytes: SEGMENT_BYTES,
+      garbageBytes: 300,
+      entropy: this.prng,
+    });
     this.store = store;
-    this.#locations.clear();
-    const ids: number[] = [];
-    for (const { location, bytes } of store.live()) {
+    store.onMoved = (from, to, bytes) => {
       const id = idOf(bytes);
       expect(bytes).toEqual(record(id));
-      ids.push(id);
+      expect(this.#locations.get(id)).toBe(from);
+      this.#locations.set(id, to);
+    };
+    this.#locations.clear();
+    const live: { id: number; origin: Location }[] = [];
+    for (const { location, bytes, origin } of store.live()) {
+      const id = idOf(bytes);
+      expect(bytes).toEqual(record(id));
+      live.push({ id, origin });
       this.#locations.set(id, location);
+      expect(store.originOf(location)).toBe(origin);
     }
+    // Wherever they have been moved: oldest first.
+    const ids = live.sort((a, b) => a.origin - b.origin).map(({ id }) => id);
     const match = this.#prefix(ids, least);
     expect(match, `live: ${ids}; ${this.changes.length} changes, ${least} promised`).toBeGreaterThanOrEqual(
       least,
@@ -61,7 +76,7 @@ export class StoreWorld {
     const store = this.store!;
     const { prng } = this;
     const live = [...this.#locations.keys()];
-    const kind = prng.below(8);
+    const kind = prng.below(10);
     try {
       if (kind < 4 || live.length === 0) {
         const ids = Array.from({ length: prng.between(1, 4) }, () => this.#next++);
@@ -81,6 +96,8 @@ export class StoreWorld {
         );
         this.#ask([{ go: ids }], () => store.remove(ids.map((id) => this.#locations.get(id)!)));
         for (const id of ids) this.#locations.delete(id);
+      } else if (kind < 8) {
+        this.moves += store.clean(prng.pick([1, 200, 10_000])) ? 1 : 0; // not a change: whatever happens to it
       } else {
         await this.#last;
       }

@@ -1,0 +1,153 @@
+import { expect, test } from "vitest";
+import { Prng } from "../../../base/random.ts";
+import { FileStore } from "../../../checkpoint/store/file_store.ts";
+import type { Location } from "../../../checkpoint/store/store.ts";
+import { FaultyDisk } from "../../support/faulty_disk.ts";
+import { record } from "./world.ts";
+
+const SEGMENT_BYTES = 2_000;
+
+/** A store in which a few records live long and many die young. */
+class Churn {
+  readonly disk: FaultyDisk;
+  readonly locations = new Map<number, Location>();
+  store!: FileStore;
+  appended = 0;
+
+  constructor(disk: FaultyDisk = new FaultyDisk(1)) {
+    this.disk = disk;
+  }
+
+  async open(): Promise<void> {
+    this.store = await FileStore.open(this.disk, { segmentBytes: SEGMENT_BYTES, entropy: new Prng(1) });
+    this.store.onMoved = (from, to, bytes) => {
+      const id = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0);
+      expect(this.locations.get(id)).toBe(from);
+      this.locations.set(id, to);
+    };
+  }
+
+  append(id: number): void {
+    this.locations.set(id, this.store.append([record(id)]).locations[0]!);
+    this.appended += record(id).length;
+  }
+
+  remove(id: number): void {
+    this.store.remove([this.locations.get(id)!]);
+    this.locations.delete(id);
+  }
+
+  check(): void {
+    expect(this.store.stats.recordsLive).toBe(this.locations.size);
+    for (const [id, location] of this.locations) expect(this.store.read(location)).toEqual(record(id));
+  }
+}
+
+test("records that live for ever do not keep the space of those that have died: half of it at most, and a segment", async () => {
+  const churn = new Churn();
+  await churn.open();
+  const prng = new Prng(5);
+  for (let id = 0; id < 20; id++) churn.append(id); // these stay
+  let most = 0;
+  for (let id = 20; id < 4_000; id++) {
+    churn.append(id);
+    if (id >= 30) churn.remove(id - 10);
+    while (prng.chance(0.5) && churn.store.clean(500));
+    await churn.store.sync();
+    const { bytesTotal, bytesLive } = churn.store.stats;
+    most = Math.max(most, bytesTotal - 2 * bytesLive);
+  }
+  // The threshold, and what came while the last of it was being cleaned.
+  expect(most).toBeLessThan(3 * SEGMENT_BYTES);
+  churn.check();
+  expect(churn.store.stats.bytesMoved).toBeGreaterThan(10_000);
+  // A byte for each byte at most: entries have some 20 bytes beside the record.
+  expect(churn.store.stats.bytesMoved).toBeLessThan(1.2 * churn.appended);
+  await churn.store.close();
+  await churn.open();
+  expect(churn.store.stats.recordsLive).toBe(churn.locations.size);
+  churn.check();
+});
+
+test("nothing moves where nobody keeps locations, and nothing while there is little to gain", async () => {
+  const churn = new Churn();
+  await churn.open();
+  for (let id = 0; id < 200; id++) churn.append(id);
+  expect(churn.store.clean()).toBe(false);
+  for (let id = 0; id < 80; id++) churn.remove(id); // less than half
+  expect(churn.store.clean()).toBe(false);
+  for (let id = 80; id < 190; id++) churn.remove(id);
+  churn.store.onMoved = undefined;
+  expect(churn.store.clean()).toBe(false);
+  expect(churn.store.stats.bytesMoved).toBe(0);
+});
+
+test("a moved record tells where it was written first, however often it moves and after each restart", async () => {
+  const churn = new Churn();
+  await churn.open();
+  churn.append(0);
+  const origin = churn.locations.get(0)!;
+  const seen = new Set<Location>([origin]);
+  for (let id = 1; id < 1_500; id++) {
+    churn.append(id);
+    if (id > 1) churn.remove(id - 1);
+    churn.store.clean();
+    await churn.store.sync();
+    seen.add(churn.locations.get(0)!);
+    if (id % 400 === 0) {
+      await churn.store.close();
+      await churn.open();
+    }
+  }
+  expect(seen.size).toBeGreaterThan(3);
+  expect(churn.store.originOf(churn.locations.get(0)!)).toBe(origin);
+  for (const { location, origin: told } of churn.store.live()) {
+    if (location === churn.locations.get(0)) expect(told).toBe(origin);
+  }
+});
+
+test("a damaged record is left behind by cleaning, named, and costs only itself", async () => {
+  const churn = new Churn();
+  const damage: number[] = [];
+  churn.store = await FileStore.open(churn.disk, {
+    segmentBytes: SEGMENT_BYTES,
+    entropy: new Prng(1),
+    onDamage: ({ offset }) => void damage.push(offset),
+  });
+  churn.store.onMoved = (from, to, bytes) => {
+    const id = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0);
+    if (churn.locations.get(id) === from) churn.locations.set(id, to);
+  };
+  for (let id = 0; id < 10; id++) churn.append(id);
+  const bad = churn.locations.get(4)!;
+  churn.disk.flip("00000001.seg", bad % 2 ** 32 + 12, 3);
+  for (let id = 10; id < 300; id++) {
+    churn.append(id);
+    churn.remove(id);
+  }
+  while (churn.store.clean()) await churn.store.sync();
+  await churn.store.sync();
+  expect(damage).toEqual([bad % 2 ** 32]);
+  expect(() => churn.store.read(bad)).toThrow(/no live record/);
+  churn.locations.delete(4);
+  churn.check();
+});
+
+test("a disk that refuses to be read or written moves nothing: the records are where they were", async () => {
+  const churn = new Churn();
+  await churn.open();
+  for (let id = 0; id < 10; id++) churn.append(id);
+  for (let id = 10; id < 300; id++) {
+    churn.append(id);
+    churn.remove(id);
+  }
+  await churn.store.sync();
+  const before = new Map(churn.locations);
+  churn.disk.failAt = churn.disk.operations + 1;
+  expect(() => churn.store.clean(1)).toThrow(/Cannot write .* EIO/); // the active segment has room for one
+  expect(churn.locations).toEqual(before);
+  churn.check();
+  expect(churn.store.clean(1)).toBe(true);
+  expect(churn.locations).not.toEqual(before);
+  churn.check();
+});
