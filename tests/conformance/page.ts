@@ -48,9 +48,10 @@ export function conformancePage(titles: readonly Title[]): string {
   ].join("\n");
 }
 
-function stateOf({ without }: Requirement, shown: readonly Title[]): string {
+function stateOf({ without, asFar }: Requirement, shown: readonly Title[]): string {
   if (without !== undefined) return `${without.state}: ${without.reason}`;
-  return shown.length > 0 ? "done" : "not done";
+  if (shown.length === 0) return "not done";
+  return asFar === undefined ? "done" : `done ${asFar}`;
 }
 
 function summary(titles: readonly Title[]): string {

@@ -256,7 +256,7 @@ test("TCP_NODELAY lets out what a cork holds, once (as in Linux)", () => {
   script.out();
 });
 
-test("MSG_MORE: a small segment waits for what follows, without PSH, until an ACK or an RTO (MAY-16, MUST-60)", () => {
+test("MSG_MORE: a small segment waits for what follows, without PSH, until an ACK or an RTO (MAY-15, MAY-16, MUST-60)", () => {
   const script = new Script().accepted("mss 1000");
   const { tcp } = script.stack;
   let at = 1;

@@ -59,7 +59,7 @@ test("PRR while more is in flight than the new window: seven tenths of what arri
   expect(count).toBe(14);
 });
 
-test("PRR: while an ACK shows progress and no further loss, the window slow-starts back to its threshold (RFC 6937 section 3.1)", () => {
+test("PRR: while an ACK shows progress and no further loss, the window slow-starts back to its threshold (RFC 6937 section 3.1, RFC 9937)", () => {
   const s = flying(10, 50);
   s.turn(". 1 ack 1 <sack 4001:10001>");
   expect(segments(s)).toEqual([0, 1, 2, 3]);
