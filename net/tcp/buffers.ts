@@ -53,7 +53,7 @@ export function tuneReceiveBuffer(
 export function growForHole(tcb: Tcb, config: Readonly<TcpConfig>, listener: TcpListener | undefined): void {
   if (tcb.receiveBufferBytes >= config.receiveBufferMax || tcb.receiveBufferSet) return;
   if (listener !== undefined && listener.waiting > 0) return;
-  const round = tcb.receiveSpaceBytes || initialWindowBytes(tcb, config.initialWindowSegments);
+  const round = tcb.receiveSpaceBytes || initialWindowBytes(tcb, config);
   const wanted = 2 * round + CUSHION_SEGMENTS * tcb.sndMss + tcb.ahead[tcb.ahead.length - 1]!;
   if (wanted > tcb.receiveBufferBytes) tcb.receiveBufferBytes = Math.min(wanted, config.receiveBufferMax);
 }
@@ -61,7 +61,7 @@ export function growForHole(tcb: Tcb, config: Readonly<TcpConfig>, listener: Tcp
 function startMeasuring(tcb: Tcb, config: Readonly<TcpConfig>, nowMs: number): void {
   tcb.receiveSpaceAtMs = nowMs;
   tcb.receiveSpaceSeq = (tcb.rcvNxt - tcb.receiveQueue.length) | 0;
-  tcb.receiveSpaceBytes = initialWindowBytes(tcb, config.initialWindowSegments);
+  tcb.receiveSpaceBytes = initialWindowBytes(tcb, config);
   tcb.receiveRttUs = Math.max(RTT_US_MIN, tcb.srttUs);
   tcb.receiveEchoed = 0;
 }

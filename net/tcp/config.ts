@@ -33,6 +33,8 @@ export interface TcpConfig {
   ecnFallback: boolean;
   /** RFC 6928. */
   initialWindowSegments: number;
+  /** Longer segments do not make it larger, as RFC 6928 has it; Linux counts segments only. */
+  initialWindowCapped: boolean;
   /** RFC 9438 or RFC 5681; a connection may have another than its stack. */
   congestionControl: CongestionControlName;
   /**
@@ -169,6 +171,7 @@ export const DEFAULT_TCP_CONFIG: Readonly<TcpConfig> = {
   ecnOption: 2,
   ecnFallback: true,
   initialWindowSegments: 10,
+  initialWindowCapped: true,
   congestionControl: "cubic",
   hystart: "rfc9406",
   slowStartAfterIdle: true,

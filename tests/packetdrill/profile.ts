@@ -11,6 +11,7 @@ export const LINUX_PROFILE: Readonly<Partial<TcpConfig>> = {
   sendBufferMax: 4 << 20,
   ecn: 0,
   hystart: "linux",
+  initialWindowCapped: false,
   mtuBaseForAll: false,
   slowStartAfterIdle: false,
   synRetransmitsMax: 5,

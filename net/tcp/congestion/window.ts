@@ -9,7 +9,7 @@ import { mayGrow } from "./usage.ts";
 
 /** The handshake is over: initial window (RFC 6928), slow start. */
 export function startCongestion(tcb: Tcb, config: Readonly<TcpConfig>, nowMs: number): void {
-  tcb.cwnd = initialWindowBytes(tcb, config.initialWindowSegments);
+  tcb.cwnd = initialWindowBytes(tcb, config);
   tcb.cwndBytesAcked = 0;
   tcb.cwndUsageEnd = tcb.sndMax;
   tcb.cwndFullAtMs = nowMs;
@@ -20,8 +20,10 @@ export function startCongestion(tcb: Tcb, config: Readonly<TcpConfig>, nowMs: nu
 }
 
 /** RFC 6928: ten segments, but not much above 14,600 bytes unless two segments are more. */
-export function initialWindowBytes(tcb: Tcb, segments: number): number {
-  return Math.min(segments * tcb.sndMss, Math.max(2 * tcb.sndMss, segments * 1460));
+export function initialWindowBytes({ sndMss }: Tcb, config: Readonly<TcpConfig>): number {
+  const { initialWindowSegments: segments, initialWindowCapped } = config;
+  if (!initialWindowCapped) return segments * sndMss;
+  return Math.min(segments * sndMss, Math.max(2 * sndMss, segments * 1460));
 }
 
 /**
@@ -36,7 +38,7 @@ export function sendingAgain(tcb: Tcb, config: Readonly<TcpConfig>, nowMs: numbe
   if (!config.slowStartAfterIdle || tcb.caState !== CaState.open) return;
   if (idleMs <= rtoBackedOffMs(tcb, config)) return;
   tcb.ssthresh = rememberedThreshold(tcb);
-  tcb.cwnd = Math.min(tcb.cwnd, initialWindowBytes(tcb, config.initialWindowSegments));
+  tcb.cwnd = Math.min(tcb.cwnd, initialWindowBytes(tcb, config));
   tcb.cwndFullAtMs = nowMs;
   tcb.cwndUsedBytes = 0;
 }
@@ -69,7 +71,7 @@ export function validateWindow(
   if (!config.slowStartAfterIdle || nowMs - tcb.cwndFullAtMs < rtoBackedOffMs(tcb, config)) return;
   // The application waits for room in the send buffer: then it is not what holds us back.
   if (tcb.caState === CaState.open && !tcb.wantsWritable) {
-    const used = Math.max(tcb.cwndUsedBytes, initialWindowBytes(tcb, config.initialWindowSegments));
+    const used = Math.max(tcb.cwndUsedBytes, initialWindowBytes(tcb, config));
     if (used < tcb.cwnd) {
       tcb.ssthresh = rememberedThreshold(tcb);
       tcb.cwnd = (tcb.cwnd + used) >>> 1;

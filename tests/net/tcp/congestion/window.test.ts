@@ -25,6 +25,8 @@ test("the initial window is ten segments, but no more than 14,600 bytes unless t
     const s = new Script({ mtu: 9000 }).accepted(`mss ${mss}`);
     expect(s.tcb.cwnd).toBe(segments * mss);
   }
+  const linux = new Script({ mtu: 9000, tcp: { initialWindowCapped: false } }).accepted("mss 8960");
+  expect(linux.tcb.cwnd).toBe(10 * 8960);
 });
 
 test("slow start: each ACK opens the window by what it acknowledges, however many segments (RFC 3465, RFC 5681 section 3.1)", () => {
