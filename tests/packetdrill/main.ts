@@ -16,6 +16,7 @@ interpreted, never executed. An element that is not known here makes its script 
   --verbose        print every packet
   --json           print one line of JSON for each script, and no summary
   --quiet          print the summary only
+  --sysctl=N=V     a setting of the kernel that the scripts were written for: --sysctl=net.ipv4.tcp_sack=0
   --OPTION=VALUE   any option of packetdrill, for every script: --mtu=1400, --define=A=B, --tolerance_usecs=100
   --help           this text
 

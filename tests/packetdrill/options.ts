@@ -38,6 +38,7 @@ export function parseOptions(scanner: Scanner, flags: readonly string[], ip: IpV
     localIp: undefined,
     remoteIp: undefined,
     gatewayIp: undefined,
+    settings: [],
     defines: new Map(),
   };
   for (const flag of flags) {
@@ -98,6 +99,10 @@ function setOption(options: ScriptOptions, name: string, value: string | undefin
       return;
     case "gateway_ip":
       options.gatewayIp = value;
+      return;
+    case "sysctl": // an extension of ours: a kernel that is set otherwise
+      if (!/^[\w./]+=/.test(value ?? "")) throw new ScriptSyntaxError(line, "option --sysctl needs NAME=VALUE");
+      options.settings.push(value!);
       return;
     case "define": {
       const equals = value?.indexOf("=") ?? -1;

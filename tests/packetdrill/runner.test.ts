@@ -108,6 +108,20 @@ test("--local_ip and --remote_ip: who a Fast Open cookie is for", () => {
   expect(cookieOf("--local_ip=fd::7")).toBe(usual); // for runs over IPv6
 });
 
+test("--sysctl: a kernel that is set otherwise than the script expects of it", () => {
+  const open =
+    "0 socket(..., SOCK_STREAM|SOCK_NONBLOCK, IPPROTO_TCP) = 3\n+0 connect(3, ..., ...) = -1 EINPROGRESS\n";
+  const twice = `${open}+0 > S 0:0(0) <...>\n+1 > S 0:0(0) <...>\n+2 > S 0:0(0) <...>`;
+  expect(run(twice)).toMatchObject({ verdict: "failed", line: 5 });
+  const flags = ["--sysctl=net.ipv4.tcp_syn_linear_timeouts=0"];
+  expect(run(twice, { flags }).verdict).toBe("passed");
+  // The script has the last word.
+  const own = `\`sysctl -q net.ipv4.tcp_syn_linear_timeouts=4\`\n${twice}`;
+  expect(run(own, { flags })).toMatchObject({ verdict: "failed", line: 6 });
+  expect(run(twice, { flags: ["--sysctl=net.ipv4.tcp_nonsense=1"] }).verdict).toBe("unsupported");
+  expect(run(twice, { flags: ["--sysctl"] }).verdict).toBe("failed");
+});
+
 test("google's set-up: every listener has Fast Open", () => {
   const asks = PASSIVE.split("\n").slice(0, 3).join("\n") +
     "\n+0 < S 0:0(0) win 1000 <mss 1000,FO,nop,nop>\n";

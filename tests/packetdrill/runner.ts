@@ -88,6 +88,10 @@ class Runner {
     });
     this.#sockets.lastInfo = (tcb) => linuxTcpInfo(tcpInfo(this.#world.stack.tcp, tcb, this.#world.nowMs));
     this.#timetable = new Timetable(script.options);
+    const { config } = this.#world.stack.tcp;
+    for (const setting of script.options.settings) {
+      applyCommand(`sysctl -q ${setting}`, config as TcpConfig, this.#world);
+    }
   }
 
   run(): { sleeps: number } {

@@ -22,6 +22,8 @@ export interface ScriptOptions {
   localIp: string | undefined;
   remoteIp: string | undefined;
   gatewayIp: string | undefined;
+  /** What `sysctl` would be told before the script begins: `net.ipv4.tcp_sack=0`. */
+  settings: string[];
   /** Words that stand for others. */
   defines: Map<string, string>;
 }
