@@ -107,10 +107,8 @@ function persistTimeout(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   const userTimeout = userTimeoutMs(tcb, tcp.config);
   const tooLong = userTimeout > 0
     ? nowMs - tcb.persistSinceMs >= userTimeout
-    : tcb.probesUnanswered >= tcp.config.retransmitsMax;
-  if (tooLong) {
-    return tcp.destroy(tcb, TcpError.timedOut);
-  }
+    : tcb.probesUnanswered >= tcp.config.retransmitsMax && nowMs - tcb.persistSinceMs >= probingMs(tcp, tcb);
+  if (tooLong) return tcp.destroy(tcb, TcpError.timedOut);
   if (tcb.orphan && tcb.persists >= tcp.config.retransmitsMax) {
     sendReset(tcp, tcb, nowMs); // no application is left that could give up: a peer must not hold us for ever
     return tcp.destroy(tcb, TcpError.timedOut);
@@ -132,6 +130,20 @@ function persistTimeout(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   tcb.persists--;
   const userMs = userTimeout > 0 ? tcb.persistSinceMs + userTimeout : Infinity;
   tcb.persistAtMs = Math.min(nowMs + LINK_FULL_MS, Math.max(userMs, nowMs + 1));
+}
+
+/**
+ * How long all the probes take that may stay without an answer when each of them leaves. A full link of our own is asked
+ * much more often, and a carrier that has to reconnect must have as much time.
+ */
+function probingMs(tcp: Tcp, tcb: Tcb): number {
+  let sum = 0;
+  let delayMs = Math.max(tcp.config.rtoMinMs, tcb.rtoMs);
+  for (let probe = 1; probe < tcp.config.retransmitsMax; probe++) {
+    delayMs = Math.min(tcp.config.persistMaxMs, delayMs * 2);
+    sum += delayMs;
+  }
+  return sum;
 }
 
 /** RFC 9293 section 3.8.4. */

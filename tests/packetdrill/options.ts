@@ -101,7 +101,9 @@ function setOption(options: ScriptOptions, name: string, value: string | undefin
       options.gatewayIp = value;
       return;
     case "sysctl": // an extension of ours: a kernel that is set otherwise
-      if (!/^[\w./]+=/.test(value ?? "")) throw new ScriptSyntaxError(line, "option --sysctl needs NAME=VALUE");
+      if (!/^[\w./]+=/.test(value ?? "")) {
+        throw new ScriptSyntaxError(line, "option --sysctl needs NAME=VALUE");
+      }
       options.settings.push(value!);
       return;
     case "define": {
