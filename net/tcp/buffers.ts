@@ -51,7 +51,7 @@ export function tuneReceiveBuffer(
  * connections wait to be accepted: this one may be among them, and nobody might ever read it.
  */
 export function growForHole(tcb: Tcb, config: Readonly<TcpConfig>, listener: TcpListener | undefined): void {
-  if (tcb.receiveBufferBytes >= config.receiveBufferMax || tcb.receiveBufferSet) return;
+  if (tcb.receiveBufferBytes >= config.receiveBufferMax || tcb.receiveBufferSet || tcb.memory?.tight) return;
   if (listener !== undefined && listener.waiting > 0) return;
   const round = tcb.receiveSpaceBytes || initialWindowBytes(tcb, config);
   const wanted = 2 * round + CUSHION_SEGMENTS * tcb.sndMss + tcb.ahead[tcb.ahead.length - 1]!;

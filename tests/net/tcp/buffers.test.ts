@@ -62,6 +62,10 @@ test("behind a missing segment the window grows with what has come, up to its ma
   expect(taken.tcb.receiveBufferBytes).toBeGreaterThan(900 * MSS);
   expect((taken.tcb.rcvAdv - taken.tcb.rcvNxt) | 0).toBeGreaterThan(900 * MSS);
   expect(lossy(true, { receiveBufferMax: 200_000 }).tcb.receiveBufferBytes).toBe(200_000);
+  // Once memory is tight what comes into the window that was offered makes no buffer larger.
+  const { tcb } = lossy(true, { memoryPressureBytes: 300_000, memoryLowBytes: 0 });
+  expect(tcb.memory!.tight).toBe(true);
+  expect(tcb.receiveBufferBytes).toBeLessThan(tcb.ahead.at(-1)! + 2 * MSS);
   expect(lossy(true, { receiveBufferBytes: 100_000 }).tcb.receiveBufferBytes).toBe(100_000); // no maximum: fixed
 });
 
