@@ -2,6 +2,7 @@ import type { StackUpcalls } from "../../net/stack.ts";
 import type { TcpListener } from "../../net/tcp/listeners.ts";
 import type { TcpOptions } from "../../net/tcp/options.ts";
 import { ErrorQueue } from "./error_queue.ts";
+import type { Pipe } from "./pipes.ts";
 import { LinuxSendBuffer } from "./send_buffer.ts";
 import { type Tcb, TcpError, TcpEvent } from "../../net/tcp/tcb.ts";
 
@@ -77,6 +78,7 @@ export class Sockets implements StackUpcalls {
   lastInfo: (tcb: Tcb) => Record<string, number> = () => ({});
   readonly byFd = new Map<number, ScriptSocket>();
   readonly epolls = new Map<number, Epoll>();
+  readonly pipes = new Map<number, Pipe>();
   /** Open files: their paths, and where they are read next. */
   readonly files = new Map<number, { readonly path: string; at: number }>();
   readonly #byTcb = new Map<Tcb, ScriptSocket>();

@@ -15,6 +15,7 @@ import { numberOf } from "./constants.ts";
 import { compareMessage, inqControl, pieces, readHeader, takeErrorMessage } from "./messages.ts";
 import { type Expression, type IpVersion, Unsupported } from "./script.ts";
 import { ScriptSocket, type Sockets } from "./sockets.ts";
+import { pipe, splice } from "./pipes.ts";
 import { epollControl, epollCreate, epollWait, poll } from "./poll.ts";
 import { getOption, setOption } from "./socket_options.ts";
 import { LinuxWrite } from "./send_buffer.ts";
@@ -61,7 +62,7 @@ const OK: Returned = { value: 0 };
 const NOTHING = new Uint8Array(0);
 const OOB = 1, PEEK = 2, DONTWAIT = 0x40, EOR = 0x80, ERRQUEUE = 0x2000, NOSIGNAL = 0x4000, MORE = 0x8000;
 const ZEROCOPY = 0x400_0000, FASTOPEN = 0x2000_0000;
-/** Each piece of a zero-copy write is a fragment of a packet of its own; more than these, and Linux begins another one. */
+/** Each piece of a zero-copy write is a fragment of its own; a packet of Linux that has so many is full. */
 const PACKET_FRAGMENTS_MAX = 17;
 
 /** A number among the arguments; `...` is `fallback`. */
@@ -223,12 +224,13 @@ function isNull(call: Call, count: number): boolean {
   return count > 0 && buffer?.kind === "word" && buffer.name === "NULL";
 }
 
-/** Sends `count` bytes, all of them zero. */
+/** Sends `count` bytes, all of them zero. Packets are full at `borders`: nothing is put behind those. */
 function sendBytes(
   call: Call,
   socket: ScriptSocket | undefined,
   count: number,
   flags: number,
+  borders: readonly number[] = [],
 ): Returned | Blocked {
   if (socket === undefined) return failed("EBADF");
   if ((flags & ~(DONTWAIT | NOSIGNAL | FASTOPEN | OOB | MORE | EOR | ZEROCOPY)) !== 0) {
@@ -272,8 +274,9 @@ function sendBytes(
       waited = false;
       write.resume();
     }
-    const room = limited ? write.next(tcb, count - sent) : count - sent;
-    const bytes = new Uint8Array(room);
+    const border = borders.find((each) => each > sent) ?? Infinity;
+    const left = Math.min(count, border) - sent;
+    const bytes = new Uint8Array(limited ? write.next(tcb, left) : left);
     const { sendBufferBytes, notSentLowWaterBytes } = tcb;
     if (limited) { // `write` keeps to them
       tcb.sendBufferBytes = Infinity;
@@ -281,7 +284,7 @@ function sendBytes(
     }
     const taken = (flags & OOB) !== 0
       ? tcpSendUrgent(world.stack.tcp, tcb, bytes, 0, bytes.length)
-      : (flags & EOR) !== 0
+      : (flags & EOR) !== 0 || sent + bytes.length === border
       ? tcpSendRecord(world.stack.tcp, tcb, bytes, 0, bytes.length)
       : tcpSend(world.stack.tcp, tcb, bytes, 0, bytes.length, more || (limited && write.more));
     tcb.sendBufferBytes = sendBufferBytes;
@@ -343,10 +346,16 @@ function sendMessage(call: Call): Returned | Blocked {
   if (header.has("msg_control")) throw new Unsupported("control messages of sendmsg()");
   const flags = number(call, 2, 0);
   const list = header.get("msg_iov");
-  if ((flags & ZEROCOPY) !== 0 && pieces(list).length > PACKET_FRAGMENTS_MAX) {
-    throw new Unsupported("MSG_ZEROCOPY of more pieces than a packet has fragments");
+  const socket = socketOf(call);
+  const borders: number[] = [];
+  if ((flags & ZEROCOPY) !== 0 && socket?.errors.zeroCopy === true) {
+    let end = 0;
+    for (const [at, length] of pieces(list).filter((each) => each > 0).entries()) {
+      end += length;
+      if ((at + 1) % PACKET_FRAGMENTS_MAX === 0) borders.push(end);
+    }
   }
-  return sendBytes(call, socketOf(call), bytesInPieces(list), flags);
+  return sendBytes(call, socket, bytesInPieces(list), flags, borders);
 }
 
 function receiveMessage(call: Call): Returned | Blocked {
@@ -518,6 +527,8 @@ export const SYSCALLS: Readonly<Record<string, Handler>> = {
   writev: (call) => sendBytes(call, socketOf(call), bytesInPieces(call.args[1]), 0),
   sendmsg: sendMessage,
   open: openFile,
+  pipe,
+  splice,
   sendfile: sendFile,
   read: (call) => receiveBytes(call, socketOf(call), number(call, 2), 0),
   recv: (call) => receiveBytes(call, socketOf(call), number(call, 2), number(call, 3, 0)),
