@@ -1,4 +1,12 @@
+import { execFileSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
 import { expect, test } from "vitest";
+import { VirtualClock } from "../../../base/clock.ts";
+import { Prng } from "../../../base/random.ts";
+import type { Link } from "../../../net/link/link.ts";
+import { PcapngWriter, tap } from "../../../net/link/pcap.ts";
+import { pipe } from "../../../net/link/pipe.ts";
+import { Host } from "../../../net/socket/host.ts";
 import { DEFAULT_TCP_CONFIG } from "../../../net/tcp/config.ts";
 import { freezeTcb, thawTcb } from "../../../net/tcp/freeze.ts";
 import { type TcpOptions, tcpSetOptions } from "../../../net/tcp/options.ts";
@@ -6,6 +14,9 @@ import { Tcb } from "../../../net/tcp/tcb.ts";
 import { tcpConnect } from "../../../net/tcp/user.ts";
 import { USER_TIMEOUT_MS_MAX, userTimeoutField, userTimeoutMs } from "../../../net/tcp/user_timeout.ts";
 import { parseIpv4 } from "../../../net/wire/address.ts";
+import { TemporaryFolder } from "../../support/folder.ts";
+import { judge } from "../../support/judge.ts";
+import { settled } from "../socket/world.ts";
 import { LOCAL, REMOTE, REMOTE_PORT, Script } from "./script.ts";
 
 function set(script: Script, options: TcpOptions): void {
@@ -168,3 +179,57 @@ test("the option's state is in the image", () => {
   }
   expect(userTimeoutMs(tcb, DEFAULT_TCP_CONFIG)).toBe(500_000);
 });
+
+judge(
+  "tshark reads the option in both SYNs and behind them, and finds no fault with a segment",
+  ["tshark"],
+  async () => {
+    using folder = new TemporaryFolder();
+    const parts: Uint8Array[] = [];
+    const writer = new PcapngWriter((bytes) => parts.push(bytes));
+    const clock = new VirtualClock();
+    const [left, right] = pipe({ clock, medium: "ip", delayMs: 1 });
+    const host = (link: Link, address: string, seed: number): Host =>
+      new Host({ interfaces: [{ link }], addresses: [{ address }], clock, entropy: new Prng(seed) });
+    using client = host(tap(left, writer, clock), "10.0.0.2/24", 1);
+    using server = host(right, "10.0.0.1/24", 2);
+    const own = { userTimeoutOption: true, userTimeoutMs: 40_000_000 };
+    const listener = server.listen({ port: 80, tcpOptions: own });
+    const tcpOptions = { userTimeoutOption: true, userTimeoutAdvertisedMs: 300_000 };
+    const [conn, accepted] = await settled(
+      clock,
+      Promise.all([client.connect({ hostname: "10.0.0.1", port: 80, tcpOptions }), listener.accept()]),
+    );
+    await settled(clock, conn.write(new Uint8Array(10)));
+    await settled(clock, accepted.read(new Uint8Array(10)));
+    await settled(clock, accepted.write(new Uint8Array(10)));
+    await clock.advance(1_000);
+    writer.flush();
+    const file = folder.file("capture.pcapng");
+    writeFileSync(file, Buffer.concat(parts));
+    const tshark = (...more: string[]): string[] =>
+      execFileSync("tshark", ["-r", file, ...more], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] })
+        .trim().split("\n");
+    const options = ["ip.src", "tcp.flags.syn", "tcp.options.user_to_granularity", "tcp.options.user_to_val"];
+    const said = tshark(
+      "-Y",
+      "tcp.options.user_to",
+      "-T",
+      "fields",
+      ...options.flatMap((name) => ["-e", name]),
+    );
+    const lines = said.map((line) =>
+      line.replaceAll("True", "1").replaceAll("False", "0").split("\t").join(" ")
+    );
+    expect(new Set(lines)).toEqual(
+      new Set([
+        "10.0.0.2 1 0 300",
+        "10.0.0.1 1 1 667",
+        "10.0.0.2 0 0 300",
+        "10.0.0.1 0 1 667",
+      ]),
+    );
+    const faults = "tcp.checksum.status == 0 || _ws.malformed || tcp.analysis.flags";
+    expect(tshark("-o", "tcp.check_checksum:TRUE", "-Y", faults)).toEqual([""]);
+  },
+);
