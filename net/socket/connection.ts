@@ -1,6 +1,7 @@
 import { type TcpInfo, tcpInfo } from "../tcp/info.ts";
 import { checkTcpOptions, tcpGetOptions, type TcpOptions } from "../tcp/options.ts";
-import type { Tcb } from "../tcp/tcb.ts";
+import { type Tcb, TcpState } from "../tcp/tcb.ts";
+import { BadResource } from "./errors.ts";
 import type { HandlerServer } from "./handlers.ts";
 import type { NetAddr } from "./types.ts";
 
@@ -26,11 +27,17 @@ export class Connection {
     return this.#server.netAddr(this.#tcb.remoteAddress, this.#tcb.remotePort);
   }
 
-  /** Data kept with the connection and, while it sleeps, in its image: anything that CBOR can hold. */
+  /**
+   * Data kept with the connection and, while it sleeps, in its image: anything that CBOR can hold.
+   * @throws {BadResource} When it is set while the connection sleeps: `server.with` wakes it.
+   */
   get attachment(): unknown {
     return this.#tcb.attachment;
   }
   set attachment(value: unknown) {
+    if (this.#tcb.record < 0 && this.#tcb.state !== TcpState.closed) {
+      throw new BadResource("Cannot attach: the connection sleeps and this object is stale");
+    }
     this.#tcb.attachment = value;
   }
 

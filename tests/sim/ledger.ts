@@ -24,6 +24,8 @@ export class Account {
   heard = 0;
   /** Bytes that the server's application said unasked. */
   pushed = 0;
+  /** Changes of its attachment that no packet had a part in. */
+  notes = 0;
   /** The client's last byte is known to be its last. */
   clientEnded = false;
   serverSawEnd = false;

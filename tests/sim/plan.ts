@@ -45,7 +45,7 @@ export type Step =
   & (
     | { do: "connect"; id: number; client: number; service: Service; ipv6: boolean; bytes: number }
     | { do: "say"; id: number; bytes: number }
-    | { do: "end" | "abort" | "pause" | "resume" | "server abort" | "rot"; id: number }
+    | { do: "end" | "abort" | "pause" | "resume" | "server abort" | "rot" | "note"; id: number }
     | { do: "push"; id: number; bytes: number }
     | { do: "suspend"; share: number }
     | { do: "kill"; deeds: number; after: boolean; power: boolean; downMs: number }
@@ -161,6 +161,7 @@ function drawSteps(prng: Prng, troubles: ReadonlySet<Trouble>, clients: number):
   const node = (): number => prng.below(clients + 1);
   const kinds: [Trouble | undefined, number, () => Step][] = [
     [undefined, 10, () => ({ do: "say", atMs: at(), id: id(), bytes: bytes() })],
+    [undefined, 2, () => ({ do: "note", atMs: at(), id: id() })],
     ["push", 4, () => ({ do: "push", atMs: at(), id: id(), bytes: bytes() })],
     ["force", 4, () => ({ do: "suspend", atMs: at(), share: prng.pick([0.3, 1]) })],
     ["end", 1, () => ({ do: "end", atMs: at(), id: id() })],
@@ -214,6 +215,25 @@ function drawSteps(prng: Prng, troubles: ReadonlySet<Trouble>, clients: number):
       if (prng.chance(0.7)) steps.push({ do: "push", atMs: atMs + 1, id: who, bytes: bytes() });
       else steps.push({ do: "say", atMs: Math.max(0, atMs - prng.below(10)), id: who, bytes: bytes() });
       steps.push({ do: "suspend", atMs: atMs + 1 + delayMs, share: 1 });
+    }
+  }
+  // A reader pauses until the window is closed, and what says that it is open again is lost: somebody must ask.
+  if (troubles.has("cut") && troubles.has("pause")) {
+    for (let times = prng.below(3); times > 0; times--) {
+      const atMs = at(), who = id(), client = steps.find((step) => step.do === "connect" && step.id === who);
+      if (client?.do !== "connect") continue;
+      const resumeMs = atMs + prng.pick([1_000, 5_000, 20_000]);
+      steps.push(
+        { do: "pause", atMs, id: who },
+        { do: "push", atMs: atMs + 1, id: who, bytes: prng.between(10_000, 200_000) },
+        {
+          do: "cut",
+          atMs: resumeMs,
+          node: prng.pick([0, client.client + 1]),
+          forMs: prng.pick([100, 2_000]),
+        },
+        { do: "resume", atMs: resumeMs + 1, id: who },
+      );
     }
   }
   while (steps.length < count) {

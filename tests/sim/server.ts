@@ -6,7 +6,7 @@ import { SleepyHost } from "../../checkpoint/host.ts";
 import { FileStore } from "../../checkpoint/store/file_store.ts";
 import { RecordState } from "../../net/connections/connection_map.ts";
 import type { TcpConnection } from "../../net/socket/conn.ts";
-import { BrokenPipe } from "../../net/socket/errors.ts";
+import { BadResource, BrokenPipe } from "../../net/socket/errors.ts";
 import type { Connection } from "../../net/socket/connection.ts";
 import type { HandlerServer } from "../../net/socket/handlers.ts";
 import { FaultyDisk } from "../support/faulty_disk.ts";
@@ -29,6 +29,7 @@ interface Memory {
   id: number;
   got: number;
   said: number;
+  notes: number;
 }
 
 /** Far more than a world has, and little memory: worlds are many. */
@@ -37,7 +38,7 @@ export const CONNECTIONS_MAX = 1_024;
 /** Nine unanswered probes take longer than all wires are ever cut. */
 const KEEP_ALIVE_INTERVAL_MS = 60_000;
 
-const NEW: Memory = { head: [], id: 0, got: 0, said: 0 };
+const NEW: Memory = { head: [], id: 0, got: 0, said: 0, notes: 0 };
 
 /** How the server's machine reaches the rest of the world. */
 export interface ServerWorld {
@@ -199,6 +200,8 @@ export class ServerProcess {
   host!: SleepyHost;
   store!: FileStore;
   handlers!: HandlerServer;
+  /** What handlers keep though they are told not to: objects of connections that may be asleep by now. */
+  readonly #objects = new Map<number, Connection>();
   /** Deeds until it dies; Infinity: not by this. */
   dieAfter = Infinity;
   dieLate = false;
@@ -319,6 +322,10 @@ export class ServerProcess {
         memory.got === account.got || memory.id === 0,
         () => `Connection ${id} went on from byte ${memory.got}, and its server had read ${account.got}`,
       );
+      must(
+        memory.notes === account.notes || memory.id === 0 || account.mayBreak !== undefined,
+        () => `Connection ${id} knows of ${memory.notes} notes, of ${account.notes}`,
+      );
       const wrong = firstWrong(id, "client", got, bytes);
       must(wrong < 0, () => `The server of connection ${id} read a wrong byte ${got + wrong}`);
       account.got = got + bytes.length;
@@ -335,6 +342,7 @@ export class ServerProcess {
     if (account.forgiven) return connection.abort();
     account.accepted();
     account.tuple = connection.id;
+    this.#objects.set(account.id, connection);
     // What came before its number was known is answered now.
     const count = was.id === 0 ? memory.got : bytes.length;
     this.#say(connection, memory, account, count);
@@ -366,6 +374,24 @@ export class ServerProcess {
         this.#say(connection, memory, account, count);
         account.pushed += count;
       }));
+  }
+
+  /** Changes an attachment without a word to the network: by an old object while it is awake, else by waking it. */
+  note(account: Account): void {
+    if (account.tuple === undefined || account.service !== "handlers" || account.over) return;
+    const set = (connection: Connection): void => {
+      const memory = connection.attachment as Memory;
+      if (memory.id !== account.id) return;
+      connection.attachment = { ...memory, notes: memory.notes + 1 };
+      account.notes++;
+    };
+    const known = this.#objects.get(account.id);
+    try {
+      if (known !== undefined) return set(known);
+    } catch (error) {
+      must(error instanceof BadResource, () => `A note failed: ${error}`);
+    }
+    this.handlers.with(account.tuple, (connection) => this.#guarded(() => set(connection)));
   }
 
   abort(account: Account): void {

@@ -206,6 +206,11 @@ export class World {
         if (account !== undefined) this.server.process?.push(account, step.bytes);
         return;
       }
+      case "note": {
+        const account = this.account(step.id);
+        if (account !== undefined) this.server.process?.note(account);
+        return;
+      }
       case "suspend":
         for (const id of this.server.process?.host.connections() ?? []) {
           if (this.#prng.chance(step.share)) this.server.process!.host.sleeper.suspend(id);

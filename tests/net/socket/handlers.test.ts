@@ -226,6 +226,27 @@ test("asleep: no object is left, the attachment comes back, send and close reach
   expect(handlers.log.filter((line) => !line.startsWith("data"))).toEqual([`open ${id}`, "close undefined"]);
 });
 
+test("an object that was kept while its connection fell asleep says so when something is attached to it: nothing is lost", async () => {
+  const { clock, server, client } = sleepyWorld();
+  let kept: Connection | undefined;
+  const served = server.serve({ port: 7, open: (connection) => void (kept = connection), data() {} });
+  const conn = await settled(clock, client.connect({ hostname: SERVER, port: 7 }));
+  kept!.attachment = { seen: 1 };
+  await clock.advance(3_000);
+  expect(server.counts.asleep).toBe(1);
+  expect(() => void (kept!.attachment = { seen: 2 })).toThrow(/sleeps and this object is stale/);
+  const [id] = [...served.connections()];
+  served.with(id!, (connection) => void (connection.attachment = { seen: 2 }));
+  await clock.advance(3_000);
+  let found: unknown;
+  served.with(id!, (connection) => void (found = connection.attachment));
+  await clock.advance(10);
+  expect(found).toEqual({ seen: 2 });
+  conn.close();
+  await clock.advance(200_000);
+  kept!.attachment = undefined; // over: nobody will look
+});
+
 test("what is sent to a sleeper is limited too", async () => {
   const { clock, server, client } = sleepyWorld();
   const served = server.serve({ port: 7, ...recorder() });
