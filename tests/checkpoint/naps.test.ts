@@ -56,10 +56,11 @@ async function live(options: PairOptions, bytes: [number, number], napChance: nu
     listener.accept(),
   ]));
   const heard = receiveStream(b, new Prng(2));
+  const record = options.seed % 2 === 0 ? undefined : (p: Uint8Array) => a.sendRecord(p);
   await pair.finish(Promise.all([
     receiveStream(a, new Prng(1)),
     heard,
-    sendStream(a, bytes[0], new Prng(3)),
+    sendStream(a, bytes[0], new Prng(3), record),
     // Who answers when the other has ended is in CLOSE-WAIT meanwhile, and in LAST-ACK then.
     options.seed % 3 === 0 ? heard.then(() => sendStream(b, bytes[1], prng)) : sendStream(b, bytes[1], prng),
   ]));

@@ -132,11 +132,21 @@ export class Pair {
   }
 }
 
-/** Writes `count` bytes of the stream in random pieces. */
-export async function sendStream(conn: TcpConn, count: number, prng: Prng): Promise<void> {
+/** Writes `count` bytes of the stream in random pieces, some of them by `record`. */
+export async function sendStream(
+  conn: TcpConn,
+  count: number,
+  prng: Prng,
+  record?: (p: Uint8Array) => Promise<void>,
+): Promise<void> {
   for (let at = 0; at < count;) {
     const piece = streamBytes(at, Math.min(count - at, prng.chance(0.2) ? 1 : prng.between(1, 20_000)));
-    at += await conn.write(piece);
+    if (record === undefined || prng.chance(0.5)) {
+      at += await conn.write(piece);
+    } else {
+      await record(piece);
+      at += piece.length;
+    }
   }
   await conn.closeWrite();
 }
