@@ -51,6 +51,7 @@ export function acknowledge(tcp: Tcp, tcb: Tcb, segment: TcpRecord, length: numb
   if (updateSendWindow(tcp, tcb, segment, (sample.flags & Ack.advanced) !== 0)) {
     sample.flags |= Ack.windowUpdate;
   }
+  if (tcb.sndWnd === 0) tcb.persistAtMs = Infinity; // it has just been said: the next question waits anew, as on Linux
   if (segment.sackCount > 0 && tcb.sackPermitted) {
     tagSacks(tcb, segment, sample, tcp.config);
     tcb.delivered += sample.sackDelivered;
@@ -72,7 +73,7 @@ export function acknowledge(tcp: Tcp, tcb: Tcb, segment: TcpRecord, length: numb
     tuneSendBuffer(tcb, tcp.config);
     tellWritable(tcp, tcb);
   }
-  if (finAcked) ourFinAcknowledged(tcp, tcb, nowMs);
+  if (finAcked) ourFinAcknowledged(tcp, tcb, segment, nowMs);
   if (tcb.state !== TcpState.closed) tcp.queueOutput(tcb);
 }
 
@@ -263,10 +264,10 @@ function updateSendWindow(tcp: Tcp, tcb: Tcb, segment: TcpRecord, advanced: bool
   return changed;
 }
 
-function ourFinAcknowledged(tcp: Tcp, tcb: Tcb, nowMs: number): void {
+function ourFinAcknowledged(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs: number): void {
   if (tcb.state === TcpState.finWait1) {
     tcb.state = TcpState.finWait2;
-    if (tcb.orphan) leaveFinWait2(tcp, tcb, nowMs);
+    if (tcb.orphan) leaveFinWait2(tcp, tcb, nowMs, segment);
   } else if (tcb.state === TcpState.closing) {
     enterTimeWait(tcp, tcb, nowMs);
   } else if (tcb.state === TcpState.lastAck) {

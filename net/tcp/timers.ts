@@ -1,6 +1,7 @@
+import type { TcpRecord } from "../wire/tcp.ts";
 import { enterTimeWait } from "./acknowledge.ts";
 import { missDelayedAck } from "./delayed_ack.ts";
-import { sendAck, sendProbe, sendReset, sendSyn, tcpOutput } from "./output.ts";
+import { sendAck, sendProbe, sendReset, sendStrayReset, sendSyn, tcpOutput } from "./output.ts";
 import { FastOpenState } from "./fast_open.ts";
 import { suspectBlackHole } from "./path_mtu.ts";
 import { believeTooBig } from "./too_big.ts";
@@ -175,12 +176,16 @@ export function orphanDeadline(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   else if (tcb.state === TcpState.timeWait) enterTimeWait(tcp, tcb, nowMs);
 }
 
-/** An orphan in FIN-WAIT-2: its peer gets some time to end too; without any it gets RST, as in Linux. */
-export function leaveFinWait2(tcp: Tcp, tcb: Tcb, nowMs: number): void {
+/**
+ * An orphan in FIN-WAIT-2: its peer gets some time to end too. Without any it gets RST, as on Linux: in answer to
+ * `segment`, when that brought us there.
+ */
+export function leaveFinWait2(tcp: Tcp, tcb: Tcb, nowMs: number, segment?: TcpRecord): void {
   if (tcb.finWait2Ms >= 0) {
     tcb.expireAtMs = nowMs + tcb.finWait2Ms;
     return;
   }
-  sendReset(tcp, tcb, nowMs);
+  if (segment === undefined) sendReset(tcp, tcb, nowMs);
+  else sendStrayReset(tcp, tcb.localAddress, tcb.remoteAddress, segment, nowMs);
   tcp.destroy(tcb, TcpError.none);
 }

@@ -22,7 +22,10 @@ const Control = { add: 1, delete: 2, modify: 3 } as const;
 function readiness(world: World, socket: ScriptSocket): number {
   const told = socket.error !== undefined || socket.errors.length > 0 ? ERROR : 0;
   if (socket.listener !== undefined) return socket.queue.length > 0 ? READING : 0;
-  if (!socket.used) return socket.deferred ? WRITING : WRITING | HANGUP;
+  if (!socket.used) {
+    const shut = socket.shutRead ? READING | READ_HANGUP : 0;
+    return socket.deferred ? WRITING : WRITING | HANGUP | told | shut;
+  }
   if (socket.ended) {
     return READING | WRITING | HANGUP | READ_HANGUP | told;
   }

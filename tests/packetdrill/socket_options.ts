@@ -1,5 +1,6 @@
 import { CONGESTION_CONTROLS, type CongestionControlName } from "../../net/tcp/congestion/congestion.ts";
 import { checkTcpOptions, type TcpOptions, tcpSetOptions } from "../../net/tcp/options.ts";
+import { TIMESTAMP_OPTION_BYTES } from "../../net/tcp/output.ts";
 import { FastOpenMode } from "../../net/tcp/fast_open.ts";
 import { type Tcb, TcpState } from "../../net/tcp/tcb.ts";
 import { numberOf } from "./constants.ts";
@@ -126,7 +127,7 @@ export function getOption(world: World, socket: ScriptSocket, name: string): num
       return error === undefined ? 0 : numberOf({ kind: "word", name: error });
     }
     case "TCP_MAXSEG":
-      return tcb !== undefined && tcb.state >= TcpState.established ? tcb.sndMss : options.mssMax || 536;
+      return segmentSize(world, socket, tcb);
     case "TCP_NODELAY":
       return Number(tcb?.noDelay ?? options.noDelay ?? false);
     case "SO_KEEPALIVE":
@@ -154,6 +155,18 @@ export function getOption(world: World, socket: ScriptSocket, name: string): num
       throw new Unsupported(`option ${name}`);
   }
 }
+
+/** TCP_MAXSEG, as Linux tells it: before the peer has named its own, as if that were the least that it could be. */
+function segmentSize({ stack }: World, socket: ScriptSocket, tcb: Tcb | undefined): number {
+  const { options, used, established, lastInfo } = socket;
+  if (tcb !== undefined && tcb.state >= TcpState.established) return tcb.sndMss;
+  if (tcb === undefined && established) return lastInfo["tcpi_snd_mss"]!;
+  const least = options.mssMax || MSS_DEFAULT;
+  return used && stack.tcp.config.timestamps ? least - TIMESTAMP_OPTION_BYTES : least;
+}
+
+/** Of a peer that names none. */
+const MSS_DEFAULT = 536;
 
 /** What the network said of a connection that goes on (RFC 1122 section 4.2.3.9): it is told once. */
 function takeSoftError(tcb: Tcb | undefined): string | undefined {

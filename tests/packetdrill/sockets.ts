@@ -31,6 +31,8 @@ export class ScriptSocket {
   /** It had a connection, or tried to have one. */
   used = false;
   established = false;
+  /** connect() was called, and how it ended has not been told. */
+  connecting = false;
   /** The connection is over. */
   ended = false;
   /** What the next call fails with, once. */

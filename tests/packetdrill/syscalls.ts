@@ -155,12 +155,7 @@ function connect(call: Call): Returned | Blocked {
   if (socket === undefined) return failed("EBADF");
   if (isUnspecified(call, 1)) return disconnect(call, socket);
   if (socket.deferred) return failed("EISCONN");
-  if (socket.used) {
-    const error = takeError(socket);
-    if (error !== undefined) return error;
-    if (socket.ended) return failed("ECONNABORTED");
-    return failed(socket.established ? "EISCONN" : "EALREADY");
-  }
+  if (socket.used) return connectOutcome(socket);
   const { world } = call;
   if (socket.fastOpenConnect && world.stack.tcp.fastOpen.prepareSyn(world.local, world.remote, world.nowMs)) {
     socket.deferred = true; // the first data will travel in the SYN
@@ -168,7 +163,14 @@ function connect(call: Call): Returned | Blocked {
   }
   const tcb = startConnect(call, socket, socket.fastOpenConnect ? NOTHING : undefined);
   if (tcb === undefined) return failed("EADDRNOTAVAIL");
+  socket.connecting = true;
   return socket.nonBlocking ? failed("EINPROGRESS") : { retry: () => connected(socket) };
+}
+
+/** connect() again tells how the first one went, once: a socket whose connection failed is as new then. */
+function connectOutcome(socket: ScriptSocket): Returned {
+  if (!socket.connecting) return failed(socket.established ? "EISCONN" : "EALREADY");
+  return connected(socket) ?? failed("EALREADY");
 }
 
 /** An address is AF_UNSPEC: nowhere. */
@@ -178,8 +180,12 @@ function isUnspecified(call: Call, at: number): boolean {
 }
 
 function connected(socket: ScriptSocket): Returned | undefined {
-  if (socket.established) return OK;
-  return socket.ended ? takeError(socket) ?? failed("ECONNABORTED") : undefined;
+  if (!socket.established && !socket.ended) return undefined;
+  socket.connecting = false;
+  if (!socket.ended) return OK;
+  const error = takeError(socket) ?? failed("ECONNABORTED");
+  socket.used = socket.established = socket.ended = false;
+  return error;
 }
 
 /** connect() to nowhere: the socket is as new. */
@@ -318,7 +324,7 @@ function receiveBytes(
   const peek = (flags & PEEK) !== 0;
   return maybeBlock(socket, flags, () => {
     if (socket.deferred) return undefined;
-    if (!socket.used) return failed("ENOTCONN");
+    if (!socket.used) return takeError(socket) ?? (socket.shutRead ? OK : failed("ENOTCONN"));
     if (socket.ended) {
       const value = Math.min(count, socket.leftover);
       if (value > 0) {
@@ -415,30 +421,43 @@ function close(call: Call): Returned {
   call.sockets.byFd.delete(number(call, 0));
   socket.closed = true;
   const { world } = call;
-  const { tcp } = world.stack;
-  if (socket.listener !== undefined) {
-    tcp.listeners.remove(socket.listener);
-    for (const child of socket.queue.splice(0)) {
-      child.closed = true;
-      if (child.record >= 0) tcpAbort(tcp, world.awake(child.record), world.nowMs);
-    }
-  }
-  if (socket.record < 0) return OK;
-  const tcb = world.awake(socket.record);
-  tcpClose(tcp, tcb, world.nowMs);
+  stopListening(call, socket);
+  if (socket.record >= 0) tcpClose(world.stack.tcp, world.awake(socket.record), world.nowMs);
   return OK;
 }
 
+/** Who has not been accepted yet gets RST. */
+function stopListening({ world }: Call, socket: ScriptSocket): void {
+  const { tcp } = world.stack;
+  if (socket.listener === undefined) return;
+  tcp.listeners.remove(socket.listener);
+  for (const child of socket.queue.splice(0)) {
+    child.closed = true;
+    if (child.record >= 0) tcpAbort(tcp, world.awake(child.record), world.nowMs);
+  }
+}
+
+/** As on Linux, a socket without a connection is marked although the call fails, and one that only begins loses it. */
 function shutdown(call: Call): Returned {
   const socket = socketOf(call);
   if (socket === undefined) return failed("EBADF");
-  if (socket.record < 0) return failed("ENOTCONN");
   const how = number(call, 1);
-  if (how !== 1) socket.shutRead = true;
-  if (how !== 0) {
-    socket.shutWrite = true;
-    tcpShutdown(call.world.stack.tcp, call.world.awake(socket.record));
+  const reads = how !== 1, writes = how !== 0;
+  if (socket.listener !== undefined) {
+    if (!reads) return OK;
+    stopListening(call, socket);
+    socket.listener = undefined;
+    return OK;
   }
+  if (socket.used && !socket.established && !socket.ended) {
+    disconnect(call, socket);
+    socket.error = "ECONNRESET";
+    return OK;
+  }
+  socket.shutRead ||= reads;
+  socket.shutWrite ||= writes;
+  if (socket.record < 0) return failed("ENOTCONN");
+  if (writes) tcpShutdown(call.world.stack.tcp, call.world.awake(socket.record));
   return OK;
 }
 
