@@ -9,7 +9,8 @@
 export { SleepyHost, type SleepyHostOptions } from "./checkpoint/host.ts";
 export type { DhcpConfiguration, DhcpLease, DhcpOptions } from "./net/socket/dhcp.ts";
 export type { DnsOptions, DnsRecords, DnsType, ResolveDnsOptions } from "./net/socket/dns/resolver.ts";
-export { Host, type HostInterface, type HostOptions } from "./net/socket/host.ts";
+export { Host } from "./net/socket/host.ts";
+export type { HostInterface, HostOptions } from "./net/socket/host_options.ts";
 export { type Connection } from "./net/socket/connection.ts";
 export { type Handlers, type HandlerServer } from "./net/socket/handlers.ts";
 export type { ConnectOptions, DatagramConn, ListenOptions, NetAddr } from "./net/socket/types.ts";

@@ -1,4 +1,5 @@
-import { Host, type HostOptions } from "../net/socket/host.ts";
+import { Host } from "../net/socket/host.ts";
+import type { HostOptions } from "../net/socket/host_options.ts";
 import { type Analyzer, IdleAnalyzer } from "./analyzer.ts";
 import type { Store } from "./store/store.ts";
 import type { Recovered } from "./recover.ts";

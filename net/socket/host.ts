@@ -5,36 +5,26 @@ import { Field, RecordState } from "../connections/connection_map.ts";
 import { parseTuple } from "../connections/tuple.ts";
 import type { DhcpLease } from "../dhcp/lease.ts";
 import { Firewall } from "../firewall/firewall.ts";
-import type { FirewallRules } from "../firewall/rule.ts";
-import type { Ipv6Options } from "../ip/ndp.ts";
 import type { AddressSpec, RouteConfig } from "../ip/route_config.ts";
 import type { Link } from "../link/link.ts";
 import { Stack, type StackOptions, type StackRecorder } from "../stack.ts";
-import type { TcpConfig } from "../tcp/config.ts";
-import { sleepingTimeWait } from "../tcp/user.ts";
 import type { TcpListener as ListenEntry } from "../tcp/listeners.ts";
 import type { Tcb } from "../tcp/tcb.ts";
 import { checkTcpOptions } from "../tcp/options.ts";
 import type { UdpSocket } from "../udp/udp.ts";
-import { IPV6_ANY, isIpv6Handle, isMulticast, isUnspecified } from "../wire/address.ts";
+import { isMulticast, isUnspecified } from "../wire/address.ts";
 import { formatMac, parseMac } from "../wire/mac.ts";
-import { addressOf, checkPort, isLoopbackOf, LOOPBACK_HINT } from "./address.ts";
+import { addressOf, checkPort } from "./address.ts";
 import { TcpConnection } from "./conn.ts";
 import { ConnectedDatagrams, Datagrams } from "./datagram.ts";
 import { DhcpConfiguration, type DhcpOptions } from "./dhcp.ts";
-import { ATTEMPT_DELAY_MS, openFirst } from "./dns/first.ts";
-import {
-  type DnsOptions,
-  type DnsRecords,
-  type DnsType,
-  type ResolveDnsOptions,
-  Resolver,
-} from "./dns/resolver.ts";
-import { Endpoint } from "./endpoint.ts";
+import { type DnsRecords, type DnsType, type ResolveDnsOptions, Resolver } from "./dns/resolver.ts";
+import { Dialer } from "./dial.ts";
+import type { Endpoint } from "./endpoint.ts";
 import { EphemeralPorts } from "./ephemeral_ports.ts";
-import { connectionError } from "./connection_error.ts";
 import { AddrInUse, AddrNotAvailable, BadResource, Interrupted, NetworkUnreachable } from "./errors.ts";
 import { type Handlers, HandlerServer } from "./handlers.ts";
+import type { HostInterface, HostOptions } from "./host_options.ts";
 import { ConnListener } from "./listener.ts";
 import { takeLeases } from "./leased_routes.ts";
 import type { Acceptor, Owner } from "./owner.ts";
@@ -50,49 +40,9 @@ import type {
   UdpConn,
 } from "./types.ts";
 
-/** A link and what it is called. */
-export interface HostInterface {
-  link: Link;
-  /** Default "net0", "net1", ... */
-  name?: string;
-  /** How an Ethernet interface finds its IPv6 addresses and routers by itself; false: not at all. */
-  ipv6?: Ipv6Options | false;
-  /** Station address for Ethernet, "52:54:00:12:34:56"; by default a random locally administered one. */
-  mac?: string;
-}
-
-export interface HostOptions extends RouteConfig {
-  interfaces: HostInterface[];
-  firewall?: FirewallRules;
-  tcp?: Partial<TcpConfig>;
-  /** Connections, awake and asleep, at most. Default 2^24. */
-  connectionsMax?: number;
-  /** Passes packets for others on between the interfaces, by `routes` and the firewall's `forward`. Default false. */
-  forwarding?: boolean;
-  /** How names are found. */
-  dns?: DnsOptions;
-  clock?: Clock;
-  entropy?: Entropy;
-  /** Records everything that happens to this host's stack, for `torpor replay`: see `recordTo`. One per host. */
-  recorder?: StackRecorder;
-  /**
-   * A link has ended, and `close` of this host did not end it; `name` is its interface's. Without this
-   * callback an error is printed.
-   *
-   * Nothing else ends with a link, not even with the last one, as when a cable is pulled: `accept` and
-   * `receive` go on waiting, connections and `connect` time out by TCP's rules, and the host still
-   * reaches itself.
-   */
-  onLinkClosed?(name: string, error: Error | undefined): void;
-  /**
-   * Somebody else has a configured address that was to be probed (`dad`): it is not used. Without this callback an
-   * error is printed.
-   */
-  onDuplicateAddress?(name: string, address: string): void;
-}
-
 /** Deno's default. */
 const BACKLOG_DEFAULT = 511;
+
 /**
  * A host on a userspace network: a stack, its links and a clock, with Deno's networking calls.
  *
@@ -104,9 +54,9 @@ export class Host {
   readonly clock: Clock;
   readonly #recorder: StackRecorder | undefined;
   readonly #dns: Resolver;
+  readonly #dialer: Dialer;
   readonly #routeConfig: RouteConfig;
   readonly #leases = new Map<number, DhcpLease>(); // by interface
-  readonly #ownAddress: string | undefined;
   readonly #onLinkClosed: HostOptions["onLinkClosed"];
   readonly #onDuplicateAddress: HostOptions["onDuplicateAddress"];
   readonly #ports: EphemeralPorts;
@@ -158,7 +108,13 @@ export class Host {
     };
     this.#dns = new Resolver(this, options.dns);
     this.#ports = new EphemeralPorts(this.stack.tcp.secrets);
-    this.#ownAddress = addresses?.[0]?.address.split("/")[0];
+    this.#dialer = new Dialer(
+      this,
+      this.#owners,
+      this.#ports,
+      this.#dns,
+      addresses?.[0]?.address.split("/")[0],
+    );
     this.#onLinkClosed = options.onLinkClosed?.bind(options);
     this.#onDuplicateAddress = options.onDuplicateAddress?.bind(options);
     options.interfaces.forEach(({ link }, index) => this.#openLink(link, index, names[index]!));
@@ -188,7 +144,7 @@ export class Host {
    * ```
    */
   async configureByDhcp(options: DhcpOptions = {}): Promise<DhcpConfiguration> {
-    this.#checkOpen();
+    this.checkOpen();
     options.signal?.throwIfAborted();
     const configuration = new DhcpConfiguration(this, options);
     await configuration.ready();
@@ -234,93 +190,7 @@ export class Host {
 
   /** As `connect`, but gives the bare endpoint that adapters build on. */
   open(options: ConnectOptions): Promise<Endpoint> {
-    const { signal, port } = options;
-    const hostname = options.hostname ?? this.#ownAddress ?? this.leases()[0]?.address;
-    if (hostname === undefined) {
-      throw new TypeError("Cannot connect without a hostname: this host has no address of its own");
-    }
-    checkPort(port, 1);
-    if (options.tcpOptions !== undefined) checkTcpOptions(options.tcpOptions);
-    if (this.#isName(hostname)) return this.#openByName(hostname, options);
-    const remote = addressOf(hostname, this.stack.addresses);
-    return new Promise((resolve, reject) => {
-      signal?.throwIfAborted();
-      this.#checkOpen();
-      const nowMs = this.clock.nowMs();
-      const local = this.stack.output.sourceTowards(remote);
-      const what = `Cannot connect to ${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
-      if (!this.stack.output.isHost(remote)) {
-        throw new NetworkUnreachable(
-          `${what}: ${isLoopbackOf(remote, this.stack.addresses) ? LOOPBACK_HINT : "not a host's address"}`,
-        );
-      }
-      if (local === undefined || local === 0) throw new NetworkUnreachable(`${what}: no route`);
-      const tcb = this.#connectFromFreePort(local, remote, nowMs, options);
-      if (tcb === undefined) {
-        const asleep = this.#sleepingTimeWait(local, remote, port, nowMs);
-        if (asleep < 0) throw new AddrNotAvailable(`${what}: no free port or no room for a connection`);
-        return this.#whenAwake(asleep, signal, () => resolve(this.open(options)), reject);
-      }
-      const unsent = options.fastOpen?.slice(tcb.sendQueue.length);
-      // An IPv4-mapped name is an IPv6 socket's: its ends are shown as such.
-      const mapped = hostname.includes(":") && !isIpv6Handle(remote);
-      const endpoint = new Endpoint(this, tcb, mapped ? IPV6_ANY : local);
-      const aborted = (): void => endpoint.abort();
-      signal?.addEventListener("abort", aborted, { once: true });
-      endpoint.onOpen((error) => {
-        signal?.removeEventListener("abort", aborted);
-        if (error === undefined) {
-          if (unsent === undefined || unsent.length === 0) resolve(endpoint);
-          else endpoint.writeAll(unsent).then(() => resolve(endpoint), reject);
-        } else if (signal?.aborted) reject(signal.reason);
-        else reject(this.#closed ? new Interrupted("operation canceled") : connectionError(error, what));
-      });
-      this.setOwner(tcb, endpoint);
-      this.kick();
-    });
-  }
-
-  /** A connection in TIME-WAIT whose ports are all that is left, and which sleeps; -1 when there is none. */
-  #sleepingTimeWait(local: number, remote: number, port: number, nowMs: number): number {
-    const { tcp } = this.stack;
-    return this.#ports.towards(local, remote, port, (candidate) => {
-      if (tcp.listeners.find(local, candidate) !== undefined) return undefined;
-      const record = sleepingTimeWait(tcp, local, candidate, remote, port, nowMs);
-      return record < 0 ? undefined : record;
-    }) ?? -1;
-  }
-
-  /** Wakes a connection, and calls `then` afterwards unless the host has been closed or `signal` says stop. */
-  #whenAwake(
-    record: number,
-    signal: AbortSignal | undefined,
-    then: () => void,
-    reject: (reason: unknown) => void,
-  ): void {
-    const aborted = (): void => reject(signal?.reason);
-    signal?.addEventListener("abort", aborted, { once: true });
-    this.#owners.whenAwake(record, () => {
-      signal?.removeEventListener("abort", aborted);
-      queueMicrotask(() => { // not inside the turn that woke it
-        if (this.#closed) reject(new Interrupted("operation canceled"));
-        else if (!signal?.aborted) then();
-      });
-    });
-    this.wake(record);
-  }
-
-  /** Whether `hostname` has to be looked up: it is no address, nor this machine. */
-  #isName(hostname: string): boolean {
-    return this.stack.addresses.parse(hostname) === undefined && !this.#dns.isLoopback(hostname);
-  }
-
-  async #openByName(hostname: string, options: ConnectOptions): Promise<Endpoint> {
-    this.#checkOpen();
-    const { signal, autoSelectFamilyAttemptDelay = ATTEMPT_DELAY_MS } = options;
-    const all = await this.#dns.lookup(hostname, signal);
-    const open = (address: string, signal: AbortSignal): Promise<Endpoint> =>
-      this.open({ ...options, hostname: address, signal });
-    return openFirst(this.clock, all, autoSelectFamilyAttemptDelay, signal, open, (late) => late.abort());
+    return this.#dialer.open(options);
   }
 
   /**
@@ -336,7 +206,7 @@ export class Host {
     recordType: T = "A" as T,
     options: ResolveDnsOptions = {},
   ): Promise<DnsRecords[T][]> {
-    this.#checkOpen();
+    this.checkOpen();
     return await this.#dns.resolve(query, recordType, options);
   }
 
@@ -350,7 +220,7 @@ export class Host {
    * @throws {AddrInUse} {AddrNotAvailable} {TypeError}
    */
   listenDatagram(options: DatagramOptions = {}): UdpConn {
-    this.#checkOpen();
+    this.checkOpen();
     const { address, port } = this.#localAddress(options, true);
     const socket = this.#bindUdp(address, port, 0, 0, options.reuseAddress);
     const datagrams = new Datagrams(this, socket, options, () => this.#unbindUdp(socket));
@@ -363,12 +233,12 @@ export class Host {
    * @throws {AddrInUse} {AddrNotAvailable} {NetworkUnreachable} {TypeError}
    */
   async connectDatagram(options: ConnectDatagramOptions): Promise<ConnectedUdpConn> {
-    this.#checkOpen();
+    this.checkOpen();
     const { localHostname, localPort = 0 } = options;
-    const hostname = this.#isName(options.hostname)
+    const hostname = this.#dialer.isName(options.hostname)
       ? (await this.#dns.lookup(options.hostname))[0]!
       : options.hostname;
-    this.#checkOpen();
+    this.checkOpen();
     const remote = addressOf(hostname, this.stack.addresses);
     checkPort(options.port, 1);
     const source = this.stack.output.sourceTowards(remote);
@@ -493,7 +363,7 @@ export class Host {
 
   /** Enters a listener. */
   addListener(options: ListenOptions): ListenEntry {
-    this.#checkOpen();
+    this.checkOpen();
     const { address, port } = this.#localAddress(options);
     const backlog = options.tcpBacklog ?? BACKLOG_DEFAULT;
     const { tcpOptions } = options;
@@ -528,7 +398,8 @@ export class Host {
     });
   }
 
-  #checkOpen(): void {
+  /** @throws {BadResource} */
+  checkOpen(): void {
     if (this.#closed) throw new BadResource("Host has been closed");
   }
 
@@ -544,20 +415,6 @@ export class Host {
       throw new AddrNotAvailable(`Cannot bind ${hostname}: not an address of this host`);
     }
     return { address, port };
-  }
-
-  #connectFromFreePort(
-    local: number,
-    remote: number,
-    nowMs: number,
-    options: ConnectOptions,
-  ): Tcb | undefined {
-    const { port, tcpOptions, fastOpen } = options;
-    const { calls, tcp } = this.stack;
-    return this.#ports.towards(local, remote, port, (candidate) => {
-      if (tcp.listeners.find(local, candidate) !== undefined) return undefined;
-      return calls.connect(tcp, local, candidate, remote, port, nowMs, tcpOptions, fastOpen);
-    });
   }
 
   #openLink(link: Link, index: number, name: string): void {

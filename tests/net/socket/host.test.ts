@@ -3,7 +3,8 @@ import { VirtualClock } from "../../../base/clock.ts";
 import { Prng } from "../../../base/random.ts";
 import type { Link, LinkSink } from "../../../net/link/link.ts";
 import { pipe } from "../../../net/link/pipe.ts";
-import { Host, type HostOptions } from "../../../net/socket/host.ts";
+import { Host } from "../../../net/socket/host.ts";
+import type { HostOptions } from "../../../net/socket/host_options.ts";
 import { CLIENT, patterned, refusal, SERVER, settled, uncaught, virtualPair } from "./world.ts";
 
 /** A host whose link ends when the test says so. */

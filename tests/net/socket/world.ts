@@ -3,7 +3,8 @@ import { onTestFinished } from "vitest";
 import { VirtualClock } from "../../../base/clock.ts";
 import { Prng } from "../../../base/random.ts";
 import { pipe, type PipeOptions } from "../../../net/link/pipe.ts";
-import { Host, type HostOptions } from "../../../net/socket/host.ts";
+import { Host } from "../../../net/socket/host.ts";
+import type { HostOptions } from "../../../net/socket/host_options.ts";
 
 export const SERVER = "10.0.0.1";
 export const CLIENT = "10.0.0.2";
