@@ -7,7 +7,15 @@ const terminal: Terminal = {
   out: (text) => void process.stdout.write(text),
   err: (text) => void process.stderr.write(text),
   color: process.stdout.isTTY === true && !process.env["NO_COLOR"],
-  lines: () => createInterface({ input: process.stdin }),
+  lines: async function* () {
+    const typed = createInterface({ input: process.stdin });
+    try {
+      yield* typed;
+    } finally {
+      typed.close();
+      process.stdin.destroy(); // a terminal would keep the process
+    }
+  },
 };
 
 // Whoever reads our words may have read enough: `torpor replay ... | head`.

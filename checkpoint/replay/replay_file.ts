@@ -1,4 +1,4 @@
-import { closeSync, openSync, readSync, writeSync } from "node:fs";
+import { closeSync, existsSync, openSync, readSync, renameSync, writeSync } from "node:fs";
 import process from "node:process";
 import { runtime } from "../../base/runtime.ts";
 import { ReplayReader } from "./reader.ts";
@@ -10,7 +10,7 @@ const WRITE_MS = 200;
 /**
  * Records a host into the file at `path`: give it to the host as its `recorder`. What was recorded is in the file
  * at most a second later, and at once when the process ends by itself; after `kill -9` the file is readable up to there.
- * An existing file is overwritten.
+ * A file that is there already, of the process before perhaps, is kept as `PATH.old`.
  *
  * The file holds every byte that crossed the host's network, keys and payload included.
  *
@@ -21,7 +21,8 @@ const WRITE_MS = 200;
  * ```
  */
 export function recordTo(path: string, options: Omit<RecorderOptions, "write" | "waiting"> = {}): Recorder {
-  const file = openSync(path, "w", 0o600);
+  if (existsSync(path)) renameSync(path, `${path}.old`);
+  const file = openSync(path, "wx", 0o600);
   let timer: ReturnType<typeof setTimeout> | undefined;
   const flush = (): void => {
     timer = undefined;

@@ -1,5 +1,7 @@
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { measureImage } from "../../checkpoint/image/measure.ts";
 import { EventCode } from "../../checkpoint/replay/event.ts";
@@ -8,8 +10,10 @@ import { readPcapng } from "../../net/link/pcap.ts";
 import { RecordedWorld } from "../checkpoint/replay/recorded_world.ts";
 import { TemporaryFolder } from "../support/folder.ts";
 import { judge } from "../support/judge.ts";
+import { RUN_ON } from "../support/runtimes.ts";
 import { torpor } from "./run.ts";
 
+const TORPOR = fileURLToPath(new URL("../../cli/torpor.ts", import.meta.url));
 const folder = new TemporaryFolder();
 const client = folder.file("client.replay"), server = folder.file("server.replay");
 let bytes: Uint8Array;
@@ -135,6 +139,33 @@ test("--step plays what somebody asks for", async () => {
   expect(on.out).toContain("synReceived -> established");
   expect((await torpor(["replay", server, "--step"], ["c"])).out).toContain("same: ");
 });
+
+judge(
+  "--step at a terminal ends when it is told to, in colours unless NO_COLOR is set",
+  ["script"],
+  async () => {
+    for (const colors of [true, false]) {
+      const [program, ...first] = RUN_ON.node;
+      const command = [program!, ...first, TORPOR, "replay", server, "--step"].map((word) => `'${word}'`)
+        .join(" ");
+      const { NO_COLOR: _, ...rest } = process.env;
+      const env = colors ? rest : { ...rest, NO_COLOR: "1" };
+      const child = spawn("script", ["-qec", command, "/dev/null"], {
+        env,
+        stdio: ["pipe", "pipe", "inherit"],
+      });
+      let out = "";
+      child.stdout.setEncoding("utf8").on("data", (text: string) => {
+        out += text;
+        if (out.split("> ").length === 2 && text.includes("> ")) child.stdin.write("2\n"); // and nothing ends it but q
+        else if (text.includes("> ") && out.includes("addInterface")) child.stdin.write("q\n");
+      });
+      const code = await new Promise((resolve) => void child.once("close", resolve));
+      expect([code, out.includes("\x1b["), out.includes("same")]).toEqual([0, colors, true]);
+    }
+  },
+  120_000,
+);
 
 test("--info says what the file holds", async () => {
   const { code, out } = await torpor(["replay", server, "--info"]);

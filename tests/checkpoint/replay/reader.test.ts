@@ -222,5 +222,8 @@ test("a file holds the recording, for its owner's eyes alone; a host's end close
   close();
   expect(player.difference).toBe(undefined);
   expect(reader.endedBecause).toBe("closed");
+  recordTo(path).close(); // the next process, before anybody has looked
+  expect(openRecording(`${path}.old`).reader.about.get("why")).toBe("a test");
+  expect(openRecording(path).reader.about.has("why")).toBe(false);
   expect(() => openRecording(folder.file("none"))).toThrow(/ENOENT|NotFound/);
 });
