@@ -1,6 +1,7 @@
 import { assert } from "../../base/assert.ts";
 import { pipe } from "../../net/link/pipe.ts";
 import { Host } from "../../net/socket/host.ts";
+import type { StackRecorder } from "../../net/stack.ts";
 import type { TcpConn } from "../../net/socket/types.ts";
 import { CHUNK_BYTES, type Done, PORT, type Subject, type Work } from "./subject.ts";
 
@@ -14,11 +15,18 @@ export class Hosts implements Subject {
   readonly #packets: () => number;
   #received = 0;
 
-  constructor(timeWaitMs: number) {
+  /** @param recorder Gives each host one (checkpoint/replay/recorder.ts). */
+  constructor(timeWaitMs: number, recorder: () => StackRecorder | undefined = () => undefined) {
     const links = pipe({ medium: "ip" });
     const host = (side: 0 | 1): Host => {
       const addresses = [{ address: `10.0.0.${side + 1}/24` }];
-      return new Host({ interfaces: [{ link: links[side] }], addresses, tcp: { timeWaitMs } });
+      const recording = recorder();
+      return new Host({
+        interfaces: [{ link: links[side] }],
+        addresses,
+        tcp: { timeWaitMs },
+        ...(recording === undefined ? {} : { recorder: recording }),
+      });
     };
     this.#server = host(0);
     this.#client = host(1);

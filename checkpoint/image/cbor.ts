@@ -211,7 +211,8 @@ function shorten(bytes: Uint8Array): number {
   return to;
 }
 
-function writeNumber(view: DataView, bytes: Uint8Array, at: number, value: number): number {
+/** Writes a finite number in its shortest form. */
+export function writeNumber(view: DataView, bytes: Uint8Array, at: number, value: number): number {
   if (Number.isSafeInteger(value)) {
     return value < 0 ? writeHead(bytes, at, 0x20, -1 - value) : writeHead(bytes, at, 0, value);
   }

@@ -46,7 +46,7 @@ type Method = (...args: unknown[]) => unknown;
  * Records everything that the outside does to one stack, so that a {@linkcode Player} can do it again: the frames
  * that arrive, the clock, the entropy, what links accepted and what the layers above asked for.
  *
- * Recording changes nothing that the stack does. It takes 256 KiB of memory and stops by itself at `bytesMax`, or
+ * Recording changes nothing that the stack does. It takes 512 KiB of memory and stops by itself at `bytesMax`, or
  * when `write` throws. The recording holds every byte that crossed the stack, and its secrets.
  *
  * @example A host from its first moment on

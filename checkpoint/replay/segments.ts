@@ -1,5 +1,6 @@
 import { assert } from "../../base/assert.ts";
 import { type CborValue, encodeShared } from "../image/cbor.ts";
+import { putCbor } from "../image/cbor_put.ts";
 import { CHUNK_BYTES_MAX } from "../image/frame.ts";
 import { Kind, registerKind } from "../image/kinds.ts";
 import { writeImage } from "../image/write.ts";
@@ -9,6 +10,8 @@ registerKind(Kind.Replay, 1, ["segment", "eventsBefore", "previous", "about"]);
 
 /** Event bytes gathered before they are written: the memory that a recorder takes. */
 export const SEGMENT_BYTES = 256 * 1024;
+/** A call may have more to say than that. */
+const GATHER_BYTES = 2 * SEGMENT_BYTES;
 
 /** What a recording says about itself: where it comes from, a seed, a commit. */
 export type About = Readonly<Record<string, CborValue>>;
@@ -19,7 +22,8 @@ export type About = Readonly<Record<string, CborValue>>;
  */
 export class SegmentWriter {
   readonly #write: (bytes: Uint8Array<ArrayBuffer>) => void;
-  #gathered = new Uint8Array(SEGMENT_BYTES);
+  #gathered = new Uint8Array(GATHER_BYTES);
+  #view = new DataView(this.#gathered.buffer);
   #length = 0;
   #segment = 0;
   #events = 0; // in the segments that are written
@@ -43,16 +47,26 @@ export class SegmentWriter {
 
   /** @throws {TypeError} When the event holds something that images may not. */
   add(event: CborValue): void {
-    const encoded = encodeShared(event);
+    const end = putCbor(event, this.#view, this.#gathered, this.#length);
+    if (end >= 0) this.#length = end;
+    else this.#append(encodeShared(event));
+    this.#gatheredEvents++;
+  }
+
+  #append(encoded: Uint8Array): void {
     const length = this.#length + encoded.length;
     if (length > this.#gathered.length) {
       const larger = new Uint8Array(Math.max(length, 2 * this.#gathered.length));
       larger.set(this.#gathered.subarray(0, this.#length));
-      this.#gathered = larger;
+      this.#gather(larger);
     }
     this.#gathered.set(encoded, this.#length);
     this.#length = length;
-    this.#gatheredEvents++;
+  }
+
+  #gather(into: Uint8Array<ArrayBuffer>): void {
+    this.#gathered = into;
+    this.#view = new DataView(into.buffer);
   }
 
   /** Writes what is gathered as the next segment. */
@@ -65,7 +79,7 @@ export class SegmentWriter {
     this.#image({}, chunks);
     this.#events += this.#gatheredEvents;
     this.#length = this.#gatheredEvents = 0;
-    if (this.#gathered.length > 2 * SEGMENT_BYTES) this.#gathered = new Uint8Array(SEGMENT_BYTES);
+    if (this.#gathered.length > GATHER_BYTES) this.#gather(new Uint8Array(GATHER_BYTES));
   }
 
   #image(about: About, chunks: readonly Uint8Array[]): void {

@@ -8,6 +8,7 @@ import {
   DEPTH_MAX,
   encodeCbor,
 } from "../../../checkpoint/image/cbor.ts";
+import { putCbor } from "../../../checkpoint/image/cbor_put.ts";
 import { hex, randomText, randomValue, unhex } from "./values.ts";
 
 vi.setConfig({ testTimeout: 60_000 }); // machines differ, and none of this is about time
@@ -270,4 +271,32 @@ test("decodeCbor() throws nothing but CborError, and accepts nothing that it wou
 test("randomText covers the lengths at which decoders change their way", () => {
   expect(new Set(Array.from({ length: 400 }, (_, seed) => randomText(new Prng(seed)).length)).size)
     .toBeGreaterThan(9);
+});
+
+test("putCbor() writes what encodeCbor() gives, wherever there is room, or nothing that counts", () => {
+  const into = new Uint8Array(1 << 16);
+  const view = new DataView(into.buffer);
+  let written = 0;
+  for (let seed = 1; seed <= 3_000; seed++) {
+    const prng = new Prng(seed);
+    const value = randomValue(prng);
+    const encoded = encodeCbor(value);
+    const at = prng.below(100);
+    const end = putCbor(value, view, into, at);
+    if (end < 0) continue;
+    written++;
+    expect(hex(into.subarray(at, end)), `seed ${seed}`).toBe(hex(encoded));
+    const short = new Uint8Array(Math.max(0, encoded.length - 1));
+    expect(putCbor(value, new DataView(short.buffer), short, 0), `seed ${seed}`).toBe(-1);
+  }
+  expect(written).toBeGreaterThan(500);
+  const event = [4, 0, new Uint8Array(1500).fill(7), true, -1, 1_700_000_000_000.25, -0, null, [[]]];
+  expect(hex(into.subarray(0, putCbor(event, view, into, 0)))).toBe(hex(encodeCbor(event)));
+  for (const no of ["text", 1n, NaN, Infinity, undefined, { a: 1 }, new Map(), [["text"]]]) {
+    expect(putCbor(no as CborValue, view, into, 0)).toBe(-1);
+  }
+  let deep: CborValue = 1;
+  for (let depth = 0; depth < DEPTH_MAX; depth++) deep = [deep];
+  expect(hex(into.subarray(0, putCbor(deep, view, into, 0)))).toBe(hex(encodeCbor(deep)));
+  expect(putCbor([deep], view, into, 0)).toBe(-1);
 });
