@@ -13,17 +13,16 @@ import { type Tcb, TcpEvent, TcpState } from "./tcb.ts";
 import type { Tcp } from "./tcp.ts";
 
 /**
- * RCV.WND: what the peer was told. Where no scale was agreed on and there is room for more than the field can say, it
- * is that: half the buffer in whole segments, as Linux counts, so that a peer that takes us at our buffer's word is
- * understood (FreeBSD's tests do).
+ * RCV.WND: what the peer was told. Where the field could not say how much room there is, in a SYN-ACK or without a
+ * scale, it is that: half the buffer in whole segments, as Linux counts, so that a peer that takes us at our buffer's
+ * word is understood (FreeBSD's tests do).
  */
 export function receiveWindow(tcb: Tcb): number {
   const told = (tcb.rcvAdv - tcb.rcvNxt) | 0;
   const room = tcb.receiveBufferBytes >>> 1;
-  const talks = tcb.state >= TcpState.established && tcb.state !== TcpState.timeWait;
-  if (tcb.rcvShift > 0 || room <= UNSCALED_WINDOW_MAX || !talks) return told;
-  const unread = tcb.receiveQueue.length;
-  return Math.max(told, room - room % tcb.peerMss - unread);
+  const halfOpen = tcb.state === TcpState.synReceived && tcb.listener >= 0;
+  if (room <= UNSCALED_WINDOW_MAX || halfOpen || tcb.state === TcpState.timeWait) return told;
+  return Math.max(told, room - room % tcb.peerMss - tcb.receiveQueue.length);
 }
 
 /** The most that a window field can say by itself. */
