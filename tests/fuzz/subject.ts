@@ -5,7 +5,7 @@ import { Stack } from "../../net/stack.ts";
 import type { TcpConfig } from "../../net/tcp/config.ts";
 import { finSent, type Tcb, TcpEvent, TcpState } from "../../net/tcp/tcb.ts";
 import { earliestDeadlineMs } from "../../net/tcp/tcp.ts";
-import { tcpReceive, tcpSend } from "../../net/tcp/user.ts";
+import { tcpReceive, tcpSend, tcpSendRecord } from "../../net/tcp/user.ts";
 import { Drop, dropNames } from "../../net/wire/drop.ts";
 import { Napper } from "../checkpoint/napper.ts";
 import { readSegment, Watcher } from "../net/tcp/checker.ts";
@@ -42,6 +42,8 @@ export class Subject {
   readonly stack: Stack;
   readonly watcher: Watcher;
   nowMs = START_MS;
+  /** So many packets more find the link full. */
+  linkFullFor = 0;
   /** Packets since the last `take`. */
   sent: Uint8Array<ArrayBuffer>[] = [];
   /** News since the last `take`. */
@@ -58,6 +60,10 @@ export class Subject {
       connectionsMax: 16,
     });
     const send = (slab: Slab, start: number, end: number): boolean => {
+      if (this.linkFullFor > 0) {
+        this.linkFullFor--;
+        return false;
+      }
       this.#sent(slab.bytes.slice(start, end), options);
       return true;
     };
@@ -112,9 +118,12 @@ export class Subject {
     return (tcb.attachment ??= { read: 0, written: tcb.sendQueue.length }) as Progress;
   }
 
-  write(tcb: Tcb, count: number): number {
+  write(tcb: Tcb, count: number, how: "plain" | "more" | "record" = "plain"): number {
     const progress = this.progress(tcb);
-    const taken = tcpSend(this.stack.tcp, tcb, streamBytes(progress.written, count), 0, count);
+    const bytes = streamBytes(progress.written, count);
+    const taken = how === "record"
+      ? tcpSendRecord(this.stack.tcp, tcb, bytes, 0, count)
+      : tcpSend(this.stack.tcp, tcb, bytes, 0, count, how === "more");
     progress.written += taken;
     return taken;
   }

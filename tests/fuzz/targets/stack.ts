@@ -182,8 +182,30 @@ class Play {
         );
       case 14:
         return this.#receive(this.#fragment());
-      default: { // an earlier packet of the peer's, or one of ours, comes back
-        if (this.#last.length > 0) this.#receive(this.#last.slice() as Uint8Array<ArrayBuffer>);
+      default:
+        return this.#rare();
+    }
+  }
+
+  /** What happens seldom: to the link, to packets, to what an application writes. */
+  #rare(): void {
+    const dice = this.#dice;
+    switch (dice.below(5)) {
+      case 0:
+        if (this.#last.length > 0) this.#receive(this.#last.slice() as Uint8Array<ArrayBuffer>); // it comes back
+        return;
+      case 1: {
+        const packets = 1 + dice.below(4);
+        return void this.#both((subject) => void (subject.linkFullFor = packets));
+      }
+      case 2: {
+        const mtu = dice.pick([576, 1_280, 1_400, 1_500]);
+        return void this.#both(({ stack }) => stack.limitMtu(0, mtu));
+      }
+      default: {
+        const how = dice.pick(["more", "record"] as const);
+        const count = dice.pick([1, 10, 536, 1_460, 4_000]);
+        this.#withTcb((subject, tcb) => canWrite(tcb) ? subject.write(tcb, count, how) : -1);
       }
     }
   }
@@ -367,8 +389,8 @@ class Play {
       { quickAck: true },
       {
         keepAlive: true,
-        keepAliveIdleMs: 1 + value,
-        keepAliveIntervalMs: 1 + (value & 4_095),
+        keepAliveIdleMs: 100 + value,
+        keepAliveIntervalMs: 100 + (value & 4_095),
         keepAliveProbes: 1 + (value & 7),
       },
       { keepAlive: false },
