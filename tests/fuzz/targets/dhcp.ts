@@ -115,8 +115,11 @@ function client(input: Uint8Array<ArrayBuffer>): void {
         const deadlineMs = client.nextDeadlineMs();
         if (deadlineMs === Infinity) break;
         nowMs = Math.max(nowMs, deadlineMs);
-        client.advance(nowMs);
-        assert(client.nextDeadlineMs() > nowMs, "What was due is done");
+        // A lease's times may have passed while its address was probed.
+        for (let turns = 0; client.nextDeadlineMs() <= nowMs; turns++) {
+          assert(turns < 4, "What was due is done");
+          client.advance(nowMs);
+        }
         break;
       }
       case 1:
