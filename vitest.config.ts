@@ -15,6 +15,7 @@ export default defineConfig({
     coverage: {
       provider: "v8",
       include: ["base/**/*.ts", "net/**/*.ts", "checkpoint/**/*.ts"],
+      exclude: ["tests/**"], // which have folders of the same names
       reporter: ["text-summary", "html", "json"],
       reportOnFailure: true,
     },

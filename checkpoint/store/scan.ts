@@ -1,6 +1,6 @@
 import type { DiskFile } from "./disk.ts";
 import { type Entry, EntryKind, newEntry, readEntry } from "./entry.ts";
-import { StoreError } from "./store.ts";
+import { locationOf, StoreError } from "./store.ts";
 import { HEADER_BYTES_MAX, readHeader, Segment, segmentName } from "./segment.ts";
 
 /** A stretch of a segment that holds no sound entry. */
@@ -118,7 +118,9 @@ function scanEntries(
     const reason = entryAt(window, at, size, salt, entry);
     if (reason === undefined) {
       segment.add(at, entry.kind === EntryKind.Put);
-      for (const location of entry.removed) segment.addRemoved(location);
+      // What did not exist yet was not removed: else a record that comes there later would die.
+      const here = locationOf(number, at);
+      for (const location of entry.removed) if (location < here) segment.addRemoved(location);
       if (entry.kind === EntryKind.Mark) found.durable = Math.max(found.durable, Math.min(entry.mark, at));
       at = entry.end;
       continue;

@@ -230,6 +230,12 @@ test("nesting has a limit, on both sides", () => {
   const most = encodeCbor(nested(DEPTH_MAX));
   expect(decodeCbor(most)).toEqual(nested(DEPTH_MAX));
   expect(() => encodeCbor(nested(DEPTH_MAX + 1))).toThrow(/deeper/);
+  for (const head of [0x81, 0xa1]) { // an array of one, a map of one
+    const deep = (levels: number): Uint8Array =>
+      Uint8Array.from([...Array(levels).fill(head === 0x81 ? [head] : [head, 0]).flat(), 0]);
+    decodeCbor(deep(DEPTH_MAX));
+    expect(() => decodeCbor(deep(DEPTH_MAX + 1))).toThrow(/deeper/);
+  }
   expect(() => decodeCbor(Uint8Array.of(0x81, ...most))).toThrow(/deeper/);
 });
 

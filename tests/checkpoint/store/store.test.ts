@@ -12,8 +12,9 @@ import {
   type Store,
   StoreError,
 } from "../../../checkpoint/store/mod.ts";
-import { writePut } from "../../../checkpoint/store/entry.ts";
+import { writePut, writeRemove } from "../../../checkpoint/store/entry.ts";
 import type { Damage } from "../../../checkpoint/store/scan.ts";
+import { locationOf } from "../../../checkpoint/store/store.ts";
 import { readHeader } from "../../../checkpoint/store/segment.ts";
 import { FaultyDisk } from "../../support/faulty_disk.ts";
 import { judge } from "../../support/judge.ts";
@@ -243,6 +244,27 @@ test("a record cannot plant entries for the search after damage to find, as it c
     expect(contents(again)).toEqual((knowsSalt ? [66, 1] : [1]).map((id) => [...record(id)]));
     await again.close();
   }
+});
+
+test("a removal of what does not exist yet does not remove what comes there later", async () => {
+  const disk = new FaultyDisk(1);
+  await (await FileStore.open(disk, { entropy: new Prng(5) })).close();
+  const [name] = disk.list();
+  const { salts } = readHeader(disk.bytes(name!), 1);
+  const entry = new Uint8Array(40);
+  const start = disk.bytes(name!).length;
+  const next = start + writeRemove(entry, 0, [locationOf(1, start + 20)], salts[0]!);
+  const file = disk.open(name!, false);
+  file.write(entry.subarray(0, next - start), start);
+  file.syncNow();
+  const store = await FileStore.open(disk);
+  const { locations, durable } = store.append([record(1)]);
+  await durable;
+  expect(locations[0]).toBe(locationOf(1, start + 20)); // what was removed in advance
+  await store.close();
+  const again = await FileStore.open(disk);
+  expect(contents(again)).toEqual([[...record(1)]]);
+  await again.close();
 });
 
 test("one store per folder, and a lock left by a dead process does not count", () =>

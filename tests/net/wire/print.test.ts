@@ -5,7 +5,9 @@ import { IcmpType, IcmpUnreachable, writeIcmp, writeIcmpError } from "../../../n
 import { Ipv4Record, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP, writeIpv4 } from "../../../net/wire/ipv4.ts";
 import { formatPacket, formatTcpFlags } from "../../../net/wire/print.ts";
 import { finishTcpChecksum, TcpRecord, writeTcp } from "../../../net/wire/tcp.ts";
-import { framed, fromHex, toHex } from "./frames.ts";
+import { finishIcmpv6Checksum } from "../../../net/wire/icmpv6.ts";
+import { sumIpv6Address } from "../../../net/wire/ipv6.ts";
+import { framed, fromHex, ip6, toHex } from "./frames.ts";
 
 const [source, destination] = [parseIpv4("10.0.0.1")!, parseIpv4("10.0.0.2")!];
 
@@ -116,4 +118,36 @@ test("ICMP messages are told apart as tcpdump tells them", () => {
   expect(printed(ip(toHex(slab, 0, 8), { protocol: PROTOCOL_ICMP }))).toContain(
     "ICMP type-#13, code 0, length 8",
   );
+});
+
+/** What is printed of an ICMPv6 message, its checksum made right, behind the addresses. */
+function printed6(message: string): string {
+  const packet = new Slab(ip6(58, message));
+  const end = packet.bytes.length;
+  finishIcmpv6Checksum(packet, 40, end, sumIpv6Address(packet, 8), sumIpv6Address(packet, 24));
+  const line = formatPacket(packet, 0, end, "ip");
+  expect(line).toMatch(/^IP6 2001:db8::1 > 2001:db8::2: ICMP6, /);
+  return line.slice("IP6 2001:db8::1 > 2001:db8::2: ICMP6, ".length);
+}
+
+test("ICMPv6: echo, errors and what they are about, neighbours and routers", () => {
+  const quote = toHex(new Slab(ip6(17, "c001003500080000")), 0, 48);
+  const target = "20010db8000000000000000000000007";
+  expect(printed6("8000000012340001aa")).toBe("echo request, id 4660, seq 1, length 9");
+  expect(printed6("8100000012340001")).toBe("echo reply, id 4660, seq 1, length 8");
+  expect(printed6(`0104000000000000${quote}`))
+    .toBe("destination unreachable, unreachable port, 2001:db8::2 port 53, length 56");
+  expect(printed6(`0103000000000000${quote}`)).toBe(
+    "destination unreachable, code 3, 2001:db8::2, length 56",
+  );
+  expect(printed6(`0200000000000500${quote}`)).toBe("packet too big, mtu 1280, length 56");
+  expect(printed6(`0300000000000000${quote}`)).toBe("time exceeded in-transit for 2001:db8::2, length 56");
+  expect(printed6(`0301000000000000${quote}`)).toBe("time exceeded (reassembly) for 2001:db8::2, length 56");
+  expect(printed6(`0401000000000006${quote}`)).toBe("parameter problem, code 1 - octet 6, length 56");
+  expect(printed6("8500000000000000")).toBe("router solicitation, length 8");
+  expect(printed6("8600000040000708")).toBe("router advertisement, length 8");
+  expect(printed6(`8700000000000000${target}`)).toBe("neighbor solicitation, who has 2001:db8::7, length 24");
+  expect(printed6(`8800000060000000${target}`)).toBe("neighbor advertisement, tgt is 2001:db8::7, length 24");
+  expect(printed6("8700000000000000")).toBe("neighbor solicitation, who has ?, length 8");
+  expect(printed6("8f00000000000000")).toBe("type-#143, code 0, length 8");
 });
