@@ -177,7 +177,7 @@ export const CANARIES: readonly Canary[] = [
     file: "net/tcp/freeze.ts",
     find: "  tcb.finQueued = (flags & FrozenFlag.finQueued) !== 0;",
     replace: "",
-    runsMax: 1_000,
+    runsMax: 3_000,
   },
   {
     name: "hole-forgotten",
@@ -185,7 +185,7 @@ export const CANARIES: readonly Canary[] = [
     file: "net/tcp/freeze.ts",
     find: "tcb.receiveQueue.place(tcb.receiveQueue.length + offset, bytes, 0, bytes.length);",
     replace: "tcb.receiveQueue.place(tcb.receiveQueue.length + offset + 1, bytes, 0, bytes.length);",
-    runsMax: 2_000,
+    runsMax: 1_000,
   },
   {
     name: "timestamps-backward",
@@ -193,7 +193,7 @@ export const CANARIES: readonly Canary[] = [
     file: "net/wake/sleepers.ts",
     find: "      scratch.tsOffset = (scratch.tsOffset + TAKEN_OVER_MS) | 0;\n",
     replace: "",
-    runsMax: 4_000,
+    runsMax: 1_000,
   },
   {
     name: "window-taken-back",
@@ -201,7 +201,7 @@ export const CANARIES: readonly Canary[] = [
     file: "net/tcp/freeze.ts",
     find: "  tcb.rcvAdv = (rcvNxt + rcvAdvOffset) | 0;",
     replace: "  tcb.rcvAdv = rcvNxt | 0;\n  if (rcvAdvOffset > 0) tcb.receiveBufferBytes = 1_000;",
-    runsMax: 300,
+    runsMax: 200,
   },
   {
     name: "moved-unnoticed",

@@ -242,7 +242,16 @@ function drawSteps(prng: Prng, troubles: ReadonlySet<Trouble>, clients: number):
     steps.push(kind[2]());
   }
   if (troubles.has("clock")) { // once in a world: timestamps forgive one mistake of a clock, not any number
-    steps.push({ do: "clock", atMs: at(), aheadMs: prng.pick([0.5, 5_000, -5_000, 86_400_000, -3_600_000]) });
+    const atMs = at(), who = id();
+    steps.push({ do: "clock", atMs, aheadMs: prng.pick([0.5, 5_000, -5_000, 86_400_000, -3_600_000]) });
+    // A sleeper answers, and its process dies; the next one's clock knows nothing of that.
+    if (troubles.has("attack") && troubles.has("kill")) {
+      steps.push(
+        { do: "attack", atMs, id: who, attack: "reset inside the window", toServer: true },
+        { do: "kill", atMs: atMs + 1, deeds: 0, after: false, power: false, downMs: 50 },
+        { do: "say", atMs: atMs + 500, id: who, bytes: bytes() },
+      );
+    }
   }
   return steps.sort((a, b) => a.atMs - b.atMs);
 }
