@@ -95,8 +95,11 @@ const RANGES: Readonly<Record<string, readonly [number, number]>> = {
   persistForMs: TIME,
   fastOpen: [0, allOf(FastOpenState)],
 };
-/** By place; an empty place holds something else, or what is only kept for old images. */
-const RANGE_AT = frozenTcbFields.map((name) => RANGES[name]);
+/** By place; an empty place holds something else. Numbers that are kept for old images only may be any. */
+const RANGE_AT = frozenTcbFields.map((name, place) => {
+  const standard = frozenTcbDefaults[place - FROZEN_TCB_ALWAYS];
+  return RANGES[name] ?? (typeof standard === "number" || standard === null ? LEFT : undefined);
+});
 
 const at = (name: string): number => frozenTcbFields.indexOf(name);
 const AT = {

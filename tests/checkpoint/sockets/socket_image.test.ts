@@ -122,6 +122,7 @@ test("an image whose hashes are right and whose fields cannot be so is refused b
       ["sndShift", [0, 14], [-1, 15]],
       ["sndMssBelow", [0, 1_459], [1_460, -70_000]],
       ["timeToLive", [1, 255], [0, 256]],
+      ["dupAcks", [0, 7], ["x"]], // of old images
       ["delayedAckIn", [null, -5, 40], ["x", 1e300]],
       ["sndMaxOffset", [0], [1, -1]],
       ["sent", [[], [0]], [[0, 5, 0, 0], [0, 1], [-1]]],
