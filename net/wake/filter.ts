@@ -147,7 +147,8 @@ export function answerAsleep(
     segment.tsEcr = map.get(record, Field.tsRecent);
   }
   const length = to.dataEnd - to.dataStart + ((to.flags & TcpFlag.FIN) !== 0 ? 1 : 0);
-  const old = length > 0 && (to.flags & TcpFlag.SYN) === 0 && seqLess(to.sequence, segment.acknowledgment);
+  const duplicate = !challenge && length > 0 && (to.flags & TcpFlag.SYN) === 0;
+  const old = duplicate && seqLess(to.sequence, segment.acknowledgment);
   if (old && (meta & Asleep.sack) !== 0 && tcp.config.dsack) {
     const end = (to.sequence + length) | 0;
     segment.sackEdges[0] = to.sequence;

@@ -52,7 +52,7 @@ export function sleepRecord(
   const shrunk = seqLess((tcb.sndUna + tcb.sndWnd) | 0, tcb.sndMax);
   const windowField = peekWindow(tcb);
   const promised = (tcb.rcvAdv - tcb.rcvNxt) | 0;
-  const reports = tcb.sackBlocks.length > 0; // what lies ahead of a hole stands in every answer
+  const reports = tcb.sackBlocks.length > 0 || tcb.dsackPending; // what lies ahead of a hole stands in every answer
   const unusual = !established || shrunk || reports || windowField << Math.max(tcb.rcvShift, 0) < promised ||
     tcb.ecnEcho || tcb.accEcn !== undefined || tcb.typeOfService !== 0 || tcb.timeToLive !== 64;
   const meta = RecordState.asleep | (tcb.timestamps ? Asleep.timestamps : 0) | (busy ? Asleep.wakeOnAny : 0) |

@@ -149,6 +149,29 @@ test("an RST that may be exact wakes: at the FIN's own number, and at the end of
   expect([holed.wakes, holed.alive]).toEqual([1, false]);
 });
 
+test("with data ahead of a hole every answer reports it: the record has no room for blocks, and noise wakes (RFC 2018 section 4)", () => {
+  const peer = new SleepyPeer();
+  peer.open({ sack: true });
+  const { rcvNxt: next, sndMax: ack } = peer.tcb;
+  peer.in({ sequence: next + 100, acknowledgment: ack, data: new Uint8Array(10), ...ts });
+  peer.pass(1_000);
+  peer.take();
+  peer.sleep();
+  peer.in({ sequence: next - 10, acknowledgment: ack, data: new Uint8Array(5), ...ts });
+  expect(peer.take()).toMatchObject([{ sack: [[next - 10, next - 5], [next + 100, next + 110]] }]);
+  expect(peer.wakes).toBe(1);
+});
+
+test("a challenge asleep reports no duplicate, as awake: its segment was not judged by its data (RFC 5961 section 5.2)", () => {
+  const { peer, next, ack } = sleeper({ sack: true });
+  const bad = { sequence: next - 5, acknowledgment: ack + 1, data: new Uint8Array(10), ...ts };
+  expect(peer.in(bad)).toBe(Drop.AsleepAnswered);
+  expect(peer.take()).toMatchObject([{ sack: [] }]);
+  expect(peer.in({ ...bad, acknowledgment: ack, data: new Uint8Array(5) })).toBe(Drop.AsleepAnswered);
+  expect(peer.take()).toMatchObject([{ sack: [[next - 5, next]] }]);
+  expect(peer.wakes).toBe(0);
+});
+
 test("an ACK from before the connection's start is answered as awake: the record cannot know, and wakes (RFC 5961 section 5.2)", () => {
   const { peer, next, ack } = sleeper();
   peer.in({ sequence: next, acknowledgment: ack - 1_000, ...ts });

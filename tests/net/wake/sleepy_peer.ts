@@ -28,6 +28,9 @@ export interface PeerSegment {
   tsEcr?: number;
   mss?: number;
   windowScale?: number;
+  /** SACK permitted; ours: the blocks of a segment. */
+  sackPermitted?: boolean;
+  sack?: [number, number][];
   data?: Uint8Array;
 }
 
@@ -107,6 +110,7 @@ export class SleepyPeer implements SleepOwner {
     record.urgentPointer = 0;
     record.mss = segment.mss ?? 0;
     record.windowScale = segment.windowScale ?? -1;
+    record.sackPermitted = segment.sackPermitted ?? false;
     if (segment.tsVal !== undefined) {
       record.hasTimestamp = true;
       record.tsVal = segment.tsVal | 0;
@@ -147,7 +151,10 @@ export class SleepyPeer implements SleepOwner {
   }
 
   /** Opens the connection from the peer's side. */
-  open(options: { isn?: number; timestamps?: boolean; windowScale?: number; window?: number } = {}): void {
+  open(
+    options: { isn?: number; timestamps?: boolean; windowScale?: number; window?: number; sack?: boolean } =
+      {},
+  ): void {
     const isn = options.isn ?? 5000;
     const ts = options.timestamps ?? true ? { tsVal: 1_000_000 } : {};
     this.in({
@@ -156,6 +163,7 @@ export class SleepyPeer implements SleepOwner {
       mss: 1460,
       windowScale: options.windowScale ?? 7,
       window: options.window ?? 64_000,
+      sackPermitted: options.sack ?? false,
       ...ts,
     });
     const answer = this.sent.pop()!;
@@ -236,6 +244,10 @@ function readSent(bytes: Uint8Array<ArrayBuffer>): Sent {
     acknowledgment: tcp.acknowledgment,
     window: tcp.window,
     ...(tcp.hasTimestamp ? { tsVal: tcp.tsVal, tsEcr: tcp.tsEcr } : {}),
+    sack: Array.from(
+      { length: tcp.sackCount },
+      (_, at) => [tcp.sackEdges[2 * at]!, tcp.sackEdges[2 * at + 1]!] as [number, number],
+    ),
     data: bytes.slice(tcp.dataStart, tcp.dataEnd),
     bytes,
   };
