@@ -2,8 +2,8 @@ import type { Arena, Outcome } from "./arena.ts";
 import type { Plan, SegmentStep, Step } from "./plan.ts";
 
 /** A story is played so often again, and must differ each time: what a busy machine did differs once. */
-const AGAIN = 3;
-const ROUNDS_MAX = 40;
+const AGAIN = 2;
+const ROUNDS_MAX = 25;
 
 /** Those of `outcomes` whose difference shows every time. */
 export function confirmed(arena: Arena, outcomes: readonly Outcome[]): Outcome[] {
