@@ -202,11 +202,14 @@ function tsRecentOutdated(tcb: Tcb, nowMs: number): boolean {
 }
 
 /**
- * Whether an RST in the window is the peer's beyond doubt: at RCV.NXT, or where the data ahead of a hole ends, which is
- * the SND.NXT of a peer whose segments before it were lost (Linux does the same).
+ * Whether an RST in the window is the peer's beyond doubt: at RCV.NXT, or where what came ahead of a hole ends, FIN and
+ * all, which is the SND.NXT of a peer whose segments before it were lost. As in Linux only where SACK tells the peer of
+ * it: without, one number is all that an attacker may not guess (RFC 5961 section 3.2).
  */
 function isExactReset(tcb: Tcb, sequence: number): boolean {
   if (sequence === tcb.rcvNxt) return true;
+  if (!tcb.sackPermitted) return false;
+  if (tcb.finPending) return sequence === ((tcb.finAhead + 1) | 0);
   const { ahead } = tcb;
   return ahead.length > 0 && sequence === ((tcb.rcvNxt + ahead[ahead.length - 1]!) | 0);
 }

@@ -96,11 +96,19 @@ test("SYN-ACK for a passive open is old, and is no ACK of our SYN-ACK (RFC 9293 
   expect(s.listener!.pending).toBe(1);
 });
 
-test("RST at the end of the data ahead of a hole is exact; elsewhere above the hole it is not (RFC 5961 section 3.2)", () => {
-  for (
-    const [reset, ends] of [["R 301", true], ["R 201", false], ["R 300", false], ["R 302", false]] as const
-  ) {
-    const s = new Script().accepted();
+test("RST at the end of what came ahead of a hole is exact, where SACK tells the peer of it; elsewhere above the hole it is not (RFC 5961 section 3.2)", () => {
+  const cases = [
+    ["R 301", ". 251:301 ack 1", "sackOK", true],
+    ["R 201", ". 251:301 ack 1", "sackOK", false],
+    ["R 300", ". 251:301 ack 1", "sackOK", false],
+    ["R 302", ". 251:301 ack 1", "sackOK", false],
+    ["R 301", ". 251:301 ack 1", "nop", false],
+    ["R 302", "F. 251:301 ack 1", "sackOK", true], // behind the FIN
+    ["R 301", "F. 251:301 ack 1", "sackOK", false],
+    ["R 252", "F. 251 ack 1", "sackOK", true],
+  ] as const;
+  for (const [reset, last, option, ends] of cases) {
+    const s = new Script().accepted(`mss 1460,${option}`);
     s.turn(". 101:201 ack 1");
     s.turn(". 251:301 ack 1");
     s.take(REMOTE_PORT);

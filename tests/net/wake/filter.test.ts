@@ -140,7 +140,7 @@ test("an RST that may be exact wakes: at the FIN's own number, and at the end of
   expect([closed.wakes, closed.alive]).toEqual([1, false]);
 
   const holed = new SleepyPeer();
-  holed.open();
+  holed.open({ sack: true });
   const { rcvNxt: next, sndMax: ack } = holed.tcb;
   holed.in({ sequence: next + 100, acknowledgment: ack, data: new Uint8Array(10), ...ts });
   holed.pass(1_000);
