@@ -271,10 +271,10 @@ export function transmitSegment(
 /** Sends a bare ACK of everything received. */
 export function sendAck(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   const segment = beginSegment(tcp, tcb, nowMs);
-  // Behind the window of a peer that shrank it, even an ACK would be refused (MUST-34).
+  // Behind the window of a peer that shrank it, even an ACK would be refused (MUST-34). A SYN needs no window.
   // What one step of its scale hides was promised, though.
   const windowEnd = (tcb.sndUna + tcb.sndWnd) | 0;
-  const beyond = (tcb.sndMax - windowEnd) | 0;
+  const beyond = tcb.state === TcpState.synReceived ? 0 : (tcb.sndMax - windowEnd) | 0;
   segment.sequence = beyond > 0 && beyond >>> Math.max(tcb.rcvShift, 0) > 0 ? windowEnd : tcb.sndMax;
   segment.flags = TcpFlag.ACK | ecnEchoFlag(tcb);
   if (tcb.sndUrgent) writeUrgent(tcb, segment);

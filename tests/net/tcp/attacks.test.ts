@@ -89,6 +89,14 @@ test("an RST with SYN is an RST, whoever opened: never an answer, and none at th
   expect(active.state).toBe("synReceived");
 });
 
+test("a half-open connection answers from SND.NXT, whatever window the SYN had (RFC 9293 section 3.10.7.4)", () => {
+  const s = new Script().listen();
+  s.turn("S 0 win 0 <mss 1460>");
+  s.out("S. 0 ack 1");
+  s.turn("R 2");
+  s.out(". 1 ack 1");
+});
+
 test("SYN-ACK for a passive open is old, and is no ACK of our SYN-ACK (RFC 9293 section 3.10.7.4, first step)", () => {
   const s = halfOpen();
   s.turn("S. 0 ack 1 <mss 1460>");
@@ -110,7 +118,7 @@ test("RST at the end of what came ahead of a hole is exact, where SACK tells the
   for (const [reset, last, option, ends] of cases) {
     const s = new Script().accepted(`mss 1460,${option}`);
     s.turn(". 101:201 ack 1");
-    s.turn(". 251:301 ack 1");
+    s.turn(last);
     s.take(REMOTE_PORT);
     s.turn(reset);
     expect(s.heard(), reset).toEqual(ends ? ["closed reset"] : []);
