@@ -18,8 +18,9 @@ export interface Answer {
   readonly plain: boolean;
   /** It says that more has arrived than the host said before. */
   readonly advances: boolean;
-  /** A plain ACK that reports blocks. */
   readonly sack: string;
+  /** A plain ACK of new data, which may come later as well: with it at most the report of a duplicate. */
+  readonly mayWait: boolean;
   /** All of it was sent before, or it is a probe below SND.NXT. */
   readonly again: boolean;
   readonly text: string;
@@ -33,7 +34,6 @@ export function readAnswer(packet: Uint8Array, segment: Segment, view: View, pee
   const length = segment.payload.length;
   const priorIss = view.iss, priorNext = view.hostNext, priorAcked = view.acked;
   const rst = (flags & TcpFlag.RST) !== 0;
-  const edge = (view.edge - view.isn) | 0;
   view.heard(segment);
   const raw = segment.sequence | 0;
   const iss = view.iss ?? 0;
@@ -44,13 +44,13 @@ export function readAnswer(packet: Uint8Array, segment: Segment, view: View, pee
   const end = (raw + spans) | 0;
   const known = priorIss === view.iss && priorIss !== undefined && !rst;
   const again = known && (spans > 0 ? !seqLess(priorNext, end) : seqLess(raw, priorNext));
-  const sack = showBlocks(segment, view, edge);
+  const sack = showBlocks(segment, view);
   const plain = flags === TcpFlag.ACK && length === 0;
   const advances = acks && seqLess(priorAcked, segment.acknowledgment | 0);
   const parts = [
     showFlags(flags),
     `${sequence}:${(sequence + length) | 0}(${length})`,
-    acks ? `ack ${showPlace(acknowledgment, edge)}` : "",
+    acks ? `ack ${showPlace(acknowledgment, view)}` : "",
     rst ? "" : segment.window > 0 ? "win" : "win 0",
     segment.urgent > 0 ? `urg ${segment.urgent}` : "",
     showOptions(segment, peerClock),
@@ -65,6 +65,7 @@ export function readAnswer(packet: Uint8Array, segment: Segment, view: View, pee
     plain,
     advances,
     sack,
+    mayWait: plain && advances && (sack === "" || isDuplicateOnly(segment)),
     again,
     text: parts.filter((part) => part !== "").join(" "),
     bytes: packet.subarray((packet[0]! & 15) * 4),
@@ -85,7 +86,7 @@ function showOptions(segment: Segment, peerClock: number): string {
   return texts.length === 0 ? "" : `<${texts.join(",")}>`;
 }
 
-function showBlocks(segment: Segment, view: View, edge: number): string {
+function showBlocks(segment: Segment, view: View): string {
   const option = segment.options.find(({ kind }) => kind === OptionKind.sack);
   if (option === undefined) return "";
   const { data } = option;
@@ -93,17 +94,28 @@ function showBlocks(segment: Segment, view: View, edge: number): string {
     showPlace(
       (((data[offset]! << 24) | (data[offset + 1]! << 16) | (data[offset + 2]! << 8) | data[offset + 3]!) -
         view.isn) | 0,
-      edge,
+      view,
     );
   let text = "sack";
   for (let offset = 0; offset < data.length; offset += 8) text += ` ${at(offset)}:${at(offset + 4)}`;
   return text;
 }
 
-/** Windows differ: what lies near the edge of one is told from there. */
-function showPlace(number: number, edge: number): string {
-  const behind = (edge - number) | 0;
-  return Math.abs(behind) <= EDGE_BYTES && number > 2 * EDGE_BYTES ? `edge${-behind}` : `${number}`;
+function isDuplicateOnly(segment: Segment): boolean {
+  const { data } = segment.options.find(({ kind }) => kind === OptionKind.sack)!;
+  const end = (data[4]! << 24) | (data[5]! << 16) | (data[6]! << 8) | data[7]!;
+  return data.length === 8 && !seqLess(segment.acknowledgment | 0, end);
+}
+
+/** Windows differ: what lies near an edge that a segment was drawn around is told from there. */
+function showPlace(number: number, { anchors, isn }: View): string {
+  for (let at = anchors.length - 1; at >= 0; at--) {
+    const beyond = (number - ((anchors[at]! - isn) | 0)) | 0;
+    if (Math.abs(beyond) <= EDGE_BYTES && number > 2 * EDGE_BYTES) {
+      return `edge${at}${beyond < 0 ? "" : "+"}${beyond}`;
+    }
+  }
+  return `${number}`;
 }
 
 /** Byte of a stream, by its place: its first byte is at sequence number 1. */

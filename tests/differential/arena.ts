@@ -73,9 +73,10 @@ export class Arena {
       kernel.settle(kernelStates.get(match.key));
       stack.settle(stackStates.get(match.key));
       sleeper?.settle(this.#stateOf(match));
-      const verdict = sleeper === undefined
+      const asleep = sleeper === undefined ? undefined : compareSleeper(plan, stack, sleeper);
+      const verdict = asleep === undefined
         ? compareLives(plan, kernel, stack)
-        : compareSleeper(plan, stack, sleeper) ?? compareLives(plan, kernel, stack);
+        : { difference: asleep, explained: [] };
       const parted = verdict.difference !== undefined || verdict.explained.some(({ diverges }) => diverges);
       if (!parted && match.at < plan.steps.length) continue;
       this.#end(match);

@@ -1,3 +1,4 @@
+import { TcpFlag } from "../../net/wire/tcp.ts";
 import { Buffer } from "node:buffer";
 import type { Answer } from "./answer.ts";
 import { type Deviation, deviations } from "./deviations.ts";
@@ -92,9 +93,9 @@ function* roundDifferences(
   if (acked[0] !== acked[1]) yield at(to, over ? "ack lost" : "late", `ack ${acked[0]}`, `ack ${acked[1]}`);
 }
 
-/** Neither an ACK of new data alone: when that leaves may differ, if only both have said the same in the end. */
-function beyondAcks({ plain, sack, advances }: Answer): boolean {
-  return !plain || sack !== "" || !advances;
+/** Not an ACK of new data alone: when that leaves may differ, if only both have said the same in the end. */
+function beyondAcks({ mayWait }: Answer): boolean {
+  return !mayWait;
 }
 
 /** Without what a timer sends again: when it does depends on how busy this machine is. */
@@ -106,15 +107,14 @@ function fresh(result: StepResult, what: "now" | "late"): readonly Answer[] {
  * The first step at which a connection that sleeps did not do, byte for byte, what it did awake; what timers send is
  * compared in words, for its timestamp is another. `undefined` when there is none.
  */
-export function compareSleeper(plan: Plan, awake: Life, sleeper: Life): Verdict | undefined {
+export function compareSleeper(plan: Plan, awake: Life, sleeper: Life): Difference | undefined {
   for (const [step, left] of awake.results.entries()) {
     const right = sleeper.results[step]!;
     const sides = [left, right].map((each) =>
       `${each.result} | ${show(each.now)} | ${show(fresh(each, "late"))} | ${JSON.stringify(each.state)}`
     ) as [string, string];
-    const same = sameBytes(left.now, right.now) && sides[0] === sides[1];
-    if (same) continue;
-    const difference: Difference = {
+    if ((sameBytes(left.now, right.now) && sides[0] === sides[1]) || isUntold(left)) continue;
+    return {
       plan,
       step,
       what: "asleep",
@@ -122,9 +122,19 @@ export function compareSleeper(plan: Plan, awake: Life, sleeper: Life): Verdict 
       stack: `asleep: ${sides[1]}`,
       lives: { kernel: awake, stack: sleeper },
     };
-    return { difference, explained: [] };
   }
   return undefined;
+}
+
+/**
+ * A segment without an ACK, or with RST or SYN, between the window that the peer was told and the one that the next
+ * segment tells: a sleeper's record has only the latter, and challenges where awake there is silence, or the reverse.
+ */
+function isUntold({ segment, before }: StepResult): boolean {
+  if (segment === undefined || before === undefined) return false;
+  const noise = (segment.flags & TcpFlag.ACK) === 0 || (segment.flags & (TcpFlag.RST | TcpFlag.SYN)) !== 0;
+  const first = (segment.sequence - before.rcvNxt) | 0;
+  return noise && first >= ((before.rcvEdge - before.rcvNxt) | 0) && first < before.nextWindow;
 }
 
 function sameBytes(left: readonly Answer[], right: readonly Answer[]): boolean {

@@ -58,6 +58,12 @@ function inRound(explains: (at: Case) => boolean): Explains {
   };
 }
 
+/** Of the answers to a segment, or of the state that the segments since the last wait have led to. */
+function onSegmentOrState(explains: (at: Case) => boolean): Explains {
+  const [answers, round] = [onSegment(explains), inRound(explains)];
+  return (difference) => (difference.what === "state" ? round : answers)(difference);
+}
+
 /** Of what any segment so far has led to. */
 function inPlan(explains: (at: Case) => boolean): Explains {
   return (difference) => {
@@ -96,6 +102,13 @@ function caseOf({ plan, lives }: Difference, index: number): Case | undefined {
 
 const isStampedHalfOpen = (before: Moment, step: SegmentStep): boolean =>
   before.state === "SYN_RECV" && before.passive && before.timestamps && step.timestamp !== undefined;
+/** An answer without its blocks and what it echoes: which timestamp that is depends on when ACKs left. */
+const withoutBlocks = (text: string): string => text.replace(/ sack [-+:\w]+/, "").replace(/ecr -?\d+/, "");
+/** Whether our stack finds the timestamp of the segment too old. */
+const isStale = (step: number, { stack }: Difference["lives"]): boolean => {
+  const { before, segment, tsVal } = stack.results[step]!;
+  return segment !== undefined && before!.timestamps && ((tsVal - before!.tsRecent) | 0) < 0;
+};
 const silent = (answers: readonly Answer[]): boolean => answers.length === 0;
 const oneAck = (answers: readonly Answer[]): boolean => answers.length === 1 && answers[0]!.plain;
 const oneReset = (answers: readonly Answer[]): boolean =>
@@ -125,7 +138,7 @@ export const deviations: readonly Deviation[] = [
       before.state === "FIN_WAIT2" && before.closed &&
       ((flags & RST) !== 0 && silent(kernel) && oneAck(stack) ||
         oneReset(kernel) && (oneAck(stack) || silent(stack)) ||
-        (flags & SYN) !== 0 && first < 0 && silent(kernel) && oneAck(stack) ||
+        (flags & SYN) !== 0 && first < 0 && oneAck(stack) ||
         (flags & ACK) !== 0 && acked !== flight && oneAck(stack))
     ),
   },
@@ -188,11 +201,11 @@ export const deviations: readonly Deviation[] = [
     section: "RFC 9293 section 3.10.7.4, fourth step",
     reason:
       "A passive open returns to LISTEN. Linux does so, too, but sends RST; and where the segment's ACK is bad it " +
-      "sends RST and stays.",
+      "sends RST and stays. The SYN of the connection itself, come again with data, it takes for old.",
     diverges: true,
     explains: onSegment(({ flags, before, kernel, stack }) =>
-      before.state === "SYN_RECV" && before.passive && (flags & SYN) !== 0 && oneReset(kernel) &&
-      silent(stack)
+      before.state === "SYN_RECV" && before.passive && (flags & SYN) !== 0 &&
+      (oneReset(kernel) || oneAck(kernel)) && silent(stack)
     ),
   },
   {
@@ -235,10 +248,11 @@ export const deviations: readonly Deviation[] = [
     reason:
       "Linux sends the FIN at once, on close() but not on shutdown(); ours waits for the handshake's end.",
     diverges: true,
-    explains: ({ plan, step, lives, what }) => {
-      const each = plan.steps[step];
-      return what === "now" && each?.do === "call" && lives.stack.results[step]!.before!.state === "SYN_RECV";
-    },
+    explains: ({ plan, step, lives }) =>
+      plan.steps.slice(0, step + 1).some((each, at) =>
+        each.do === "call" && (each.call === "close" || each.call === "shutdown") &&
+        lives.stack.results[at]!.before!.state === "SYN_RECV" && !lives.stack.results[at]!.before!.passive
+      ),
   },
   {
     name: "data or FIN on a SYN-ACK",
@@ -268,8 +282,9 @@ export const deviations: readonly Deviation[] = [
       "It is outside the window, and so nothing of it counts. Linux takes it for acceptable as long as it ends where " +
       "its last ACK did, and reads its ACK and its timestamp.",
     diverges: true,
-    explains: onSegment(({ before, first, end, stack }) =>
-      first < 0 && end <= 0 && ((end + before.rcvNxt - before.lastAckSent) | 0) >= 0 && stack.length > 0
+    explains: onSegmentOrState(({ before, first, end }) =>
+      before.state !== "CLOSE" && before.state !== "SYN_SENT" && first < 0 && end <= 0 &&
+      ((end + before.rcvNxt - before.lastAckSent) | 0) >= 0
     ),
   },
   {
@@ -285,7 +300,9 @@ export const deviations: readonly Deviation[] = [
       ) ||
       inPlan(({ before, step, flags, kernel }) =>
         isStampedHalfOpen(before, step) && (flags & RST) !== 0 && silent(kernel)
-      )(difference),
+      )(difference) ||
+      (difference.what === "state" &&
+        inRound(({ before, step, kernel }) => isStampedHalfOpen(before, step) && oneAck(kernel))(difference)),
   },
   {
     name: "an RST in the window of a half-open connection",
@@ -309,12 +326,13 @@ export const deviations: readonly Deviation[] = [
   {
     name: "a segment at the right edge of the window",
     section: "RFC 9293 section 3.4, table 5",
-    reason: "The edge itself is outside. For Linux a segment without length may lie there.",
+    reason:
+      "The edge itself is outside. For Linux a segment without length may lie there, and one that ends beyond.",
     diverges: true,
-    explains: onSegment(({ before, step, first, end, flags, window }) =>
+    explains: inRound(({ before, step, first, end, flags, window }) =>
       before.state !== "CLOSE" && before.state !== "SYN_SENT" &&
-      (first === window || (step.sequence.from === "edge" && Math.abs(step.sequence.plus) <= 2)) &&
-      (end === first || (flags & RST) !== 0)
+      ((step.sequence.from === "edge" && Math.abs(step.sequence.plus) <= 2) ||
+        (first === window && (end === first || (flags & RST) !== 0)))
     ),
   },
   {
@@ -323,7 +341,7 @@ export const deviations: readonly Deviation[] = [
     reason:
       "Linux takes another FIN, right behind the first, when it comes with a duplicate of what was before it.",
     diverges: true,
-    explains: onSegment(({ before, first, end, flags }) =>
+    explains: onSegmentOrState(({ before, first, end, flags }) =>
       before.finReceived && (flags & FIN) !== 0 && first < 0 && end === 1
     ),
   },
@@ -333,10 +351,10 @@ export const deviations: readonly Deviation[] = [
     reason:
       "A peer that sends data behind its FIN gets what it asks for; Linux and we cut at different places.",
     diverges: true,
-    explains: onSegment(({ before, first, end, flags }) =>
+    explains: onSegmentOrState(({ before, end, flags }) =>
       (before.finPending && end > ((before.finAhead - before.rcvNxt) | 0)) ||
       (before.finPending && (flags & FIN) !== 0) ||
-      (before.holes && (flags & FIN) !== 0 && first <= 0)
+      (before.holes && (flags & FIN) !== 0)
     ),
   },
   {
@@ -345,7 +363,7 @@ export const deviations: readonly Deviation[] = [
     reason: "When the last byte and the FIN are there, Linux forgets the duplicate that it had to report.",
     diverges: false,
     explains: ({ kernel, stack, lives, step, what }) =>
-      (what === "now" || what === "late") && stack.replace(/ sack [-:\w]+/, "") === kernel &&
+      (what === "now" || what === "late") && withoutBlocks(stack) === withoutBlocks(kernel) &&
       lives.stack.results.slice(0, step + 1).some(({ segment, before }) =>
         segment !== undefined && ((segment.flags & FIN) !== 0 || before!.finPending)
       ),
@@ -389,7 +407,7 @@ export const deviations: readonly Deviation[] = [
       "segments cover the last ACK depends on when that was sent.",
     diverges: true,
     explains: ({ kernel, stack, plan, step, lives }) =>
-      kernel.replace(/ecr -?\d+/, "") === stack.replace(/ecr -?\d+/, "") &&
+      (kernel.replace(/ecr -?\d+/, "") === stack.replace(/ecr -?\d+/, "") || isStale(step, lives)) &&
       plan.steps.slice(0, step + 1).some((each, at) => {
         const { segment, before, now } = lives.stack.results[at]!;
         if (now.length !== lives.kernel.results[at]!.now.length) return true; // an ACK left at another time
@@ -435,7 +453,9 @@ export const deviations: readonly Deviation[] = [
       "that has become sendable carry it.",
     diverges: true,
     explains: onSegment(({ kernel, stack }) =>
-      stack.length > kernel.length && stack[0]!.plain && kernel.some(({ length }) => length > 0) &&
+      stack[0]?.plain === true && !kernel.some(({ plain }) => plain) && kernel.some(({ length }) =>
+        length > 0
+      ) &&
       stack.some(({ length }) => length > 0)
     ),
   },
@@ -456,8 +476,9 @@ export const deviations: readonly Deviation[] = [
     reason: "Linux's ACK of a FIN in FIN-WAIT-2 still reports them, ours does not.",
     diverges: false,
     explains: onSegment(({ before, flags, kernel, stack }) =>
-      before.holes && (flags & FIN) !== 0 && kernel.length === 1 && stack.length === 1 &&
-      kernel[0]!.sack !== "" && stack[0]!.sack === ""
+      before.holes && ((flags & FIN) !== 0 || before.finPending) && kernel.length === 1 &&
+      stack.length === 1 &&
+      kernel[0]!.sack !== stack[0]!.sack && kernel[0]!.sack.startsWith(stack[0]!.sack)
     ),
   },
   {
@@ -485,7 +506,9 @@ export const deviations: readonly Deviation[] = [
       if (what !== "now" && what !== "late") return false;
       const kernel = lives.kernel.results[step]!, stack = lives.stack.results[step]!;
       const rest = [kernel, stack].map((each) =>
-        [...each.now, ...each.late].filter(({ length, flags }) => length === 0 && (flags & FIN) === 0)
+        [...each.now, ...each.late].filter(({ length, flags, mayWait }) =>
+          length === 0 && (flags & FIN) === 0 && !mayWait
+        )
           .map(({ text }) => text).join()
       );
       return rest[0] === rest[1] &&
@@ -500,10 +523,7 @@ export const deviations: readonly Deviation[] = [
     reason:
       "Built with TCP-AO or MD5, Linux drops the segment. We take the options before it and leave the rest.",
     diverges: true,
-    explains: ({ plan, step }) => {
-      const each = plan.steps[step];
-      return each?.do === "segment" && /^option (length|too long)/.test(each.spoil ?? "");
-    },
+    explains: inPlan(({ step }) => /^option (length|too long)/.test(step.spoil ?? "")),
   },
   {
     name: "when an ACK that may wait is sent",
@@ -553,5 +573,49 @@ export const deviations: readonly Deviation[] = [
     explains: ({ what, kernel, stack }) =>
       what === "state" && (/^FIN_WAIT1/.test(kernel) && /^ESTABLISHED/.test(stack) ||
         /^LAST_ACK/.test(kernel) && /^CLOSE_WAIT/.test(stack)),
+  },
+  {
+    name: "SYN-ACKs that cross",
+    section: "RFC 9293 section 3.5, figure 8",
+    reason: "Linux acknowledges the peer's SYN-ACK once more; the handshake was over without that.",
+    diverges: false,
+    explains: onSegment(({ before, flags, kernel, stack }) =>
+      before.state === "SYN_RECV" && !before.passive && (flags & (SYN | ACK | RST)) === (SYN | ACK) &&
+      oneAck(kernel) && silent(stack)
+    ),
+  },
+  {
+    name: "a read and the urgent mark",
+    section: "RFC 9293 section 3.8.5",
+    reason: "Linux's recv() stops in front of the urgent byte, ours tells of the mark beside the data.",
+    diverges: true,
+    explains: ({ what, plan, step, lives }) => {
+      const each = plan.steps[step];
+      return what === "call" && each?.do === "call" && each.call === "read" &&
+        lives.stack.results.slice(0, step).some(({ segment }) => ((segment?.flags ?? 0) & TcpFlag.URG) !== 0);
+    },
+  },
+  {
+    name: "data with an ACK that is too old",
+    section: "RFC 5961 section 5.2",
+    reason:
+      "It is not to be taken. Linux takes what is exactly next all the same: its header prediction does not look.",
+    diverges: true,
+    explains: onSegment(({ before, step, flags, first, acked, kernel, stack }) =>
+      before.state !== "SYN_RECV" && first === 0 && step.length > 0 && acked < 0 && (flags & FIN) === 0 &&
+      oneAck(kernel) && oneAck(stack) && kernel[0]!.acknowledgment > stack[0]!.acknowledgment
+    ),
+  },
+  {
+    name: "an ACK when the window has shrunk a little",
+    section: "RFC 9293 section 3.8.6, MUST-34",
+    reason:
+      "We give it the number of the window's end, which the peer must find acceptable. Linux does so only when more " +
+      "than the granularity of its own scaled window is behind that.",
+    diverges: false,
+    explains: onSegment(({ kernel, stack }) =>
+      oneAck(kernel) && oneAck(stack) && kernel[0]!.acknowledgment === stack[0]!.acknowledgment &&
+      kernel[0]!.sequence > stack[0]!.sequence
+    ),
   },
 ];

@@ -242,7 +242,7 @@ class Drawer {
       case 7:
         return next(near);
       case 8:
-        return { from: "acked", plus: prng.pick([0, -1, 1]) };
+        return next(prng.pick([0, -1, 1]));
       case 9:
         return { from: "edge", plus: prng.pick([0, -1, 1, -2, 2, -length, 1 - length, -length - 1]) };
       case 10:

@@ -2,8 +2,8 @@
 
 /** A number of the peer's own sequence space, by what the host has said of it. */
 export interface SequenceRef {
-  /** ISN; what the host acknowledged last; what the peer has sent in order so far; the right edge of the window. */
-  readonly from: "isn" | "acked" | "next" | "edge";
+  /** ISN; what the peer has sent in order so far; the right edge of the window. */
+  readonly from: "isn" | "next" | "edge";
   readonly plus: number;
 }
 

@@ -14,6 +14,7 @@ import {
   tcpSend,
   tcpShutdown,
 } from "../../net/tcp/user.ts";
+import { peekWindow } from "../../net/tcp/output.ts";
 import { Keeper } from "../packetdrill/keeper.ts";
 import { streamBytes } from "./answer.ts";
 import { HOST_ADDRESS, type HostState, type HostUnderTest, keyOf, LISTEN_PORT, type Peer } from "./host.ts";
@@ -62,6 +63,8 @@ export interface Moment {
   readonly closed: boolean;
   readonly rcvNxt: number;
   readonly rcvEdge: number;
+  /** The window that the next segment would tell. */
+  readonly nextWindow: number;
   readonly lastAckSent: number;
   readonly sndUna: number;
   readonly sndMax: number;
@@ -82,6 +85,7 @@ const NO_MOMENT: Moment = {
   closed: false,
   rcvNxt: 0,
   rcvEdge: 0,
+  nextWindow: 0,
   lastAckSent: 0,
   sndUna: 0,
   sndMax: 0,
@@ -108,6 +112,10 @@ interface Socket {
   finReceived: boolean;
   /** The application has read the end of the stream. */
   endRead: boolean;
+  /** shutdown() was called. */
+  shut: boolean;
+  /** By shutdown() before there was a connection. */
+  disconnected: boolean;
   written: number;
 }
 
@@ -170,7 +178,7 @@ export class StackHost implements HostUnderTest {
       this.#sockets.set(key, socket);
       socket.record = tcb.record;
     }
-    if (socket === undefined || (events & TcpEvent.closed) === 0) return;
+    if (socket === undefined || socket.ended || (events & TcpEvent.closed) === 0) return;
     if (socket.record >= 0 && socket.localPort !== tcb.localPort) return;
     socket.ended = true;
     socket.record = -1;
@@ -241,6 +249,8 @@ export class StackHost implements HostUnderTest {
       }
       case "shutdown":
         if (tcb.state === TcpState.timeWait) return "ENOTCONN"; // Linux's socket has let go of it
+        socket.shut = tcb.state !== TcpState.synSent;
+        socket.disconnected = tcb.state === TcpState.synSent;
         tcpShutdown(tcp, tcb);
         return "0";
       case "close":
@@ -270,6 +280,7 @@ export class StackHost implements HostUnderTest {
       closed: tcb.orphan,
       rcvNxt: tcb.rcvNxt,
       rcvEdge: tcb.rcvAdv,
+      nextWindow: peekWindow(tcb) << Math.max(tcb.rcvShift, 0),
       lastAckSent: tcb.lastAckSent,
       sndUna: tcb.sndUna,
       sndMax: tcb.sndMax,
@@ -342,6 +353,8 @@ function newSocket(localPort: number): Socket {
     leftover: 0,
     finReceived: false,
     endRead: false,
+    shut: false,
+    disconnected: false,
     written: 0,
   };
 }
@@ -350,6 +363,7 @@ function newSocket(localPort: number): Socket {
 function callEnded(socket: Socket, call: string): string {
   if (call === "close" || call === "abort") return "0";
   if (call === "shutdown") return "ENOTCONN";
+  if (call === "write" && socket.shut) return "EPIPE";
   const { error, leftover } = socket;
   if (call === "read" && leftover > 0) {
     socket.leftover = 0;
@@ -359,7 +373,7 @@ function callEnded(socket: Socket, call: string): string {
   socket.error = undefined;
   if (error !== undefined) return error;
   if (call === "write") return "EPIPE";
-  return "0";
+  return socket.disconnected ? "ENOTCONN" : "0";
 }
 
 function addressBytes(address: number): Uint8Array<ArrayBuffer> {

@@ -6,14 +6,18 @@ import type { AckRef, SequenceRef } from "./plan.ts";
 
 /** What the peer of one host knows of it, from its segments alone. */
 export class View {
-  /** The peer's ISN. */
-  readonly isn: number;
+  /** The peer's ISN; of a connection that follows another, the number that the SYN-ACK tells. */
+  isn: number;
+  /** Edges that segments were drawn around: hosts have different windows, and see these numbers alike. */
+  readonly anchors: number[] = [];
   /** What the peer has sent in order, as far as it knows; its window's right edge; what it was acknowledged last. */
   next: number;
   edge: number;
   acked: number;
   /** The host's ISN, once it has sent a SYN. */
   iss: number | undefined = undefined;
+  /** What its last SYN-ACK acknowledged. */
+  #synAcked: number | undefined = undefined;
   /** The end of what it has sent, and what of that the peer has acknowledged. */
   hostNext = 0;
   una = 0;
@@ -31,6 +35,7 @@ export class View {
   }
 
   sequence({ from, plus }: SequenceRef): number {
+    if (from === "edge" && this.anchors.at(-1) !== this.edge) this.anchors.push(this.edge);
     return (this[from] + plus) | 0;
   }
 
@@ -64,7 +69,11 @@ export class View {
       }
     }
     if ((flags & TcpFlag.RST) !== 0) return;
-    if ((flags & TcpFlag.SYN) !== 0 && this.iss !== sequence) {
+    const answers = (flags & (TcpFlag.SYN | TcpFlag.ACK)) === (TcpFlag.SYN | TcpFlag.ACK);
+    const follows = this.iss !== undefined && answers && acknowledgment !== this.#synAcked;
+    if (answers) this.#synAcked = acknowledgment;
+    if ((flags & TcpFlag.SYN) !== 0 && (this.iss !== sequence || follows)) {
+      if (follows) this.isn = (acknowledgment - 1) | 0;
       this.iss = this.una = sequence;
       this.hostNext = (sequence + 1) | 0;
     }
