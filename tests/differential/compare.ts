@@ -108,18 +108,21 @@ function fresh(result: StepResult, what: "now" | "late"): readonly Answer[] {
  * compared in words, for its timestamp is another. `undefined` when there is none.
  */
 export function compareSleeper(plan: Plan, awake: Life, sleeper: Life): Difference | undefined {
+  let untold = false;
   for (const [step, left] of awake.results.entries()) {
     const right = sleeper.results[step]!;
     const sides = [left, right].map((each) =>
       `${each.result} | ${show(each.now)} | ${show(fresh(each, "late"))} | ${JSON.stringify(each.state)}`
     ) as [string, string];
-    if ((sameBytes(left.now, right.now) && sides[0] === sides[1]) || isUntold(left)) continue;
+    untold ||= isUntold(left); // from then on the peer has been told another window
+    if (sides[0] === sides[1] && (untold || sameBytes(left.now, right.now))) continue;
+    if (isUntold(left)) continue;
     return {
       plan,
       step,
       what: "asleep",
-      kernel: `awake: ${sides[0]}`,
-      stack: `asleep: ${sides[1]}`,
+      kernel: `awake: ${sides[0]} ${hex(left.now)}`,
+      stack: `asleep: ${sides[1]} ${hex(right.now)}`,
       lives: { kernel: awake, stack: sleeper },
     };
   }
@@ -135,6 +138,10 @@ function isUntold({ segment, before }: StepResult): boolean {
   const noise = (segment.flags & TcpFlag.ACK) === 0 || (segment.flags & (TcpFlag.RST | TcpFlag.SYN)) !== 0;
   const first = (segment.sequence - before.rcvNxt) | 0;
   return noise && first >= ((before.rcvEdge - before.rcvNxt) | 0) && first < before.nextWindow;
+}
+
+function hex(answers: readonly Answer[]): string {
+  return answers.map(({ bytes }) => Buffer.from(bytes).toString("hex")).join(" ");
 }
 
 function sameBytes(left: readonly Answer[], right: readonly Answer[]): boolean {

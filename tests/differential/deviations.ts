@@ -1,7 +1,7 @@
 import { TcpFlag } from "../../net/wire/tcp.ts";
 import type { Answer } from "./answer.ts";
 import type { Difference } from "./compare.ts";
-import type { SegmentStep } from "./plan.ts";
+import type { SegmentStep, Step } from "./plan.ts";
 import type { Moment } from "./stack_host.ts";
 
 /** Where Linux and Torpor are known to differ, and why that is right. */
@@ -61,7 +61,7 @@ function inRound(explains: (at: Case) => boolean): Explains {
 /** Of the answers to a segment, or of the state that the segments since the last wait have led to. */
 function onSegmentOrState(explains: (at: Case) => boolean): Explains {
   const [answers, round] = [onSegment(explains), inRound(explains)];
-  return (difference) => (difference.what === "state" ? round : answers)(difference);
+  return (difference) => (/^(now|ack time)$/.test(difference.what) ? answers : round)(difference);
 }
 
 /** Of what any segment so far has led to. */
@@ -104,6 +104,9 @@ const isStampedHalfOpen = (before: Moment, step: SegmentStep): boolean =>
   before.state === "SYN_RECV" && before.passive && before.timestamps && step.timestamp !== undefined;
 /** An answer without its blocks and what it echoes: which timestamp that is depends on when ACKs left. */
 const withoutBlocks = (text: string): string => text.replace(/ sack [-+:\w]+/, "").replace(/ecr -?\d+/, "");
+/** A timestamp that one of two different TS.Recent makes old. */
+const isFarStamp = (step: Step): boolean =>
+  step.do === "segment" && step.timestamp !== undefined && Math.abs(step.timestamp.plus) >= 1_000;
 /** Whether our stack finds the timestamp of the segment too old. */
 const isStale = (step: number, { stack }: Difference["lives"]): boolean => {
   const { before, segment, tsVal } = stack.results[step]!;
@@ -111,6 +114,7 @@ const isStale = (step: number, { stack }: Difference["lives"]): boolean => {
 };
 const silent = (answers: readonly Answer[]): boolean => answers.length === 0;
 const oneAck = (answers: readonly Answer[]): boolean => answers.length === 1 && answers[0]!.plain;
+const isNews = ({ length, flags }: Answer): boolean => length > 0 || (flags & FIN) !== 0;
 const oneReset = (answers: readonly Answer[]): boolean =>
   answers.length === 1 && (answers[0]!.flags & RST) !== 0;
 
@@ -282,7 +286,7 @@ export const deviations: readonly Deviation[] = [
       "It is outside the window, and so nothing of it counts. Linux takes it for acceptable as long as it ends where " +
       "its last ACK did, and reads its ACK and its timestamp.",
     diverges: true,
-    explains: onSegmentOrState(({ before, first, end }) =>
+    explains: inRound(({ before, first, end }) =>
       before.state !== "CLOSE" && before.state !== "SYN_SENT" && first < 0 && end <= 0 &&
       ((end + before.rcvNxt - before.lastAckSent) | 0) >= 0
     ),
@@ -301,7 +305,7 @@ export const deviations: readonly Deviation[] = [
       inPlan(({ before, step, flags, kernel }) =>
         isStampedHalfOpen(before, step) && (flags & RST) !== 0 && silent(kernel)
       )(difference) ||
-      (difference.what === "state" &&
+      (/^(state|call)$/.test(difference.what) &&
         inRound(({ before, step, kernel }) => isStampedHalfOpen(before, step) && oneAck(kernel))(difference)),
   },
   {
@@ -407,7 +411,8 @@ export const deviations: readonly Deviation[] = [
       "segments cover the last ACK depends on when that was sent.",
     diverges: true,
     explains: ({ kernel, stack, plan, step, lives }) =>
-      (kernel.replace(/ecr -?\d+/, "") === stack.replace(/ecr -?\d+/, "") || isStale(step, lives)) &&
+      (kernel.replace(/ecr -?\d+/, "") === stack.replace(/ecr -?\d+/, "") || isStale(step, lives) ||
+        isFarStamp(plan.steps[step]!)) &&
       plan.steps.slice(0, step + 1).some((each, at) => {
         const { segment, before, now } = lives.stack.results[at]!;
         if (now.length !== lives.kernel.results[at]!.now.length) return true; // an ACK left at another time
@@ -456,7 +461,7 @@ export const deviations: readonly Deviation[] = [
       stack[0]?.plain === true && !kernel.some(({ plain }) => plain) && kernel.some(({ length }) =>
         length > 0
       ) &&
-      stack.some(({ length }) => length > 0)
+      stack.some(isNews)
     ),
   },
   {
@@ -615,7 +620,7 @@ export const deviations: readonly Deviation[] = [
     diverges: false,
     explains: onSegment(({ kernel, stack }) =>
       oneAck(kernel) && oneAck(stack) && kernel[0]!.acknowledgment === stack[0]!.acknowledgment &&
-      kernel[0]!.sequence > stack[0]!.sequence
+      kernel[0]!.sequence !== stack[0]!.sequence
     ),
   },
 ];

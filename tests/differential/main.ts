@@ -30,4 +30,5 @@ async function main(args: readonly string[]): Promise<number> {
   return report.unexplained === 0 ? EXIT.explained : EXIT.unexplained;
 }
 
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => process.exit(130)); // the namespace goes, too
 process.exitCode = await main(process.argv.slice(2));

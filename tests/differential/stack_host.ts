@@ -112,8 +112,6 @@ interface Socket {
   finReceived: boolean;
   /** The application has read the end of the stream. */
   endRead: boolean;
-  /** shutdown() was called. */
-  shut: boolean;
   /** By shutdown() before there was a connection. */
   disconnected: boolean;
   written: number;
@@ -249,7 +247,6 @@ export class StackHost implements HostUnderTest {
       }
       case "shutdown":
         if (tcb.state === TcpState.timeWait) return "ENOTCONN"; // Linux's socket has let go of it
-        socket.shut = tcb.state !== TcpState.synSent;
         socket.disconnected = tcb.state === TcpState.synSent;
         tcpShutdown(tcp, tcb);
         return "0";
@@ -353,7 +350,6 @@ function newSocket(localPort: number): Socket {
     leftover: 0,
     finReceived: false,
     endRead: false,
-    shut: false,
     disconnected: false,
     written: 0,
   };
@@ -363,7 +359,6 @@ function newSocket(localPort: number): Socket {
 function callEnded(socket: Socket, call: string): string {
   if (call === "close" || call === "abort") return "0";
   if (call === "shutdown") return "ENOTCONN";
-  if (call === "write" && socket.shut) return "EPIPE";
   const { error, leftover } = socket;
   if (call === "read" && leftover > 0) {
     socket.leftover = 0;

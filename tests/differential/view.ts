@@ -73,7 +73,10 @@ export class View {
     const follows = this.iss !== undefined && answers && acknowledgment !== this.#synAcked;
     if (answers) this.#synAcked = acknowledgment;
     if ((flags & TcpFlag.SYN) !== 0 && (this.iss !== sequence || follows)) {
-      if (follows) this.isn = (acknowledgment - 1) | 0;
+      if (follows) {
+        this.isn = (acknowledgment - 1) | 0;
+        this.edge = acknowledgment;
+      }
       this.iss = this.una = sequence;
       this.hostNext = (sequence + 1) | 0;
     }

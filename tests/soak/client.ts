@@ -202,6 +202,7 @@ async function carry(line: Line, prng: Prng): Promise<void> {
 /** An end in peace, one in two halves, or none at all. */
 async function leave(line: Line, prng: Prng): Promise<void> {
   const way = line.busy ? 2 : prng.below(stopping ? 2 : 3);
+  line.busy = true; // a FIN is news: a kill may find it awake
   if (way === 2) {
     done.aborted++;
     line.socket.resetAndDestroy();

@@ -36,4 +36,5 @@ async function main(args: readonly string[]): Promise<number> {
   return report.failures.length === 0 && report.leaks.length === 0 ? EXIT.well : EXIT.failed;
 }
 
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => process.exit(130)); // the namespace goes, too
 process.exitCode = await main(process.argv.slice(2));

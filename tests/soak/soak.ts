@@ -181,7 +181,11 @@ export class Soak {
     const total: Record<string, number> = {};
     for (const each of await Promise.all(this.#clients.map((worker) => worker.ask(request)))) {
       const { failures, ...counts } = each as { failures: string[] } & Record<string, number>;
-      for (const failure of failures) if (!this.#failures.includes(failure)) this.#failures.push(failure);
+      for (const failure of failures) {
+        if (this.#failures.includes(failure)) continue;
+        this.#failures.push(failure);
+        this.#say(`FAILED ${failure}`);
+      }
       for (const [name, count] of Object.entries(counts)) {
         total[name] = (total[name] ?? 0) + (count as number);
       }
