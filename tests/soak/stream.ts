@@ -28,7 +28,7 @@ export function readHead(bytes: Uint8Array): { upload: number; reply: number; st
 
 /** The answers of a stream are another stream's bytes. */
 export function answersOf(stream: number): number {
-  return stream + 0x4000_0000;
+  return stream + 0x4000_0001;
 }
 
 function byteAt(stream: number, at: number): number {
