@@ -85,6 +85,12 @@ void serveBulk();
 async function serveBulk(): Promise<void> {
   for await (const conn of host.listen({ port: PORTS.bulk, tcpBacklog: 1_024 })) {
     opened++;
+    if (conn.attachment !== undefined) { // another process was amid something with it, and only that knew what
+      conn.setOptions({ lingerMs: 0 });
+      conn.close();
+      continue;
+    }
+    conn.attachment = "begun";
     conn.setKeepAlive();
     carry(conn).catch(() => void resets++).finally(() => conn.close());
   }
@@ -158,6 +164,7 @@ answerRequests({
     const { tcp, connections, sleepers, addresses } = host.stack;
     return {
       ...await liveMemory(),
+      memory: process.memoryUsage(),
       ...host.counts,
       tcbs: tcp.awake,
       records: connections.size,
