@@ -12,7 +12,7 @@ import { Life } from "./story.ts";
 const SETTLE_MS = 90;
 const SLICE_MS = 15;
 /** Connections at once: their waits go by together. */
-const LIVE_MAX = 400;
+const LIVE_MAX = 800;
 /** So many more in each round: what runs for the first time is slow. */
 const LIVE_STEP = 20;
 

@@ -27,6 +27,16 @@ export const handshake: readonly Deviation[] = [
     ),
   },
   {
+    name: "data or FIN on a SYN-ACK",
+    section: "RFC 9293 section 3.10.7.3, last paragraph",
+    reason: "Linux takes none but that of Fast Open: the peer sends it again. The RFC takes it.",
+    diverges: true,
+    explains: onSegment(({ step, flags, before, kernel }) =>
+      (before.state === "SYN_SENT" || (before.state === "SYN_RECV" && !before.passive)) &&
+      (flags & (SYN | ACK)) === (SYN | ACK) && (step.length > 0 || (flags & FIN) !== 0) && oneAck(kernel)
+    ),
+  },
+  {
     name: "a SYN again when SYNs have crossed",
     section: "RFC 9293 section 3.5, figure 8",
     reason: "It says that our SYN-ACK was lost: we send it again, Linux sends an ACK.",
@@ -65,16 +75,6 @@ export const handshake: readonly Deviation[] = [
         each.do === "call" && (each.call === "close" || each.call === "shutdown") &&
         lives.stack.results[at]!.before!.state === "SYN_RECV" && !lives.stack.results[at]!.before!.passive
       ),
-  },
-  {
-    name: "data or FIN on a SYN-ACK",
-    section: "RFC 9293 section 3.10.7.3, last paragraph",
-    reason: "Linux takes none but that of Fast Open: the peer sends it again. The RFC takes it.",
-    diverges: true,
-    explains: onSegment(({ step, flags, before, kernel }) =>
-      (before.state === "SYN_SENT" || (before.state === "SYN_RECV" && !before.passive)) &&
-      (flags & (SYN | ACK)) === (SYN | ACK) && (step.length > 0 || (flags & FIN) !== 0) && oneAck(kernel)
-    ),
   },
   {
     name: "a half-open connection and timestamps",
@@ -144,7 +144,7 @@ export const handshake: readonly Deviation[] = [
       "Where it has opened the connection Linux takes ISS for an old ACK, and when SYNs have crossed even for the ACK " +
       "of its SYN; it was never a right one.",
     diverges: true,
-    explains: onSegment(({ before, segment, stack }) =>
+    explains: inRound(({ before, segment, stack }) =>
       !before.passive && before.state !== "CLOSE" && before.state !== "SYN_SENT" &&
       segment.ackFromIss === 0 &&
       stack.length === 1
