@@ -7,6 +7,11 @@ const ROOMY_BYTES = 256 << 10; // a buffer larger than this goes back when it is
 const EMPTY = new Uint8Array(0);
 const pool: Uint8Array<ArrayBuffer>[][] = [];
 let pooledBytes = 0;
+
+/** Bytes of buffers that nobody has borrowed, at most 32 MiB: what looks for leaks takes them off. */
+export function pooledRingBytes(): number {
+  return pooledBytes;
+}
 let lentBytes = 0;
 
 /** Counts the memory that some rings hold together. */

@@ -4,6 +4,7 @@ import process from "node:process";
 import { parseArgs } from "node:util";
 import { liveMemory } from "../../examples/live_memory.ts";
 import { answerRequests } from "../../examples/survive_kill/worker.ts";
+import { pooledRingBytes } from "../../base/ring.ts";
 import { FileStore, impair, openTun, SleepyHost, SystemClock, type TcpConn } from "../../mod.ts";
 import type { Impairments } from "../../net/link/impaired.ts";
 import { answersOf, fill, HEAD_BYTES, mismatch, NETWORK, PORTS, readHead } from "./stream.ts";
@@ -21,7 +22,8 @@ const host = new SleepyHost({
   store,
   clock,
   idleMs: Number(values.idle),
-  // Of an abort the RST may be lost: keep-alive finds out what has no other end any more.
+  // Of an abort the RST may be lost: keep-alive finds out what has no other end any more. On the sleepy port it is
+  // switched on at the end only: a kill may come while a probe has woken a connection.
   tcp: {
     timeWaitMs: 1_000,
     finWait2Ms: 10_000,
@@ -46,12 +48,11 @@ interface Seen {
   down: number;
 }
 
-host.serve({
+const sleepy = host.serve({
   port: PORTS.sleepy,
   tcpBacklog: 1_024,
   open(connection) {
     opened++;
-    connection.setKeepAlive();
     connection.attachment = { head: [], stream: 0, upload: 0, reply: 0, up: 0, down: 0 } satisfies Seen;
   },
   data(connection, bytes) {
@@ -159,12 +160,20 @@ answerRequests({
     Object.assign(link.impairments, calm, impairments);
     return {};
   },
+  /** Whoever has no other end any more goes soon. */
+  reap: () => {
+    for (const id of [...sleepy.connections()]) {
+      sleepy.with(id, (connection) => connection.setKeepAlive(true, 2_000, 1_000, 3));
+    }
+    return {};
+  },
   nap: async () => ({ napping: await host.sleeper.suspendAll() }),
   stats: async () => {
     const { tcp, connections, sleepers, addresses } = host.stack;
     return {
       ...await liveMemory(),
       memory: process.memoryUsage(),
+      poolBytes: pooledRingBytes(),
       ...host.counts,
       tcbs: tcp.awake,
       records: connections.size,

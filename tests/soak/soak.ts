@@ -159,8 +159,9 @@ export class Soak {
   }
 
   async #sample(atMs: number): Promise<void> {
-    const { liveBytes, rssBytes } = await this.#server.ask("stats");
-    this.#samples.push({ atMs, liveBytes: liveBytes as number, rssBytes: rssBytes as number });
+    const { liveBytes, poolBytes, rssBytes } = await this.#server.ask("stats") as Record<string, number>;
+    // What is kept for the next connections fills slowly, and has a limit.
+    this.#samples.push({ atMs, liveBytes: liveBytes! - poolBytes!, rssBytes: rssBytes! });
   }
 
   async #word(nowMs: number, lengthMs: number): Promise<void> {
@@ -198,6 +199,7 @@ export class Soak {
     const growth = growthOf(this.#samples);
     this.#say("closing everything");
     const clients = await this.#progress("finish");
+    await this.#server.ask("reap");
     let left = await this.#server.ask("stats");
     for (
       const untilMs = performance.now() + DRAIN_MS_MAX;
