@@ -108,7 +108,6 @@ function fresh(result: StepResult, what: "now" | "late"): readonly Answer[] {
  * compared in words, for its timestamp is another. `undefined` when there is none.
  */
 export function compareSleeper(plan: Plan, awake: Life, sleeper: Life): Difference | undefined {
-  let untold = false;
   for (const [step, left] of awake.results.entries()) {
     const right = sleeper.results[step]!;
     const sides = [left, right].map((each) =>
@@ -116,11 +115,8 @@ export function compareSleeper(plan: Plan, awake: Life, sleeper: Life): Differen
         JSON.stringify(each.state)
       }`
     ) as [string, string];
-    untold ||= isUntold(left); // from then on the peer has been told another window
-    if (
-      sides[0] === sides[1] && (untold || sameBytes(left.now.filter(isAnswer), right.now.filter(isAnswer)))
-    ) continue;
-    if (isUntold(left)) continue;
+    if (isUntold(left)) return undefined; // from then on the peer has been told another window
+    if (sides[0] === sides[1] && sameBytes(left.now.filter(isAnswer), right.now.filter(isAnswer))) continue;
     return {
       plan,
       step,

@@ -34,10 +34,11 @@ function* plans(): Generator<Plan> {
 const started = performance.now();
 const explained: Record<string, number> = {};
 const suspects: Outcome[] = [];
-let stories = 0;
+let stories = 0, asleep = 0;
 arena.run(plans(), (outcome) => {
   stories++;
   for (const { name } of outcome.explained) explained[name] = (explained[name] ?? 0) + 1;
+  if (options.asleep && outcome.difference?.what !== "asleep") asleep++;
   if (outcome.difference !== undefined) suspects.push(outcome);
   if (options.plans.length > 0) console.error(showLives(outcome.plan, outcome.kernel, outcome.stack));
 });
@@ -55,11 +56,11 @@ const shown = [...kinds.values()].sort((a, b) => b.length - a.length).slice(0, S
 );
 const report: FuzzReport = {
   seed,
-  kernel: release(),
+  kernel: release().split("-")[0]!, // what stands behind it is a distribution's
   stories,
   segments,
   seconds,
-  asleep: options.asleep ? stories : 0,
+  asleep,
   explained,
   once: suspects.length - real.length,
   unexplained: real.length,

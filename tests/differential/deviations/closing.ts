@@ -96,39 +96,6 @@ export const closing: readonly Deviation[] = [
       ),
   },
   {
-    name: "close() with data ahead of a hole",
-    section: "RFC 9293 section 3.6.1, SHLD-3",
-    reason: "They were received and will not be read: we send RST. Linux counts only what is in order.",
-    diverges: true,
-    explains: ({ what, plan, step, lives }) => {
-      const each = plan.steps[step];
-      return what === "now" && each?.do === "call" && each.call === "close" &&
-        lives.stack.results[step]!.before!.holes;
-    },
-  },
-  {
-    name: "a FIN that is queued",
-    section: "RFC 9293 section 3.10.4",
-    reason: "Linux changes the state when close() or shutdown() is called, we when the FIN leaves.",
-    diverges: true,
-    explains: ({ what, kernel, stack }) =>
-      what === "state" && (/^FIN_WAIT1/.test(kernel) && /^ESTABLISHED/.test(stack) ||
-        /^LAST_ACK/.test(kernel) && /^CLOSE_WAIT/.test(stack)),
-  },
-  {
-    name: "the RST of abort() when the window has shrunk",
-    section: "RFC 9293 section 3.10.5",
-    reason: "It has the number SND.NXT. Linux takes the window's end, as for an ACK.",
-    diverges: false,
-    explains: ({ what, plan, step, lives }) => {
-      const each = plan.steps[step];
-      if (what !== "now" || each?.do !== "call") return false;
-      const { before, now } = lives.stack.results[step]!;
-      const end = (before!.sndUna + before!.sndWnd - before!.sndMax) | 0;
-      return oneReset(now) && end < 0;
-    },
-  },
-  {
     name: "data that reaches beyond the peer's FIN",
     section: "RFC 9293 section 3.10.7.4, seventh step",
     reason:
@@ -182,16 +149,5 @@ export const closing: readonly Deviation[] = [
       lives.stack.results.slice(0, step + 1).some(({ segment, before }) =>
         segment !== undefined && ((segment.flags & FIN) !== 0 || before!.finPending)
       ),
-  },
-  {
-    name: "our FIN and the ACK of the data that let it go",
-    section: "RFC 9293 section 3.10.7.4",
-    reason:
-      "Linux sends what an ACK admits before it takes the data that came with it, and then an ACK. We do both in one.",
-    diverges: true,
-    explains: onSegment(({ kernel, stack }) =>
-      kernel.length === 2 && (kernel[0]!.flags & FIN) !== 0 && kernel[1]!.plain &&
-      stack.some(({ flags, sequence }) => (flags & FIN) !== 0 && sequence === kernel[0]!.sequence)
-    ),
   },
 ];

@@ -94,15 +94,6 @@ export const handshake: readonly Deviation[] = [
         inRound(({ before, step, kernel }) => isStampedHalfOpen(before, step) && oneAck(kernel))(difference)),
   },
   {
-    name: "an RST in the window of a half-open connection",
-    section: "RFC 5961 section 3.2",
-    reason: "Linux believes any, we only one that is exact.",
-    diverges: true,
-    explains: onSegment(({ before, flags, kernel, stack }) =>
-      before.state === "SYN_RECV" && before.passive && (flags & RST) !== 0 && silent(kernel) && oneAck(stack)
-    ),
-  },
-  {
     name: "bad ACK in SYN-RECEIVED, outside the window",
     section: "RFC 9293 section 3.10.7.4, first step",
     reason:

@@ -1,5 +1,5 @@
 import { TcpFlag } from "../../../net/wire/tcp.ts";
-import { type Deviation, isNews, oneAck, onSegment } from "./case.ts";
+import { type Deviation, isNews, onSegment } from "./case.ts";
 
 const { FIN } = TcpFlag;
 
@@ -17,18 +17,6 @@ export const sending: readonly Deviation[] = [
         length > 0
       ) &&
       stack.some(isNews)
-    ),
-  },
-  {
-    name: "an ACK when the window has shrunk a little",
-    section: "RFC 9293 section 3.8.6, MUST-34",
-    reason:
-      "We give it the number of the window's end, which the peer must find acceptable. Linux does so only when more " +
-      "than the granularity of its own scaled window is behind that.",
-    diverges: false,
-    explains: onSegment(({ kernel, stack }) =>
-      oneAck(kernel) && oneAck(stack) && kernel[0]!.acknowledgment === stack[0]!.acknowledgment &&
-      kernel[0]!.sequence !== stack[0]!.sequence
     ),
   },
   {
