@@ -12,7 +12,7 @@ import type { Account } from "./ledger.ts";
 import { NodeClock } from "./node_clock.ts";
 import { type PeerConn, SimplePeer } from "./peer.ts";
 import type { ClientPlan } from "./plan.ts";
-import { CONNECTIONS_MAX } from "./server.ts";
+import { CONNECTIONS_MAX } from "./server_world.ts";
 import { must } from "./violation.ts";
 
 /** A client's side of one connection, whatever TCP is under it. */

@@ -9,7 +9,8 @@ import { Fabric } from "./fabric.ts";
 import { Judge } from "./judge.ts";
 import { Account } from "./ledger.ts";
 import { type Plan, type Step, tellStep } from "./plan.ts";
-import { PORTS, QUIET, SERVER_ADDRESSES, ServerMachine } from "./server.ts";
+import { QUIET, ServerMachine } from "./server_machine.ts";
+import { PORTS, SERVER_ADDRESSES } from "./server_world.ts";
 import { must } from "./violation.ts";
 
 /** What a world was like. */
@@ -193,7 +194,7 @@ export class World {
       }
       case "server abort": {
         const account = this.account(step.id);
-        if (account !== undefined) this.server.process?.abort(account);
+        if (account !== undefined) this.server.process?.services.abort(account);
         return;
       }
       case "rot": {
@@ -203,12 +204,12 @@ export class World {
       }
       case "push": {
         const account = this.account(step.id);
-        if (account !== undefined) this.server.process?.push(account, step.bytes);
+        if (account !== undefined) this.server.process?.services.push(account, step.bytes);
         return;
       }
       case "note": {
         const account = this.account(step.id);
-        if (account !== undefined) this.server.process?.note(account);
+        if (account !== undefined) this.server.process?.services.note(account);
         return;
       }
       case "suspend":
@@ -222,6 +223,8 @@ export class World {
         return this.#shutdown(step);
       case "clock":
         this.server.aheadMs = step.aheadMs;
+        // What the first process has put to sleep and a second answered for, a third cannot know.
+        if (step.aheadMs < 0 && this.server.lives > 1) this.judge.timestampsMayFall = true;
         return;
       case "stop":
         return this.#stop(step.node, step.forMs);

@@ -1,0 +1,156 @@
+import { Prng } from "../../base/random.ts";
+import { FaultyDisk } from "../support/faulty_disk.ts";
+import type { Plug } from "./fabric.ts";
+import type { Account } from "./ledger.ts";
+import { type DiskFaults, Killed } from "./machine_disk.ts";
+import type { ServerPlan } from "./plan.ts";
+import { ServerProcess } from "./server_process.ts";
+import { SERVER_ADDRESSES, type ServerWorld } from "./server_world.ts";
+
+/** Faults of a wire that calm takes away; its delay stays. */
+export const QUIET = { loss: 0, duplicate: 0, corrupt: 0, reorder: 0, jitterMs: 0 } as const;
+
+/**
+ * The server's machine: a disk that survives, and one process after the other, each with a `SleepyHost` that
+ * serves two ports. Each answers every byte with one of its own. A connection's state lies in its attachment
+ * only; the world's accounts are compared with it.
+ */
+export class ServerMachine {
+  readonly disk: FaultyDisk;
+  process: ServerProcess | undefined;
+  plug: Plug;
+  lives = 0;
+  kills = 0;
+  suspends = 0;
+  restores = 0;
+  rotten = 0;
+  /** What the clocks of processes that start from now on are ahead of the world's. */
+  aheadMs = 0;
+  readonly #world: ServerWorld;
+  readonly #plan: ServerPlan;
+  readonly #prng: Prng;
+  #faults: DiskFaults = { writes: 0, syncs: 0, reads: 0 };
+  #cut = false;
+  #mtu = 1500;
+  #calm = false;
+
+  constructor(world: ServerWorld, plan: ServerPlan) {
+    this.#world = world;
+    this.#plan = plan;
+    this.#prng = new Prng(world.seed ^ 0x5e7e);
+    this.disk = new FaultyDisk(world.seed, { shortWrites: plan.shortWrites });
+    this.plug = this.#newPlug();
+  }
+
+  set faults(faults: DiskFaults) {
+    this.#faults = faults;
+    if (this.process !== undefined) this.process.disk.faults = faults;
+  }
+
+  set cut(cut: boolean) {
+    this.#cut = this.plug.cut = cut;
+  }
+
+  set mtu(mtu: number) {
+    this.#mtu = this.plug.pathMtu = mtu;
+  }
+
+  /** No faults from here on. */
+  calm(): void {
+    this.#calm = true;
+    this.faults = { writes: 0, syncs: 0, reads: 0 };
+    this.cut = false;
+    Object.assign(this.plug.faults, QUIET);
+  }
+
+  /** Starts a process; one that its disk refuses is tried again by whoever watches machines. */
+  async start(): Promise<void> {
+    this.disk.restart();
+    this.plug = this.#newPlug();
+    const process = new ServerProcess(this.#world, this.#plan, this, this.plug, this.#prng);
+    process.disk.faults = this.#faults;
+    try {
+      await process.open();
+      this.process = process;
+    } catch (error) {
+      if (!(error instanceof Killed)) process.die();
+      this.#world.tell(`the server does not start: ${(error as Error).message}`);
+      this.restart(500);
+    }
+  }
+
+  /** Starts a process in a while, when there is none by then. */
+  restart(afterMs: number): void {
+    const { clock } = this.#world;
+    clock.at(clock.nowMs() + afterMs, () => {
+      if (this.process !== undefined) return;
+      this.#world.tell("the server starts");
+      this.start().catch((error) => this.#world.fail(error));
+    });
+  }
+
+  /** The process dies at once; with `power`, what was not synced may be lost. */
+  kill(power: boolean): void {
+    const { process } = this;
+    if (process === undefined) return;
+    this.kills++;
+    this.process = undefined;
+    this.suspends += process.host.sleeper.stats.suspends;
+    this.restores += process.host.sleeper.stats.restores;
+    for (const account of this.#world.accounts()) {
+      if (account.over || account.broken !== undefined) continue;
+      if (account.tuple !== undefined && process.isAsleep(account.tuple)) {
+        if (account.unnoted) account.excuse("it slept before its server could note what it had read");
+        continue;
+      }
+      account.excuse(
+        power ? "its server lost power while it was awake" : "its server was killed while it was awake",
+      );
+      if (!power) continue;
+      account.forgiven = true;
+      const flow = this.#world.judge.flow(account.id);
+      if (flow !== undefined) flow.forgiven = true;
+    }
+    process.die();
+    if (power) {
+      this.disk.off = true;
+      this.disk.reboot(this.#prng.uint32());
+    } else this.disk.restart();
+  }
+
+  /** Turns one bit of the image of a connection that sleeps; whether there was one. */
+  rot(account: Account): boolean {
+    const location = account.tuple === undefined ? -1 : this.process?.locationOf(account.tuple) ?? -1;
+    if (location < 0) return false;
+    let image: Uint8Array;
+    try {
+      image = this.process!.store.read(location);
+    } catch {
+      return false; // the disk refuses just now
+    }
+    const name = `${String(Math.floor(location / 2 ** 32)).padStart(8, "0")}.seg`;
+    const at = indexOf(this.disk.bytes(name), image, location % 2 ** 32);
+    this.disk.flip(name, at + this.#prng.below(image.length), this.#prng.below(8));
+    account.excuse("its image has rotted");
+    this.rotten++;
+    return true;
+  }
+
+  #newPlug(): Plug {
+    const { fabric, judge, seed } = this.#world;
+    const plug = fabric.plug("server", SERVER_ADDRESSES, new Prng(seed ^ 0xfab), judge.tap("server"));
+    plug.faults = { ...this.#plan.wire, ...(this.#calm ? QUIET : {}) };
+    plug.cut = this.#cut;
+    plug.pathMtu = this.#mtu;
+    return plug;
+  }
+}
+
+function indexOf(haystack: Uint8Array, needle: Uint8Array, from: number): number {
+  for (let at = from; at + needle.length <= haystack.length; at++) {
+    let same = 0;
+    while (same < needle.length && haystack[at + same] === needle[same]) same++;
+    if (same === needle.length) return at;
+  }
+  return -1;
+}

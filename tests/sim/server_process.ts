@@ -1,0 +1,113 @@
+import type { EventEmitter } from "eventemitter3";
+import { Prng } from "../../base/random.ts";
+import { SleepyHost } from "../../checkpoint/host.ts";
+import { FileStore } from "../../checkpoint/store/file_store.ts";
+import { RecordState } from "../../net/connections/connection_map.ts";
+import { locationOfRecord } from "../../net/wake/slot.ts";
+import type { Plug } from "./fabric.ts";
+import { Killed, ProcessDisk } from "./machine_disk.ts";
+import { NodeClock } from "./node_clock.ts";
+import type { ServerPlan } from "./plan.ts";
+import type { ServerMachine } from "./server_machine.ts";
+import { CONNECTIONS_MAX, type ServerWorld } from "./server_world.ts";
+import { Services } from "./services.ts";
+
+/** One life of the server. */
+export class ServerProcess {
+  readonly disk: ProcessDisk;
+  readonly clock: NodeClock;
+  host!: SleepyHost;
+  store!: FileStore;
+  /** What it serves. */
+  services!: Services;
+  /** Deeds until it dies; Infinity: not by this. */
+  dieAfter = Infinity;
+  dieLate = false;
+  onDeath: () => void = () => {};
+  #dead = false;
+  /** Which process of its machine it is, from 1 on. */
+  readonly #life: number;
+  readonly #world: ServerWorld;
+  readonly #plan: ServerPlan;
+  readonly #plug: Plug;
+  readonly #prng: Prng;
+
+  constructor(
+    world: ServerWorld,
+    plan: ServerPlan,
+    machine: ServerMachine,
+    plug: Plug,
+    prng: Prng,
+  ) {
+    this.#world = world;
+    this.#plan = plan;
+    this.#plug = plug;
+    this.#prng = prng;
+    this.clock = new NodeClock(world.clock, machine.aheadMs);
+    this.#life = ++machine.lives;
+    this.disk = new ProcessDisk(machine.disk, prng, world.clock, plan.syncMs, (act) => this.#deed(act));
+    plug.beforeSend = () => this.#deed(() => {}, true);
+  }
+
+  async open(): Promise<void> {
+    const entropy = new Prng(this.#prng.uint32());
+    const recorder = this.#world.record(`server-${this.#life}`);
+    this.store = await FileStore.open(this.disk, { segmentBytes: this.#plan.segmentBytes, entropy });
+    this.host = new SleepyHost({
+      interfaces: [{ link: this.#plug }],
+      addresses: [{ address: "10.0.0.1/24" }, { address: "fd00::1/64" }],
+      clock: this.clock,
+      entropy,
+      tcp: this.#plan.tcp,
+      ...(recorder === undefined ? {} : { recorder }),
+      connectionsMax: CONNECTIONS_MAX,
+      store: this.store,
+      idleMs: this.#plan.idleMs,
+    });
+    const { sleeper } = this.host as { sleeper: EventEmitter };
+    sleeper.on("error", () => {}); // what a disk refuses is tried again; what is lost is found by the accounts
+    sleeper.on("lost", ({ id }: { id: string }) => this.#world.tell(`the image of ${id} is lost`));
+    this.services = new Services(
+      this.#world,
+      this.host,
+      this.#plan.keepAliveMs,
+      this.#prng,
+      () => this.#dead,
+    );
+  }
+
+  /** Deaf, mute and without effect from now on. */
+  die(): void {
+    this.#dead =
+      this.disk.dead =
+      this.clock.dead =
+      this.#plug.dead =
+        true;
+  }
+
+  /** Whether a connection sleeps, its image durable. */
+  isAsleep(tuple: string): boolean {
+    return this.locationOf(tuple) >= 0;
+  }
+
+  locationOf(tuple: string): number {
+    const record = this.host.recordOf(tuple);
+    const map = this.host.stack.connections;
+    if (record < 0 || map.state(record) !== RecordState.asleep) return -1;
+    return locationOfRecord(map, record);
+  }
+
+  /** One deed of the process, before or after which it may have to die. */
+  #deed(act: () => void, isPacket = false): void {
+    const last = !this.#dead && this.dieAfter-- <= 0;
+    if (last && (!this.dieLate || isPacket)) return this.#fall(isPacket);
+    act();
+    if (last) this.#fall(isPacket);
+  }
+
+  #fall(isPacket: boolean): void {
+    this.dieAfter = Infinity;
+    this.onDeath();
+    if (!isPacket) throw new Killed("killed in the middle of it");
+  }
+}
