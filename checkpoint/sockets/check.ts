@@ -142,6 +142,7 @@ export function mistakeIn(frozen: readonly unknown[]): string | undefined {
   }
   for (const place of LISTS) {
     const list = frozen[place];
+    if (list === frozenTcbDefaults[place - FROZEN_TCB_ALWAYS]) continue; // most of them
     if (!Array.isArray(list) || !list.every((each) => Number.isSafeInteger(each))) {
       return frozenTcbFields[place];
     }
@@ -212,6 +213,8 @@ function areRuns(ahead: unknown): boolean {
 /** Places in `recoveryState` (freeze_recovery.ts). */
 const RECOVERY = { caState: 8, timer: 9, sacked: 10, lost: 11, again: 12 } as const;
 
+const TIMER_MAX = Math.max(...Object.values(RetransmitTimer));
+
 /** What is counted of the segments in flight is what they say themselves. */
 function mistakeInRecovery(
   state: readonly number[],
@@ -231,7 +234,6 @@ function mistakeInRecovery(
   const counted = of(RECOVERY.lost) === lost && of(RECOVERY.again) === again &&
     of(RECOVERY.sacked) >= sacked && of(RECOVERY.sacked) + lost <= segments; // without SACK, duplicate ACKs
   const known = of(RECOVERY.caState) >= 0 && of(RECOVERY.caState) <= CaState.loss &&
-    of(RECOVERY.timer) >= 0 && of(RECOVERY.timer) <= Math.max(...Object.values(RetransmitTimer));
-  const small = state.every((each) => each >= INT32[0] * 1_000 && each <= COUNT[1]);
-  return state.length === 0 || (counted && known && small) ? undefined : "recoveryState";
+    of(RECOVERY.timer) >= 0 && of(RECOVERY.timer) <= TIMER_MAX;
+  return state.length === 0 || (counted && known) ? undefined : "recoveryState";
 }
