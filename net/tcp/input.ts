@@ -283,9 +283,8 @@ function believableAck(tcb: Tcb, segment: TcpRecord): boolean {
   if ((segment.flags & TcpFlag.ACK) === 0 || seqLess(tcb.sndMax, segment.acknowledgment)) return false;
   if (behind <= 0) return true;
   if (behind > tcb.sndWndMax) return false;
-  // Once more than half the sequence space was sent, ISS is nowhere. As on Linux, who called may be told ISS again.
-  const most = ((tcb.sndUna - tcb.iss) >>> 0) - (tcb.listener >= 0 ? 1 : 0);
-  return tcb.bytesOut >= 0x8000_0000 || behind <= most;
+  // Once more than half the sequence space was sent, ISS is nowhere.
+  return tcb.bytesOut >= 0x8000_0000 || behind < ((tcb.sndUna - tcb.iss) >>> 0);
 }
 
 /** Tells the peer where we stand. What carries data is always answered, the rest at a limited rate. */
