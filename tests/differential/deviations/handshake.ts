@@ -99,7 +99,7 @@ export const handshake: readonly Deviation[] = [
     reason:
       "Linux looks at the ACK of a half-open connection first, and answers a bad one with RST. The RFC looks at the " +
       "sequence number first, and what is outside the window gets an ACK.",
-    diverges: false,
+    diverges: true,
     explains: onSegment(({ flags, before, acked, kernel, stack }) =>
       before.state === "SYN_RECV" && before.passive && (flags & ACK) !== 0 && acked !== 1 &&
       oneReset(kernel) &&
