@@ -158,6 +158,8 @@ export const closing: readonly Deviation[] = [
     explains: (difference) =>
       /^(now|late)$/.test(difference.what) && !difference.kernel.includes(" sack ") &&
       withoutBlocks(difference.stack) === withoutBlocks(difference.kernel) &&
-      onSegmentOrState(({ flags, before }) => (flags & (FIN | SYN)) === FIN || before.finPending)(difference),
+      onSegmentOrState(({ flags, before, end, window }) =>
+        ((flags & (FIN | SYN)) === FIN && end <= window) || before.finPending
+      )(difference),
   },
 ];
