@@ -33,7 +33,7 @@ reason, ${record.unexplained} without one${
   }.
 
 Some lines have become narrower since that run. A second million (seed 20261130) then met one kind of difference
-more, 14 times, which "data partly beyond the window" now explains.
+more, 14 times, which "a segment at the right edge of the window" now explains.
 
 | difference | section | who does what | met |
 | --- | --- | --- | --- |
