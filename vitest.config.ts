@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import process from "node:process";
 import { defineConfig } from "vitest/config";
 
@@ -12,6 +13,8 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 60_000,
     pool: "forks",
+    // All cores; by default one is left to the watcher, which nobody needs here.
+    maxWorkers: availableParallelism(),
     coverage: {
       provider: "v8",
       include: ["base/**/*.ts", "net/**/*.ts", "checkpoint/**/*.ts"],
