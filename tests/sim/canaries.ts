@@ -219,14 +219,6 @@ export const CANARIES: readonly Canary[] = [
     replace: "",
     runsMax: 100,
   },
-  {
-    name: "older-image-wins",
-    what: "of two images of one connection the older is taken",
-    file: "net/wake/sleepers.ts",
-    find: "staleLocation = isLater(known) ? known : location;",
-    replace: "staleLocation = isLater(known) ? location : known;",
-    runsMax: 4_000,
-  },
 ];
 
 /** Canaries that are drawn are found within so many worlds: a minute or two. */
