@@ -24,6 +24,8 @@ export class ServerMachine {
   suspends = 0;
   restores = 0;
   rotten = 0;
+  /** Its disk has refused reads: an image that it refuses five times, a second apart, counts as lost. */
+  readsRefused = false;
   /** What the clocks of processes that start from now on are ahead of the world's. */
   aheadMs = 0;
   readonly #world: ServerWorld;
@@ -44,6 +46,7 @@ export class ServerMachine {
 
   set faults(faults: DiskFaults) {
     this.#faults = faults;
+    if (faults.reads > 0) this.readsRefused = true;
     if (this.process !== undefined) this.process.disk.faults = faults;
   }
 

@@ -29,6 +29,7 @@ export class ServerProcess {
   readonly #life: number;
   readonly #world: ServerWorld;
   readonly #plan: ServerPlan;
+  readonly #machine: ServerMachine;
   readonly #plug: Plug;
   readonly #prng: Prng;
 
@@ -41,6 +42,7 @@ export class ServerProcess {
   ) {
     this.#world = world;
     this.#plan = plan;
+    this.#machine = machine;
     this.#plug = plug;
     this.#prng = prng;
     this.clock = new NodeClock(world.clock, machine.aheadMs);
@@ -66,7 +68,13 @@ export class ServerProcess {
     });
     const { sleeper } = this.host as { sleeper: EventEmitter };
     sleeper.on("error", () => {}); // what a disk refuses is tried again; what is lost is found by the accounts
-    sleeper.on("lost", ({ id }: { id: string }) => this.#world.tell(`the image of ${id} is lost`));
+    sleeper.on("lost", ({ id }: { id: string }) => {
+      this.#world.tell(`the image of ${id} is lost`);
+      if (!this.#machine.readsRefused) return;
+      for (const account of this.#world.accounts()) {
+        if (account.tuple === id) account.excuse("its image could not be read for too long");
+      }
+    });
     this.services = new Services(
       this.#world,
       this.host,

@@ -246,7 +246,8 @@ export class World {
         const packet = forge(step.attack, flow, step.toServer, this.#prng);
         // A SYN to a server that has forgotten the connection, or is done with it, is nothing but a new connection.
         const { account } = this.#talks.get(step.id)!;
-        if (packet === undefined || !account.whole || account.over || account.simple && !step.toServer) {
+        const over = account.over || account.serverEnded;
+        if (packet === undefined || !account.whole || over || account.simple && !step.toServer) {
           return;
         }
         const plug = step.toServer ? this.server.plug : this.#plugOf(flow.clientAddress);
