@@ -201,7 +201,7 @@ export const CANARIES: readonly Canary[] = [
     file: "net/tcp/freeze.ts",
     find: "  tcb.rcvAdv = (rcvNxt + rcvAdvOffset) | 0;",
     replace: "  tcb.rcvAdv = rcvNxt | 0;\n  if (rcvAdvOffset > 0) tcb.receiveBufferBytes = 1_000;",
-    runsMax: 200,
+    runsMax: 700,
   },
   {
     name: "moved-unnoticed",
