@@ -32,7 +32,7 @@ export const CANARIES: readonly Canary[] = [
     file: "net/tcp/acknowledge.ts",
     find: "const later = advanced || seqLess",
     replace: "const later = seqLess",
-    runsMax: 600,
+    runsMax: 3_000,
   },
   {
     name: "ack-before-data",
