@@ -13,6 +13,8 @@ export class Segment {
   /** Bytes of the file that are in use. */
   size: number;
   file: DiskFile | undefined;
+  /** Its file is gone from the folder, which is perhaps not durable yet. */
+  unlinked = false;
   recordsLive = 0;
   /** Bytes of the entries of live records. */
   bytesLive = 0;

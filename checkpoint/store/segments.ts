@@ -196,10 +196,11 @@ export class Segments {
     for (const segment of this.#byNumber.values()) {
       if (segment.number > number) return;
       try {
-        this.#disk.remove(segment.name);
+        if (!segment.unlinked) this.#disk.remove(segment.name);
+        segment.unlinked = true;
         this.#disk.syncFolder(); // before a newer one goes, whose removals keep this one's records dead
       } catch {
-        return; // the next opening tries again
+        return; // the next sync tries again, or the next opening
       }
       this.#byNumber.delete(segment.number);
       this.#open = this.#open.filter((open) => open !== segment);

@@ -151,3 +151,28 @@ test("a disk that refuses to be read or written moves nothing: the records are w
   expect(churn.locations).not.toEqual(before);
   churn.check();
 });
+
+test("whatever a disk refuses once while segments are deleted, the next sync has them deleted", async () => {
+  const deletions = async (failAt: number): Promise<{ operations: number; segments: number }> => {
+    const churn = new Churn();
+    await churn.open();
+    for (let id = 0; id < 200; id++) churn.append(id);
+    await churn.store.sync();
+    for (let id = 0; id < 200; id++) churn.remove(id);
+    churn.append(200); // lives
+    const before = churn.disk.operations;
+    churn.disk.failAt = before + failAt;
+    await churn.store.sync().catch(() => {});
+    const { operations } = churn.disk;
+    churn.disk.failAt = Infinity;
+    if (!churn.store.failed) await churn.store.sync();
+    const { segments } = churn.store.stats;
+    await churn.store.close();
+    return { operations: operations - before, segments: churn.store.failed ? 1 : segments };
+  };
+  const { operations } = await deletions(Infinity);
+  expect(operations).toBeGreaterThan(10);
+  for (let failAt = 1; failAt <= operations; failAt++) {
+    expect((await deletions(failAt)).segments, `operation ${failAt} of ${operations}`).toBeLessThanOrEqual(2);
+  }
+});
