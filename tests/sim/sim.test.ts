@@ -5,6 +5,7 @@ import process from "node:process";
 import { promisify } from "node:util";
 import { expect, test } from "vitest";
 import { RUN_ON } from "../support/runtimes.ts";
+import { drawSeed } from "../support/seed.ts";
 import { CANARIES, canariesOf, infect, release } from "./canaries.ts";
 import { drawPlan } from "./plan.ts";
 import { shrink } from "./shrink.ts";
@@ -16,8 +17,8 @@ const ON_NODE = process.versions["deno"] === undefined && process.versions["bun"
 /** Worlds here; `npm run sim` lives as many as one likes. */
 const WORLDS = 40;
 
-/** The seed of this run: drawn, printed, and set by SIM_SEED to see it again. */
-const SEED = Number(process.env["SIM_SEED"] ?? Math.floor(Math.random() * 1e9));
+/** The seed of this run: printed, and set by SIM_SEED to see it again. */
+const SEED = drawSeed("SIM_SEED", 1e9);
 
 test(`worlds from seed ${SEED} on live: nothing is lost, doubled, reordered or left behind`, async () => {
   for (let seed = SEED; seed < SEED + WORLDS; seed++) {
