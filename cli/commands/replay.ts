@@ -117,6 +117,12 @@ async function play(
 
 function resultText(terminal: Terminal, player: Player, never: boolean): string {
   const { steps, framesIn, framesOut, difference } = player;
+  if (player.stack === undefined && difference === undefined) {
+    const what = player.reader.about.get("what");
+    return `nothing to play: no stack was recorded${
+      what === undefined ? "" : printable(` in this ${what}`)
+    }; --info tells the rest\n`;
+  }
   const what = `${steps} steps, ${framesIn} frames in, ${framesOut} frames out`;
   if (difference === undefined) {
     const behind = never ? "; the condition never came true" : "";

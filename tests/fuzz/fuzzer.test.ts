@@ -1,15 +1,21 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { afterAll, describe, expect, test } from "vitest";
 import { Prng } from "../../base/random.ts";
+import { Slab } from "../../base/slab.ts";
+import { Player } from "../../checkpoint/replay/player.ts";
+import { ReplayReader } from "../../checkpoint/replay/reader.ts";
+import { Recorder } from "../../checkpoint/replay/recorder.ts";
 import { Programs } from "./build.ts";
 import { replacements } from "./comparisons.ts";
 import { readCrash, writeCrash } from "./crash_file.ts";
 import { instrument } from "./instrument.ts";
 import { mutate } from "./mutate.ts";
+import { Subject } from "./subject.ts";
 import { supervise } from "./supervise.ts";
+import type { Target } from "./target.ts";
 
 /** The fuzzer is a tool of Node's; its targets are tried on every runtime (targets.test.ts). */
 const otherRuntime = process.versions["deno"] !== undefined || process.versions["bun"] !== undefined;
@@ -32,7 +38,7 @@ describe.skipIf(otherRuntime)("the fuzzer, instrumented", () => {
       expect(input.length).toBe(12);
       const folder = mkdtempSync(join(tmpdir(), "fuzz-"));
       try {
-        const path = writeCrash(folder, {
+        const path = await writeCrash(folder, {
           target: "planted/magic",
           input,
           error,
@@ -72,6 +78,47 @@ describe.skipIf(otherRuntime)("the fuzzer, instrumented", () => {
     const bomb = await fuzz("planted/bomb", 20_000, 1);
     expect(bomb.crashes.map(({ key }) => key)).toEqual([expect.stringMatching(/^ExcessError .*readBomb/)]);
   });
+});
+
+test("a crash is a recording: its input is in what it says of itself, what its stack went through follows", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "fuzz-"));
+  const input = Uint8Array.of(69, 0, 0, 1) as Uint8Array<ArrayBuffer>;
+  const crash = {
+    target: "stack/planted",
+    input,
+    error: "no",
+    key: "no",
+    seed: 1,
+    commit: "none",
+    runtime: "none",
+  };
+  const attacked: Target = {
+    name: crash.target,
+    about: "a stack that hears the input, and a bug behind it",
+    seeds: () => [],
+    run: (bytes) => {
+      const subject = new Subject({ tcp: {}, mtu: 1500, seed: 1, naps: 0 });
+      const slab = Slab.of(bytes.length);
+      slab.bytes.set(bytes);
+      subject.stack.receive(0, slab, 0, bytes.length, subject.nowMs);
+      new Subject({ tcp: {}, mtu: 1500, seed: 1, naps: 0 }); // a twin, which is nobody's to record
+      throw new Error("The planted bug");
+    },
+  };
+  try {
+    const path = await writeCrash(folder, crash, attacked);
+    expect(readCrash(path)).toEqual(crash);
+    const player = new Player(new ReplayReader(new Uint8Array(readFileSync(path))));
+    while (player.step());
+    expect(player.difference).toBeUndefined();
+    expect(player.framesIn).toBe(1);
+    const bare = await writeCrash(folder, { ...crash, input: Uint8Array.of(1) as Uint8Array<ArrayBuffer> });
+    expect(readCrash(bare).input).toEqual(Uint8Array.of(1));
+    writeFileSync(join(folder, "other.replay"), new Recorder().bytes());
+    expect(() => readCrash(join(folder, "other.replay"))).toThrow("it is no crash of the fuzzer");
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 test("instrumented code does what it did, and counts every branch", () => {

@@ -6,7 +6,8 @@ import { readCrash, writeCrash } from "./crash_file.ts";
 import { readKept, writeKept } from "./kept.ts";
 import { type Done, supervise } from "./supervise.ts";
 import { everyTarget, type NamedTarget } from "./targets.ts";
-import type { Report } from "./worker.ts";
+import type { Target } from "./target.ts";
+import type { Report, ToldCrash } from "./worker.ts";
 
 /** Where crashes go; git ignores it. */
 const CRASHES = "crashes";
@@ -61,13 +62,12 @@ async function fuzz(args: Args, programs: Programs): Promise<number> {
       console.log(`${process.stdout.isTTY ? "\r" : ""}${line(name, done)}`);
       for (const crash of done.crashes) {
         const { seed } = args;
-        const path = writeCrash(CRASHES, {
-          target: name,
-          ...crash,
-          seed,
-          commit: at.commit,
-          runtime: at.runtime,
-        });
+        const { commit, runtime } = at;
+        const path = await writeCrash(
+          CRASHES,
+          { target: name, ...crash, seed, commit, runtime },
+          recordable(each.target, crash),
+        );
         console.log(`  ${crash.error.replaceAll("\n", "\n  ")}\n  npm run fuzz -- --replay ${path}`);
       }
       crashed += done.crashes.length;
@@ -93,9 +93,16 @@ async function again(args: Args, path: string, programs: Programs): Promise<numb
   }
   console.log(`${file.target}: ${crash.input.length} bytes\n${crash.error}`);
   if (task === "minimize" && crash.input.length < file.input.length) {
-    console.log(writeCrash(CRASHES, { ...file, ...crash }));
+    console.log(await writeCrash(CRASHES, { ...file, ...crash }, recordable(found.target, crash)));
   }
   return EXIT.crashed;
+}
+
+/** The target, if its stack is worth recording and its input comes to an end without a watchdog too. */
+function recordable(target: Target, { key }: ToldCrash): Target | undefined {
+  return target.name.startsWith("stack/") && /^(Hangs|Takes|ExcessError)/.exec(key) === null
+    ? target
+    : undefined;
 }
 
 function line(name: string, { progress, seconds }: Report): string {

@@ -1,7 +1,7 @@
 import { assert } from "../../base/assert.ts";
 import { Prng } from "../../base/random.ts";
 import { Slab } from "../../base/slab.ts";
-import { Stack } from "../../net/stack.ts";
+import type { Stack } from "../../net/stack.ts";
 import type { TcpConfig } from "../../net/tcp/config.ts";
 import { finSent, type Tcb, TcpEvent, TcpState } from "../../net/tcp/tcb.ts";
 import { earliestDeadlineMs } from "../../net/tcp/tcp.ts";
@@ -10,6 +10,7 @@ import { Drop, dropNames } from "../../net/wire/drop.ts";
 import { Napper } from "../checkpoint/napper.ts";
 import { readSegment, Watcher } from "../net/tcp/checker.ts";
 import { streamByte, streamBytes } from "../net/tcp/script.ts";
+import { makeStack } from "./make_stack.ts";
 import { checkPacket } from "./packet_check.ts";
 
 export const START_MS = 1_700_000_000_000;
@@ -53,7 +54,7 @@ export class Subject {
 
   constructor(options: SubjectOptions) {
     this.watcher = new Watcher(options.mtu);
-    const stack = this.stack = new Stack({
+    const stack = this.stack = makeStack({
       nowMs: START_MS,
       entropy: new Prng(options.seed),
       tcp: options.tcp,

@@ -2,13 +2,14 @@ import { assert } from "../../../base/assert.ts";
 import { Prng } from "../../../base/random.ts";
 import { Slab } from "../../../base/slab.ts";
 import { Firewall } from "../../../net/firewall/firewall.ts";
-import { Stack } from "../../../net/stack.ts";
+import type { Stack } from "../../../net/stack.ts";
 import { tcpAbort, tcpConnect, tcpSend } from "../../../net/tcp/user.ts";
 import { canWrite } from "../../../net/tcp/user.ts";
 import type { UdpSocket } from "../../../net/udp/udp.ts";
 import { dropNames } from "../../../net/wire/drop.ts";
 import { INTERFACES, randomRules } from "../../net/firewall/random_rules.ts";
 import { Dice } from "../dice.ts";
+import { makeStack } from "../make_stack.ts";
 import { checkPacket } from "../packet_check.ts";
 import { frames, hex, mendPacket } from "../packets.ts";
 import { ipPacket } from "../segment_bytes.ts";
@@ -86,7 +87,7 @@ class Wires {
   constructor(input: Uint8Array<ArrayBuffer>) {
     const dice = this.#dice = new Dice(input);
     const bits = dice.byte();
-    const stack = this.#stack = new Stack({
+    const stack = this.#stack = makeStack({
       nowMs: START_MS,
       entropy: new Prng(1),
       forwarding: (bits & 1) !== 0,
