@@ -32,6 +32,11 @@ const BENCHES: Readonly<Record<string, { about: string; load: () => Promise<{ be
     about: "nanoseconds per decision, compiled and as a list walk",
     load: () => import("./firewall.ts"),
   },
+  million: {
+    about:
+      "connections of the kernel's clients through TUN, all asleep, killed and woken (root, TUN); a million with --full",
+    load: () => import("./million.ts"),
+  },
   loss: {
     about: "throughput by loss and delay, beside Linux over the same impaired link (root, TUN)",
     load: () => import("./loss.ts"),

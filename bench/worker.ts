@@ -60,6 +60,12 @@ export class Worker implements AsyncDisposable {
     return this.answer();
   }
 
+  /** Ends it as `kill -9` does; resolves when it is gone. */
+  async kill(): Promise<void> {
+    this.#child.kill("SIGKILL");
+    await once(this.#child, "exit");
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#child.stdin!.end();
     const { exitCode, signalCode } = this.#child;
