@@ -123,8 +123,9 @@ export class TimerWheel {
    *
    * Callbacks may schedule and cancel any timer. When one throws, the rest stay due. Earlier time than before
    * counts as no time at all.
+   * @param countMax Timers to fire at most: the rest stay due, so that a call takes no longer than its caller has.
    */
-  advance(nowMs: number, expired: (id: number) => void): void {
+  advance(nowMs: number, expired: (id: number) => void, countMax: number = Infinity): void {
     assert(!this.#advancing, "A timer's callback does not advance the wheel");
     const nowTick = Math.floor(nowMs) - this.#originMs;
     assert(nowTick <= TICKS_MAX, "Time lies less than 1,115 years ahead"); // false for NaN, too
@@ -132,28 +133,32 @@ export class TimerWheel {
     this.#advancing = true;
     try {
       this.#splice(DUE, FIRING);
-      this.#fire(expired);
-      while (this.#levels !== 0) {
+      let left = this.#fire(expired, countMax);
+      while (this.#levels !== 0 && left > 0) {
         const level = lowestBit(this.#levels);
         const slot = lowestBit(this.#occupied[level]!);
         const start = this.#startOf(level, slot);
         if (start > this.#nowTick) break;
         this.#moveTo(start);
         this.#empty(level, slot, start);
-        this.#fire(expired);
+        left = this.#fire(expired, left);
       }
-      this.#moveTo(this.#nowTick);
+      if (left > 0) this.#moveTo(this.#nowTick);
     } finally {
       this.#advancing = false;
     }
   }
 
-  #fire(expired: (id: number) => void): void {
-    for (let node = this.#next[FIRING]!; node !== FIRING; node = this.#next[FIRING]!) {
+  /** @returns How many more may fire. */
+  #fire(expired: (id: number) => void, countMax: number): number {
+    let left = countMax;
+    for (let node = this.#next[FIRING]!; node !== FIRING && left > 0; node = this.#next[FIRING]!) {
       this.#unlink(node);
       this.#size--;
+      left--;
       expired(node - HEADS);
     }
+    return left;
   }
 
   /** Deals the timers of a slot that begins at the wheel's position to lower levels, or to be fired. */

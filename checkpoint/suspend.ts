@@ -42,6 +42,8 @@ export interface SleeperOptions {
 const BATCH_MAX = 256;
 /** Image bytes per turn: one connection may hold 16 MiB unsent, and all images of a batch lie in memory. */
 const BATCH_BYTES_MAX = 64 << 20;
+/** Deadlines of sleepers served per turn, most of them keep-alive probes: the same. A million may come at once. */
+const DUE_MAX = 1_024;
 /** How soon a connection that is not quiet yet is looked at again, and how late at the latest. */
 const DRAINING_MS = 50;
 const DRAINING_MS_MAX = 10_000;
@@ -213,7 +215,7 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
   }
 
   turn(nowMs: number): void {
-    this.#timers.advance(nowMs, (record) => this.#stack.sleepers.wake(record, nowMs));
+    this.#timers.advance(nowMs, (record) => this.#due(record, nowMs), DUE_MAX);
     if (this.#wanted.length > 0 && nowMs >= this.#wakeAgainAtMs && !this.#closing) this.#wakeSome(nowMs);
     this.#watch.advance(nowMs, (slot) => this.#consider(slot, nowMs));
     if (this.#ready.size > 0 && nowMs >= this.#saveAgainAtMs) this.#suspendSome(nowMs);
@@ -225,6 +227,11 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
     const saveMs = this.#ready.size > 0 ? this.#saveAgainAtMs : Infinity;
     const cleanMs = this.#closing ? Infinity : this.#cleanAtMs;
     return Math.min(wakeMs, saveMs, cleanMs, this.#watch.nextDeadlineMs(), this.#timers.nextDeadlineMs());
+  }
+
+  #due(record: number, nowMs: number): void {
+    const nextMs = this.#stack.sleepers.due(record, nowMs);
+    if (nextMs < Infinity) this.#timers.set(record, nextMs);
   }
 
   #watchFor(slot: number, delayMs: number, nowMs: number): void {

@@ -229,6 +229,7 @@ export const CALLS: readonly Call[] = [
   call(25, "sleepers.resume", onSleepers, [scalar, plain, nothing, now], tcb),
   call(26, "sleepers.forget", onSleepers, [scalar, now], nothing),
   call(28, "sleepers.relocate", onSleepers, [plain, scalar, scalar], scalar),
+  call(29, "sleepers.due", onSleepers, [scalar, now], deadline),
   call(27, "tcp.destroy", (stack) => stack.tcp, [tcb, scalar], nothing),
 
   call(40, "tcp.connect", onCalls, [tcp, address, scalar, address, scalar, now, optional, bytes], tcb),

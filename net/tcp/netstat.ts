@@ -45,6 +45,8 @@ export class TcpCounters {
   rcvQDrop = 0;
   ofoDrop = 0;
   abortOnMemory = 0;
+  /** Keep-alive probes sent, for sleepers too. */
+  keepAlive = 0;
   /** SYN-ACKs that echo no timestamp of ours. */
   pawsActive = 0;
 }

@@ -1,5 +1,6 @@
 import type { TcpRecord } from "../wire/tcp.ts";
 import { enterTimeWait } from "./acknowledge.ts";
+import type { TcpConfig } from "./config.ts";
 import { missDelayedAck } from "./delayed_ack.ts";
 import { sendAck, sendProbe, sendReset, sendStrayReset, sendSyn, tcpOutput } from "./output.ts";
 import { FastOpenState } from "./fast_open.ts";
@@ -155,19 +156,24 @@ function keepAliveTimeout(tcp: Tcp, tcb: Tcb, nowMs: number): void {
     tcb.keepAliveAtMs = nowMs + tcb.keepAliveIdleMs; // MUST-26
     return;
   }
-  // With a user timeout that decides, and not the number of probes (RFC 5482 section 4.2, as Linux does).
-  const silentMs = tcb.keepAliveIdleMs + tcb.keepAlives * tcb.keepAliveIntervalMs;
-  const userTimeout = userTimeoutMs(tcb, tcp.config);
-  const dead = userTimeout > 0
-    ? tcb.keepAlives > 0 && silentMs >= userTimeout
-    : tcb.keepAlives >= tcb.keepAliveProbes;
-  if (dead) {
+  if (tcb.keepAlives >= keepAliveProbesMax(tcb, tcp.config)) {
     sendReset(tcp, tcb, nowMs);
     return tcp.destroy(tcb, TcpError.timedOut);
   }
   tcb.keepAlives++;
+  tcp.counters.keepAlive++;
   sendProbe(tcp, tcb, nowMs);
   tcb.keepAliveAtMs = nowMs + tcb.keepAliveIntervalMs;
+}
+
+/**
+ * Probes without an answer after which a connection is given up. With a user timeout that decides, and not their number
+ * (RFC 5482 section 4.2, as Linux does): as many as it takes to have been silent for so long, one at least.
+ */
+export function keepAliveProbesMax(tcb: Tcb, config: Readonly<TcpConfig>): number {
+  const userTimeout = userTimeoutMs(tcb, config);
+  if (userTimeout <= 0) return tcb.keepAliveProbes;
+  return Math.max(1, Math.ceil((userTimeout - tcb.keepAliveIdleMs) / Math.max(1, tcb.keepAliveIntervalMs)));
 }
 
 /** Ends waiting for the peer's FIN once nobody waits for its data. */

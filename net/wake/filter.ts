@@ -79,6 +79,7 @@ export function judgeAsleep(tcp: Tcp, record: number, segment: TcpRecord, nowMs:
   // Busy: the record has SND.MAX only, and ACKs are judged from SND.UNA.
   if (behind < 0 || (!busy && behind > sendWindowOf(map, record, 0xffff))) return WakeVerdict.challenge;
   if (talks || busy || (flags & TcpFlag.URG) !== 0 || segment.userTimeout > 0) return WakeVerdict.hold;
+  if (reportsSack(meta, segment)) return WakeVerdict.hold; // a duplicate of ours: the last recovery was for nothing
 
   // A pure ACK of nothing new. It may still move the window and the timestamp to echo.
   const noNews = (meta & Asleep.keepAlive) !== 0 ? WakeVerdict.heard : WakeVerdict.ignore;
@@ -96,9 +97,14 @@ export function judgeAsleep(tcp: Tcp, record: number, segment: TcpRecord, nowMs:
 
 /** Whether the ACK in the peer's last segment, which comes again, may say something new. */
 function mayBeNews(map: ConnectionMap, record: number, segment: TcpRecord): boolean {
-  const busy = (map.get(record, Field.meta) & Asleep.wakeOnAny) !== 0;
-  return busy || segment.acknowledgment !== map.get(record, Field.sndNxt) ||
+  const meta = map.get(record, Field.meta);
+  return (meta & Asleep.wakeOnAny) !== 0 || reportsSack(meta, segment) ||
+    segment.acknowledgment !== map.get(record, Field.sndNxt) ||
     segment.window !== map.get(record, Field.windows) >>> 16;
+}
+
+function reportsSack(meta: number, segment: TcpRecord): boolean {
+  return segment.sackCount > 0 && (meta & Asleep.sack) !== 0;
 }
 
 /** Without a scale the window may be larger than its field says; how large, the TCB knows. */
@@ -129,23 +135,8 @@ export function answerAsleep(
     tcp.counters.challengeAck++;
   }
   const meta = map.get(record, Field.meta);
-  const local = map.get(record, Field.localAddress);
-  const remote = map.get(record, Field.remoteAddress);
-  const ports = map.get(record, Field.ports);
-  const segment = tcp.segment;
-  segment.clear();
-  segment.sourcePort = ports >>> 16;
-  segment.destinationPort = ports & 0xffff;
+  const segment = beginAsleep(tcp, record, nowMs);
   segment.sequence = map.get(record, Field.sndNxt);
-  segment.acknowledgment = map.get(record, Field.rcvNxt);
-  segment.flags = TcpFlag.ACK;
-  segment.window = map.get(record, Field.windows) & 0xffff;
-  segment.urgentPointer = 0;
-  if ((meta & Asleep.timestamps) !== 0) {
-    segment.hasTimestamp = true;
-    segment.tsVal = (Math.floor(nowMs) + map.get(record, Field.tsOffset)) | 0;
-    segment.tsEcr = map.get(record, Field.tsRecent);
-  }
   const length = to.dataEnd - to.dataStart + ((to.flags & TcpFlag.FIN) !== 0 ? 1 : 0);
   const duplicate = !challenge && length > 0 && (to.flags & TcpFlag.SYN) === 0;
   const old = duplicate && seqLess(to.sequence, segment.acknowledgment);
@@ -155,9 +146,43 @@ export function answerAsleep(
     segment.sackEdges[1] = seqLess(segment.acknowledgment, end) ? segment.acknowledgment : end;
     segment.sackCount = 1;
   }
-  map.set(record, Field.meta, meta | Asleep.answered);
-  const { slab, transportStart } = tcp.output;
-  const end = writeTcp(segment, slab, transportStart);
-  tcp.output.sendTransport(PROTOCOL_TCP, local, remote, end, 0, 64, nowMs);
+  finishAsleep(tcp, record, nowMs);
   return true;
+}
+
+/** Sends a keep-alive probe of a sleeping connection, which has nothing in flight: as tcp/output.ts's `sendProbe`. */
+export function probeAsleep(tcp: Tcp, record: number, nowMs: number): void {
+  const segment = beginAsleep(tcp, record, nowMs);
+  segment.sequence = (tcp.connections.get(record, Field.sndNxt) - 1) | 0;
+  tcp.counters.keepAlive++;
+  finishAsleep(tcp, record, nowMs);
+}
+
+/** An ACK of a sleeping connection, from its record alone. */
+function beginAsleep(tcp: Tcp, record: number, nowMs: number): TcpRecord {
+  const map = tcp.connections;
+  const ports = map.get(record, Field.ports);
+  const segment = tcp.segment;
+  segment.clear();
+  segment.sourcePort = ports >>> 16;
+  segment.destinationPort = ports & 0xffff;
+  segment.acknowledgment = map.get(record, Field.rcvNxt);
+  segment.flags = TcpFlag.ACK;
+  segment.window = map.get(record, Field.windows) & 0xffff;
+  segment.urgentPointer = 0;
+  if ((map.get(record, Field.meta) & Asleep.timestamps) !== 0) {
+    segment.hasTimestamp = true;
+    segment.tsVal = (Math.floor(nowMs) + map.get(record, Field.tsOffset)) | 0;
+    segment.tsEcr = map.get(record, Field.tsRecent);
+  }
+  return segment;
+}
+
+function finishAsleep(tcp: Tcp, record: number, nowMs: number): void {
+  const map = tcp.connections;
+  map.set(record, Field.meta, map.get(record, Field.meta) | Asleep.answered);
+  const { slab, transportStart } = tcp.output;
+  const end = writeTcp(tcp.segment, slab, transportStart);
+  const local = map.get(record, Field.localAddress), remote = map.get(record, Field.remoteAddress);
+  tcp.output.sendTransport(PROTOCOL_TCP, local, remote, end, 0, 64, nowMs);
 }

@@ -40,12 +40,13 @@ export class SleepTimers {
     return this.#wheel.nextDeadlineMs();
   }
 
-  /** Calls `due` for every connection whose deadline has come, which clears it. */
-  advance(nowMs: number, due: (record: number) => void): void {
-    this.#wheel.advance(nowMs, (id) => {
+  /** Calls `due` for every connection whose deadline has come, which clears it; for `countMax` at most, the rest wait. */
+  advance(nowMs: number, due: (record: number) => void, countMax: number = Infinity): void {
+    const ring = (id: number): void => {
       const record = this.#recordOf[id]!;
       this.clear(record);
       due(record);
-    });
+    };
+    this.#wheel.advance(nowMs, ring, countMax);
   }
 }

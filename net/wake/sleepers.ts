@@ -1,6 +1,6 @@
 import { assert } from "../../base/assert.ts";
 import type { Slab } from "../../base/slab.ts";
-import { RecordState } from "../connections/connection_map.ts";
+import { Field, RecordState } from "../connections/connection_map.ts";
 import type { Stack } from "../stack.ts";
 import { thawedAddress, thawTcb } from "../tcp/freeze.ts";
 import type { FrozenTcb } from "../tcp/frozen_tcb.ts";
@@ -10,11 +10,11 @@ import { earliestDeadlineMs } from "../tcp/tcp.ts";
 import { Drop } from "../wire/drop.ts";
 import type { Ipv4Record } from "../wire/ipv4.ts";
 import type { TcpRecord } from "../wire/tcp.ts";
-import { answerAsleep, judgeAsleep, WakeVerdict } from "./filter.ts";
+import { answerAsleep, judgeAsleep, probeAsleep, WakeVerdict } from "./filter.ts";
 import { HeldPackets } from "./held.ts";
 import { SleepingKeepAlives } from "./keep_alives.ts";
 import type { SleepOwner } from "./sleep_owner.ts";
-import { locationOfRecord, loseRecord, setLocation, sleepRecord, wakeRecord } from "./slot.ts";
+import { Asleep, locationOfRecord, loseRecord, setLocation, sleepRecord, wakeRecord } from "./slot.ts";
 
 /**
  * How far the timestamps of a connection jump ahead when a later process takes it over. What an earlier one answered
@@ -81,6 +81,21 @@ export class Sleepers {
     this.owner.wake(record, nowMs);
   }
 
+  /**
+   * A deadline of a sleeping connection has come: its peer is asked for a sign of life from the record, or it wakes.
+   * @returns When the next deadline is; `Infinity` when it wakes.
+   */
+  due(record: number, nowMs: number): number {
+    const { connections, tcp } = this.#stack;
+    // With more under way than keep-alive, or another state or header, the TCB must see to it.
+    const silent = (connections.get(record, Field.meta) & (Asleep.wakeOnAny | Asleep.wakeOnAll)) !== 0;
+    const asleep = connections.state(record) === RecordState.asleep;
+    const nextMs = asleep && !silent ? this.#keepAlives.probe(record, nowMs) : Infinity;
+    if (nextMs < Infinity) probeAsleep(tcp, record, nowMs);
+    else this.wake(record, nowMs);
+    return nextMs;
+  }
+
   /** From here on whatever touches the connection goes through `wake` first. */
   beginSave(tcb: Tcb): void {
     assert(tcb.events === 0 && !tcb.outputQueued && !tcb.saving, "A connection with news cannot go to sleep");
@@ -97,7 +112,7 @@ export class Sleepers {
     assert(this.#stack.connections.state(record) === RecordState.awake, "Somebody wants it awake");
     this.#stack.upcalls?.tcpSuspended(tcb, record);
     sleepRecord(this.#stack.connections, record, tcb, location);
-    this.#keepAlives.add(record, tcb);
+    this.#keepAlives.add(record, tcb, this.#stack.tcp.config);
     const deadlineMs = earliestDeadlineMs(tcb);
     this.#stack.tcp.detach(tcb);
     return deadlineMs;
@@ -127,6 +142,7 @@ export class Sleepers {
     const map = this.#stack.connections;
     const scratch = new Tcb(-1);
     thawTcb(frozen, scratch, this.#stack.tcp.config, nowMs, this.#stack.addresses);
+    scratch.keepAlives = 0; // what has answered meanwhile, the process that heard it knew alone
     const deadlineMs = earliestDeadlineMs(scratch);
     const { localAddress, remoteAddress, localPort, remotePort } = scratch;
     let record = map.find(localAddress, remoteAddress, localPort, remotePort);
@@ -144,7 +160,7 @@ export class Sleepers {
       // A clock that was set back to before the image: its timestamps hold once it has been awake and has an image of
       // this time, not for yet another process that reads this one.
       sleepRecord(map, record, scratch, location, nowMs < frozen[0]);
-      this.#keepAlives.add(record, scratch);
+      this.#keepAlives.add(record, scratch, this.#stack.tcp.config);
     }
     scratch.sendQueue.clear();
     scratch.receiveQueue.clear();

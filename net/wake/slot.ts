@@ -41,11 +41,11 @@ export function sleepRecord(
   location: number,
   silent = false,
 ): void {
-  // Whatever a timer or the application still has to do for this connection, the filter cannot. The answer to a
-  // keep-alive probe must not be forgotten in a crash: the next process would count the probe as unanswered.
+  // Whatever a timer or the application still has to do for this connection, the filter cannot.
   const busy = flightSize(tcb) > 0 || tcb.sendQueue.length > 0 || tcb.ahead.length > 0 || tcb.finQueued ||
-    tcb.finPending || tcb.ackNow || tcb.keepAlives > 0 || tcb.orphan || tcb.softError !== 0 ||
-    tcb.lastAckSent !== tcb.rcvNxt || seqLess(tcb.rcvNxt, tcb.sndWl1);
+    tcb.finPending || tcb.ackNow || tcb.orphan || tcb.softError !== 0 ||
+    tcb.lastAckSent !== tcb.rcvNxt || seqLess(tcb.rcvNxt, tcb.sndWl1) ||
+    tcb.probeOut; // a bare ACK may end the loss probe's episode
   // Other states answer otherwise, and so does one whose peer shrank its window, or with another IP header. And
   // the filter knows our window only as its field says it: less than was promised would refuse good data.
   const established = tcb.state === TcpState.established || tcb.state === TcpState.closeWait;
@@ -54,7 +54,8 @@ export function sleepRecord(
   const promised = (tcb.rcvAdv - tcb.rcvNxt) | 0;
   const reports = tcb.sackBlocks.length > 0 || tcb.dsackPending; // what lies ahead of a hole stands in every answer
   const unusual = !established || shrunk || reports || windowField << Math.max(tcb.rcvShift, 0) < promised ||
-    tcb.ecnEcho || tcb.accEcn !== undefined || tcb.typeOfService !== 0 || tcb.timeToLive !== 64;
+    tcb.ecnEcho || tcb.accEcn !== undefined || tcb.typeOfService !== 0 || tcb.timeToLive !== 64 ||
+    !tcb.pathMtuDiscovery;
   const meta = RecordState.asleep | (tcb.timestamps ? Asleep.timestamps : 0) | (busy ? Asleep.wakeOnAny : 0) |
     (unusual || silent ? Asleep.wakeOnAll : 0) | (tcb.keepAlive ? Asleep.keepAlive : 0) |
     (tcb.sackPermitted ? Asleep.sack : 0) |

@@ -225,6 +225,22 @@ test("When a callback throws, the other timers stay due and the wheel goes on", 
   expect(fired).toEqual([0, 1, 2, 5, 3, 4]);
 });
 
+test("What a call has no time for stays due, and comes in order in the next ones", () => {
+  const wheel = new TimerWheel(0);
+  const fired: number[] = [];
+  for (let id = 0; id < 10; id++) wheel.schedule(id, [5, 5, 5, 40, 40, 70, 2_000, 2_000, 3_000, 9_000][id]!);
+  for (const [calls, most] of [[1, 2], [2, 4], [3, 7], [4, 8]] as const) {
+    wheel.advance(2_500, (id) => fired.push(id), [2, 2, 3, 1][calls - 1]);
+    expect([fired.length, wheel.size]).toEqual([most, 10 - most]);
+    if (most < 8) expect(wheel.nextDeadlineMs()).toBeLessThanOrEqual(2_500);
+  }
+  wheel.schedule(10, 2_600);
+  wheel.advance(2_550, (id) => fired.push(id));
+  wheel.advance(10_000, (id) => fired.push(id));
+  expect(fired).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 10, 8, 9]);
+  expect(wheel.nextDeadlineMs()).toBe(Infinity);
+});
+
 test("Jumps over years and deadlines at the end of the range cost nothing and are kept", () => {
   const wheel = new TimerWheel(0);
   const fired: number[] = [];

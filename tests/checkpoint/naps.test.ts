@@ -1,17 +1,10 @@
 import { expect, test } from "vitest";
-import { VirtualClock } from "../../base/clock.ts";
 import { Prng } from "../../base/random.ts";
 import type { TcpConfig } from "../../net/tcp/config.ts";
 import { earliestDeadlineMs } from "../../net/tcp/tcp.ts";
 import { ADDRESSES, Pair, type PairOptions, receiveStream, sendStream } from "../net/stack/pair.ts";
+import { MillisecondClock } from "./millisecond_clock.ts";
 import { Napper } from "./napper.ts";
-
-/** Deadlines in an image are whole milliseconds, so here all of time is: what is left to differ is a fault. */
-class MillisecondClock extends VirtualClock {
-  override at(deadlineMs: number, callback: () => void): { cancel(): void } {
-    return super.at(Math.ceil(deadlineMs), callback);
-  }
-}
 
 interface Life {
   readonly trace: string[];

@@ -175,6 +175,7 @@ export interface Process {
 }
 
 export interface WorldOptions {
+  clock?: VirtualClock;
   delayMs?: number;
   impair?: Omit<ImpairOptions, "clock" | "seed">;
   seed?: number;
@@ -183,7 +184,7 @@ export interface WorldOptions {
 
 /** A client, a wire, a disk, and server processes one after the other. */
 export class SleepWorld {
-  readonly clock: VirtualClock = new VirtualClock();
+  readonly clock: VirtualClock;
   readonly disk: Disk = new Disk();
   readonly client: Host;
   readonly trace: string[] = [];
@@ -194,6 +195,7 @@ export class SleepWorld {
   #seed: number;
 
   constructor(options: WorldOptions = {}) {
+    this.clock = options.clock ?? new VirtualClock();
     this.#seed = options.seed ?? 1;
     this.#tcp = options.tcp ?? {};
     const near = new WireEnd(this.clock, options.delayMs ?? 5);

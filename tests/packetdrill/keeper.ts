@@ -56,7 +56,10 @@ export class Keeper implements SleepOwner {
   }
 
   turn(nowMs: number): void {
-    this.#timers.advance(nowMs, (record) => this.#stack.sleepers.wake(record, nowMs));
+    this.#timers.advance(nowMs, (record) => {
+      const nextMs = this.#stack.sleepers.due(record, nowMs);
+      if (nextMs < Infinity) this.#timers.set(record, nextMs);
+    });
     for (const record of this.#wanted.splice(0)) {
       const location = locationOfRecord(this.#stack.connections, record);
       const { tcb, attachment } = readSocketImage(this.#store.read(location));

@@ -172,6 +172,17 @@ test("a challenge asleep reports no duplicate, as awake: its segment was not jud
   expect(peer.wakes).toBe(0);
 });
 
+test("an ACK that reports a duplicate wakes: it may say that a recovery was for nothing (RFC 2883)", () => {
+  const { peer, next, ack } = sleeper({ sack: true });
+  const pure = { sequence: next, acknowledgment: ack, ...ts };
+  expect(peer.in(pure)).toBe(Drop.AsleepIgnored);
+  peer.in({ ...pure, sack: [[ack - 1, ack]] });
+  expect(peer.wakes).toBe(1);
+  const without = sleeper(); // never agreed on
+  without.peer.in({ ...pure, acknowledgment: without.ack, sack: [[ack - 1, ack]] });
+  expect(without.peer.wakes).toBe(0);
+});
+
 test("an ACK from before the connection's start is answered as awake: the record cannot know, and wakes (RFC 5961 section 5.2)", () => {
   const { peer, next, ack } = sleeper();
   peer.in({ sequence: next, acknowledgment: ack - 1_000, ...ts });
@@ -299,21 +310,50 @@ test("what was in flight when it was forced to sleep is retransmitted on time", 
   expect(asleep.wakes).toBe(1);
 });
 
-test("its own keep-alive wakes it, and a peer that is gone ends it", () => {
+test("its keep-alive probes leave asleep, and a peer that is gone ends it: only that wakes", () => {
   const peer = new SleepyPeer();
   peer.open();
   peer.pass(50);
   tcpSetKeepAlive(peer.stack.tcp, peer.tcb, true, peer.nowMs, 60_000, 1_000, 3);
   peer.take();
+  const { rcvNxt, sndMax } = peer.tcb;
   peer.sleep();
   peer.pass(59_999);
   expect([peer.wakes, peer.take()]).toEqual([0, []]);
+  for (let probe = 0; probe < 3; probe++) {
+    peer.pass(probe === 0 ? 1 : 1_000);
+    const probes = peer.take();
+    expect(probes).toMatchObject([{ flags: ACK, sequence: (sndMax - 1) | 0, acknowledgment: rcvNxt }]);
+  }
+  peer.pass(999);
+  expect([peer.wakes, peer.take(), peer.stack.tcp.counters.keepAlive]).toEqual([0, [], 3]);
   peer.pass(1);
   expect(peer.wakes).toBe(1);
-  expect(peer.take()).toHaveLength(1);
-  peer.pass(3_000);
   expect(peer.alive).toBe(false);
-  expect(peer.take().map(({ flags }) => flags & RST)).toEqual([0, 0, RST]);
+  expect(peer.take()).toMatchObject([{ flags: RST | ACK, sequence: sndMax }]);
+});
+
+test("asleep and awake a user timeout ends keep-alive, not the number of probes (RFC 5482 section 4.2)", () => {
+  for (const userTimeoutMs of [1, 60_000, 60_001, 61_000, 62_500, 70_000]) {
+    const [awake, asleep] = [false, true].map((sleeps) => {
+      const peer = new SleepyPeer();
+      peer.open();
+      peer.pass(50);
+      tcpSetKeepAlive(peer.stack.tcp, peer.tcb, true, peer.nowMs, 60_000, 1_000, 3);
+      peer.tcb.userTimeoutMs = userTimeoutMs;
+      peer.take();
+      if (sleeps) peer.sleep();
+      const sent: string[] = [];
+      for (let at = 0; at < 200_000; at += 500) {
+        peer.pass(500);
+        for (const { flags, sequence } of peer.take()) sent.push(`${at} ${flags} ${sequence}`);
+      }
+      expect([peer.alive, peer.wakes]).toEqual([false, sleeps ? 1 : 0]);
+      return sent;
+    });
+    expect(asleep, `${userTimeoutMs} ms`).toEqual(awake);
+    expect(awake!.length).toBeGreaterThan(1);
+  }
 });
 
 test("while it wakes packets are held in order, up to the limit", () => {
@@ -452,21 +492,31 @@ test("with keep-alive, duplicate ACKs wake nobody and put off the probe; an answ
   peer.pass(29_999);
   expect([peer.wakes, peer.take()]).toEqual([0, []]);
   peer.pass(1);
-  expect(peer.wakes).toBe(1);
   expect(peer.take()).toHaveLength(1);
-  expect(peer.tcb.keepAlives).toBe(1);
+  peer.pass(500);
+  expect(peer.wakes).toBe(0);
+  expect([peer.wakeNow().keepAlives, peer.tcb.keepAliveAtMs - peer.nowMs]).toEqual([1, 500]);
 });
 
-test("the answer to a probe that was sent before the sleep wakes: a crash must not count it as missing", () => {
-  const peer = new SleepyPeer();
-  peer.open();
-  peer.pass(50);
-  tcpSetKeepAlive(peer.stack.tcp, peer.tcb, true, peer.nowMs, 60_000, 1_000, 3);
-  peer.pass(60_000);
-  expect(peer.tcb.keepAlives).toBe(1);
-  const { rcvNxt: sequence, sndMax: acknowledgment } = peer.tcb;
-  peer.sleep();
-  peer.in({ sequence, acknowledgment, ...ts });
-  expect(peer.wakes).toBe(1);
-  expect(peer.tcb.keepAlives).toBe(0);
+test("the answer to a probe that was sent before the sleep is heard asleep, and a crash does not count it as missing", () => {
+  const open = (): SleepyPeer => {
+    const peer = new SleepyPeer();
+    peer.open();
+    peer.pass(50);
+    tcpSetKeepAlive(peer.stack.tcp, peer.tcb, true, peer.nowMs, 60_000, 1_000, 3);
+    peer.pass(61_000);
+    expect(peer.tcb.keepAlives).toBe(2);
+    peer.sleep();
+    return peer;
+  };
+  const unheard = open();
+  expect(unheard.wakeNow().keepAlives).toBe(2);
+  const heard = open();
+  const { sequence, acknowledgment } = heard.take().at(-1)!;
+  heard.in({ sequence: acknowledgment, acknowledgment: sequence + 1, ...ts });
+  expect(heard.wakes).toBe(0);
+  expect([heard.wakeNow().keepAlives, heard.tcb.keepAliveAtMs - heard.nowMs]).toEqual([0, 60_000]);
+  const next = new SleepyPeer();
+  next.adopt(open().frozen!);
+  expect(next.wakeNow().keepAlives).toBe(0);
 });

@@ -28,8 +28,8 @@ export interface PeerSegment {
   tsEcr?: number;
   mss?: number;
   windowScale?: number;
-  /** SACK permitted; ours: the blocks of a segment. */
   sackPermitted?: boolean;
+  /** The blocks of a segment. */
   sack?: [number, number][];
   data?: Uint8Array;
 }
@@ -111,6 +111,11 @@ export class SleepyPeer implements SleepOwner {
     record.mss = segment.mss ?? 0;
     record.windowScale = segment.windowScale ?? -1;
     record.sackPermitted = segment.sackPermitted ?? false;
+    segment.sack?.forEach(([start, end], at) => {
+      record.sackEdges[2 * at] = start | 0;
+      record.sackEdges[2 * at + 1] = end | 0;
+      record.sackCount = at + 1;
+    });
     if (segment.tsVal !== undefined) {
       record.hasTimestamp = true;
       record.tsVal = segment.tsVal | 0;
@@ -220,7 +225,10 @@ export class SleepyPeer implements SleepOwner {
   }
 
   turn(nowMs: number): void {
-    this.#timers.advance(nowMs, (record) => this.stack.sleepers.wake(record, nowMs));
+    this.#timers.advance(nowMs, (record) => {
+      const nextMs = this.stack.sleepers.due(record, nowMs);
+      if (nextMs < Infinity) this.#timers.set(record, nextMs);
+    });
     if (!this.#wanted || !this.serving) return;
     this.#wanted = false;
     this.#timers.clear(this.record);
