@@ -2,8 +2,12 @@
 export interface Terminal {
   out(text: string): void;
   err(text: string): void;
+  /** Resolves when `out` takes more without keeping it in memory. */
+  drained?(): Promise<void>;
   /** Whether `out` is read by a person who sees colours. */
   readonly color: boolean;
+  /** Whether `err` is a terminal: there a line may be written again and again, as of something under way. */
+  readonly live?: boolean;
   /** Lines that are typed, or come in otherwise. */
   lines(): AsyncIterable<string>;
 }
@@ -15,6 +19,10 @@ export interface Command {
   readonly summary: string;
   /** What `--help` prints, with examples and exit codes. */
   readonly help: string;
+  /** Those of a group: the next argument says which. */
+  readonly commands?: readonly Command[];
+  /** Whether what follows `--` is somebody else's command line. */
+  readonly passes?: boolean;
   /** @returns The exit code. */
   run(args: string[], terminal: Terminal): Promise<number> | number;
 }

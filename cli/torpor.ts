@@ -5,8 +5,14 @@ import { main } from "./main.ts";
 
 const terminal: Terminal = {
   out: (text) => void process.stdout.write(text),
+  drained: () =>
+    new Promise((resolve) => {
+      if (process.stdout.writableNeedDrain) process.stdout.once("drain", resolve);
+      else resolve();
+    }),
   err: (text) => void process.stderr.write(text),
   color: process.stdout.isTTY === true && !process.env["NO_COLOR"],
+  live: process.stderr.isTTY === true,
   lines: async function* () {
     const typed = createInterface({ input: process.stdin });
     try {

@@ -41,6 +41,16 @@ export function lockFolder(folder: string): () => void {
   return () => fs.rmSync(path, { force: true });
 }
 
+/** The living process, this one or another, that has the store in `folder` open; undefined when none has. */
+export function holderOf(folder: string): number | undefined {
+  const boot = bootId();
+  for (const name of fs.readdirSync(folder)) {
+    const match = LOCK_NAME.exec(name);
+    if (match && match[3] === boot && isAlive(Number(match[1]), Number(match[2]))) return Number(match[1]);
+  }
+  return undefined;
+}
+
 function isAlive(pid: number, started: number): boolean {
   const now = startTime(pid);
   if (now !== undefined) return now === started;

@@ -1,0 +1,110 @@
+import { parseArgs } from "node:util";
+import {
+  describeSocketImage,
+  locationText,
+  type StoredConnection,
+} from "../../../checkpoint/sockets/stored.ts";
+import { ImageError } from "../../../checkpoint/image/image_error.ts";
+import { paint, printable } from "../../color.ts";
+import { type Command, type Terminal, UsageError } from "../../command.ts";
+import { oneFolder, snapshotOf } from "../../store/open.ts";
+
+const HELP = `\
+Lists the connections that sleep in a store, in the order in which they lie there. It may be open in another
+process: then those that sleep at this moment.
+
+  torpor store ls FOLDER [options]
+
+  --port PORT     only those of this local port
+  --from ADDRESS  only those of this remote address
+  --count         print how many, and nothing else
+  --json          one object a connection
+  --help          print this
+
+A line is: connection (local end first), state, since when it sleeps, bytes written and not acknowledged, bytes
+received and not read, bytes of the attachment, of the image, and where it lies, as explain takes it.
+
+  torpor store ls ./connections --port 6667
+  torpor store ls ./connections --from 10.9.0.4 --count
+  torpor store ls ./connections --json | jq -r 'select(.sendQueueBytes > 0).id'
+
+Exit codes: 0 all is listed, 1 an image is damaged (standard error says which), 2 the folder cannot be read or the
+command line is wrong.
+`;
+
+const EXIT_DAMAGED = 1;
+/** Text gathered before it is written: a call per line takes longer than reading the line. */
+const TEXT_MAX = 64 * 1024;
+
+/** `torpor store ls`. */
+export const storeLs: Command = {
+  name: "ls",
+  summary: "lists the connections that sleep",
+  help: HELP,
+  async run(args: string[], terminal: Terminal): Promise<number> {
+    const { values, positionals } = parseArgs({
+      args,
+      options: {
+        json: { type: "boolean", default: false },
+        count: { type: "boolean", default: false },
+        port: { type: "string" },
+        from: { type: "string" },
+      },
+      allowPositionals: true,
+    });
+    const folder = oneFolder(positionals);
+    const port = values.port === undefined ? undefined : Number(values.port);
+    if (port !== undefined && !(Number.isInteger(port) && port > 0 && port < 65_536)) {
+      throw new UsageError(`--port: "${values.port}" is no port`);
+    }
+    const { disk, store } = await snapshotOf(folder, "store ls", terminal);
+    let damaged = 0;
+    let count = 0;
+    let text = "";
+    try {
+      for (const { location, bytes } of store.live()) {
+        let connection: StoredConnection;
+        try {
+          connection = describeSocketImage(bytes, location);
+        } catch (error) {
+          if (!(error instanceof ImageError)) throw error;
+          damaged++;
+          terminal.err(`torpor store ls: record at ${locationText(location)}: ${error.message}\n`);
+          continue;
+        }
+        if (port !== undefined && connection.localPort !== port) continue;
+        if (values.from !== undefined && connection.remoteAddress !== values.from) continue;
+        count++;
+        if (values.count) continue;
+        text += values.json ? `${jsonOf(connection)}\n` : lineOf(connection, terminal);
+        if (text.length < TEXT_MAX) continue;
+        terminal.out(text);
+        text = "";
+        await terminal.drained?.();
+      }
+      if (values.count) text = values.json ? `${JSON.stringify({ count })}\n` : `${count}\n`;
+      terminal.out(text);
+      damaged += store.stats.damaged;
+      if (store.stats.damaged > 0) {
+        terminal.err("torpor store ls: entries are damaged; torpor store check says where\n");
+      }
+    } finally {
+      await store.close();
+      disk.close();
+    }
+    return damaged > 0 ? EXIT_DAMAGED : 0;
+  },
+};
+
+function jsonOf(connection: StoredConnection): string {
+  return JSON.stringify({ ...connection, location: locationText(connection.location) });
+}
+
+function lineOf(connection: StoredConnection, terminal: Terminal): string {
+  const { id, state, asleepSinceMs, sendQueueBytes, receiveQueueBytes } = connection;
+  const { attachmentBytes, imageBytes, location } = connection;
+  const since = new Date(asleepSinceMs).toISOString();
+  const queued = `${sendQueueBytes} B out, ${receiveQueueBytes} B in`;
+  return `${paint(terminal, "bold", printable(id.padEnd(44)))} ${state.padEnd(11)} ${since}  ${queued}, ` +
+    `${attachmentBytes} B attached, ${imageBytes} B at ${locationText(location)}\n`;
+}

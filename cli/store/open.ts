@@ -1,0 +1,49 @@
+import { FileStore } from "../../checkpoint/store/file_store.ts";
+import { holderOf } from "../../checkpoint/store/lock.ts";
+import { SnapshotDisk } from "../../checkpoint/store/snapshot_disk.ts";
+import { StoreError } from "../../checkpoint/store/store.ts";
+import { InputError, type Terminal, UsageError } from "../command.ts";
+
+/** The one folder of a command line. */
+export function oneFolder(positionals: readonly string[]): string {
+  const [folder, more] = positionals;
+  if (folder === undefined) throw new UsageError("which folder?");
+  if (more !== undefined) throw new UsageError(`one folder, not "${more}" as well`);
+  return folder;
+}
+
+/** A store as it is now, which is not changed. Says on standard error when a process has it open. */
+export async function snapshotOf(
+  folder: string,
+  command: string,
+  terminal: Terminal,
+): Promise<{ disk: SnapshotDisk; store: FileStore }> {
+  const disk = new SnapshotDisk(folder);
+  try {
+    if (!disk.list().some((name) => name.endsWith(".seg"))) {
+      throw new InputError(`"${folder}" is no store: no segment (00000001.seg) is in it`);
+    }
+    const holder = holderOf(folder);
+    if (holder !== undefined) {
+      terminal.err(
+        `torpor ${command}: process ${holder} has the store open: this is how it is at this moment\n`,
+      );
+    }
+    return { disk, store: await FileStore.open(disk) };
+  } catch (error) {
+    disk.close();
+    throw error;
+  }
+}
+
+/** For a command that changes the store: a folder with one in it, or an error that says so. */
+export function mustBeStore(folder: string): void {
+  using disk = new SnapshotDisk(folder);
+  if (disk.list().some((name) => name.endsWith(".seg"))) return;
+  throw new StoreError(`"${folder}" is no store: no segment (00000001.seg) is in it`);
+}
+
+/** `1 connection`, `2,000 connections`. */
+export function counted(count: number, what: string, many = `${what}s`): string {
+  return `${count.toLocaleString("en")} ${count === 1 ? what : many}`;
+}
