@@ -1,4 +1,5 @@
 import { assert } from "../../base/assert.ts";
+import { HashIndex } from "../../base/hash_index.ts";
 import { TupleHash } from "../../base/xxhash64.ts";
 import type { AddressHolder } from "../ip/address_table.ts";
 import { isIpv6Handle } from "../wire/address.ts";
@@ -23,7 +24,6 @@ export const Field = {
   windows: 8,
   tsRecent: 9,
   tsOffset: 10,
-  extra: 11,
 } as const;
 /** One of the words of a record. */
 export type Field = (typeof Field)[keyof typeof Field];
@@ -38,7 +38,7 @@ export interface ConnectionMapOptions {
   /** Halves of the hash's seed, from entropy: who knows them can choose tuples that collide. */
   seedHi: number;
   seedLo: number;
-  /** Connections to hold at most; `insert` refuses more. By default 2^24, which fill 1.1 GB. */
+  /** Connections to hold at most; `insert` refuses more. By default 2^24, which fill 0.9 GB. */
   recordsMax?: number;
   /** Keeps the addresses of connections, where some are handles. */
   holder?: AddressHolder;
@@ -46,34 +46,20 @@ export interface ConnectionMapOptions {
   hash?: { words3(a: number, b: number, c: number): number };
 }
 
-const RECORD_WORDS = 12;
+const RECORD_WORDS = 11;
 const CHUNK_BITS = 16;
 const CHUNK_RECORDS = 1 << CHUNK_BITS;
 const RECORDS_MAX = 2 ** 24;
-
-const INDEX_ENTRIES_MIN = 1024;
-/** At 0.8 a hit reads 3 entries on average and a miss 13, of which 8 share a cache line. */
-const LOAD_MAX = 0.8;
-/**
- * Old entries that each insert and each removal moves while the index grows. The new index has room for
- * as many inserts again as the old one held (0.8 n), so 2 would do; 8 is over sooner, and costs
- * less than a microsecond.
- */
-const MOVES = 8;
-/** In the old index: this entry has moved or was removed; what lies behind it is still to be found. */
-const MOVED = -1;
 const RECORDS_LIMIT = 2 ** 26;
 
 /**
  * THE connection map: from a connection's addresses and ports to its record, awake or asleep.
  *
- * A record is a small whole number that stays the connection's while it lives, and 12 words under it (see
- * {@linkcode Field}). Records lie in chunks that never move. The index over them is one open-addressing
- * table with linear probing, 8 bytes per entry (hash, record + 1); removal shifts entries
- * back instead of leaving tombstones. When it must grow, a second table is allocated and every insert and removal
- * moves a few entries, so no call takes time in proportion to the number of connections.
+ * A record is a small whole number that stays the connection's while it lives, and 11 words under it (see
+ * {@linkcode Field}). Records lie in chunks that never move. Over them is a {@linkcode HashIndex}, which grows a
+ * little with every change, so no call takes time in proportion to the number of connections.
  *
- * At 10 million connections this is 62 bytes each, everything counted. Memory is kept for the next
+ * At 10 million connections this is 51 bytes each, everything counted. Memory is kept for the next
  * connections, not given back.
  *
  * Addresses (IPv6 ones as handles) and words are int32 (`x | 0`; unsigned ones are accepted), ports 0-65535.
@@ -99,13 +85,7 @@ export class ConnectionMap {
   #recordsEnd = 0; // records from here on have never been used
   #freeRecord = -1; // the last freed one; its word 0 leads to the one freed before
   readonly #counts: Int32Array = new Int32Array(4); // records by state; [free] is not kept
-
-  #index: Int32Array = new Int32Array(2 * INDEX_ENTRIES_MIN); // pairs: hash, record + 1 (0: empty)
-  #mask = INDEX_ENTRIES_MIN - 1;
-  #growAt = Math.floor(INDEX_ENTRIES_MIN * LOAD_MAX);
-  #old: Int32Array | undefined; // while growing: what has not moved yet
-  #oldMask = 0;
-  #oldNext = 0; // its next entry to move
+  readonly #index: HashIndex;
 
   constructor(options: ConnectionMapOptions) {
     this.recordsMax = options.recordsMax ?? RECORDS_MAX;
@@ -115,6 +95,10 @@ export class ConnectionMap {
     );
     this.#holder = options.holder;
     this.#hash = options.hash ?? new TupleHash(options.seedHi, options.seedLo);
+    this.#index = new HashIndex(this.recordsMax, {
+      has: (record) => this.state(record) !== RecordState.free,
+      hashOf: (record) => this.#hashOf(record),
+    });
   }
 
   /** Connections in the map, in any state. */
@@ -137,9 +121,9 @@ export class ConnectionMap {
     return this.#counts[RecordState.waking]!;
   }
 
-  /** Bytes of memory held: records in use or not, the index, and the old index while it grows. */
+  /** Bytes of memory held: records in use or not, and the index. */
   get byteLength(): number {
-    let bytes = this.#index.byteLength + (this.#old?.byteLength ?? 0) + this.#counts.byteLength;
+    let bytes = this.#index.byteLength + this.#counts.byteLength;
     for (const chunk of this.#chunks) bytes += chunk.byteLength;
     return bytes;
   }
@@ -162,10 +146,7 @@ export class ConnectionMap {
     const ports = (localPort << 16) | remotePort;
     const hash = this.#hash.words3(localAddress, remoteAddress, ports);
     assert(this.#find(hash, localAddress | 0, remoteAddress | 0, ports) < 0, "A connection is inserted once");
-    const size = this.size;
-    if (size >= this.recordsMax) return -1;
-    if (this.#old) this.#move(MOVES);
-    else if (size >= this.#growAt) this.#grow();
+    if (this.size >= this.recordsMax) return -1;
     const record = this.#takeRecord();
     const chunk = this.#chunks[record >>> CHUNK_BITS]!;
     const at = (record & (CHUNK_RECORDS - 1)) * RECORD_WORDS;
@@ -173,9 +154,9 @@ export class ConnectionMap {
     chunk[at + Field.remoteAddress] = remoteAddress;
     chunk[at + Field.ports] = ports;
     chunk[at + Field.meta] = RecordState.awake;
-    chunk.fill(0, at + Field.slot, at + RECORD_WORDS);
+    for (let word = at + Field.slot; word < at + RECORD_WORDS; word++) chunk[word] = 0; // fill() costs more
     this.#counts[RecordState.awake]!++;
-    this.#place(hash, record + 1);
+    this.#index.add(record, hash);
     if (isIpv6Handle(localAddress)) {
       this.#holder?.retain(localAddress);
       this.#holder?.retain(remoteAddress);
@@ -189,7 +170,7 @@ export class ConnectionMap {
     assert(state !== RecordState.free, "A record is removed once");
     const chunk = this.#chunks[record >>> CHUNK_BITS]!;
     const at = (record & (CHUNK_RECORDS - 1)) * RECORD_WORDS;
-    this.#unplace(this.#hash.words3(chunk[at]!, chunk[at + 1]!, chunk[at + 2]!), record + 1);
+    this.#index.remove(record, this.#hashOf(record));
     this.#counts[state]!--;
     if (isIpv6Handle(chunk[at]!)) {
       this.#holder?.release(chunk[at]!);
@@ -198,7 +179,6 @@ export class ConnectionMap {
     chunk[at] = this.#freeRecord;
     chunk[at + Field.meta] = RecordState.free;
     this.#freeRecord = record;
-    if (this.#old) this.#move(MOVES);
   }
 
   /** A word of a record, as int32. */
@@ -249,24 +229,21 @@ export class ConnectionMap {
   }
 
   #find(hash: number, localAddress: number, remoteAddress: number, ports: number): number {
-    const index = this.#index, mask = this.#mask;
-    for (let at = hash & mask;; at = (at + 1) & mask) {
-      const entry = index[2 * at + 1]!;
-      if (entry === 0) break;
-      if (index[2 * at] === hash && this.#matches(entry - 1, localAddress, remoteAddress, ports)) {
-        return entry - 1;
-      }
+    const index = this.#index;
+    for (let record = index.first(hash); record >= 0; record = index.next()) {
+      if (this.#matches(record, localAddress, remoteAddress, ports)) return record;
     }
-    const old = this.#old, oldMask = this.#oldMask;
-    if (!old) return -1;
-    for (let at = hash & oldMask;; at = (at + 1) & oldMask) {
-      const entry = old[2 * at + 1]!;
-      if (entry === 0) return -1;
-      if (
-        old[2 * at] === hash && entry !== MOVED &&
-        this.#matches(entry - 1, localAddress, remoteAddress, ports)
-      ) return entry - 1;
-    }
+    return -1;
+  }
+
+  #hashOf(record: number): number {
+    const chunk = this.#chunks[record >>> CHUNK_BITS]!;
+    const at = (record & (CHUNK_RECORDS - 1)) * RECORD_WORDS;
+    return this.#hash.words3(
+      chunk[at + Field.localAddress]!,
+      chunk[at + Field.remoteAddress]!,
+      chunk[at + Field.ports]!,
+    );
   }
 
   #takeRecord(): number {
@@ -281,66 +258,5 @@ export class ConnectionMap {
       this.#chunks.push(new Int32Array(records * RECORD_WORDS));
     }
     return record;
-  }
-
-  #place(hash: number, entry: number): void {
-    const index = this.#index, mask = this.#mask;
-    let at = hash & mask;
-    while (index[2 * at + 1] !== 0) at = (at + 1) & mask;
-    index[2 * at] = hash;
-    index[2 * at + 1] = entry;
-  }
-
-  #unplace(hash: number, entry: number): void {
-    const index = this.#index, mask = this.#mask;
-    let at = hash & mask;
-    while (index[2 * at + 1] !== entry) {
-      if (index[2 * at + 1] === 0) return this.#unplaceOld(hash, entry);
-      at = (at + 1) & mask;
-    }
-    // Shift back each entry behind the hole that would not be found across it: whose home is not between them
-    for (let next = (at + 1) & mask; index[2 * next + 1] !== 0; next = (next + 1) & mask) {
-      const home = index[2 * next]! & mask;
-      if (((next - home) & mask) < ((next - at) & mask)) continue;
-      index[2 * at] = index[2 * next]!;
-      index[2 * at + 1] = index[2 * next + 1]!;
-      at = next;
-    }
-    index[2 * at + 1] = 0;
-  }
-
-  #unplaceOld(hash: number, entry: number): void {
-    const old = this.#old, mask = this.#oldMask;
-    assert(old, "Every record is in the index");
-    let at = hash & mask;
-    while (old[2 * at + 1] !== entry) {
-      assert(old[2 * at + 1] !== 0, "Every record is in the index");
-      at = (at + 1) & mask;
-    }
-    old[2 * at + 1] = MOVED;
-  }
-
-  #grow(): void {
-    const entries = 2 * (this.#mask + 1);
-    this.#old = this.#index;
-    this.#oldMask = this.#mask;
-    this.#oldNext = 0;
-    this.#index = new Int32Array(2 * entries);
-    this.#mask = entries - 1;
-    this.#growAt = Math.floor(entries * LOAD_MAX);
-    this.#move(MOVES);
-  }
-
-  #move(entries: number): void {
-    const old = this.#old!;
-    const end = Math.min(this.#oldNext + entries, this.#oldMask + 1);
-    for (let at = this.#oldNext; at < end; at++) {
-      const entry = old[2 * at + 1]!;
-      if (entry === 0 || entry === MOVED) continue;
-      this.#place(old[2 * at]!, entry);
-      old[2 * at + 1] = MOVED;
-    }
-    this.#oldNext = end;
-    if (end > this.#oldMask) this.#old = undefined;
   }
 }

@@ -4,6 +4,7 @@ import { PROTOCOL_TCP } from "../wire/ipv4.ts";
 import { TcpFlag, type TcpRecord, writeTcp } from "../wire/tcp.ts";
 import { isInWindow } from "../tcp/input.ts";
 import type { Tcp } from "../tcp/tcp.ts";
+import type { SleepingChallenges } from "./challenges.ts";
 import {
   Asleep,
   hasReceiveScale,
@@ -113,32 +114,23 @@ function mayBeInWindow(tcp: Tcp, meta: number, first: number): boolean {
 }
 
 /**
- * Answers `to` with the ACK of a sleeping connection, from its record alone; false when the rate limit forbids it.
- * An old duplicate is reported as one (RFC 2883).
+ * Answers `to` with the ACK of a sleeping connection, from its record alone; false when the rate limit of `challenge`
+ * ACKs forbids it. An old duplicate is reported as one (RFC 2883).
  */
 export function answerAsleep(
   tcp: Tcp,
   record: number,
   to: TcpRecord,
-  challenge: boolean,
+  challenge: SleepingChallenges | undefined,
   nowMs: number,
 ): boolean {
   const map = tcp.connections;
-  if (challenge) {
-    const lastMs = map.get(record, Field.extra);
-    const recent = lastMs !== 0 && ((nowMs | 0) - lastMs) >>> 0 < tcp.config.challengeAckMs;
-    if (!recent) map.set(record, Field.extra, nowMs | 0);
-    if (recent || !tcp.challenges.take(tcp.config.challengeAcksPerSecondMax, nowMs)) {
-      tcp.counters.ackSkippedChallenge++;
-      return false;
-    }
-    tcp.counters.challengeAck++;
-  }
+  if (challenge !== undefined && !challenge.take(tcp, record, nowMs)) return false;
   const meta = map.get(record, Field.meta);
   const segment = beginAsleep(tcp, record, nowMs);
   segment.sequence = map.get(record, Field.sndNxt);
   const length = to.dataEnd - to.dataStart + ((to.flags & TcpFlag.FIN) !== 0 ? 1 : 0);
-  const duplicate = !challenge && length > 0 && (to.flags & TcpFlag.SYN) === 0;
+  const duplicate = challenge === undefined && length > 0 && (to.flags & TcpFlag.SYN) === 0;
   const old = duplicate && seqLess(to.sequence, segment.acknowledgment);
   if (old && (meta & Asleep.sack) !== 0 && tcp.config.dsack) {
     const end = (to.sequence + length) | 0;

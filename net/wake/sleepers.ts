@@ -10,6 +10,7 @@ import { earliestDeadlineMs } from "../tcp/tcp.ts";
 import { Drop } from "../wire/drop.ts";
 import type { Ipv4Record } from "../wire/ipv4.ts";
 import type { TcpRecord } from "../wire/tcp.ts";
+import { SleepingChallenges } from "./challenges.ts";
 import { answerAsleep, judgeAsleep, probeAsleep, WakeVerdict } from "./filter.ts";
 import { HeldPackets } from "./held.ts";
 import { SleepingKeepAlives } from "./keep_alives.ts";
@@ -33,6 +34,7 @@ export class Sleepers {
   readonly held: HeldPackets = new HeldPackets();
   readonly #stack: Stack;
   readonly #keepAlives = new SleepingKeepAlives();
+  readonly #challenges = new SleepingChallenges();
 
   constructor(stack: Stack) {
     this.#stack = stack;
@@ -56,7 +58,8 @@ export class Sleepers {
       }
       if (verdict === WakeVerdict.ignore) return Drop.AsleepIgnored;
       if (verdict !== WakeVerdict.hold) {
-        const sent = answerAsleep(tcp, record, segment, verdict === WakeVerdict.challenge, nowMs);
+        const challenge = verdict === WakeVerdict.challenge ? this.#challenges : undefined;
+        const sent = answerAsleep(tcp, record, segment, challenge, nowMs);
         return sent ? Drop.AsleepAnswered : Drop.AsleepIgnored;
       }
       this.wake(record, nowMs);
@@ -113,6 +116,7 @@ export class Sleepers {
     this.#stack.upcalls?.tcpSuspended(tcb, record);
     sleepRecord(this.#stack.connections, record, tcb, location);
     this.#keepAlives.add(record, tcb, this.#stack.tcp.config);
+    this.#challenges.add(record, tcb, this.#stack.tcp.config.challengeAckMs);
     const deadlineMs = earliestDeadlineMs(tcb);
     this.#stack.tcp.detach(tcb);
     return deadlineMs;
@@ -161,6 +165,7 @@ export class Sleepers {
       // this time, not for yet another process that reads this one.
       sleepRecord(map, record, scratch, location, nowMs < frozen[0]);
       this.#keepAlives.add(record, scratch, this.#stack.tcp.config);
+      this.#challenges.add(record, scratch, this.#stack.tcp.config.challengeAckMs);
     }
     scratch.sendQueue.clear();
     scratch.receiveQueue.clear();
@@ -195,6 +200,7 @@ export class Sleepers {
     if (tcb.state === TcpState.timeWait) this.#stack.tcp.timeWaits++;
     wakeRecord(this.#stack.connections, record, tcb, nowMs);
     this.#keepAlives.take(record, tcb);
+    this.#challenges.wake(record, tcb);
     packetTooBig(this.#stack.tcp, tcb, nowMs); // for the path may have become narrower in its sleep
     tcb.attachment = attachment;
     this.#stack.tcp.queueOutput(tcb);
@@ -216,6 +222,7 @@ export class Sleepers {
     const tcb = this.#stack.tcp.attach(record);
     loseRecord(this.#stack.connections, record, tcb);
     this.#keepAlives.take(record, tcb);
+    this.#challenges.wake(record, tcb);
     try {
       this.#tellRestored(tcb, record);
     } finally {

@@ -11,8 +11,7 @@ import { flightSize, type Tcb, TcpError, TcpState } from "../tcp/tcb.ts";
  * peer's window was heard asleep, bit 5 an ACK was sent asleep, bits 6-9 send shift, bits 10-13 receive
  * shift, bit 14 wake on anything at all, bit 15 keep-alive, bit 16 duplicates are reported (RFC 2883), bits 17-31 the
  * day of TS.Recent, which comes round every 89 years. `windows`: the peer's window field << 16 | ours; of one that
- * wakes on anything at all, the low 32 bits of the time of TS.Recent when it is in TIME-WAIT, else 0. `extra`: low
- * 32 bits of the time of the last challenge ACK.
+ * wakes on anything at all, the low 32 bits of the time of TS.Recent when it is in TIME-WAIT, else 0.
  */
 export const Asleep = {
   timestamps: 4,
@@ -73,7 +72,6 @@ export function sleepRecord(
   map.set(record, Field.windows, windows);
   map.set(record, Field.tsRecent, tcb.tsRecent);
   map.set(record, Field.tsOffset, tcb.tsOffset);
-  map.set(record, Field.extra, Number.isFinite(tcb.challengeAtMs) ? tcb.challengeAtMs | 0 : 0);
   map.set(record, Field.meta, meta);
 }
 
@@ -98,8 +96,6 @@ export function wakeRecord(map: ConnectionMap, record: number, tcb: Tcb, nowMs: 
     tcb.ackNow = false;
     tcb.delayedAckAtMs = Infinity;
   }
-  const challengeAgoMs = ((nowMs | 0) - map.get(record, Field.extra)) >>> 0;
-  if (map.get(record, Field.extra) !== 0) tcb.challengeAtMs = nowMs - challengeAgoMs;
 }
 
 /** What the record alone knows goes into the TCB of a connection whose image is lost: enough to end it. */

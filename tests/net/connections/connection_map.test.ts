@@ -134,19 +134,19 @@ test("While the index grows, everything is found, and any removal and any return
       const empty = twins.map.byteLength;
       while (twins.size < growsAt) twins.insert(drawKey(prng, 4_096));
       const before = twins.map.byteLength;
-      expect(before - empty).toBe(65_536 * 48); // the first chunk of records, and the index as it was
+      expect(before - empty).toBe(65_536 * 44); // the first chunk of records, and the index as it was
       let moving = 0;
       do {
         twins.insert(drawKey(prng, 4_096)); // the first of these begins the growth
       } while (twins.map.byteLength === before);
-      for (; twins.map.byteLength === before + 2 * 1_024 * 8; moving++) {
+      for (; twins.map.byteLength === before + 2 * 1_024 * 4; moving++) {
         if (prng.chance(seed / 4)) twins.removeOne();
         else twins.insert(drawKey(prng, 4_096));
         twins.check();
       }
       expect(moving).toBeGreaterThan(100); // it does take many steps: no pause
       expect(moving).toBeLessThan(growsAt); // and is over before the next growth
-      expect(twins.map.byteLength).toBe(before + 1_024 * 8);
+      expect(twins.map.byteLength).toBe(before + 1_024 * 4);
     }
   }
 });
@@ -159,7 +159,7 @@ test("All can be removed in the middle of growth, and the map be filled again", 
   };
   fill(825);
   while (twins.size > 0) twins.removeOne();
-  expect(twins.map.byteLength).toBe(65_536 * 48 + 2_048 * 8 + 16); // removals alone finish the growth
+  expect(twins.map.byteLength).toBe(65_536 * 44 + 2_048 * 4 + 16); // removals alone finish the growth
   twins.check();
   fill(3_400);
   twins.check();
@@ -170,14 +170,14 @@ test("Records keep their number and their words over many chunks", () => {
   const count = 2 * 65_536 + 3;
   for (let at = 0; at < count; at++) {
     const record = map.insert(at, ~at, at & 0xffff, 443);
-    map.set(record, Field.extra, at * 3);
+    map.set(record, Field.tsOffset, at * 3);
     if (record !== at) expect.fail(`Record ${record} for connection ${at}: records are dense`);
   }
   for (let at = 0; at < count; at++) {
     const record = map.find(at, ~at, at & 0xffff, 443);
-    if (record !== at || map.get(record, Field.extra) !== at * 3) expect.fail(`Connection ${at} lost`);
+    if (record !== at || map.get(record, Field.tsOffset) !== at * 3) expect.fail(`Connection ${at} lost`);
   }
-  expect(map.byteLength).toBe(3 * 65_536 * 48 + 262_144 * 8 + 16); // 131,075 / 0.8 need 2^18 entries
+  expect(map.byteLength).toBe(3 * 65_536 * 44 + 262_144 * 4 + 16); // 131,075 / 0.8 need 2^18 entries
 });
 
 test("A full map refuses, and takes one again after a removal", () => {
@@ -200,7 +200,7 @@ test("A full map refuses, and takes one again after a removal", () => {
 test("A small map is small", () => {
   const map = new ConnectionMap({ seedHi: 0, seedLo: 0, recordsMax: 10 });
   map.insert(1, 2, 3, 4);
-  expect(map.byteLength).toBe(1_024 * 8 + 10 * 48 + 16);
+  expect(map.byteLength).toBe(1_024 * 4 + 10 * 44 + 16);
 });
 
 test("Each of the four parts of a key counts, signed or not", () => {

@@ -19,7 +19,7 @@ const NOT_FROZEN = [
   "firewallGeneration firewallRule firewallInterface pathGeneration", // caches
   "sentStampMs", // the latest of the times in `sent`
   "attachment", // in the image, beside the tuple
-  "challengeAtMs", // in the map's record
+  "challengeAtMs", // a sleeper's, while it matters, in net/wake/challenges.ts
 ].join(" ").split(" ");
 
 /** Times that are kept as whole milliseconds. */
