@@ -32,6 +32,10 @@ const BENCHES: Readonly<Record<string, { about: string; load: () => Promise<{ be
     about: "nanoseconds per decision, compiled and as a list walk",
     load: () => import("./firewall.ts"),
   },
+  tun: {
+    about: "bulk over TUN against the kernel's iperf3, beside the kernel with itself (root, TUN)",
+    load: () => import("./tun.ts"),
+  },
   million: {
     about:
       "connections of the kernel's clients through TUN, all asleep, killed and woken (root, TUN); a million with --full",

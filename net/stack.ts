@@ -46,7 +46,9 @@ import { PROTOCOL_IGMP } from "./wire/igmp.ts";
 import { Ipv4Record, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP, readIpv4 } from "./wire/ipv4.ts";
 import { isHeaderBroken, NEXT_FRAGMENT, NEXT_NONE, Problem, PROTOCOL_ICMPV6 } from "./wire/ipv6.ts";
 import { isBroadcastMac, isGroupMac } from "./wire/mac.ts";
-import { readTcp, tcpChecksumOk, TcpFlag, TcpRecord } from "./wire/tcp.ts";
+import { finishTcpChecksum, readTcp, tcpChecksumOk, TcpFlag, TcpRecord } from "./wire/tcp.ts";
+import { cutTrain } from "./wire/train.ts";
+import { finishUdpChecksum } from "./wire/udp.ts";
 
 /** How a stack is made. The core takes its clock and its entropy as arguments. */
 export interface StackOptions {
@@ -122,6 +124,8 @@ export class Stack {
   #forwarding = false;
   #nowMs: number;
   /** The frame at hand is addressed to a group of stations. */
+  /** Of the packet at hand: see `receive`. */
+  #segmentBytes = 0;
   #toGroup = false;
   readonly #ethernet = new EthernetRecord();
   /** The packet at hand, of either family. */
@@ -237,9 +241,20 @@ export class Stack {
     return this.output.routes.isOurs(address);
   }
 
-  /** A frame arrives on an interface. The answer, if any, leaves at the next `poll`. */
-  receive(interfaceIndex: number, slab: Slab, start: number, end: number, nowMs: number): Drop {
+  /**
+   * A frame arrives on an interface. The answer, if any, leaves at the next `poll`.
+   * @param segmentBytes See `LinkSink.receive`; above 0 only where bare IP packets arrive.
+   */
+  receive(
+    interfaceIndex: number,
+    slab: Slab,
+    start: number,
+    end: number,
+    nowMs: number,
+    segmentBytes: number = 0,
+  ): Drop {
     this.#nowMs = nowMs;
+    this.#segmentBytes = segmentBytes;
     this.output.setNow(nowMs);
     this.#toGroup = false;
     const from = this.output.interfaces[interfaceIndex]!;
@@ -293,7 +308,12 @@ export class Stack {
     const ip = this.#ip;
     const kind = this.output.routes.classify(ip.destination);
     const group = kind === AddressKind.Broadcast || kind === AddressKind.Multicast;
-    if (!group && kind !== AddressKind.Ours) return this.#forward(interfaceIndex, slab, nowMs);
+    if (!group && kind !== AddressKind.Ours) {
+      if (this.#segmentBytes > 0 && this.#forwarding) {
+        return this.#receiveCut(interfaceIndex, slab, ip.headerStart, ip.dataEnd, nowMs);
+      }
+      return this.#forward(interfaceIndex, slab, nowMs);
+    }
     // RFC 1122 section 3.3.6: sent to everyone on the link, meant for one: all would answer, most wrongly.
     if (!group && this.#toGroup) return Drop.Ipv4NotOurs;
     if (kind === AddressKind.Multicast && !this.igmp.isMember(interfaceIndex, ip.destination)) {
@@ -306,6 +326,16 @@ export class Stack {
       slab = whole;
     }
     return this.#transportInput(interfaceIndex, slab, group, nowMs);
+  }
+
+  /** Somebody else's train, or packet without a checksum, comes again as frames: the next link may know neither. */
+  #receiveCut(interfaceIndex: number, slab: Slab, start: number, end: number, nowMs: number): Drop {
+    let reason: Drop = Drop.None;
+    cutTrain(slab, start, end, this.#segmentBytes, (frame, from, to) => {
+      this.drops.count(reason); // that of the one before; the caller counts the last
+      reason = this.receive(interfaceIndex, frame, from, to, nowMs);
+    });
+    return reason;
   }
 
   #forward(interfaceIndex: number, slab: Slab, nowMs: number): Drop {
@@ -334,6 +364,7 @@ export class Stack {
     if (this.output.routes.classify(ip.source) !== AddressKind.Other && !nameless) return Drop.Ipv6Source;
     // From a link, and not what everyone on it got: each of them would pass it on.
     if (this.#forwarding && !this.#toGroup && this.forwarder.ipv6.mayForward(ip)) {
+      if (this.#segmentBytes > 0) return this.#receiveCut(interfaceIndex, slab, start, end, nowMs);
       return this.forwarder.ipv6.forward(interfaceIndex, ip, reason, slab, nowMs);
     }
     if (reason === Drop.None) return this.#ip6Deliver(interfaceIndex, interfaceIndex + 1, slab, nowMs);
@@ -364,6 +395,7 @@ export class Stack {
     if (ip.protocol === PROTOCOL_TCP) {
       return group ? Drop.TcpAddress : this.#tcpInput(interfaceIndex, slab, nowMs);
     }
+    if (this.#segmentBytes > 0) this.#fillChecksum(slab);
     if (ip.protocol === PROTOCOL_UDP) return this.#udpInput.input(interfaceIndex, ip, slab, group, nowMs);
     if (isIpv6Handle(ip.destination)) {
       if (ip.protocol === PROTOCOL_ICMPV6) return this.#icmpInput.input6(interfaceIndex, ip, slab, nowMs);
@@ -382,16 +414,29 @@ export class Stack {
     return Drop.Ipv4Protocol;
   }
 
+  /** A packet whose sender had left its checksum to a device: who looks at it, or keeps it, must not find it wrong. */
+  #fillChecksum(slab: Slab): void {
+    const { source, destination, protocol, dataStart, dataEnd } = this.#ip;
+    const from = this.addresses.sum(source);
+    const to = this.addresses.sum(destination);
+    if (protocol === PROTOCOL_TCP) finishTcpChecksum(slab, dataStart, dataEnd, from, to);
+    else if (protocol === PROTOCOL_UDP) finishUdpChecksum(slab, dataStart, dataEnd, from, to);
+    this.#segmentBytes = 0;
+  }
+
   #tcpInput(interfaceIndex: number, slab: Slab, nowMs: number): Drop {
     const ip = this.#ip;
     const segment = this.#tcp;
     const reason = readTcp(slab, ip.dataStart, ip.dataEnd, segment);
     if (reason !== Drop.None) return reason;
     segment.ecn = ip.typeOfService & 3;
-    const { addresses } = this;
-    const from = addresses.sum(ip.source);
-    if (!tcpChecksumOk(slab, ip.dataStart, ip.dataEnd, from, addresses.sum(ip.destination))) {
-      return Drop.TcpChecksum;
+    segment.segmentBytes = this.#segmentBytes;
+    if (segment.segmentBytes === 0) {
+      const { addresses } = this;
+      const from = addresses.sum(ip.source);
+      if (!tcpChecksumOk(slab, ip.dataStart, ip.dataEnd, from, addresses.sum(ip.destination))) {
+        return Drop.TcpChecksum;
+      }
     }
     const map = this.connections;
     const record = map.find(ip.destination, ip.source, segment.destinationPort, segment.sourcePort);
@@ -400,6 +445,7 @@ export class Stack {
       const state = map.state(record);
       const tcb = state === RecordState.awake ? this.awakeTcb(record) : undefined;
       if (this.#gate.tcp(ip, segment, interfaceIndex, true, tcb) !== Verdict.Accept) return Drop.Firewall;
+      if (segment.segmentBytes > 0 && (tcb === undefined || tcb.saving)) this.#fillChecksum(slab);
       if (tcb === undefined) return this.sleepers.input(record, interfaceIndex, segment, ip, slab, nowMs);
       if (tcb.saving) {
         this.sleepers.wake(record, nowMs);
@@ -504,6 +550,7 @@ export class Stack {
     if (this.output.loopback.length === 0) return;
     this.#toGroup = false;
     // What these packets cause is delivered in the next round: a stack that talks to itself still ends its turn.
+    this.#segmentBytes = 0;
     for (const { packet, zone } of this.output.loopback.splice(0)) {
       if (this.#readWhole(packet, zone) !== Drop.None) continue;
       const ipv6 = isIpv6Handle(this.#ip.destination);
@@ -523,6 +570,7 @@ export class Stack {
   /** A packet that was held for its connection, which is awake now: a segment, or an ICMP message about one. */
   receiveHeld(interfaceIndex: number, slab: Slab, nowMs: number): void {
     const ip = this.#ip;
+    this.#segmentBytes = 0;
     if (this.#readWhole(slab, interfaceIndex + 1) !== Drop.None) return;
     this.drops.count(
       ip.protocol === PROTOCOL_TCP

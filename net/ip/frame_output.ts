@@ -85,6 +85,7 @@ export class FrameOutput {
       get mtu6() {
         return Math.min(link.mtu, this.mtuMax6);
       },
+      trainBytesMax: ethernet ? 0 : link.trainBytesMax ?? 0,
       mtuMax4: Infinity,
       watched: 0,
       claimed: false,
@@ -98,11 +99,21 @@ export class FrameOutput {
     return added;
   }
 
-  /** Sends the packet in `slab[start, end)`, before which there is room for a frame's header. */
-  sendPacket(interfaceIndex: number, nextHop: number, start: number, end: number, nowMs: number): boolean {
+  /**
+   * Sends the packet in `slab[start, end)`, before which there is room for a frame's header; with `segmentBytes` only
+   * through an interface that has `trainBytesMax`.
+   */
+  sendPacket(
+    interfaceIndex: number,
+    nextHop: number,
+    start: number,
+    end: number,
+    nowMs: number,
+    segmentBytes: number = 0,
+  ): boolean {
     const through = this.interfaces[interfaceIndex]!;
     const neighbors = isIpv6Handle(nextHop) ? through.neighbors6 : through.neighbors;
-    if (neighbors === undefined) return this.#transmit(through, this.#way.slab, start, end);
+    if (neighbors === undefined) return this.#transmit(through, this.#way.slab, start, end, segmentBytes);
     return this.#sendEthernet(through, neighbors, nextHop, start - ETHERNET_HEADER_LENGTH, end, nowMs);
   }
 
@@ -210,9 +221,9 @@ export class FrameOutput {
     return writeEthernet(ethernet, slab, at);
   }
 
-  #transmit(through: Interface, slab: Slab, start: number, end: number): boolean {
+  #transmit(through: Interface, slab: Slab, start: number, end: number, segmentBytes = 0): boolean {
     through.dirty = true;
-    if (through.link.send(slab, start, end)) return true;
+    if (through.link.send(slab, start, end, segmentBytes)) return true;
     this.full = true;
     return this.#drop(Drop.LinkFull);
   }

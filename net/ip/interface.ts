@@ -2,7 +2,7 @@ import type { Link } from "../link/link.ts";
 import type { Neighbors, NeighborSink } from "./neighbors.ts";
 
 /** What the stack needs of a link to send. */
-export type LinkOutput = Pick<Link, "medium" | "mtu" | "send" | "flush">;
+export type LinkOutput = Pick<Link, "medium" | "mtu" | "trainBytesMax" | "send" | "flush">;
 
 /** One interface of a stack: a link, its station address and the stations known on it. */
 export interface Interface {
@@ -20,6 +20,8 @@ export interface Interface {
   /** The longest packets here, by family: what the link carries now, or less when a server or router says so. */
   readonly mtu4: number;
   readonly mtu6: number;
+  /** See `Link.trainBytesMax`; 0 on an Ethernet, where packets may have to wait for a neighbour. */
+  readonly trainBytesMax: number;
   /** What a DHCP server allows for IPv4, and a router for IPv6. */
   mtuMax4: number;
   mtuMax6: number;

@@ -1,3 +1,4 @@
+import { assert } from "../../base/assert.ts";
 import { Slab } from "../../base/slab.ts";
 import { OutputGate } from "../firewall/output_gate.ts";
 import type { TransportOutput } from "../tcp/tcp.ts";
@@ -21,14 +22,15 @@ import {
   writeIpv6,
   writeIpv6Fragment,
 } from "../wire/ipv6.ts";
-import { finishTcpChecksum } from "../wire/tcp.ts";
+import { finishTcpChecksum, leaveTcpChecksum } from "../wire/tcp.ts";
+import { WHOLE_SEGMENT } from "../wire/train.ts";
 import { finishUdpChecksum } from "../wire/udp.ts";
 import type { AddressTable } from "./address_table.ts";
 import { FrameOutput } from "./frame_output.ts";
 import type { Identifications } from "./identification.ts";
 import { HOP_LIMIT_DEFAULT, type Interface } from "./interface.ts";
 import { pathMtuMin, PathMtus } from "./path_mtu.ts";
-import { AddressKind, INTERFACE_LOCAL, type RouteRecord } from "./route_record.ts";
+import { AddressKind, type RouteRecord } from "./route_record.ts";
 import { RouteTable } from "./routes.ts";
 
 /** Above every MTU. */
@@ -92,11 +94,21 @@ export class IpOutput implements TransportOutput {
     timeToLive: number,
     nowMs: number,
     dontFragment: boolean = true,
+    segmentBytes: number = 0,
   ): boolean {
     this.frames.full = false;
-    this.#finishChecksum(protocol, source, destination, end);
     if (isIpv6Handle(destination)) {
-      return this.#send6(protocol, source, destination, end, typeOfService, timeToLive, nowMs, dontFragment);
+      return this.#send6(
+        protocol,
+        source,
+        destination,
+        end,
+        typeOfService,
+        timeToLive,
+        nowMs,
+        dontFragment,
+        segmentBytes,
+      );
     }
     const ip = this.#ip;
     const { slab, transportStart } = this;
@@ -104,7 +116,18 @@ export class IpOutput implements TransportOutput {
     if (length > IPV4_DATA_MAX) return this.#drop(Drop.PacketTooBig);
     if (!this.routes.route(destination, this.#route)) return this.#drop(Drop.NoRoute);
     const index = this.#route.interfaceIndex;
+    const through = this.interfaces[index];
     const start = this.transportStart - IPV4_HEADER_LENGTH;
+    const mtu = dontFragment || through === undefined ? 0 : this.mtuTowards(destination);
+    const pieces = mtu > 0 && length + IPV4_HEADER_LENGTH > mtu;
+    const left = this.#checksum(
+      protocol,
+      source,
+      destination,
+      end,
+      pieces ? undefined : through,
+      segmentBytes,
+    );
     if (!this.gate.allows(slab, transportStart, protocol, source, destination, end - start, index)) {
       return this.#drop(Drop.Firewall);
     }
@@ -121,13 +144,13 @@ export class IpOutput implements TransportOutput {
       ? 0
       : this.identifications?.next(source, destination, protocol, nowMs) ?? 0;
     writeIpv4(ip, this.slab, start, length);
-    if (index === INTERFACE_LOCAL) return this.#toOurselves(start, end, 0);
+    if (through === undefined) return this.#toOurselves(start, end, 0);
     const { nextHop } = this.#route;
-    if (!dontFragment && length + IPV4_HEADER_LENGTH > this.mtuTowards(destination)) {
-      return this.sendFragments(ip, index, nextHop, this.mtuTowards(destination), end, nowMs);
+    if (pieces) return this.sendFragments(ip, index, nextHop, mtu, end, nowMs);
+    if (segmentBytes === 0 && length + IPV4_HEADER_LENGTH > through.mtu4) {
+      return this.#drop(Drop.PacketTooBig);
     }
-    if (length + IPV4_HEADER_LENGTH > this.interfaces[index]!.mtu4) return this.#drop(Drop.PacketTooBig);
-    return this.frames.sendPacket(index, nextHop, start, end, nowMs);
+    return this.frames.sendPacket(index, nextHop, start, end, nowMs, left);
   }
 
   #send6(
@@ -139,6 +162,7 @@ export class IpOutput implements TransportOutput {
     timeToLive: number,
     nowMs: number,
     dontFragment: boolean,
+    segmentBytes: number,
   ): boolean {
     const { slab, transportStart, addresses } = this;
     const length = end - transportStart;
@@ -147,6 +171,16 @@ export class IpOutput implements TransportOutput {
     const { interfaceIndex: index, nextHop } = this.#route;
     const through = this.interfaces[index];
     const start = transportStart - IPV6_HEADER_LENGTH;
+    const mtu = dontFragment || through === undefined ? 0 : this.mtuTowards(destination);
+    const pieces = mtu > 0 && length + IPV6_HEADER_LENGTH > mtu;
+    const left = this.#checksum(
+      protocol,
+      source,
+      destination,
+      end,
+      pieces ? undefined : through,
+      segmentBytes,
+    );
     if (!this.gate.allows(slab, transportStart, protocol, source, destination, end - start, index)) {
       return this.#drop(Drop.Firewall);
     }
@@ -154,8 +188,7 @@ export class IpOutput implements TransportOutput {
       ? through.hopLimit6
       : timeToLive;
     const flowLabel = this.#flowLabel(protocol, source, destination);
-    const mtu = dontFragment || through === undefined ? 0 : this.mtuTowards(destination);
-    if (mtu > 0 && length + IPV6_HEADER_LENGTH > mtu) {
+    if (pieces) {
       // Each piece's headers are written over the end of the piece before: see sendFragments.
       const pieceMax = (mtu - IPV6_HEADER_LENGTH - IPV6_FRAGMENT_HEADER_LENGTH) & ~7;
       const digest = addresses.digest(destination);
@@ -177,8 +210,10 @@ export class IpOutput implements TransportOutput {
     addresses.write(source, slab, start + 8);
     addresses.write(destination, slab, start + 24);
     if (through === undefined) return this.#toOurselves(start, end, addresses.zone(destination));
-    if (length + IPV6_HEADER_LENGTH > through.mtu6) return this.#drop(Drop.PacketTooBig);
-    return this.frames.sendPacket(index, nextHop, start, end, nowMs);
+    if (segmentBytes === 0 && length + IPV6_HEADER_LENGTH > through.mtu6) {
+      return this.#drop(Drop.PacketTooBig);
+    }
+    return this.frames.sendPacket(index, nextHop, start, end, nowMs, left);
   }
 
   /** RFC 6437 section 3: the same for every packet of a flow, and no outsider's guess, as the digests are keyed. */
@@ -188,6 +223,28 @@ export class IpOutput implements TransportOutput {
     let hash = Math.imul(this.addresses.digest(source) ^ ports, 0x9e37_79b1);
     hash = Math.imul(hash ^ (hash >>> 15) ^ this.addresses.digest(destination), 0x85eb_ca77);
     return ((hash ^ (hash >>> 13)) & 0xf_ffff) || 1;
+  }
+
+  /**
+   * Fills in the checksum, or leaves it to the device, with the sum of the pseudo-header in its place.
+   * @returns The `segmentBytes` to send with; 0 when nothing is left to the device.
+   */
+  #checksum(
+    protocol: number,
+    source: number,
+    destination: number,
+    end: number,
+    through: Interface | undefined,
+    segmentBytes: number,
+  ): number {
+    const { slab, transportStart: start, addresses } = this;
+    if (through !== undefined && protocol === PROTOCOL_TCP && through.trainBytesMax > 0) {
+      leaveTcpChecksum(slab, start, end, addresses.sum(source), addresses.sum(destination));
+      return segmentBytes > 0 ? segmentBytes : WHOLE_SEGMENT;
+    }
+    assert(segmentBytes === 0, "Trains go where they are cut");
+    this.#finishChecksum(protocol, source, destination, end);
+    return 0;
   }
 
   #finishChecksum(protocol: number, source: number, destination: number, end: number): void {
@@ -295,6 +352,11 @@ export class IpOutput implements TransportOutput {
     const through = this.interfaces[this.#route.interfaceIndex];
     if (through === undefined) return IPV4_LENGTH_MAX; // ourselves: no link
     return isIpv6Handle(destination) ? through.mtu6 : through.mtu4;
+  }
+
+  trainBytesTowards(destination: number): number {
+    if (!this.routes.route(destination, this.#route)) return 0;
+    return this.interfaces[this.#route.interfaceIndex]?.trainBytesMax ?? 0;
   }
 
   isHost(address: number): boolean {

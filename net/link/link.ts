@@ -3,10 +3,21 @@ import type { Slab } from "../../base/slab.ts";
 /** What a link carries: Ethernet frames without FCS, or bare IP packets. */
 export type Medium = "ethernet" | "ip";
 
+/** Bytes in front of a packet that `Link.send` may overwrite, where there are so many: a device's header goes there. */
+export const LINK_HEADROOM = 12;
+
 /** Where a link delivers what arrives. Called from the link's own callbacks, never re-entrantly. */
 export interface LinkSink {
-  /** One frame in `[start, end)` of `slab`, valid until this call returns. */
-  receive(slab: Slab, start: number, end: number): void;
+  /**
+   * One frame in `[start, end)` of `slab`, valid until this call returns.
+   *
+   * `segmentBytes` above 0, for a sink that `trains`, says that it never was on a wire: the checksum of its TCP or UDP
+   * header is not filled in and need not be verified, and TCP data longer than that is a train, several segments of
+   * so many bytes each that share one header.
+   */
+  receive(slab: Slab, start: number, end: number, segmentBytes?: number): void;
+  /** Whether it takes what has `segmentBytes`. Others get frames as they are on a wire. */
+  readonly trains?: boolean;
   /** The batch is over: now is the time to answer. */
   flush(): void;
   /** The link has ended; `error` says why when it was not asked to. Called once. */
@@ -36,10 +47,21 @@ export interface Link {
   /** The largest IP packet that fits, in bytes (Ethernet's 14 bytes of header are not counted). */
   readonly mtu: number;
   readonly counters: LinkCounters;
+  /**
+   * The longest IP packet, in bytes, that `send` takes with `segmentBytes`: the device fills in checksums and cuts
+   * trains (TSO). Absent or 0 where it does not.
+   */
+  readonly trainBytesMax?: number;
   /** Starts delivery. Nothing is delivered before this call or inside it. */
   open(sink: LinkSink): void;
-  /** Sends one frame; false when it was dropped (queue full, closed). Loss is normal: TCP repairs it. */
-  send(slab: Slab, start: number, end: number): boolean;
+  /**
+   * Sends one frame; false when it was dropped (queue full, closed). Loss is normal: TCP repairs it. It may overwrite
+   * {@linkcode LINK_HEADROOM} bytes in front of `start`.
+   *
+   * `segmentBytes` above 0, where `trainBytesMax` allows it: see {@linkcode LinkSink.receive}; the checksum field then
+   * holds the sum of the pseudo-header.
+   */
+  send(slab: Slab, start: number, end: number, segmentBytes?: number): boolean;
   /** Ends a batch of sends: a link that gathers frames writes them now. */
   flush(): void;
   /** Stops delivery and frees the device. Idempotent. */

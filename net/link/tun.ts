@@ -5,6 +5,8 @@ import { checkMtu, frameBytesMax } from "./frame_limit.ts";
 import { LinkError } from "./link_error.ts";
 import { type Link, type LinkCounters, linkCounters, type LinkSink, type Medium } from "./link.ts";
 import { Errno, type Libc, loadLibc } from "./tun_ffi.ts";
+import { readVnetHeader, TUN_OFFLOADS, VNET_HEADER_BYTES, writeVnetHeader } from "./vnet_header.ts";
+import { cutTrain, WHOLE_SEGMENT } from "../wire/train.ts";
 import { type Readiness, type TunWait, watch, waysToWait } from "./tun_wait.ts";
 
 /** Which interface to open. */
@@ -20,6 +22,12 @@ export interface OpenTunOptions {
    * process that may do so. The link owns it from here on.
    */
   fd?: number;
+  /**
+   * Whether packets may cross in trains of up to 64 KB and without checksums, which the kernel cuts and fills in where
+   * they leave the machine (IFF_VNET_HDR, TSO). By default they do where the kernel lets us, in mode `tun`; not
+   * through a descriptor that was handed over.
+   */
+  offloads?: boolean;
   /** How to learn of packets; by default the best way that this runtime has. */
   wait?: TunWait;
 }
@@ -30,6 +38,8 @@ export interface TunLink extends Link {
   readonly name: string;
   /** The way that is used to learn of packets. */
   readonly wait: TunWait;
+  /** Whether packets cross in trains and without checksums. */
+  readonly offloads: boolean;
 }
 
 const O_RDWR = 2;
@@ -38,15 +48,21 @@ const O_CLOEXEC = 0o2000000;
 const F_GETFL = 3;
 const F_SETFL = 4;
 const TUNSETIFF = 0x400454ca;
+const TUNSETVNETHDRSZ = 0x400454d8;
+const TUNSETOFFLOAD = 0x400454d0;
 const IFF_TUN = 1;
 const IFF_TAP = 2;
 const IFF_NO_PI = 0x1000;
+const IFF_VNET_HDR = 0x4000;
 /** `struct ifreq`: the name in 16 bytes with its terminator, then the flags. */
 const IFREQ = { bytes: 40, flags: 16 } as const;
 const NAME_BYTES_MAX = 15;
 
 /** A packet longer than the buffer of a read is cut without a word, so the buffer takes the longest. */
 const READ_BYTES = 65_536 + 64;
+
+/** The longest train: what the length field of IPv4 can say. */
+const TRAIN_BYTES_MAX = 65_535;
 
 /** Packets read in one turn: enough to spread the cost of a wake-up, few enough to let timers run. */
 const BATCH_MAX = 64;
@@ -85,13 +101,13 @@ export async function openTun(options: OpenTunOptions): Promise<TunLink> {
     );
   }
   const libc = await loadLibc();
-  const { fd, name: given } = options.fd === undefined
-    ? attach(libc, name, nameBytes, mode)
-    : { fd: unblocked(libc, options.fd, name), name };
+  const { fd, name: given, offloads } = options.fd === undefined
+    ? attach(libc, name, nameBytes, mode, options.offloads ?? mode === "tun")
+    : { fd: unblocked(libc, options.fd, name), name, offloads: false };
   const slab = Slab.of(READ_BYTES);
   for (const way of options.wait === undefined ? waysToWait() : [options.wait]) {
     const readiness = watch(way, libc, fd, slab.bytes);
-    if (readiness !== undefined) return new Tun(libc, fd, readiness, slab, given, way, mode, mtu);
+    if (readiness !== undefined) return new Tun(libc, fd, readiness, slab, given, way, mode, mtu, offloads);
   }
   libc.close(fd);
   throw new LinkError(
@@ -105,19 +121,30 @@ function attach(
   name: string,
   nameBytes: Uint8Array,
   mode: "tun" | "tap",
-): { fd: number; name: string } {
+  offloads: boolean,
+): { fd: number; name: string; offloads: boolean } {
   const fd = libc.open(new TextEncoder().encode("/dev/net/tun\0"), O_RDWR | O_NONBLOCK | O_CLOEXEC);
   if (fd < 0) throw openError(name, libc.errno());
   const ifreq = Slab.of(IFREQ.bytes);
   ifreq.bytes.set(nameBytes);
-  // Seam for offloads: IFF_VNET_HDR here, then TUNSETVNETHDRSZ and TUNSETOFFLOAD, and a header per frame.
-  ifreq.view.setUint16(IFREQ.flags, (mode === "tun" ? IFF_TUN : IFF_TAP) | IFF_NO_PI, true);
+  const flags = (mode === "tun" ? IFF_TUN : IFF_TAP) | IFF_NO_PI | (offloads ? IFF_VNET_HDR : 0);
+  ifreq.view.setUint16(IFREQ.flags, flags, true);
   if (libc.ioctl(fd, TUNSETIFF, ifreq.bytes) < 0) {
     const errno = libc.errno();
     libc.close(fd);
     throw attachError(name, mode, errno);
   }
-  return { fd, name: new TextDecoder().decode(ifreq.bytes.subarray(0, ifreq.bytes.indexOf(0))) };
+  if (offloads && !setOffloads(libc, fd)) {
+    libc.close(fd);
+    return attach(libc, name, nameBytes, mode, false);
+  }
+  return { fd, name: new TextDecoder().decode(ifreq.bytes.subarray(0, ifreq.bytes.indexOf(0))), offloads };
+}
+
+/** Asks for headers of the length that we write, and for what they are about; false when either is refused. */
+function setOffloads(libc: Libc, fd: number): boolean {
+  const size = new Uint8Array(Int32Array.of(VNET_HEADER_BYTES).buffer);
+  return libc.ioctl(fd, TUNSETVNETHDRSZ, size) >= 0 && libc.ioctlValue(fd, TUNSETOFFLOAD, TUN_OFFLOADS) >= 0;
 }
 
 /** Reads until EAGAIN must not block, whatever the process that made the descriptor chose. */
@@ -172,12 +199,19 @@ class Tun implements TunLink {
   readonly mtu: number;
   readonly name: string;
   readonly wait: TunWait;
+  readonly trainBytesMax: number;
   readonly counters: LinkCounters = linkCounters();
   readonly #libc: Libc;
   readonly #fd: number;
   readonly #readiness: Readiness;
   readonly #slab: Slab;
   readonly #frameBytesMax: number;
+  /** Bytes of a header in front of each packet: 0 without offloads. */
+  readonly #headerBytes: number;
+  /** Whether the sink takes packets that have `segmentBytes`. */
+  #trainsIn = false;
+  /** For packets that have no room in front. */
+  #roomy: Slab | undefined;
   #sink: LinkSink | undefined;
   #closed = false;
   #error: LinkError | undefined;
@@ -195,7 +229,10 @@ class Tun implements TunLink {
     wait: TunWait,
     mode: "tun" | "tap",
     mtu: number,
+    offloads: boolean,
   ) {
+    this.trainBytesMax = offloads ? TRAIN_BYTES_MAX : 0;
+    this.#headerBytes = offloads ? VNET_HEADER_BYTES : 0;
     this.medium = mode === "tun" ? "ip" : "ethernet";
     this.mtu = mtu;
     this.name = name;
@@ -207,20 +244,43 @@ class Tun implements TunLink {
     this.#frameBytesMax = frameBytesMax(this.medium, mtu);
   }
 
+  get offloads(): boolean {
+    return this.trainBytesMax > 0;
+  }
+
   open(sink: LinkSink): void {
     assert(this.#sink === undefined, "A link belongs to one sink for its whole life");
     this.#sink = sink;
+    this.#trainsIn = this.offloads && sink.trains === true;
+    // What is on its way already may still be a train.
+    if (this.offloads && !this.#trainsIn) this.#libc.ioctlValue(this.#fd, TUNSETOFFLOAD, 0);
     if (this.#closed) setTimeout(() => sink.closed(), 0);
     else this.#readiness.start((length) => this.#ready(length));
   }
 
-  send(slab: Slab, start: number, end: number): boolean {
+  send(slab: Slab, start: number, end: number, segmentBytes = 0): boolean {
     const length = end - start;
     assert(length > 0 && start >= 0 && end <= slab.bytes.length, "A frame lies inside its slab");
-    if (this.#closed || length > this.#frameBytesMax) {
+    assert(segmentBytes === 0 || this.offloads, "Trains go where they are cut");
+    if (this.#closed || length > (segmentBytes > 0 ? this.trainBytesMax : this.#frameBytesMax)) {
       this.counters.dropsOut++;
       return false;
     }
+    const header = this.#headerBytes;
+    if (header === 0) return this.#write(slab, start, end, length);
+    if (start < header) {
+      const roomy = this.#roomy ??= Slab.of(header + READ_BYTES);
+      roomy.bytes.set(slab.bytes.subarray(start, end), header);
+      slab = roomy;
+      start = header;
+    }
+    writeVnetHeader(slab, start - header, start + length, segmentBytes);
+    return this.#write(slab, start - header, start + length, length);
+  }
+
+  /** Writes `[start, end)`, of which `packetBytes` are the packet. */
+  #write(slab: Slab, start: number, end: number, packetBytes: number): boolean {
+    const length = end - start;
     if (slab !== this.#sendSlab || start !== this.#sendStart) {
       this.#sendSlab = slab;
       this.#sendStart = start;
@@ -232,7 +292,7 @@ class Tun implements TunLink {
       return false;
     }
     this.counters.framesOut++;
-    this.counters.bytesOut += length;
+    this.counters.bytesOut += packetBytes;
     return true;
   }
 
@@ -267,13 +327,18 @@ class Tun implements TunLink {
   }
 
   #deliver(length: number): void {
-    if (length === 0 || length > this.#frameBytesMax) {
+    const start = this.#headerBytes;
+    const segmentBytes = start === 0 ? 0 : readVnetHeader(this.#slab, 0);
+    const train = segmentBytes > 0 && segmentBytes < WHOLE_SEGMENT;
+    if (length <= start || segmentBytes < 0 || (!train && length - start > this.#frameBytesMax)) {
       this.counters.dropsIn++;
       return;
     }
     this.counters.framesIn++;
-    this.counters.bytesIn += length;
-    this.#sink!.receive(this.#slab, 0, length);
+    this.counters.bytesIn += length - start;
+    const sink = this.#sink!;
+    if (segmentBytes === 0 || this.#trainsIn) sink.receive(this.#slab, start, length, segmentBytes);
+    else cutTrain(this.#slab, start, length, segmentBytes, (slab, from, to) => sink.receive(slab, from, to));
   }
 
   #end(errno: number): void {

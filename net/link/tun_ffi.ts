@@ -13,6 +13,8 @@ export interface Libc {
   read(fd: number, into: Uint8Array, length: number): number;
   write(fd: number, from: Uint8Array, length: number): number;
   ioctl(fd: number, request: number, argument: Uint8Array): number;
+  /** The same for requests that take their argument by value. */
+  ioctlValue(fd: number, request: number, argument: number): number;
   fcntl(fd: number, command: number, argument: number): number;
   eventfd(initial: number, flags: number): number;
   /** Blocks a thread that is not this one. `fds` is an array of `struct pollfd`. */
@@ -84,6 +86,7 @@ function loadDeno(library: string): Promise<Libc> {
     read: { parameters: ["i32", "buffer", "u32"], result: "i32" },
     write: { parameters: ["i32", "buffer", "u32"], result: "i32" },
     ioctl: { parameters: ["i32", "u64", "buffer"], result: "i32" },
+    ioctlValue: { name: "ioctl", parameters: ["i32", "u64", "u64"], result: "i32" },
     fcntl: { parameters: ["i32", "i32", "i32"], result: "i32" },
     eventfd: { parameters: ["u32", "i32"], result: "i32" },
     pollAsync: poll,
@@ -106,6 +109,7 @@ async function loadNode(library: string): Promise<Libc> {
     read: libc.func("int read(int fd, void *into, uint32_t length)"),
     write: libc.func("int write(int fd, void *from, uint32_t length)"),
     ioctl: libc.func("int ioctl(int fd, unsigned long request, void *argument)"),
+    ioctlValue: libc.func("int ioctl(int fd, unsigned long request, unsigned long argument)"),
     fcntl: libc.func("int fcntl(int fd, int command, int argument)"),
     eventfd: libc.func("int eventfd(uint32_t initial, int flags)"),
     pollAsync: (fds, count, timeoutMs) =>
@@ -136,6 +140,14 @@ async function loadBun(library: string): Promise<Libc> {
     eventfd: { args: ["u32", "i32"], returns: "i32" },
     __errno_location: { args: [], returns: "ptr" },
   });
+  const byValue =
+    dlopen(library, { ioctl: { args: ["i32", "u64", "u64"], returns: "i32" } }).symbols["ioctl"];
   const errno = symbols["__errno_location"]!;
-  return { library, ...symbols, pollAsync: undefined, errno: () => read.i32(errno(), 0) } as unknown as Libc;
+  return {
+    library,
+    ...symbols,
+    ioctlValue: byValue,
+    pollAsync: undefined,
+    errno: () => read.i32(errno(), 0),
+  } as unknown as Libc;
 }

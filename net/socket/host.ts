@@ -420,9 +420,10 @@ export class Host {
   #openLink(link: Link, index: number, name: string): void {
     this.#links.push(link);
     link.open({
-      receive: (slab: Slab, start: number, end: number): void => {
-        this.stack.receive(index, slab, start, end, this.#turns.arrival());
+      receive: (slab: Slab, start: number, end: number, segmentBytes?: number): void => {
+        this.stack.receive(index, slab, start, end, this.#turns.arrival(), segmentBytes);
       },
+      trains: this.#recorder === undefined, // a recording holds frames only
       flush: () => this.turn(),
       closed: (error) => this.#linkClosed(name, error),
     });

@@ -1,4 +1,5 @@
 import { seqLess } from "../../base/sequence.ts";
+import type { TcpRecord } from "../wire/tcp.ts";
 import { cwndPackets, packetsInFlight, sendEnd, type Tcb } from "./tcb.ts";
 
 /** What keeps data from being sent or acknowledged sooner (Linux's `tcp_chrono`). */
@@ -16,19 +17,20 @@ export const Limit = {
 /** A smaller estimate is not believed (Linux's `TCP_MIN_MSS`). */
 const RECEIVED_MSS_MIN = 88;
 
-/** Counts a segment that arrives. */
-export function countSegmentIn(tcb: Tcb, dataLength: number, nowMs: number): void {
-  tcb.segmentsIn++;
-  if (dataLength === 0) {
-    tcb.lastAckMs = nowMs;
-    return;
-  }
-  tcb.dataSegmentsIn++;
+/** Counts a segment that arrives, or those of a train. */
+export function countSegmentIn(tcb: Tcb, segment: TcpRecord, nowMs: number): void {
+  const { segmentBytes } = segment;
+  const length = segment.dataEnd - segment.dataStart;
+  const count = segmentBytes > 0 && length > segmentBytes ? Math.ceil(length / segmentBytes) : 1;
+  tcb.segmentsIn += count;
+  if (length > 0) tcb.dataSegmentsIn += count;
   tcb.lastAckMs = nowMs;
 }
 
 /** Looks at the length of data that is taken in: the peer's segments are as long as its longest. */
-export function measureReceivedMss(tcb: Tcb, dataLength: number): void {
+export function measureReceivedMss(tcb: Tcb, { dataStart, dataEnd, segmentBytes }: TcpRecord): void {
+  const length = dataEnd - dataStart;
+  const dataLength = segmentBytes > 0 ? Math.min(length, segmentBytes) : length;
   if (dataLength > tcb.rcvMss) tcb.rcvMss = Math.max(RECEIVED_MSS_MIN, Math.min(dataLength, tcb.advMss));
 }
 

@@ -33,7 +33,7 @@ const PAWS_MS_MAX = 24 * 86_400_000;
  * that one ACK serves all that arrived in a batch (MUST-58, MUST-59).
  */
 export function tcpInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, nowMs: number): Drop {
-  countSegmentIn(tcb, segment.dataEnd - segment.dataStart, nowMs);
+  countSegmentIn(tcb, segment, nowMs);
   tcp.ackSample.tsAdvanced = false;
   if (tcb.state === TcpState.synSent) return synSentInput(tcp, tcb, segment, slab, nowMs);
   const flags = segment.flags;

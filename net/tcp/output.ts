@@ -2,7 +2,7 @@ import { seqLess, seqLessEqual } from "../../base/sequence.ts";
 import { sendingAgain, validateWindow } from "./congestion/window.ts";
 import { PROTOCOL_TCP } from "../wire/ipv4.ts";
 import { ipHeaderLength } from "../wire/ipv6.ts";
-import { TCP_HEADER_LENGTH, TcpFlag, type TcpRecord, writeTcp } from "../wire/tcp.ts";
+import { TCP_HEADER_BYTES_MAX, TCP_HEADER_LENGTH, TcpFlag, type TcpRecord, writeTcp } from "../wire/tcp.ts";
 import { type AccEcn, accEcnFit, accEcnMark, writeAccEcn } from "./acc_ecn.ts";
 import { watchLimit } from "./counters.ts";
 import { ackSent, watchDataSent } from "./delayed_ack.ts";
@@ -106,6 +106,12 @@ export function sendNewData(tcp: Tcp, tcb: Tcb, nowMs: number, mode: SendMode): 
   let next = mode, train = 0, left = 0;
   for (;;) {
     if (left === 0) train = left = trainSegments(tcp, tcb);
+    if (left > 1 && mode === SendMode.normal) {
+      const sent = sendTrain(tcp, tcb, left, nowMs);
+      if (sent < 0) break;
+      left -= sent;
+      if (left === 0) continue;
+    }
     left--;
     const trainEnd = left === 0 ? Sent.trainEnd : 0;
     if (!sendNext(tcp, tcb, nowMs, next, trainEnd, train > 1) || next === SendMode.probe) break;
@@ -120,6 +126,43 @@ export function sendNewData(tcp: Tcp, tcb: Tcb, nowMs: number, mode: SendMode): 
   if (inCwndReduction(tcb)) tcb.prrOut += count;
   if (mode !== SendMode.probe) scheduleLossProbe(tcp, tcb, false, nowMs);
   return true;
+}
+
+/**
+ * Sends up to `count` full segments as one packet, which our own link cuts into them, where it can: what the peer gets is
+ * the same. The train's last segment is left to `sendNext` where it is not a full one, or more than data.
+ * @returns How many segments it was, 0 for none, -1 when our own link was full.
+ */
+function sendTrain(tcp: Tcp, tcb: Tcb, count: number, nowMs: number): number {
+  const bytesMax = tcp.output.trainBytesTowards(tcb.remoteAddress);
+  if (bytesMax === 0 || !tcb.pathMtuDiscovery || hasNewsForOne(tcb)) return 0;
+  const mss = currentMss(tcp, tcb);
+  const unsent = (sendEnd(tcb) - tcb.sndMax) | 0;
+  const full = Math.floor(Math.min(unsent - (tcb.finQueued ? 1 : 0), bytesOfRecord(tcb) - 1) / mss);
+  const fit = Math.floor((bytesMax - ipHeaderLength(tcb.remoteAddress) - TCP_HEADER_BYTES_MAX) / mss);
+  const segments = Math.min(count, full, fit);
+  if (segments < 2) return 0;
+  const sequence = tcb.sndMax;
+  const end = (sequence + segments * mss) | 0;
+  const push = segments * mss === unsent && !tcb.more ? Sent.push : 0;
+  const trainEnd = segments === count ? Sent.trainEnd : 0;
+  if (!transmitSegment(tcp, tcb, sequence, end, push | (trainEnd === 0 ? 0 : Sent.push), nowMs, mss)) {
+    enterCwr(tcb, nowMs);
+    return -1;
+  }
+  if (tcb.sentStampMs < nowMs) tcb.sentStampMs = nowMs;
+  for (let at = sequence; at !== end; at = (at + mss) | 0) {
+    const next = (at + mss) | 0;
+    tcb.sent.push(at, next, next === end ? push | trainEnd : 0, tcb.sentStampMs);
+  }
+  tcb.sndMax = end;
+  return segments;
+}
+
+/** Whether the next segment says what those behind it do not say as well. */
+function hasNewsForOne(tcb: Tcb): boolean {
+  return tcb.accEcn !== undefined || tcb.ecnReduced || tcb.dsackPending || tcb.sndUrgent ||
+    tcb.userTimeoutNews !== 0;
 }
 
 /** Sends one new segment of data or FIN, if the rules allow it; false when there is no more to do. */
@@ -227,7 +270,8 @@ function mssBesideAccEcn(tcp: Tcp, tcb: Tcb, acc: AccEcn, blocks: number): numbe
 }
 
 /**
- * Sends the segment [sequence, end) with `Sent` flags, new or again: the bytes are in the send queue.
+ * Sends the segment [sequence, end) with `Sent` flags, new or again: the bytes are in the send queue. With
+ * `segmentBytes` above 0 it is a train of new segments of so many bytes.
  * @returns Whether it left: false when our own link was full.
  */
 export function transmitSegment(
@@ -237,6 +281,7 @@ export function transmitSegment(
   end: number,
   flags: number,
   nowMs: number,
+  segmentBytes: number = 0,
 ): boolean {
   const fin = (flags & Sent.fin) !== 0;
   const length = ((end - sequence) | 0) - (fin ? 1 : 0);
@@ -259,12 +304,13 @@ export function transmitSegment(
   tcb.sendQueue.copyTo((sequence - tcb.sndUna) | 0, length, slab.bytes, dataStart);
   tcb.bytesOut += length;
   if (length > 0) {
-    tcb.dataSegmentsOut++;
+    tcb.dataSegmentsOut += segmentBytes > 0 ? length / segmentBytes : 1;
     watchDataSent(tcb, nowMs);
   }
   if (seqLess(sequence, tcb.sndMax)) tcb.retransmittedBytes += length;
   tcb.lastActivityMs = tcb.lastSentMs = nowMs;
-  finish(tcp, tcb, dataStart + length, nowMs, ecn);
+  if (segmentBytes > 0) tcb.segmentsOut += length / segmentBytes - 1;
+  finish(tcp, tcb, dataStart + length, nowMs, ecn, segmentBytes);
   return !tcp.output.linkFull;
 }
 
@@ -479,7 +525,14 @@ export function windowGrowth(tcb: Tcb): number {
   return freeWindow(tcb) - Math.max(0, (tcb.rcvAdv - tcb.rcvNxt) | 0);
 }
 
-function finish(tcp: Tcp, tcb: Tcb, end: number, nowMs: number, ecn: number = Ecn.notEct): void {
+function finish(
+  tcp: Tcp,
+  tcb: Tcb,
+  end: number,
+  nowMs: number,
+  ecn: number = Ecn.notEct,
+  segmentBytes: number = 0,
+): void {
   if (tcb.state !== TcpState.synReceived) tcb.segmentsOut++; // a SYN-ACK does not count, as in Linux
   tcp.output.sendTransport(
     PROTOCOL_TCP,
@@ -490,5 +543,6 @@ function finish(tcp: Tcp, tcb: Tcb, end: number, nowMs: number, ecn: number = Ec
     tcb.timeToLive,
     nowMs,
     tcb.pathMtuDiscovery,
+    segmentBytes,
   );
 }

@@ -49,7 +49,7 @@ export function receiveData(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, 
     if (known && tcb.sackPermitted && tcp.config.dsack) reportDuplicate(tcb, segment.sequence, tcb.rcvNxt);
     return;
   }
-  measureReceivedMss(tcb, segment.dataEnd - segment.dataStart);
+  measureReceivedMss(tcb, segment);
   watchDataReceived(tcb, tcp.config, nowMs);
   const dsack = tcb.sackPermitted && tcp.config.dsack;
   if (known && dsack) reportDuplicate(tcb, segment.sequence, tcb.rcvNxt);

@@ -27,6 +27,7 @@ export interface TransportOutput {
   /**
    * Sends `slab[transportStart, end)`; false when it was dropped on the way, which TCP repairs. What may be
    * fragmented (`dontFragment` false) is cut when it is longer than the path carries, and overwritten by that.
+   * With `segmentBytes` above 0 it is a train of segments of so much data each, at most `trainBytesTowards` long.
    */
   sendTransport(
     protocol: number,
@@ -37,7 +38,10 @@ export interface TransportOutput {
     timeToLive: number,
     nowMs: number,
     dontFragment?: boolean,
+    segmentBytes?: number,
   ): boolean;
+  /** The longest IP packet, in bytes, that our own link towards `destination` cuts into segments; 0 for none. */
+  trainBytesTowards(destination: number): number;
   /** The last packet was dropped because its link was full: congestion at our own door. */
   readonly linkFull: boolean;
   /** Sends `slab[transportStart, end)` to everyone on one interface; `source` may be 0, nobody yet. */

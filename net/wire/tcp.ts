@@ -19,8 +19,9 @@ export const TcpFlag = {
 } as const;
 export type TcpFlag = (typeof TcpFlag)[keyof typeof TcpFlag];
 
-/** Bytes in a header without options. */
+/** Bytes in a header without options, and with as many as there may be. */
 export const TCP_HEADER_LENGTH = 20;
+export const TCP_HEADER_BYTES_MAX = 60;
 
 const AT = {
   sourcePort: 0,
@@ -50,6 +51,8 @@ export class TcpRecord {
   urgentPointer = 0;
   /** The ECN bits of the IP header that it came in; the IP layer fills them in. */
   ecn = 0;
+  /** Above 0: several segments in one, of so much data each, as a device put them together (TSO, GRO). */
+  segmentBytes = 0;
   /** Offsets of the data into the slab. */
   dataStart = 0;
   dataEnd = 0;
@@ -178,4 +181,16 @@ export function finishTcpChecksum(
   slab.view.setUint16(start + AT.checksum, 0);
   const sum = sumWords(slab, start, end, pseudoSum(source, destination, PROTOCOL_TCP, end - start));
   slab.view.setUint16(start + AT.checksum, ~foldSum(sum) & 0xffff);
+}
+
+/** Puts the sum of the pseudo-header in the place of the checksum, for a device that adds the rest. */
+export function leaveTcpChecksum(
+  slab: Slab,
+  start: number,
+  end: number,
+  source: number,
+  destination: number,
+): void {
+  const sum = pseudoSum(source, destination, PROTOCOL_TCP, end - start);
+  slab.view.setUint16(start + AT.checksum, foldSum(sum));
 }

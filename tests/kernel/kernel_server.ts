@@ -11,6 +11,9 @@ export const KERNEL_ADDRESS6 = "fd77::2";
 export const STACK_ADDRESS6 = "fd77::1";
 export const INTERFACE = "tor0";
 
+/** `bare`: without offloads. */
+export type Mode = "tun" | "bare" | "tap";
+
 /** What the server prints about itself. */
 export interface Counts {
   awake: number;
@@ -38,16 +41,16 @@ export class KernelServer implements Disposable {
   #lines: Interface | undefined;
   #waiting: ((line: string) => void)[] = [];
 
-  readonly #mode: "tun" | "tap";
+  readonly #mode: Mode;
 
   /** On TAP the kernel has IPv6 alone, with all its chatter; on TUN both families without any. */
-  constructor(runtime: "node" | "deno", folder: string, idleMs: number, mode: "tun" | "tap" = "tun") {
+  constructor(runtime: "node" | "deno", folder: string, idleMs: number, mode: Mode = "tun") {
     this.#mode = mode;
     this.#runtime = runtime;
     this.#folder = folder;
     this.#idleMs = idleMs;
-    this.netns.run("ip", "tuntap", "add", "dev", INTERFACE, "mode", mode);
-    if (mode === "tun") {
+    this.netns.run("ip", "tuntap", "add", "dev", INTERFACE, "mode", mode === "tap" ? "tap" : "tun");
+    if (mode !== "tap") {
       this.netns.configure(INTERFACE, `${KERNEL_ADDRESS}/24`);
       this.netns.run("ip", "link", "set", INTERFACE, "addrgenmode", "none");
       this.netns.run("sh", "-c", `echo 0 > /proc/sys/net/ipv6/conf/${INTERFACE}/disable_ipv6`);
@@ -63,7 +66,7 @@ export class KernelServer implements Disposable {
   /** @param recording A file that everything is recorded into, for `torpor replay`. */
   async start(recording?: string): Promise<Counts> {
     const [program, ...args] = RUN_ON[this.#runtime];
-    const addresses = this.#mode === "tun" ? `${STACK_ADDRESS}/24,${STACK_ADDRESS6}/64` : "";
+    const addresses = this.#mode !== "tap" ? `${STACK_ADDRESS}/24,${STACK_ADDRESS6}/64` : "";
     const server = [SERVER, INTERFACE, addresses, this.#folder, `${this.#idleMs}`, this.#mode];
     if (recording !== undefined) server.push(recording);
     this.#child = this.netns.start(program!, [...args, ...server]);

@@ -2,7 +2,9 @@
  * A server on a TUN interface for the tests in this folder: run in a namespace, told what to do by
  * its arguments, asked for its counts by lines on standard input.
  *
- *   server.ts INTERFACE ADDRESS/PREFIX[,ADDRESS/PREFIX] STORE_FOLDER IDLE_MS tun|tap [RECORDING]
+ *   server.ts INTERFACE ADDRESS/PREFIX[,ADDRESS/PREFIX] STORE_FOLDER IDLE_MS tun|bare|tap [RECORDING]
+ *
+ * `bare` is a TUN interface without offloads: what a capture on it shows is what each side has made by itself.
  *
  * A line "frame HEX" is a frame that arrives, as if from the link; every other line asks for the counts.
  */
@@ -24,7 +26,11 @@ import { serveIperf3, writeAll } from "../support/iperf3.ts";
 import { pattern } from "./pattern.ts";
 
 const [name, addresses, folder, idleMs, mode, recording] = process.argv.slice(2);
-const link = await openTun({ name: name!, mode: mode === "tap" ? "tap" : "tun" });
+const link = await openTun({
+  name: name!,
+  mode: mode === "tap" ? "tap" : "tun",
+  offloads: mode === "tun",
+});
 const store = await FileStore.open(folder!);
 const host = new SleepyHost({
   // On an Ethernet it has the same addresses after every start.

@@ -63,7 +63,7 @@ for (const runtime of ["node", "deno"] as const) {
 
     judge("tshark finds nothing malformed and no bad checksum", NEEDS, async () => {
       using folder = new TemporaryFolder();
-      using server = new KernelServer(runtime, folder.path, NEVER_IDLE_MS);
+      using server = new KernelServer(runtime, folder.path, NEVER_IDLE_MS, "bare");
       await server.start();
       const file = join(folder.path, "capture.pcap");
       const tcpdump = server.netns.start("tcpdump", ["-i", INTERFACE, "-B", "65536", "-U", "-w", file]);

@@ -1,0 +1,105 @@
+import { setTimeout } from "node:timers/promises";
+import { NetworkNamespace } from "../tests/support/netns.ts";
+import { type Bench, type BenchOptions, interleave, ratio, spreadOf, type Table } from "./bench.ts";
+import { Worker } from "./worker.ts";
+
+const OURS = { name: "bench0", address: "10.80.0.1", kernel: "10.80.0.2" } as const;
+const BARE = { name: "bench1", address: "10.81.0.1", kernel: "10.81.0.2" } as const;
+const VETH = { address: "10.82.0.1", kernel: "10.82.0.2" } as const;
+const MTU = 1500;
+
+/** Bulk between our stack and the kernel over TUN, beside the kernel with itself over a veth pair. */
+export const bench: Bench = {
+  async *run(options) {
+    await using world = new World();
+    try {
+      await world.make();
+    } catch (error) {
+      const why = (error as Error).message.split("\n")[0]!;
+      yield { title: "bulk over TUN: not measured", columns: [""], rows: [[why]] };
+      return;
+    }
+    yield await bulk(world, options);
+  },
+};
+
+async function bulk(world: World, options: BenchOptions): Promise<Table> {
+  const seconds = options.quick ? 1 : options.full ? 10 : 4;
+  const rounds = options.quick ? { rounds: 1, warmUps: 0 } : { rounds: options.full ? 7 : 5, warmUps: 1 };
+  const { veth, ours } = world;
+  const results = await interleave({
+    "Linux to Linux, veth": () => iperf3(veth, VETH.address, seconds),
+    "Linux to us": () => iperf3(ours, OURS.address, seconds),
+    "we to Linux": () => iperf3(ours, OURS.address, seconds, "-R"),
+    "Linux to us, no offloads": () => iperf3(ours, BARE.address, seconds),
+    "we to Linux, no offloads": () => iperf3(ours, BARE.address, seconds, "-R"),
+  }, rounds);
+  const kernel = spreadOf(results["Linux to Linux, veth"]!);
+  return {
+    title: `one connection, iperf3, MTU ${MTU}`,
+    columns: ["", "MB/s", "beside Linux to Linux"],
+    rows: Object.entries(results).map(([name, figures]) => {
+      const spread = spreadOf(figures);
+      return [name, spread, name.includes("veth") ? "" : ratio(spread.median, kernel.median)];
+    }),
+    notes: [
+      `Median (least-most) of ${rounds.rounds} runs of ${seconds} s each, in turn; bytes that iperf3's receiver has had.`,
+      "The kernel uses CUBIC on both sides, and a veth pair has the offloads of the kernel's own.",
+      "Both ends, and iperf3, share the machine's cores.",
+    ],
+  };
+}
+
+/** Megabytes per second that arrive. */
+async function iperf3(
+  netns: NetworkNamespace,
+  address: string,
+  seconds: number,
+  ...more: string[]
+): Promise<number> {
+  const child = netns.start("iperf3", ["-c", address, "-t", `${seconds}`, "-C", "cubic", "-J", ...more]);
+  let text = "";
+  child.stdout!.on("data", (piece) => void (text += piece));
+  await new Promise((resolve) => void child.once("close", resolve));
+  const report = JSON.parse(text);
+  if (report.error !== undefined) throw new Error(`iperf3: ${report.error}`);
+  return report.end.sum_received.bytes / report.end.sum_received.seconds / 1e6;
+}
+
+/** A namespace with two TUN interfaces of ours, and two with a veth pair between them. */
+class World implements AsyncDisposable {
+  #namespaces: NetworkNamespace[] = [];
+  readonly #workers: Worker[] = [];
+  ours!: NetworkNamespace;
+  veth!: NetworkNamespace;
+
+  async make(): Promise<void> {
+    const add = (): NetworkNamespace => {
+      const netns = new NetworkNamespace();
+      this.#namespaces.push(netns);
+      return netns;
+    };
+    this.ours = add();
+    for (const { name, address, kernel } of [OURS, BARE]) {
+      this.ours.run("ip", "tuntap", "add", "dev", name, "mode", "tun");
+      this.ours.configure(name, `${kernel}/24`, MTU);
+      this.ours.run("ip", "link", "set", name, "txqueuelen", "2000");
+      const args = [name, `${address}/24`, `${name === OURS.name}`];
+      const worker = new Worker("tun/server_worker.ts", args, [], this.ours.name);
+      this.#workers.push(worker);
+      await worker.answer();
+    }
+    this.veth = add();
+    const far = add();
+    this.veth.run("ip", "link", "add", "near", "type", "veth", "peer", "name", "far", "netns", far.name);
+    this.veth.configure("near", `${VETH.kernel}/24`, MTU);
+    far.configure("far", `${VETH.address}/24`, MTU);
+    far.start("iperf3", ["-s"]).stdout!.resume();
+    await setTimeout(500); // until it listens
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const worker of this.#workers) await worker[Symbol.asyncDispose]();
+    for (const netns of this.#namespaces) netns[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,15 @@
+/**
+ * Our end of `bench -- tun`: a server for the stock iperf3 on a TUN interface, `server_worker.ts INTERFACE ADDRESS
+ * OFFLOADS`. It says one line when it serves, and ends with its standard input.
+ */
+import process from "node:process";
+import { Host, openTun } from "../../mod.ts";
+import { serveIperf3 } from "../../tests/support/iperf3.ts";
+import { tell } from "../worker.ts";
+
+const [name, address, offloads] = process.argv.slice(2) as [string, string, string];
+const link = await openTun({ name, offloads: offloads === "true" });
+const host = new Host({ interfaces: [{ link }], addresses: [{ address }] });
+void serveIperf3(host.listen({ port: 5201 }));
+process.stdin.resume().on("end", () => process.exit(0));
+tell({ offloads: link.offloads });

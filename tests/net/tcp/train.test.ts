@@ -1,0 +1,147 @@
+import { Buffer } from "node:buffer";
+import { expect, test } from "vitest";
+import { VirtualClock } from "../../../base/clock.ts";
+import { Prng } from "../../../base/random.ts";
+import type { Slab } from "../../../base/slab.ts";
+import type { Link, LinkSink } from "../../../net/link/link.ts";
+import { pipe } from "../../../net/link/pipe.ts";
+import { Host } from "../../../net/socket/host.ts";
+import type { TcpConfig } from "../../../net/tcp/config.ts";
+import { cutTrain, WHOLE_SEGMENT } from "../../../net/wire/train.ts";
+
+const TRAIN_BYTES_MAX = 65_535;
+
+/** A link that notes what it sends as frames of a wire; with trains it takes them, and cuts them as a card does. */
+class Wire implements Link {
+  readonly medium = "ip";
+  readonly mtu: number;
+  readonly trainBytesMax: number;
+  readonly sent: string[] = [];
+  trains = 0;
+  /** Of each so many frames one is lost. */
+  readonly #lossEvery: number;
+  readonly #inner: Link;
+
+  constructor(inner: Link, trainBytesMax: number, lossEvery: number) {
+    this.#inner = inner;
+    this.mtu = inner.mtu;
+    this.trainBytesMax = trainBytesMax;
+    this.#lossEvery = lossEvery;
+  }
+
+  get counters(): Link["counters"] {
+    return this.#inner.counters;
+  }
+
+  open(sink: LinkSink): void {
+    this.#inner.open(sink);
+  }
+
+  send(slab: Slab, start: number, end: number, segmentBytes = 0): boolean {
+    const { bytes, view } = slab;
+    if (bytes[start]! >>> 4 === 6) expect(view.getUint16(start + 4)).toBe(end - start - 40);
+    else expect(view.getUint16(start + 2)).toBe(end - start);
+    const pass = (frame: Slab, from: number, to: number): void => {
+      expect(to - from).toBeLessThanOrEqual(this.mtu);
+      this.sent.push(described(frame, from, to));
+      if (this.sent.length % this.#lossEvery !== 0) this.#inner.send(frame, from, to);
+    };
+    if (segmentBytes === 0) pass(slab, start, end);
+    else {
+      if (segmentBytes < WHOLE_SEGMENT) this.trains++;
+      cutTrain(slab, start, end, segmentBytes, pass);
+    }
+    return true;
+  }
+
+  flush(): void {
+    this.#inner.flush();
+  }
+
+  close(): void {
+    this.#inner.close();
+  }
+}
+
+/** A frame in hex, without the identification of an IPv4 datagram, which a cutter counts up, and its checksum. */
+function described(slab: Slab, from: number, to: number): string {
+  const bytes = slab.bytes.slice(from, to);
+  if (bytes[0]! >>> 4 === 4) bytes.fill(0, 4, 6), bytes.fill(0, 10, 12);
+  return Buffer.from(bytes).toString("hex");
+}
+
+interface Run {
+  readonly seed: number;
+  readonly ipv6: boolean;
+  readonly lossEvery: number;
+  readonly tcp: Partial<TcpConfig>;
+}
+
+/** Everything that a server sends that is asked for some lengths of data, and whether it came in trains. */
+async function served({ seed, ipv6, lossEvery, tcp }: Run, trainBytesMax: number) {
+  const clock = new VirtualClock();
+  const [left, right] = pipe({ clock, delayMs: 3, medium: "ip" });
+  const wire = new Wire(left, trainBytesMax, lossEvery);
+  const network = ipv6 ? "fd00::" : "10.0.0.";
+  const make = (link: Link, host: number): Host =>
+    new Host({
+      interfaces: [{ link }],
+      addresses: [{ address: `${network}${host}/${ipv6 ? 64 : 24}` }],
+      clock,
+      entropy: new Prng(seed + host),
+      tcp,
+    });
+  using server = make(wire, 1);
+  using client = make(right, 2);
+  const prng = new Prng(seed);
+  server.serve({
+    port: 7,
+    hostname: ipv6 ? "::" : "0.0.0.0",
+    open(connection) {
+      for (let write = 0; write < 12; write++) {
+        const bytes = new Uint8Array(prng.pick([1, 700, 1_460, 5_000, 40_000, 150_000]));
+        prng.fill(bytes);
+        connection.write(bytes);
+      }
+      connection.end();
+    },
+    data: () => {},
+  });
+  const connecting = client.connect({ hostname: `${network}1`, port: 7 });
+  let done = false;
+  let received = 0;
+  void connecting.then(async (conn) => {
+    const buffer = new Uint8Array(70_000);
+    for (;;) {
+      const count = await conn.read(buffer);
+      if (count === null) break;
+      received += count;
+    }
+    done = true;
+    conn.close();
+  });
+  expect(await clock.runUntil(() => done), `seed ${seed}: all of it arrives`).toBe(true);
+  return { sent: wire.sent, trains: wire.trains, received };
+}
+
+const RUNS: readonly (Run & { readonly trains: boolean })[] = [
+  { seed: 1, ipv6: false, lossEvery: Infinity, tcp: {}, trains: true },
+  { seed: 2, ipv6: true, lossEvery: Infinity, tcp: {}, trains: true },
+  { seed: 3, ipv6: false, lossEvery: 50, tcp: {}, trains: true },
+  { seed: 4, ipv6: true, lossEvery: 23, tcp: { timestamps: false }, trains: true },
+  { seed: 5, ipv6: false, lossEvery: 31, tcp: { sack: false, ecn: 1 }, trains: true },
+  { seed: 6, ipv6: false, lossEvery: Infinity, tcp: { ecn: 3 }, trains: false }, // Accurate ECN counts in each
+];
+
+for (const run of RUNS) {
+  test(`what a link cuts out of trains is what a stack sends without: seed ${run.seed}`, async () => {
+    const plain = await served(run, 0);
+    const cut = await served(run, TRAIN_BYTES_MAX);
+    expect(cut.received).toBe(plain.received);
+    expect(cut.sent.length).toBe(plain.sent.length);
+    cut.sent.forEach((frame, at) => expect(frame, `frame ${at}`).toBe(plain.sent[at]));
+    if (run.trains) expect(cut.trains).toBeGreaterThan(10);
+    else expect(cut.trains).toBe(0);
+    expect(plain.trains).toBe(0);
+  });
+}
