@@ -34,6 +34,7 @@ export const bench: Bench = {
     const subjects: Record<string, Subject> = {
       "node:net, kernel loopback": new NodeNet(),
       "hosts over a pipe": new Hosts(TIME_WAIT_MS),
+      "hosts over a pipe with offloads": new Hosts(TIME_WAIT_MS, undefined, true),
       "hosts over a pipe, both recorded": new Hosts(TIME_WAIT_MS, nowhere),
       "bare stacks, 64 packets a turn": new BareStacks(64, { timeWaitMs: TIME_WAIT_MS }),
       "bare stacks, one packet a turn": new BareStacks(1, { timeWaitMs: TIME_WAIT_MS }),

@@ -15,9 +15,16 @@ export class Hosts implements Subject {
   readonly #packets: () => number;
   #received = 0;
 
-  /** @param recorder Gives each host one (checkpoint/replay/recorder.ts). */
-  constructor(timeWaitMs: number, recorder: () => StackRecorder | undefined = () => undefined) {
-    const links = pipe({ medium: "ip" });
+  /**
+   * @param recorder Gives each host one (checkpoint/replay/recorder.ts).
+   * @param offloads Whether the pipe carries trains.
+   */
+  constructor(
+    timeWaitMs: number,
+    recorder: () => StackRecorder | undefined = () => undefined,
+    offloads = false,
+  ) {
+    const links = pipe({ medium: "ip", offloads });
     const host = (side: 0 | 1): Host => {
       const addresses = [{ address: `10.0.0.${side + 1}/24` }];
       const recording = recorder();

@@ -16,6 +16,7 @@ export class FrameQueue {
   #slab = Slab.of(BYTES_AT_FIRST);
   #starts: Int32Array;
   #lengths: Int32Array;
+  #segmentBytes: Int32Array;
   #dueMs: Float64Array;
   #head = 0;
   #count = 0;
@@ -28,6 +29,7 @@ export class FrameQueue {
     const slots = Math.min(framesMax, 64);
     this.#starts = new Int32Array(slots);
     this.#lengths = new Int32Array(slots);
+    this.#segmentBytes = new Int32Array(slots);
     this.#dueMs = new Float64Array(slots);
   }
 
@@ -49,13 +51,18 @@ export class FrameQueue {
     return this.#starts[this.#head]! + this.#lengths[this.#head]!;
   }
 
+  /** The `segmentBytes` that the first frame was pushed with. */
+  get headSegmentBytes(): number {
+    return this.#segmentBytes[this.#head]!;
+  }
+
   /** The `dueMs` that the first frame was pushed with. */
   get headDueMs(): number {
     return this.#dueMs[this.#head]!;
   }
 
   /** Copies `[start, end)` of `from` to the end; false when the queue is full. */
-  push(from: Slab, start: number, end: number, dueMs = 0): boolean {
+  push(from: Slab, start: number, end: number, dueMs = 0, segmentBytes = 0): boolean {
     if (this.#count === this.framesMax) return false;
     if (this.#count === this.#starts.length) this.#growSlots();
     const length = end - start;
@@ -68,6 +75,7 @@ export class FrameQueue {
     if (slot >= this.#starts.length) slot -= this.#starts.length;
     this.#starts[slot] = at;
     this.#lengths[slot] = length;
+    this.#segmentBytes[slot] = segmentBytes;
     this.#dueMs[slot] = dueMs;
     this.#tail = at + length;
     this.#count++;
@@ -125,15 +133,18 @@ export class FrameQueue {
     const slots = Math.min(this.framesMax, this.#starts.length * 2);
     const starts = new Int32Array(slots);
     const lengths = new Int32Array(slots);
+    const segmentBytes = new Int32Array(slots);
     const dueMs = new Float64Array(slots);
     for (let index = 0; index < this.#count; index++) {
       const slot = this.#slot(index);
       starts[index] = this.#starts[slot]!;
       lengths[index] = this.#lengths[slot]!;
+      segmentBytes[index] = this.#segmentBytes[slot]!;
       dueMs[index] = this.#dueMs[slot]!;
     }
     this.#starts = starts;
     this.#lengths = lengths;
+    this.#segmentBytes = segmentBytes;
     this.#dueMs = dueMs;
     this.#head = 0;
   }

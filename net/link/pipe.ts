@@ -4,10 +4,14 @@ import { type Clock, SystemClock } from "../../base/clock.ts";
 import type { Slab } from "../../base/slab.ts";
 import { checkMtu, frameBytesMax } from "./frame_limit.ts";
 import { FrameQueue } from "./frame_queue.ts";
+import { cutTrain } from "../wire/train.ts";
 import { type Link, type LinkCounters, linkCounters, type LinkSink, type Medium } from "./link.ts";
 
 /** Frames that may wait in each direction: more than the largest window of a connection, 6 MiB, in segments. */
 const QUEUE_MAX_DEFAULT = 8_192;
+
+/** The longest train: what the length field of IPv4 can say. */
+const TRAIN_BYTES_MAX = 65_535;
 
 /** What a pipe is like; both directions are alike. */
 export interface PipeOptions {
@@ -21,6 +25,11 @@ export interface PipeOptions {
   medium?: Medium;
   /** The largest IP packet, in bytes. */
   mtu?: number;
+  /**
+   * Whether packets may cross in trains of up to 64 KB and without checksums, as between two programs of one machine.
+   * For bare IP packets; where the far end's sink does not take trains they are cut. Default false: frames are as on a wire.
+   */
+  offloads?: boolean;
   /** Frames on the way in one direction; further ones are dropped and counted. */
   queueMax?: number;
 }
@@ -57,6 +66,7 @@ export function pipe(options: PipeOptions = {}): [Link, Link] {
 class PipeEnd implements Link {
   readonly medium: Medium;
   readonly mtu: number;
+  readonly trainBytesMax: number;
   readonly counters: LinkCounters = linkCounters();
   readonly #clock: Clock | undefined;
   readonly #delayMs: number;
@@ -64,6 +74,9 @@ class PipeEnd implements Link {
   /** What travels toward this end. */
   readonly #incoming: FrameQueue;
   readonly #turn: () => void;
+  readonly #receiveCut = (slab: Slab, start: number, end: number): void => {
+    if (!this.#closed) this.#sink!.receive(slab, start, end);
+  };
   #far: PipeEnd | undefined;
   #sink: LinkSink | undefined;
   /** A turn is scheduled. At most one is. */
@@ -74,6 +87,7 @@ class PipeEnd implements Link {
   constructor(options: PipeOptions) {
     this.medium = options.medium ?? "ethernet";
     this.mtu = checkMtu(options.mtu ?? 1500);
+    this.trainBytesMax = options.offloads && this.medium === "ip" ? TRAIN_BYTES_MAX : 0;
     this.#delayMs = options.delayMs ?? 0;
     this.#clock = options.clock ?? (this.#delayMs > 0 ? new SystemClock() : undefined);
     this.#frameBytesMax = frameBytesMax(this.medium, this.mtu);
@@ -91,16 +105,18 @@ class PipeEnd implements Link {
     if (this.#incoming.count > 0 || this.#ended) this.#schedule();
   }
 
-  send(slab: Slab, start: number, end: number): boolean {
+  send(slab: Slab, start: number, end: number, segmentBytes = 0): boolean {
     const far = this.#far!;
     const length = end - start;
     assert(length > 0 && start >= 0 && end <= slab.bytes.length, "A frame lies inside its slab");
-    if (this.#closed || far.#closed || length > this.#frameBytesMax) {
+    assert(segmentBytes === 0 || this.trainBytesMax > 0, "Trains go where they are cut");
+    const bytesMax = segmentBytes > 0 ? this.trainBytesMax : this.#frameBytesMax;
+    if (this.#closed || far.#closed || length > bytesMax) {
       this.counters.dropsOut++;
       return false;
     }
     const dueMs = this.#clock === undefined ? 0 : this.#clock.nowMs() + this.#delayMs;
-    if (!far.#incoming.push(slab, start, end, dueMs)) {
+    if (!far.#incoming.push(slab, start, end, dueMs, segmentBytes)) {
       this.counters.dropsOut++;
       return false;
     }
@@ -147,7 +163,11 @@ class PipeEnd implements Link {
       const { headStart, headEnd } = queue;
       counters.framesIn++;
       counters.bytesIn += headEnd - headStart;
-      sink.receive(queue.slab, headStart, headEnd);
+      if (queue.headSegmentBytes === 0 || sink.trains) {
+        sink.receive(queue.slab, headStart, headEnd, queue.headSegmentBytes);
+      } else {
+        cutTrain(queue.slab, headStart, headEnd, queue.headSegmentBytes, this.#receiveCut);
+      }
       if (this.#closed) break; // and close() has emptied the queue
       queue.shift();
       delivered++;

@@ -6,6 +6,7 @@ import type { Slab } from "../../../base/slab.ts";
 import type { Link, LinkSink } from "../../../net/link/link.ts";
 import { pipe } from "../../../net/link/pipe.ts";
 import { Host } from "../../../net/socket/host.ts";
+import type { TcpInfo } from "../../../net/tcp/info.ts";
 import type { TcpConfig } from "../../../net/tcp/config.ts";
 import { cutTrain, WHOLE_SEGMENT } from "../../../net/wire/train.ts";
 
@@ -145,3 +146,61 @@ for (const run of RUNS) {
     expect(plain.trains).toBe(0);
   });
 }
+
+test("a pipe with offloads carries trains to who takes them, and cuts them for others", async () => {
+  for (const taken of [true, false]) {
+    const clock = new VirtualClock();
+    const [left, right] = pipe({ clock, medium: "ip", offloads: true });
+    const trains: number[] = [];
+    // In front of the client: what a recorder does, which takes frames only, or nothing but to look.
+    const watched: Link = {
+      medium: "ip",
+      mtu: right.mtu,
+      counters: right.counters,
+      send: (slab, start, end) => right.send(slab, start, end),
+      flush: () => right.flush(),
+      close: () => right.close(),
+      open: (sink) =>
+        right.open({
+          receive: (slab, start, end, segmentBytes = 0) => {
+            if (segmentBytes > 0) trains.push(end - start);
+            else expect(end - start).toBeLessThanOrEqual(right.mtu);
+            sink.receive(slab, start, end, segmentBytes);
+          },
+          flush: () => sink.flush(),
+          closed: (error) => sink.closed(error),
+          trains: taken && sink.trains === true,
+        }),
+    };
+    using server = new Host({ interfaces: [{ link: left }], addresses: [{ address: "10.0.0.1/24" }], clock });
+    using client = new Host({
+      interfaces: [{ link: watched }],
+      addresses: [{ address: "10.0.0.2/24" }],
+      clock,
+    });
+    const sent = new Uint8Array(400_000);
+    new Prng(9).fill(sent);
+    server.serve({
+      port: 7,
+      open: (connection) => (connection.write(sent), connection.end()),
+      data: () => {},
+    });
+    const received: number[] = [];
+    let info: TcpInfo | undefined;
+    void client.connect({ hostname: "10.0.0.1", port: 7 }).then(async (conn) => {
+      const buffer = new Uint8Array(70_000);
+      for (let count = await conn.read(buffer); count !== null; count = await conn.read(buffer)) {
+        received.push(...buffer.subarray(0, count));
+        info = await conn.info();
+      }
+      conn.close();
+    });
+    expect(await clock.runUntil(() => received.length === sent.length && info !== undefined)).toBe(true);
+    expect(Uint8Array.from(received)).toEqual(sent);
+    expect(trains.some((bytes) => bytes > 2 * right.mtu)).toBe(taken);
+    // As if each segment had come by itself.
+    expect(info!.dataSegsIn).toBeGreaterThan(270);
+    expect(info!.rcvMss).toBeLessThanOrEqual(1_460);
+    expect(client.stack.drops).toEqual(server.stack.drops);
+  }
+});
