@@ -1,6 +1,8 @@
 import { Host } from "../net/socket/host.ts";
 import type { HostOptions } from "../net/socket/host_options.ts";
 import { type Analyzer, IdleAnalyzer } from "./analyzer.ts";
+import { type HandoverOffer, offerHandover, type OfferOptions } from "./handover/offer.ts";
+import { type TakenOver, takeOver, type TakeOverOptions } from "./handover/take_over.ts";
 import type { Store } from "./store/store.ts";
 import type { Recovered } from "./recover.ts";
 import { Sleeper } from "./suspend.ts";
@@ -38,6 +40,7 @@ export class SleepyHost extends Host {
   /** What the store held when it was opened. */
   readonly recovered: Recovered;
   readonly #store: Store;
+  #offer: HandoverOffer | undefined;
 
   constructor(options: SleepyHostOptions) {
     super(options);
@@ -59,9 +62,30 @@ export class SleepyHost extends Host {
    * New connections are not accepted from now on, nor refused: their peers ask again, and reach that process.
    */
   async shutdown(): Promise<void> {
+    await this.#offer?.close();
     await this.sleeper.shutdown();
     this.close();
     await this.#store.close();
+  }
+
+  /**
+   * Offers to shut down for another process that calls {@linkcode SleepyHost.takeOver} with the same `path`, usually
+   * `handover` in the store's folder; the offer's `done` says when that has happened. Connections, those that are in
+   * the middle of something as well, go on in that process; what peers send in between they send again.
+   *
+   * @throws {HandoverError} When there can be no socket at `path`, or another process has one there.
+   */
+  async offerHandover(path: string, options: OfferOptions = {}): Promise<HandoverOffer> {
+    const stop = async (): Promise<number> => {
+      await this.shutdown();
+      return this.#store.stats.recordsLive;
+    };
+    return this.#offer = await offerHandover(path, stop, options);
+  }
+
+  /** Asks another process for its connections; see {@linkcode takeOver}. The store is opened after this. */
+  static takeOver(path: string, options: TakeOverOptions = {}): Promise<TakenOver> {
+    return takeOver(path, options);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,9 +1,9 @@
-import { lstat, unlink } from "node:fs/promises";
-import { connect, createServer, type Server, type Socket } from "node:net";
+import { connect, createServer } from "node:net";
 import { checkMtu } from "./frame_limit.ts";
 import { LinkError } from "./link_error.ts";
 import type { Link, Medium } from "./link.ts";
 import { StreamLink } from "./stream_link.ts";
+import { errorCode, listenAt, message } from "./unix_listen.ts";
 
 /** Where the socket is and what its links carry. */
 export interface UnixOptions {
@@ -51,28 +51,13 @@ export async function listenUnix(options: ListenUnixOptions): Promise<UnixListen
   const mtu = checkMtu(options.mtu ?? 1500);
   signal?.throwIfAborted();
   const server = createServer((socket) => onLink(new StreamLink(socket, medium, mtu)));
-  try {
-    await listen(server, path);
-  } catch (error) {
-    if (errorCode(error) !== "EADDRINUSE") throw listenError(path, error);
-    await removeStale(path);
-    await listen(server, path).catch((cause) => {
-      throw listenError(path, cause);
-    });
-  }
-  const inode = (await lstat(path)).ino;
-  let closing: Promise<void> | undefined;
-  const close = (): Promise<void> =>
-    closing ??= (async () => {
-      signal?.removeEventListener("abort", onAbort);
-      server.close();
-      // The runtime may have deleted it already, and somebody else may listen there by now.
-      const now = await lstat(path).catch(() => undefined);
-      if (now?.ino === inode) await unlink(path).catch(() => {});
-    })();
+  const stop = await listenAt(server, path);
+  const close = (): Promise<void> => {
+    signal?.removeEventListener("abort", onAbort);
+    return stop();
+  };
   const onAbort = (): void => void close();
   signal?.addEventListener("abort", onAbort);
-  server.on("error", () => {}); // accept() ran out of file descriptors: later connections still come
   if (signal?.aborted) await close();
   return { path, close };
 }
@@ -114,62 +99,4 @@ export async function connectUnix(options: UnixOptions): Promise<Link> {
     signal?.removeEventListener("abort", onAbort);
   }
   return new StreamLink(socket, medium, mtu);
-}
-
-function listen(server: Server, path: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once("error", reject);
-    server.listen({ path }, () => {
-      server.removeListener("error", reject);
-      resolve();
-    });
-  });
-}
-
-/** Deletes the socket file of a listener that is gone. */
-async function removeStale(path: string): Promise<void> {
-  const file = await lstat(path).catch(() => undefined);
-  if (file === undefined) return; // gone since: the second attempt will say
-  if (!file.isSocket()) {
-    throw new LinkError("busy", `Cannot listen on "${path}": a file that is not a socket is there`);
-  }
-  if (await answers(path)) throw new LinkError("busy", `Cannot listen on "${path}": somebody listens there`);
-  await unlink(path).catch((error) => {
-    if (errorCode(error) !== "ENOENT") throw listenError(path, error);
-  });
-}
-
-/** Whether somebody listens; in doubt (no permission, backlog full) somebody does. */
-function answers(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket: Socket = connect({ path });
-    socket.once("connect", () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once("error", (error) => {
-      const code = errorCode(error);
-      resolve(code !== "ECONNREFUSED" && code !== "ENOENT");
-    });
-  });
-}
-
-function listenError(path: string, cause: unknown): LinkError {
-  const code = errorCode(cause);
-  const kind = code === "EACCES" || code === "EPERM" || code === "EROFS"
-    ? "denied"
-    : code === "ENOENT" || code === "ENOTDIR"
-    ? "missing"
-    : code === "EADDRINUSE"
-    ? "busy"
-    : "io";
-  return new LinkError(kind, `Cannot listen on "${path}": ${message(cause)}`, { cause });
-}
-
-function errorCode(error: unknown): string | undefined {
-  return (error as { code?: string }).code;
-}
-
-function message(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

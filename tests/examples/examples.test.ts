@@ -108,6 +108,34 @@ test("survive_kill ends its processes and deletes its files on SIGINT", async ()
   expect(() => process.kill(serverPid, 0)).toThrow(/ESRCH/);
 }, 60_000);
 
+interface DeployResults {
+  link: string;
+  deploys: { recovered: number }[];
+  requests: number;
+  bytesChecked: number;
+  failed: string[];
+}
+
+function checkDeploys({ code, out, errors, left }: Ran, link: string): void {
+  expect(errors, "the account").toContain("Failed or reset      0");
+  const results = JSON.parse(out) as DeployResults;
+  expect(results).toMatchObject({ link, failed: [] });
+  expect(results.deploys.length).toBe(2);
+  for (const { recovered } of results.deploys) expect(recovered).toBeGreaterThanOrEqual(30);
+  expect(results.requests).toBeGreaterThan(30);
+  expect({ code, left }).toEqual({ code: 0, left: [] });
+}
+
+const DEPLOY = ["--connections", "30", "--deploys", "2", "--seconds", "0.5", "--json"];
+
+test("deploy replaces a server under load, and no request fails", async () => {
+  checkDeploys(await run("deploy.ts", DEPLOY), "unix");
+}, 120_000);
+
+judge("deploy replaces a server under load of the kernel's clients", ["root", "tun", "ip"], async () => {
+  checkDeploys(await run("deploy.ts", [...DEPLOY, "--tun"]), "tun");
+}, 120_000);
+
 test("survive_kill refuses a command line that it does not understand", async () => {
   const { code, out, errors } = await run("survive_kill.ts", ["--connections", "0"]);
   expect({ code, out }).toEqual({ code: 2, out: "" });
