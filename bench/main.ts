@@ -33,7 +33,8 @@ const BENCHES: Readonly<Record<string, { about: string; load: () => Promise<{ be
     load: () => import("./firewall.ts"),
   },
   tun: {
-    about: "bulk over TUN against the kernel's iperf3, beside the kernel with itself (root, TUN)",
+    about:
+      "bulk, round trips and connections over TUN against the kernel's iperf3, beside the kernel with itself (root, TUN)",
     load: () => import("./tun.ts"),
   },
   million: {

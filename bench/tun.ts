@@ -1,6 +1,15 @@
 import { setTimeout } from "node:timers/promises";
 import { NetworkNamespace } from "../tests/support/netns.ts";
-import { type Bench, type BenchOptions, interleave, ratio, spreadOf, type Table } from "./bench.ts";
+import {
+  type Bench,
+  type BenchOptions,
+  interleave,
+  ratio,
+  type Spread,
+  spreadOf,
+  type Table,
+} from "./bench.ts";
+import type { Took } from "./tun/client_worker.ts";
 import { Worker } from "./worker.ts";
 
 const OURS = { name: "bench0", address: "10.80.0.1", kernel: "10.80.0.2" } as const;
@@ -8,7 +17,7 @@ const BARE = { name: "bench1", address: "10.81.0.1", kernel: "10.81.0.2" } as co
 const VETH = { address: "10.82.0.1", kernel: "10.82.0.2" } as const;
 const MTU = 1500;
 
-/** Bulk between our stack and the kernel over TUN, beside the kernel with itself over a veth pair. */
+/** Bulk, round trips and connections between our stack and the kernel over TUN, beside the kernel with itself over a veth pair. */
 export const bench: Bench = {
   async *run(options) {
     await using world = new World();
@@ -20,6 +29,8 @@ export const bench: Bench = {
       return;
     }
     yield await bulk(world, options);
+    yield await small(world, options, "trips", "round trips of one byte, one connection");
+    yield await small(world, options, "connects", "connections: opened, one byte there and back, reset");
   },
 };
 
@@ -50,6 +61,35 @@ async function bulk(world: World, options: BenchOptions): Promise<Table> {
   };
 }
 
+async function small(world: World, options: BenchOptions, what: string, title: string): Promise<Table> {
+  const ms = options.quick ? 100 : options.full ? 4_000 : 1_000;
+  const rounds = options.quick ? { rounds: 1, warmUps: 0 } : { rounds: 5, warmUps: 1 };
+  const results = await interleave({
+    "Linux to Linux, veth": () => world.vethClient.ask<Took>(`${what} ${VETH.address} ${ms}`),
+    "Linux to us": () => world.oursClient.ask<Took>(`${what} ${OURS.address} ${ms}`),
+    "Linux to us, no offloads": () => world.oursClient.ask<Took>(`${what} ${BARE.address} ${ms}`),
+  }, rounds);
+  const perSecond = (took: readonly Took[]): Spread =>
+    spreadOf(took.map(({ us }) => us.length / us.reduce((sum, each) => sum + each, 0) * 1e6));
+  const kernel = perSecond(results["Linux to Linux, veth"]!);
+  return {
+    title,
+    columns: ["", "per second", "beside Linux to Linux", "p50, us", "p99", "p99.9"],
+    rows: Object.entries(results).map(([name, took]) => {
+      const us = took.flatMap((each) => each.us).sort((a, b) => a - b);
+      const quantile = (q: number): number => us[Math.floor(us.length * q)]!;
+      const spread = perSecond(took);
+      return [
+        name,
+        spread,
+        name.includes("veth") ? "" : ratio(spread.median, kernel.median),
+        ...[quantile(0.5), quantile(0.99), quantile(0.999)],
+      ];
+    }),
+    notes: ["The client is node:net everywhere; where both ends are Linux's the server is node:net, too."],
+  };
+}
+
 /** Megabytes per second that arrive. */
 async function iperf3(
   netns: NetworkNamespace,
@@ -72,6 +112,8 @@ class World implements AsyncDisposable {
   readonly #workers: Worker[] = [];
   ours!: NetworkNamespace;
   veth!: NetworkNamespace;
+  oursClient!: Worker;
+  vethClient!: Worker;
 
   async make(): Promise<void> {
     const add = (): NetworkNamespace => {
@@ -85,9 +127,7 @@ class World implements AsyncDisposable {
       this.ours.configure(name, `${kernel}/24`, MTU);
       this.ours.run("ip", "link", "set", name, "txqueuelen", "2000");
       const args = [name, `${address}/24`, `${name === OURS.name}`];
-      const worker = new Worker("tun/server_worker.ts", args, [], this.ours.name);
-      this.#workers.push(worker);
-      await worker.answer();
+      await this.#start("server_worker.ts", this.ours, args);
     }
     this.veth = add();
     const far = add();
@@ -96,6 +136,16 @@ class World implements AsyncDisposable {
     far.configure("far", `${VETH.address}/24`, MTU);
     far.start("iperf3", ["-s"]).stdout!.resume();
     await setTimeout(500); // until it listens
+    await this.#start("echo_worker.ts", far);
+    this.oursClient = await this.#start("client_worker.ts", this.ours);
+    this.vethClient = await this.#start("client_worker.ts", this.veth);
+  }
+
+  async #start(file: string, netns: NetworkNamespace, args: readonly string[] = []): Promise<Worker> {
+    const worker = new Worker(`tun/${file}`, args, [], netns.name);
+    this.#workers.push(worker);
+    await worker.answer();
+    return worker;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
