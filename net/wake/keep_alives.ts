@@ -1,49 +1,54 @@
 import type { TcpConfig } from "../tcp/config.ts";
 import type { Tcb } from "../tcp/tcb.ts";
 import { keepAliveProbesMax } from "../tcp/timers.ts";
+import { RecordRows } from "./record_rows.ts";
 
-/** A sleeper whose peer is asked for signs of life. */
-interface Asked {
-  readonly idleMs: number;
-  readonly intervalMs: number;
+/** What is known of a sleeper whose peer is asked for signs of life: columns of a row. */
+const Asked = {
+  idleMs: 0,
+  intervalMs: 1,
   /** Probes without an answer after which the connection is given up. */
-  readonly probesMax: number;
+  probesMax: 2,
   /** Probes since the last sign of life. */
-  probes: number;
+  probes: 3,
   /** When the next probe is due, or the end. */
-  atMs: number;
-}
+  atMs: 4,
+} as const;
+const COLUMNS = 5;
+const CHUNK_BITS = 12;
+const CHUNK_ROWS = 1 << CHUNK_BITS;
 
 /**
  * Sleepers with keep-alive: how often their peers were asked, and when they will be asked next. Each sign of life puts
- * that off, as it does for who is awake, and neither it nor a probe wakes anybody. Other sleepers cost nothing here. A
- * crash forgets it: the next process asks a little early, and counts from nothing.
+ * that off, as it does for who is awake, and neither it nor a probe wakes anybody. 49 bytes for each; other sleepers
+ * cost nothing here. A crash forgets it: the next process asks a little early, and counts from nothing.
  */
 export class SleepingKeepAlives {
-  readonly #sleepers = new Map<number, Asked>(); // by record
+  readonly #rows = new RecordRows();
+  readonly #chunks: Float64Array[] = [];
 
   get size(): number {
-    return this.#sleepers.size;
+    return this.#rows.size;
   }
 
   /** `tcb` goes to sleep in `record`. */
   add(record: number, tcb: Tcb, config: Readonly<TcpConfig>): void {
-    if (!tcb.keepAlive) return void this.#sleepers.delete(record);
-    this.#sleepers.set(record, {
-      idleMs: tcb.keepAliveIdleMs,
-      intervalMs: tcb.keepAliveIntervalMs,
-      probesMax: keepAliveProbesMax(tcb, config),
-      probes: tcb.keepAlives,
-      atMs: tcb.keepAliveAtMs,
-    });
+    if (!tcb.keepAlive) return void this.#rows.remove(record);
+    const row = this.#rows.add(record);
+    this.#chunks[row >>> CHUNK_BITS] ??= new Float64Array(CHUNK_ROWS * COLUMNS);
+    this.#set(row, Asked.idleMs, tcb.keepAliveIdleMs);
+    this.#set(row, Asked.intervalMs, tcb.keepAliveIntervalMs);
+    this.#set(row, Asked.probesMax, keepAliveProbesMax(tcb, config));
+    this.#set(row, Asked.probes, tcb.keepAlives);
+    this.#set(row, Asked.atMs, tcb.keepAliveAtMs);
   }
 
   /** The peer has shown life. @returns When the next probe is due. */
   heard(record: number, nowMs: number): number {
-    const sleeper = this.#sleepers.get(record);
-    if (sleeper === undefined) return Infinity;
-    sleeper.probes = 0;
-    return sleeper.atMs = nowMs + sleeper.idleMs;
+    const row = this.#rows.rowOf(record);
+    if (row < 0) return Infinity;
+    this.#set(row, Asked.probes, 0);
+    return this.#set(row, Asked.atMs, nowMs + this.#get(row, Asked.idleMs));
   }
 
   /**
@@ -51,18 +56,27 @@ export class SleepingKeepAlives {
    * @returns When the next one is due; `Infinity` when it is not for a probe: the TCB must see to it.
    */
   probe(record: number, nowMs: number): number {
-    const sleeper = this.#sleepers.get(record);
-    if (sleeper === undefined || sleeper.atMs > nowMs || sleeper.probes >= sleeper.probesMax) return Infinity;
-    sleeper.probes++;
-    return sleeper.atMs = nowMs + sleeper.intervalMs;
+    const row = this.#rows.rowOf(record);
+    if (row < 0 || this.#get(row, Asked.atMs) > nowMs) return Infinity;
+    const probes = this.#get(row, Asked.probes);
+    if (probes >= this.#get(row, Asked.probesMax)) return Infinity;
+    this.#set(row, Asked.probes, probes + 1);
+    return this.#set(row, Asked.atMs, nowMs + this.#get(row, Asked.intervalMs));
   }
 
   /** Tells the thawed TCB how it stands, and forgets it. */
   take(record: number, tcb: Tcb): void {
-    const sleeper = this.#sleepers.get(record);
-    if (sleeper === undefined) return;
-    this.#sleepers.delete(record);
-    tcb.keepAlives = sleeper.probes;
-    tcb.keepAliveAtMs = sleeper.atMs;
+    const row = this.#rows.remove(record);
+    if (row < 0) return;
+    tcb.keepAlives = this.#get(row, Asked.probes);
+    tcb.keepAliveAtMs = this.#get(row, Asked.atMs);
+  }
+
+  #get(row: number, column: number): number {
+    return this.#chunks[row >>> CHUNK_BITS]![(row & (CHUNK_ROWS - 1)) * COLUMNS + column]!;
+  }
+
+  #set(row: number, column: number, value: number): number {
+    return this.#chunks[row >>> CHUNK_BITS]![(row & (CHUNK_ROWS - 1)) * COLUMNS + column] = value;
   }
 }

@@ -1,52 +1,72 @@
 import { TimerWheel } from "../../base/timer_wheel.ts";
+import { RecordRows } from "./record_rows.ts";
+
+/** Timers per wheel: a wheel copies its arrays when it grows, and a megabyte takes no time. */
+const WHEEL_BITS = 16;
+const WHEEL_TIMERS = 1 << WHEEL_BITS;
 
 /**
  * Deadlines of sleeping connections: retransmissions of what was in flight, keep-alives, the end of
- * TIME-WAIT. Most sleepers have none and cost nothing here.
+ * TIME-WAIT. 25 bytes for each; most sleepers have none and cost nothing here.
  */
 export class SleepTimers {
-  readonly #wheel: TimerWheel;
-  readonly #idOf = new Map<number, number>();
-  readonly #recordOf: number[] = [];
-  readonly #freeIds: number[] = [];
+  readonly #rows = new RecordRows();
+  readonly #wheels: TimerWheel[] = []; // by row
+  #nowMs: number;
+  #nextMs = Infinity; // of all wheels; NaN when it must be looked up
 
   constructor(nowMs: number) {
-    this.#wheel = new TimerWheel(nowMs);
+    this.#nowMs = nowMs;
   }
 
   get size(): number {
-    return this.#idOf.size;
+    return this.#rows.size;
   }
 
   set(record: number, deadlineMs: number): void {
-    let id = this.#idOf.get(record);
-    if (id === undefined) {
-      id = this.#freeIds.pop() ?? this.#recordOf.length;
-      this.#idOf.set(record, id);
-      this.#recordOf[id] = record;
-    }
-    this.#wheel.schedule(id, deadlineMs);
+    const row = this.#rows.add(record);
+    const wheel = this.#wheels[row >>> WHEEL_BITS] ??= new TimerWheel(this.#nowMs);
+    wheel.schedule(row & (WHEEL_TIMERS - 1), deadlineMs);
+    this.#nextMs = NaN;
   }
 
   clear(record: number): void {
-    const id = this.#idOf.get(record);
-    if (id === undefined) return;
-    this.#wheel.cancel(id);
-    this.#idOf.delete(record);
-    this.#freeIds.push(id);
+    const row = this.#rows.remove(record);
+    if (row < 0) return;
+    this.#wheels[row >>> WHEEL_BITS]!.cancel(row & (WHEEL_TIMERS - 1));
+    this.#nextMs = NaN;
   }
 
   nextDeadlineMs(): number {
-    return this.#wheel.nextDeadlineMs();
+    if (Number.isNaN(this.#nextMs)) {
+      this.#nextMs = Infinity;
+      for (const wheel of this.#wheels) this.#nextMs = Math.min(this.#nextMs, wheel.nextDeadlineMs());
+    }
+    return this.#nextMs;
   }
 
-  /** Calls `due` for every connection whose deadline has come, which clears it; for `countMax` at most, the rest wait. */
+  /**
+   * Calls `due` for every connection whose deadline has come, which clears it; for `countMax` at most, the rest wait.
+   * Of more than 65,536 timers those come first whose wheel has waited longest.
+   */
   advance(nowMs: number, due: (record: number) => void, countMax: number = Infinity): void {
-    const ring = (id: number): void => {
-      const record = this.#recordOf[id]!;
-      this.clear(record);
-      due(record);
-    };
-    this.#wheel.advance(nowMs, ring, countMax);
+    this.#nowMs = Math.max(this.#nowMs, nowMs);
+    if (this.nextDeadlineMs() > nowMs) return;
+    let left = countMax;
+    const at = this.#wheels.map((wheel, index) => ({ wheel, index, nextMs: wheel.nextDeadlineMs() }));
+    try {
+      for (const { wheel, index, nextMs } of at.sort((a, b) => a.nextMs - b.nextMs || a.index - b.index)) {
+        if (nextMs > nowMs || left <= 0) return;
+        const ring = (id: number): void => {
+          left--;
+          const record = this.#rows.recordOf((index << WHEEL_BITS) | id);
+          this.#rows.remove(record);
+          due(record);
+        };
+        wheel.advance(nowMs, ring, left);
+      }
+    } finally {
+      this.#nextMs = NaN;
+    }
   }
 }
