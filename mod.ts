@@ -41,10 +41,11 @@ export { PcapngWriter, readPcapng, tap } from "./net/link/pcap.ts";
 
 // Sleep: who sleeps when, and where the images live.
 export { type Analyzer, IdleAnalyzer } from "./checkpoint/analyzer.ts";
-export { Sleeper, type SleeperEvents } from "./checkpoint/suspend.ts";
 export { HandoverError, type HandoverReason } from "./checkpoint/handover/handover_error.ts";
 export type { HandoverOffer, OfferOptions } from "./checkpoint/handover/offer.ts";
 export type { TakenOver, TakeOverOptions } from "./checkpoint/handover/take_over.ts";
+export { Sleeper, type SleeperEvents, type SleeperStats } from "./checkpoint/suspend.ts";
+export type { WakeBudget, WakePolicy } from "./net/wake/policy.ts";
 export type { Recovered } from "./checkpoint/recover.ts";
 export { FileStore, MemoryStore, type Store, StoreError } from "./checkpoint/store/mod.ts";
 export { explainImage, ImageError, readImage, verifyImage, writeImage } from "./checkpoint/image/mod.ts";

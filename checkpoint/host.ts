@@ -1,5 +1,6 @@
 import { Host } from "../net/socket/host.ts";
 import type { HostOptions } from "../net/socket/host_options.ts";
+import type { WakeBudget } from "../net/wake/policy.ts";
 import { type Analyzer, IdleAnalyzer } from "./analyzer.ts";
 import { type HandoverOffer, offerHandover, type OfferOptions } from "./handover/offer.ts";
 import { type TakenOver, takeOver, type TakeOverOptions } from "./handover/take_over.ts";
@@ -15,6 +16,11 @@ export interface SleepyHostOptions extends HostOptions {
   idleMs?: number;
   /** Another way to decide; `idleMs` is then ignored. */
   analyzer?: Analyzer;
+  /**
+   * How many may wake, and be awake, of all listeners together; a listener has its own beside that (`WakePolicy`). What
+   * waits meanwhile is bounded by `tcp.heldPacketsMax` and `tcp.heldBytesMax`. Default: no limit.
+   */
+  wake?: WakeBudget;
 }
 
 /**
@@ -47,7 +53,10 @@ export class SleepyHost extends Host {
     this.#store = options.store;
     const analyzer = options.analyzer ??
       new IdleAnalyzer(options.idleMs === undefined ? {} : { idleMs: options.idleMs });
-    this.sleeper = new Sleeper(this, options.store, { analyzer });
+    this.sleeper = new Sleeper(this, options.store, {
+      analyzer,
+      ...(options.wake === undefined ? {} : { wake: options.wake }),
+    });
     this.recovered = this.sleeper.recover();
   }
 

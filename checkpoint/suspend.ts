@@ -4,7 +4,7 @@ import { RecordState } from "../net/connections/connection_map.ts";
 import type { Host } from "../net/socket/host.ts";
 import type { Stack } from "../net/stack.ts";
 import { type Tcb, TcpError, TcpState } from "../net/tcp/tcb.ts";
-import { isQuiet } from "../net/tcp/tcp.ts";
+import { checkWakeBudget, type WakeBudget } from "../net/wake/policy.ts";
 import type { SleepOwner } from "../net/wake/sleep_owner.ts";
 import { SleepTimers } from "../net/wake/sleep_timers.ts";
 import { locationOfRecord } from "../net/wake/slot.ts";
@@ -13,7 +13,9 @@ import { type CborValue, encodeCbor } from "./image/cbor.ts";
 import { recoverConnections, type Recovered } from "./recover.ts";
 import { type FrozenSocket, readSocketImage, writeSocketImage } from "./sockets/socket_image.ts";
 import { type Commit, RECORD_BYTES_MAX, type Store, StoreError } from "./store/store.ts";
+import { maySleep, Relief } from "./relief.ts";
 import { Unheard } from "./unheard.ts";
+import { WakeQueue } from "./wake_queue.ts";
 
 /** What a sleeper tells about. */
 export interface SleeperEvents {
@@ -36,6 +38,20 @@ export interface SleeperOptions {
   readonly analyzer?: Analyzer;
   /** Connections suspended, or restored, in one turn, so that no turn takes long. */
   readonly batchMax?: number;
+  /** How many may wake, and be awake, of all listeners together. Default: no limit. */
+  readonly wake?: WakeBudget;
+}
+
+/** Counts since the start, and how many are under way. */
+export interface SleeperStats {
+  suspends: number;
+  restores: number;
+  /** Connections whose images are being written. */
+  saving: number;
+  /** Connections that wait for a budget to wake by. */
+  waiting: number;
+  /** Wakes that had to. */
+  waited: number;
 }
 
 /** Connections frozen per turn: about two milliseconds of work. */
@@ -96,7 +112,9 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
   readonly #refused = new Map<number, number>(); // by record: reads that the disk refused
   readonly #unwritable = new WeakMap<Tcb, number>(); // how often there was no image to be had
   readonly #unheard = new Unheard();
-  #wanted: number[] = []; // records to wake, all of them in state `waking`
+  #wanted: number[] = []; // records to wake, all of them in state `waking`: what no budget is for
+  readonly #queue: WakeQueue; // and the others
+  readonly #relief: Relief;
   #saveAgainAtMs = -Infinity;
   #cleanAtMs = Infinity; // when to give space back, once something has been removed
   #wakeAgainAtMs = -Infinity;
@@ -114,13 +132,22 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
     const nowMs = host.clock.nowMs();
     this.#watch = new TimerWheel(nowMs);
     this.#timers = new SleepTimers(nowMs);
+    checkWakeBudget(options.wake ?? {}, "wake");
+    this.#queue = new WakeQueue(options.wake ?? {}, nowMs);
+    this.#relief = new Relief(this.#stack.tcp);
     this.#stack.sleepers.owner = this;
     store.onMoved = (from, to, bytes) => this.#moved(from, to, bytes);
   }
 
   /** Counts since the start. */
-  get stats(): { suspends: number; restores: number; saving: number } {
-    return { suspends: this.#suspends, restores: this.#restores, saving: this.#saving.size };
+  get stats(): SleeperStats {
+    return {
+      suspends: this.#suspends,
+      restores: this.#restores,
+      saving: this.#saving.size,
+      waiting: this.#queue.size,
+      waited: this.#queue.waited,
+    };
   }
 
   /**
@@ -206,8 +233,15 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
     this.#watchFor(tcb.slot, this.#stayAwakeMs(tcb, nowMs), nowMs);
   }
 
-  wake(record: number): void {
-    this.#wanted.push(record);
+  wake(record: number, nowMs: number): void {
+    if (this.#saving.has(record)) return void this.#wanted.push(record); // its TCB is here
+    const { sleepers } = this.#stack;
+    const listener = sleepers.listenerOf(record);
+    this.#queue.add(record, listener?.id ?? -1, sleepers.budgetOf(listener), nowMs);
+  }
+
+  waits(record: number): boolean {
+    return this.#queue.isLate(record);
   }
 
   deadlineMoved(record: number, deadlineMs: number): void {
@@ -216,14 +250,19 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
 
   turn(nowMs: number): void {
     this.#timers.advance(nowMs, (record) => this.#due(record, nowMs), DUE_MAX);
-    if (this.#wanted.length > 0 && nowMs >= this.#wakeAgainAtMs && !this.#closing) this.#wakeSome(nowMs);
+    const wanted = this.#wanted.length + this.#queue.size > 0;
+    if (!wanted) this.#relief.rest();
+    else if (nowMs >= this.#wakeAgainAtMs && !this.#closing) this.#wakeSome(nowMs);
     this.#watch.advance(nowMs, (slot) => this.#consider(slot, nowMs));
     if (this.#ready.size > 0 && nowMs >= this.#saveAgainAtMs) this.#suspendSome(nowMs);
     if (nowMs >= this.#cleanAtMs && !this.#closing) this.#cleanSome(nowMs);
   }
 
   nextDeadlineMs(): number {
-    const wakeMs = this.#wanted.length > 0 && !this.#closing ? this.#wakeAgainAtMs : Infinity;
+    const wantedMs = this.#wanted.length > 0 ? -Infinity : this.#queue.nextMs;
+    const wakeMs = this.#closing
+      ? Infinity
+      : Math.max(Math.min(wantedMs, this.#relief.nextMs), this.#wakeAgainAtMs);
     const saveMs = this.#ready.size > 0 ? this.#saveAgainAtMs : Infinity;
     const cleanMs = this.#closing ? Infinity : this.#cleanAtMs;
     return Math.min(wakeMs, saveMs, cleanMs, this.#watch.nextDeadlineMs(), this.#timers.nextDeadlineMs());
@@ -382,6 +421,11 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
   /** asleep -> waking -> awake: read, revoke, and only then let them act. */
   #wakeSome(nowMs: number): void {
     const wanted = this.#wanted.splice(0, this.#batchMax);
+    const { tcp } = this.#stack;
+    const awake = { of: (id: number) => tcp.listeners.byId(id)?.awake ?? 0, all: tcp.awake };
+    this.#queue.take(this.#batchMax - wanted.length, awake, wanted, nowMs);
+    this.#makeRoom(nowMs);
+    if (wanted.length === 0) return;
     const wakes: { record: number; location: number; image: FrozenSocket | undefined }[] = [];
     const lost: { record: number; location: number; error: Error }[] = [];
     for (const record of wanted) {
@@ -412,6 +456,14 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
     for (const { record, image } of wakes) this.#guarded(() => this.#restore(record, image, nowMs));
     for (const { record, location, error } of lost) {
       this.#guarded(() => this.#lose(record, location, error, nowMs));
+    }
+  }
+
+  /** As many are awake as may be, and others wait: who is quiet goes to sleep, however short it was awake. */
+  #makeRoom(nowMs: number): void {
+    const count = this.#queue.size - this.#ready.size - this.#saving.size;
+    for (const [tcb, why] of this.#relief.find(this.#queue.full, count, nowMs)) {
+      if (!this.#unwritable.has(tcb) && !this.#ready.has(tcb)) this.#ready.set(tcb, why);
     }
   }
 
@@ -510,10 +562,4 @@ function hasChanged({ tcb, attachment, attached }: Saving): boolean {
   } catch {
     return true;
   }
-}
-
-/** Nothing is under way, and nothing is about to be. */
-function maySleep(tcb: Tcb): boolean {
-  const state = tcb.state === TcpState.established || tcb.state === TcpState.closeWait;
-  return state && isQuiet(tcb) && tcb.events === 0 && !tcb.outputQueued;
 }

@@ -230,6 +230,7 @@ export const CALLS: readonly Call[] = [
   call(26, "sleepers.forget", onSleepers, [scalar, now], nothing),
   call(28, "sleepers.relocate", onSleepers, [plain, scalar, scalar], scalar),
   call(29, "sleepers.due", onSleepers, [scalar, now], deadline),
+  call(31, "sleepers.setPolicy", onSleepers, [listener, optional], nothing),
   call(27, "tcp.destroy", (stack) => stack.tcp, [tcb, scalar], nothing),
 
   call(40, "tcp.connect", onCalls, [tcp, address, scalar, address, scalar, now, optional, bytes], tcb),
@@ -246,7 +247,7 @@ export const CALLS: readonly Call[] = [
   call(51, "tcp.setReceiveBuffer", onCalls, [tcp, tcb, scalar], nothing),
   call(52, "tcp.setSendBuffer", onCalls, [tcp, tcb, scalar], nothing),
   call(53, "tcp.setOptions", onCalls, [tcp, tcb, plain, now], nothing),
-  call(54, "tcp.setListener", onCalls, [tcb, scalar], nothing),
+  call(54, "tcp.setListener", onCalls, [tcp, tcb, scalar], nothing),
   call(55, "tcp.wantDrained", onCalls, [tcb], nothing),
   call(56, "tcp.freeze", onCalls, [tcb, now, addresses], plain),
 
@@ -330,6 +331,7 @@ export const UPCALLS: readonly Upcall[] = [
   upcall(12, "owner", "deadlineMoved", [scalar, deadline]),
   upcall(13, "owner", "turn", [deadline]),
   upcall(14, "owner", "nextDeadlineMs", [], deadline),
+  upcall(15, "owner", "waits", [scalar], scalar),
 ];
 
 export const UPCALL_BY_CODE: ReadonlyMap<number, Upcall> = new Map(UPCALLS.map((each) => [each.code, each]));

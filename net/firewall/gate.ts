@@ -44,6 +44,14 @@ export class InputGate {
     return verdict;
   }
 
+  /** The verdict of other rules than the stack's on a segment of a known connection. */
+  ask(firewall: Firewall, ip: Ipv4Record, segment: TcpRecord, interfaceIndex: number): Verdict {
+    const { sourcePort, destinationPort } = segment;
+    const packet = this.#describe(ip, interfaceIndex, ConnState.Established, sourcePort, destinationPort);
+    packet.tcpFlags = segment.flags & 0xff;
+    return firewall.decide(packet);
+  }
+
   udp(ip: Ipv4Record, record: UdpRecord, interfaceIndex: number): Verdict {
     if (this.firewall === undefined) return Verdict.Accept;
     const { sourcePort, destinationPort } = record;

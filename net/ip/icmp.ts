@@ -51,13 +51,12 @@ export function icmpInput(
   if (state === RecordState.awake) {
     const tcb = stack.tcp.tcbAt(map.get(record, Field.slot));
     if (!tcb.saving) return tcpError(stack, tcb, icmp, nowMs);
-  } else if (state === RecordState.asleep) {
+  } else if (state === RecordState.asleep || stack.sleepers.waits(record)) {
     // As a rule a sleeper has nothing in flight that an honest error could be about (RFC 5927 section 4.1).
     const busy = (map.get(record, Field.meta) & Asleep.wakeOnAny) !== 0;
     if (!busy || !seqLess(icmp.quoteSequence, map.get(record, Field.sndNxt))) return Drop.IcmpType;
   }
-  stack.sleepers.wake(record, nowMs);
-  return stack.sleepers.hold(record, interfaceIndex, ip, slab);
+  return stack.sleepers.news(record, interfaceIndex, ip, slab, nowMs);
 }
 
 /** RFC 1122 section 4.1.3.3: what cannot be delivered is told to whoever sent it, if it wants to know. */

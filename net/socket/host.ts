@@ -12,6 +12,7 @@ import type { TcpListener as ListenEntry } from "../tcp/listeners.ts";
 import type { Tcb } from "../tcp/tcb.ts";
 import { checkTcpOptions } from "../tcp/options.ts";
 import type { UdpSocket } from "../udp/udp.ts";
+import { CompiledPolicy } from "../wake/policy.ts";
 import { isMulticast, isUnspecified } from "../wire/address.ts";
 import { formatMac, parseMac } from "../wire/mac.ts";
 import { addressOf, checkPort } from "./address.ts";
@@ -64,6 +65,7 @@ export class Host {
   readonly #owners: Owners;
   readonly #turns: Turns;
   readonly #datagrams = new Map<UdpSocket, Datagrams>();
+  readonly #interfaceNames: readonly string[];
   #closed = false;
 
   /**
@@ -81,7 +83,7 @@ export class Host {
     };
     this.#recorder = options.recorder;
     this.stack = options.recorder?.stack(stackOptions) ?? new Stack(stackOptions);
-    const names = options.interfaces.map(({ name }, index) => name ?? `net${index}`);
+    const names = this.#interfaceNames = options.interfaces.map(({ name }, index) => name ?? `net${index}`);
     options.interfaces.forEach(({ link, mac }, index) => {
       this.stack.addInterface({ name: names[index]!, link, mac: stationAddress(mac, entropy) });
     });
@@ -372,6 +374,8 @@ export class Host {
     if (!(Number.isInteger(fastOpen) && fastOpen >= 0)) {
       throw new RangeError(`Cannot listen with fastOpen ${fastOpen}: it must be a count of connections`);
     }
+    const { wake } = options;
+    if (wake !== undefined) void new CompiledPolicy(wake, this.#interfaceNames);
     const add = (candidate: number): ListenEntry | undefined =>
       this.stack.tcp.listeners.add(address, candidate, backlog);
     const entry = port === 0 ? this.#ports.forBinding(address, add) : add(port);
@@ -381,11 +385,14 @@ export class Host {
       tcpOptions === undefined ? undefined : { ...tcpOptions },
       fastOpen,
     );
+    if (wake !== undefined) this.stack.sleepers.setPolicy(entry, structuredClone(wake));
     return entry;
   }
 
   /** Removes a listener. `keeper` goes on serving its sleeping connections, until somebody else listens there. */
   removeListener(entry: ListenEntry, keeper?: Acceptor): void {
+    const { sleepers } = this.stack;
+    if (sleepers.budgetOf(entry) !== undefined) sleepers.setPolicy(entry, undefined);
     this.stack.tcp.listeners.remove(entry);
     this.#owners.remove(entry, keeper);
   }

@@ -56,7 +56,7 @@ export class Owners {
       const unowned = this.#bySlot[tcb.slot] === undefined && tcb.listener < 0 && !tcb.orphan;
       if (!unowned || tcb.localPort !== entry.port || tcb.state < TcpState.established) continue;
       if (!hears(entry.address, tcb.localAddress)) continue;
-      this.#stack.calls.setListener(tcb, entry.id);
+      this.#stack.calls.setListener(this.#stack.tcp, tcb, entry.id);
       acceptor.restored(tcb);
     }
     return true;

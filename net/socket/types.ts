@@ -1,4 +1,5 @@
 import type { TcpOptions } from "../tcp/options.ts";
+import type { WakePolicy } from "../wake/policy.ts";
 
 /**
  * The shapes of Deno's networking API, so that code written against `Deno.listen` and `Deno.connect`
@@ -134,6 +135,8 @@ export interface ListenOptions {
    * so many at a time, until their handshake is over. A SYN may come twice: only for requests that may come twice, too.
    */
   fastOpen?: number;
+  /** What wakes its sleeping connections, and how many at a time. Default: all news, at once. */
+  wake?: WakePolicy;
 }
 
 export interface ConnectOptions {

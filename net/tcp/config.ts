@@ -1,3 +1,4 @@
+import { HELD_BYTES_MAX, HELD_PACKETS_MAX } from "../wake/held.ts";
 import type { CongestionControlName } from "./congestion/congestion.ts";
 import type { HystartName } from "./congestion/hystart.ts";
 
@@ -155,6 +156,9 @@ export interface TcpConfig {
    * connection is enough against storms.
    */
   challengeAcksPerSecondMax: number;
+  /** Packets held for one connection that is waking, and bytes for all of them together. */
+  heldPacketsMax: number;
+  heldBytesMax: number;
 }
 
 export const DEFAULT_TCP_CONFIG: Readonly<TcpConfig> = {
@@ -222,6 +226,8 @@ export const DEFAULT_TCP_CONFIG: Readonly<TcpConfig> = {
   outOfOrderRangesMax: 64,
   challengeAckMs: 500,
   challengeAcksPerSecondMax: Infinity,
+  heldPacketsMax: HELD_PACKETS_MAX,
+  heldBytesMax: HELD_BYTES_MAX,
 };
 
 /** RFC 7323 section 2.3: a window is at most 2^30. */

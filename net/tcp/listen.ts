@@ -59,7 +59,7 @@ export function listenInput(
   const opened = tcp.fastOpen.judgeSyn(listener, ip.destination, ip.source, segment, nowMs);
   const tcb = tcp.create(ip.destination, ip.source, segment.destinationPort, segment.sourcePort);
   if (tcb === undefined) return Drop.TcpTableFull;
-  tcb.listener = listener.id;
+  tcp.setListener(tcb, listener.id);
   beginPassive(tcp, tcb, listener, segment, nowMs);
   if (predecessor !== undefined) startBeyond(tcb, predecessor); // MAY-2
   // Data on a SYN without Fast Open is not taken: it is neither acknowledged nor kept, and the peer sends it again.
@@ -163,7 +163,7 @@ function cookieInput(
   const tcb = tcp.create(local, remote, segment.destinationPort, segment.sourcePort);
   if (tcb === undefined) return true;
   listener.pending++;
-  tcb.listener = listener.id;
+  tcp.setListener(tcb, listener.id);
   beginPassive(tcp, tcb, listener, tcp.syn, nowMs);
   tcb.iss = tcb.sndUna = (segment.acknowledgment - 1) | 0;
   tcb.sndMax = segment.acknowledgment;

@@ -12,6 +12,8 @@ export interface TcpListener {
   pending: number;
   /** The accept queue: established ones that the application has not taken. Whoever takes one says so: `taken`. */
   waiting: number;
+  /** Its connections that have a TCB, whatever their state. */
+  awake: number;
   readonly backlog: number;
   /** What holds for its connections, from their SYN-ACK on. */
   options?: TcpOptions;
@@ -61,6 +63,7 @@ export class TcpListeners {
       port,
       pending: 0,
       waiting: 0,
+      awake: 0,
       backlog,
       fastOpenMax: 0,
       fastOpenPending: 0,

@@ -134,6 +134,11 @@ export class Tcp {
     return this.#tcbs.length - this.#freeSlots.length;
   }
 
+  /** Slots of awake connections are below this. */
+  get slotsEnd(): number {
+    return this.#tcbs.length;
+  }
+
   tcbAt(slot: number): Tcb {
     const tcb = this.#tcbs[slot];
     assert(tcb !== undefined, "No connection in this slot");
@@ -229,7 +234,20 @@ export class Tcp {
     this.notify(tcb, TcpEvent.closed);
   }
 
+  /** Whose connection it is: a listener's, or nobody's (-1). */
+  setListener(tcb: Tcb, listenerId: number): void {
+    this.#countAwake(tcb, -1);
+    tcb.listener = listenerId;
+    this.#countAwake(tcb, 1);
+  }
+
+  #countAwake(tcb: Tcb, more: 1 | -1): void {
+    const listener = this.listeners.byId(tcb.listener);
+    if (listener !== undefined) listener.awake += more;
+  }
+
   #free(tcb: Tcb): void {
+    this.#countAwake(tcb, -1);
     this.#tcbs[tcb.slot] = undefined;
     this.#freeSlots.push(tcb.slot);
     this.memory.users--;

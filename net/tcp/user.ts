@@ -174,8 +174,8 @@ export function tcpWantDrained(tcb: Tcb): void {
 }
 
 /** The connection is of this listener from here on: it slept through the one that took it. */
-export function tcpSetListener(tcb: Tcb, listenerId: number): void {
-  tcb.listener = listenerId;
+export function tcpSetListener(tcp: Tcp, tcb: Tcb, listenerId: number): void {
+  tcp.setListener(tcb, listenerId);
 }
 
 /**

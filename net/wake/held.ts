@@ -1,9 +1,9 @@
 import { Slab } from "../../base/slab.ts";
 
 /** A restore takes well under a millisecond; this is an initial window of segments and some more. */
-const PACKETS_PER_CONNECTION_MAX = 64;
+export const HELD_PACKETS_MAX = 64;
 /** All connections together, so that a storm of wakes has a bound. */
-const BYTES_MAX = 64 << 20;
+export const HELD_BYTES_MAX: number = 64 << 20;
 
 /** A copy of a whole IP packet, and where it came in: the firewall judges it again when it is delivered. */
 export interface HeldPacket {
@@ -11,32 +11,214 @@ export interface HeldPacket {
   readonly interfaceIndex: number;
 }
 
-/** Packets for connections that are waking, in their order of arrival. */
+/** How much may be held for some connections, and how much is. */
+export class HeldShare {
+  /** Packets of one connection. */
+  readonly packetsMax: number;
+  /** Bytes of all of them together, in whole blocks. */
+  readonly bytesMax: number;
+  blocks = 0;
+
+  constructor(packetsMax: number, bytesMax: number) {
+    this.packetsMax = packetsMax;
+    this.bytesMax = bytesMax;
+  }
+}
+
+/** A small packet and its headers fit into two: an object for each would take four times as much. */
+const BLOCK_BYTES = 128;
+const CHUNK_BLOCKS = 4_096;
+/** What is known of a block: the next one of its packet, and of a packet's first one also what follows. */
+const WORDS = 6;
+const NEXT_BLOCK = 0;
+const NEXT_PACKET = 1;
+const LENGTH = 2;
+const INTERFACE = 3;
+const SEQUENCE = 4;
+const SHARE = 5;
+const NONE = -1;
+
+/** One connection's packets. */
+interface Chain {
+  first: number;
+  last: number;
+  count: number;
+}
+
+/**
+ * Packets for connections that are waking, in their order of arrival. They lie in blocks of one size, which are used
+ * again and never given back: what a storm of wakes may take is what it does take.
+ */
 export class HeldPackets {
-  readonly #packets = new Map<number, HeldPacket[]>();
+  /** Of connections that have no share of their own. */
+  readonly share: HeldShare;
+  readonly #chains = new Map<number, Chain>(); // by record
+  readonly #chunks: Uint8Array[] = [];
+  readonly #shares: HeldShare[] = [];
+  #words = new Int32Array(0);
+  #free = NONE;
+  #blocks = 0;
   #bytes = 0;
+
+  /** @throws {RangeError} When a limit makes no sense. */
+  constructor(packetsMax: number = HELD_PACKETS_MAX, bytesMax: number = HELD_BYTES_MAX) {
+    checkHeldLimits(packetsMax, bytesMax, "Cannot hold packets with ");
+    this.share = new HeldShare(packetsMax, bytesMax);
+  }
 
   /** Bytes held for all connections. */
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** Keeps a copy of the IP packet in `[start, end)`; false when there is no room. */
-  hold(record: number, interfaceIndex: number, slab: Slab, start: number, end: number): boolean {
-    if (this.#bytes + end - start > BYTES_MAX) return false;
-    let packets = this.#packets.get(record);
-    if (packets === undefined) this.#packets.set(record, packets = []);
-    if (packets.length >= PACKETS_PER_CONNECTION_MAX) return false;
-    packets.push({ slab: new Slab(slab.bytes.slice(start, end)), interfaceIndex });
-    this.#bytes += end - start;
+  /**
+   * Keeps a copy of the IP packet in `[start, end)`; false when there is no room: in `share`, if the connection has one,
+   * or in what all may hold.
+   * @param sequence The sequence number of its segment, for `has`.
+   */
+  hold(
+    record: number,
+    interfaceIndex: number,
+    slab: Slab,
+    start: number,
+    end: number,
+    sequence: number = 0,
+    share: HeldShare = this.share,
+  ): boolean {
+    const length = end - start;
+    const count = Math.ceil(length / BLOCK_BYTES);
+    if ((this.#blocks + count) * BLOCK_BYTES > this.share.bytesMax) return false;
+    if ((share.blocks + count) * BLOCK_BYTES > share.bytesMax) return false;
+    const chain = this.#chains.get(record);
+    if (chain !== undefined && chain.count >= share.packetsMax) return false;
+    let first = NONE;
+    for (let at = (count - 1) * BLOCK_BYTES; at >= 0; at -= BLOCK_BYTES) {
+      const block = this.#take();
+      const from = start + at;
+      this.#chunkOf(block).set(
+        slab.bytes.subarray(from, Math.min(end, from + BLOCK_BYTES)),
+        offsetOf(block),
+      );
+      this.#words[block * WORDS + NEXT_BLOCK] = first;
+      first = block;
+    }
+    const word = first * WORDS;
+    this.#words[word + NEXT_PACKET] = NONE;
+    this.#words[word + LENGTH] = length;
+    this.#words[word + INTERFACE] = interfaceIndex;
+    this.#words[word + SEQUENCE] = sequence;
+    this.#words[word + SHARE] = this.#numberOf(share);
+    if (chain === undefined) {
+      this.#chains.set(record, { first, last: first, count: 1 });
+    } else {
+      this.#words[chain.last * WORDS + NEXT_PACKET] = first;
+      chain.last = first;
+      chain.count++;
+    }
+    this.#bytes += length;
+    this.#blocks += count;
+    if (share !== this.share) share.blocks += count;
     return true;
+  }
+
+  /** Whether a packet of this length whose segment begins there is held for `record`: it has been sent again. */
+  has(record: number, sequence: number, length: number): boolean {
+    const words = this.#words;
+    for (let packet = this.#chains.get(record)?.first ?? NONE; packet !== NONE;) {
+      const word = packet * WORDS;
+      if (words[word + SEQUENCE] === sequence && words[word + LENGTH] === length) return true;
+      packet = words[word + NEXT_PACKET]!;
+    }
+    return false;
   }
 
   /** Hands out and forgets what is held for `record`. */
   take(record: number): readonly HeldPacket[] {
-    const packets = this.#packets.get(record) ?? [];
-    this.#packets.delete(record);
-    for (const packet of packets) this.#bytes -= packet.slab.bytes.length;
+    const chain = this.#chains.get(record);
+    if (chain === undefined) return [];
+    this.#chains.delete(record);
+    const packets: HeldPacket[] = [];
+    for (let packet = chain.first; packet !== NONE;) {
+      const word = packet * WORDS;
+      const next = this.#words[word + NEXT_PACKET]!;
+      packets.push({ slab: this.#read(packet), interfaceIndex: this.#words[word + INTERFACE]! });
+      packet = next;
+    }
     return packets;
+  }
+
+  /** Copies a packet out and frees its blocks. */
+  #read(packet: number): Slab {
+    const length = this.#words[packet * WORDS + LENGTH]!;
+    const share = this.#shares[this.#words[packet * WORDS + SHARE]!]!;
+    const slab = Slab.of(length);
+    let at = 0;
+    for (let block = packet; block !== NONE;) {
+      const from = offsetOf(block);
+      const some = Math.min(BLOCK_BYTES, length - at);
+      slab.bytes.set(this.#chunkOf(block).subarray(from, from + some), at);
+      at += some;
+      const next = this.#words[block * WORDS + NEXT_BLOCK]!;
+      this.#words[block * WORDS + NEXT_BLOCK] = this.#free;
+      this.#free = block;
+      this.#blocks--;
+      if (share !== this.share) share.blocks--;
+      block = next;
+    }
+    this.#bytes -= length;
+    return slab;
+  }
+
+  /** A block that nobody uses; there is room, as the limit has been looked at. */
+  #take(): number {
+    if (this.#free === NONE) {
+      const first = this.#chunks.length * CHUNK_BLOCKS;
+      this.#chunks.push(new Uint8Array(CHUNK_BLOCKS * BLOCK_BYTES));
+      const needed = this.#chunks.length * CHUNK_BLOCKS * WORDS;
+      if (needed > this.#words.length) {
+        const words = new Int32Array(Math.max(needed, 2 * this.#words.length));
+        words.set(this.#words);
+        this.#words = words;
+      }
+      for (let block = first + CHUNK_BLOCKS - 1; block >= first; block--) {
+        this.#words[block * WORDS + NEXT_BLOCK] = this.#free;
+        this.#free = block;
+      }
+    }
+    const block = this.#free;
+    this.#free = this.#words[block * WORDS + NEXT_BLOCK]!;
+    return block;
+  }
+
+  #chunkOf(block: number): Uint8Array {
+    return this.#chunks[Math.floor(block / CHUNK_BLOCKS)]!;
+  }
+
+  #numberOf(share: HeldShare): number {
+    const known = this.#shares.indexOf(share);
+    return known >= 0 ? known : this.#shares.push(share) - 1;
+  }
+}
+
+function offsetOf(block: number): number {
+  return (block % CHUNK_BLOCKS) * BLOCK_BYTES;
+}
+
+/** One packet always fits. */
+const HELD_BYTES_MIN = 65_536;
+/** More than a window of small segments is no queue but a leak. */
+const PACKETS_LIMIT = 65_536;
+
+/**
+ * Refuses limits that make no sense.
+ * @param what Begins the message.
+ * @throws {RangeError}
+ */
+export function checkHeldLimits(packetsMax: number, bytesMax: number, what: string): void {
+  if (!(Number.isInteger(packetsMax) && packetsMax >= 1 && packetsMax <= PACKETS_LIMIT)) {
+    throw new RangeError(`${what}heldPacketsMax ${packetsMax}: it must be from 1 to ${PACKETS_LIMIT}`);
+  }
+  if (!(bytesMax >= HELD_BYTES_MIN && bytesMax <= 2 ** 37)) {
+    throw new RangeError(`${what}heldBytesMax ${bytesMax}: it must be from ${HELD_BYTES_MIN} to 2^37`);
   }
 }

@@ -11,6 +11,8 @@ export interface SleepOwner {
   watch(tcb: Tcb, nowMs: number): void;
   /** This connection is wanted awake. Called once until it is; the answer may come within `turn`. */
   wake(record: number, nowMs: number): void;
+  /** Whether a connection that is wanted awake has to wait, for longer than a turn takes: its noise is answered meanwhile. */
+  waits(record: number): boolean;
   /** A sleeper's peer has shown life: its first deadline is now this one, epoch milliseconds. */
   deadlineMoved(record: number, deadlineMs: number): void;
   /** The end of a turn: the time to serve the wakes that were gathered, all at once. */

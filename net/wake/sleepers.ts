@@ -1,19 +1,23 @@
 import { assert } from "../../base/assert.ts";
 import type { Slab } from "../../base/slab.ts";
 import { Field, RecordState } from "../connections/connection_map.ts";
+import { InputGate } from "../firewall/gate.ts";
+import { Verdict } from "../firewall/packet.ts";
 import type { Stack } from "../stack.ts";
 import { thawedAddress, thawTcb } from "../tcp/freeze.ts";
 import type { FrozenTcb } from "../tcp/frozen_tcb.ts";
+import type { TcpListener } from "../tcp/listeners.ts";
 import { packetTooBig } from "../tcp/path_mtu.ts";
 import { Tcb, TcpError, TcpState } from "../tcp/tcb.ts";
 import { earliestDeadlineMs } from "../tcp/tcp.ts";
 import { Drop } from "../wire/drop.ts";
 import type { Ipv4Record } from "../wire/ipv4.ts";
-import type { TcpRecord } from "../wire/tcp.ts";
+import { TcpFlag, type TcpRecord } from "../wire/tcp.ts";
 import { SleepingChallenges } from "./challenges.ts";
 import { answerAsleep, judgeAsleep, probeAsleep, WakeVerdict } from "./filter.ts";
 import { HeldPackets } from "./held.ts";
 import { SleepingKeepAlives } from "./keep_alives.ts";
+import { CompiledPolicy, type WakeBudget, type WakePolicy } from "./policy.ts";
 import type { SleepOwner } from "./sleep_owner.ts";
 import { Asleep, locationOfRecord, loseRecord, setLocation, sleepRecord, wakeRecord } from "./slot.ts";
 
@@ -31,13 +35,42 @@ const TAKEN_OVER_MS = 86_400_000;
 export class Sleepers {
   /** Keeps the images; without one nothing sleeps. */
   owner: SleepOwner | undefined;
-  readonly held: HeldPackets = new HeldPackets();
+  readonly held: HeldPackets;
   readonly #stack: Stack;
+  readonly #gate = new InputGate();
+  readonly #policies = new Map<number, CompiledPolicy>(); // by listener
   readonly #keepAlives = new SleepingKeepAlives();
   readonly #challenges = new SleepingChallenges();
 
   constructor(stack: Stack) {
     this.#stack = stack;
+    const { heldPacketsMax, heldBytesMax } = stack.tcp.config;
+    this.held = new HeldPackets(heldPacketsMax, heldBytesMax);
+  }
+
+  /** What wakes the connections of a listener, and how many; `undefined`: all news does. */
+  setPolicy(listener: TcpListener, policy: WakePolicy | undefined): void {
+    if (policy === undefined) return void this.#policies.delete(listener.id);
+    const names = this.#stack.output.interfaces.map(({ name }) => name);
+    const { heldPacketsMax } = this.#stack.tcp.config;
+    this.#policies.set(listener.id, new CompiledPolicy(policy, names, heldPacketsMax));
+  }
+
+  /** Who listens where the connection of `record` came in. */
+  listenerOf(record: number): TcpListener | undefined {
+    const map = this.#stack.connections;
+    const port = map.get(record, Field.ports) >>> 16;
+    return this.#stack.tcp.listeners.find(map.get(record, Field.localAddress), port);
+  }
+
+  /** How many connections of a listener may wake. */
+  budgetOf(listener: TcpListener | undefined): WakeBudget | undefined {
+    return listener === undefined ? undefined : this.#policies.get(listener.id)?.policy;
+  }
+
+  /** Whether a connection has to wait for its wake longer than a turn takes. */
+  waits(record: number): boolean {
+    return this.#stack.connections.state(record) === RecordState.waking && this.owner!.waits(record);
   }
 
   /** A segment for a connection without a TCB: answered, ignored, or held while it is restored. */
@@ -50,27 +83,58 @@ export class Sleepers {
     nowMs: number,
   ): Drop {
     const { connections, tcp } = this.#stack;
-    if (connections.state(record) === RecordState.asleep) {
-      const verdict = judgeAsleep(tcp, record, segment, nowMs);
-      if (verdict === WakeVerdict.heard) {
-        this.owner?.deadlineMoved(record, this.#keepAlives.heard(record, nowMs));
-        return Drop.AsleepIgnored;
-      }
-      if (verdict === WakeVerdict.ignore) return Drop.AsleepIgnored;
-      if (verdict !== WakeVerdict.hold) {
-        const challenge = verdict === WakeVerdict.challenge ? this.#challenges : undefined;
-        const sent = answerAsleep(tcp, record, segment, challenge, nowMs);
-        return sent ? Drop.AsleepAnswered : Drop.AsleepIgnored;
-      }
-      this.wake(record, nowMs);
+    const asleep = connections.state(record) === RecordState.asleep;
+    const waits = !asleep && this.waits(record);
+    if (!asleep && !waits) return this.hold(record, interfaceIndex, ip, slab, segment.sequence);
+    const policy = this.#policyOf(record);
+    const verdict = policy?.any ? WakeVerdict.hold : judgeAsleep(tcp, record, segment, nowMs);
+    if (verdict === WakeVerdict.heard) {
+      const nextMs = this.#keepAlives.heard(record, nowMs);
+      if (asleep) this.owner?.deadlineMoved(record, nextMs);
+      return Drop.AsleepIgnored;
     }
-    return this.hold(record, interfaceIndex, ip, slab);
+    if (verdict === WakeVerdict.ignore) return Drop.AsleepIgnored;
+    if (verdict !== WakeVerdict.hold) {
+      const challenge = verdict === WakeVerdict.challenge ? this.#challenges : undefined;
+      const sent = answerAsleep(tcp, record, segment, challenge, nowMs);
+      return sent ? Drop.AsleepAnswered : Drop.AsleepIgnored;
+    }
+    const rules = policy?.firewall;
+    if (rules !== undefined && (segment.flags & TcpFlag.RST) === 0) {
+      if (this.#gate.ask(rules, ip, segment, interfaceIndex) !== Verdict.Accept) return Drop.AsleepNotLet;
+    }
+    if (waits && this.held.has(record, segment.sequence, ip.dataEnd - ip.headerStart)) {
+      return Drop.HeldAlready;
+    }
+    return this.news(record, interfaceIndex, ip, slab, nowMs, segment.sequence);
+  }
+
+  /** Keeps a packet that brings news to a sleeper, and wakes it. Without room its peer has to send it again. */
+  news(
+    record: number,
+    interfaceIndex: number,
+    ip: Ipv4Record,
+    slab: Slab,
+    nowMs: number,
+    sequence: number = 0,
+  ): Drop {
+    const drop = this.hold(record, interfaceIndex, ip, slab, sequence);
+    if (drop === Drop.None) this.wake(record, nowMs);
+    return drop;
   }
 
   /** Keeps the packet that `ip` describes until the connection of `record` is awake. */
-  hold(record: number, interfaceIndex: number, ip: Ipv4Record, slab: Slab): Drop {
+  hold(record: number, interfaceIndex: number, ip: Ipv4Record, slab: Slab, sequence: number = 0): Drop {
     const { headerStart, dataEnd } = ip;
-    return this.held.hold(record, interfaceIndex, slab, headerStart, dataEnd) ? Drop.None : Drop.HeldFull;
+    const share = this.#policyOf(record)?.share;
+    const held = this.held.hold(record, interfaceIndex, slab, headerStart, dataEnd, sequence, share);
+    return held ? Drop.None : Drop.HeldFull;
+  }
+
+  #policyOf(record: number): CompiledPolicy | undefined {
+    if (this.#policies.size === 0) return undefined;
+    const listener = this.listenerOf(record);
+    return listener === undefined ? undefined : this.#policies.get(listener.id);
   }
 
   /** Asks for a connection to be awake: it sleeps, or its image is being written. Idempotent. */
@@ -232,7 +296,8 @@ export class Sleepers {
   }
 
   #tellRestored(tcb: Tcb, record: number): void {
-    tcb.listener = this.#stack.tcp.listeners.find(tcb.localAddress, tcb.localPort)?.id ?? -1;
+    const listener = this.#stack.tcp.listeners.find(tcb.localAddress, tcb.localPort);
+    this.#stack.tcp.setListener(tcb, listener?.id ?? -1);
     this.#stack.tcp.enterHandshake(tcb);
     this.#stack.upcalls?.tcpRestored(tcb, record);
   }

@@ -106,6 +106,10 @@ export const Drop = {
   MldMalformed: 60,
   /** An IPv6 packet on its way through us has come as far as it may. */
   Ipv6HopLimit: 61,
+  /** News for a sleeper that its listener's policy does not let wake it. */
+  AsleepNotLet: 62,
+  /** Sent again to a connection that waits for its wake, and held already. */
+  HeldAlready: 63,
 } as const;
 export type Drop = (typeof Drop)[keyof typeof Drop];
 

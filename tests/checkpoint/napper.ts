@@ -44,6 +44,9 @@ export class Napper implements SleepOwner {
   }
 
   watch(): void {}
+  waits(): boolean {
+    return false;
+  }
   deadlineMoved(): void {}
   turn(): void {}
   nextDeadlineMs(): number {

@@ -46,6 +46,9 @@ export class Keeper implements SleepOwner {
   }
 
   watch(): void {}
+  waits(): boolean {
+    return false;
+  }
 
   wake(record: number): void {
     this.#wanted.push(record);

@@ -111,8 +111,8 @@ export const CANARIES: readonly Canary[] = [
     name: "wake-lost",
     what: "one wake in eight is forgotten",
     file: "checkpoint/suspend.ts",
-    find: "    this.#wanted.push(record);\n  }",
-    replace: "    if (record % 8 !== 1) this.#wanted.push(record);\n  }",
+    find: "    this.#queue.add(record, listener",
+    replace: "    if (record % 8 !== 1) this.#queue.add(record, listener",
     runsMax: 100,
   },
   {

@@ -1,5 +1,6 @@
 import { Prng } from "../../base/random.ts";
 import type { TcpConfig } from "../../net/tcp/config.ts";
+import type { WakeBudget } from "../../net/wake/policy.ts";
 import { GOOD_WIRE, type WireFaults } from "./fabric.ts";
 
 /** How the server's machine serves a connection: by handlers and an attachment, or by a `TcpConn` and a loop. */
@@ -24,6 +25,8 @@ export interface ServerPlan {
   /** Its connections are asked for signs of life after so long; 0: never. */
   keepAliveMs: number;
   shortWrites: boolean;
+  /** How many of its connections may wake in a second, and be awake at once. */
+  wake: WakeBudget;
 }
 
 /** Ways to attack a connection from outside. */
@@ -122,8 +125,17 @@ export function drawPlan(seed: number): Plan {
     syncMs: prng.pick([0, 0, 1, 10, 100]),
     keepAliveMs: prng.pick([0, 0, 2_000, 10_000]),
     shortWrites: prng.chance(0.3),
+    wake: drawBudget(new Prng(seed ^ 0x7777)), // of its own, so that other worlds stay what they were
   };
   return { seed, server, clients, steps: drawSteps(prng, troubles, clients.length) };
+}
+
+function drawBudget(prng: Prng): WakeBudget {
+  if (prng.chance(0.5)) return {};
+  return {
+    ...(prng.chance(0.5) ? { perSecond: prng.pick([2, 10, 100]) } : {}),
+    ...(prng.chance(0.5) ? { awakeMax: prng.pick([1, 2, 5]) } : {}),
+  };
 }
 
 function drawTcp(prng: Prng): Partial<TcpConfig> {

@@ -65,6 +65,7 @@ export class ServerProcess {
       connectionsMax: CONNECTIONS_MAX,
       store: this.store,
       idleMs: this.#plan.idleMs,
+      wake: this.#plan.wake,
     });
     const { sleeper } = this.host as { sleeper: EventEmitter };
     sleeper.on("error", () => {}); // what a disk refuses is tried again; what is lost is found by the accounts

@@ -15,6 +15,8 @@ const OUTSIDE = [
 ];
 /** What only looks at a stack: nothing that it does later depends on whether it was asked. */
 const READS = new Set([
+  "sleepers.budgetOf",
+  "sleepers.listenerOf",
   ...["addresses.format", "addresses.isMulticast", "addresses.words", "stack.idOf", "stack.isOurs"],
   ...["stack.awakeTcb", "tcp.tcbs", "tcp.tcbIn", "tcp.tcbAt", "listeners.find", "listeners.byId"],
   ...["connections.find", "connections.get", "connections.state", "map.get", "map.state", "map.forEach"],

@@ -145,6 +145,7 @@ function use(read: FrozenTcb, dice: Dice): void {
   let woken = false;
   stack.sleepers.owner = {
     watch() {},
+    waits: () => false,
     deadlineMoved() {},
     turn() {},
     nextDeadlineMs: () => Infinity,

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
+import { Prng } from "../../../base/random.ts";
 import { Slab } from "../../../base/slab.ts";
-import { HeldPackets } from "../../../net/wake/held.ts";
+import { HeldPackets, HeldShare } from "../../../net/wake/held.ts";
 import { SleepTimers } from "../../../net/wake/sleep_timers.ts";
 
 test("held packets are copies, in order, with the place where they came in", () => {
@@ -30,6 +31,48 @@ test("64 packets per connection and 64 MiB for all are held, not more", () => {
   expect(held.hold(99, 0, small, 0, 1)).toBe(false);
   held.take(5);
   expect(held.hold(99, 0, small, 0, 1)).toBe(true);
+});
+
+test("held packets of all lengths come back as they were, whoever takes in whatever order, and room is used again", () => {
+  const prng = new Prng(5);
+  const held = new HeldPackets(8, 1 << 20);
+  const share = new HeldShare(3, 65_536);
+  const known = new Map<number, { bytes: Uint8Array; interfaceIndex: number; sequence: number }[]>();
+  let refused = 0;
+  for (let step = 0; step < 6_000; step++) {
+    const record = prng.below(200);
+    if (prng.chance(0.4)) {
+      const taken = held.take(record).map(({ slab: { bytes }, interfaceIndex }) => [interfaceIndex, bytes]);
+      const expected = (known.get(record) ?? []).map(({ bytes, interfaceIndex }) => [interfaceIndex, bytes]);
+      expect(taken.join(" ") === expected.join(" "), `step ${step}`).toBe(true);
+      known.delete(record);
+      continue;
+    }
+    const slab = Slab.of(prng.pick([20, 40, 127, 128, 129, 1_500, 9_000]) + 7);
+    prng.fill(slab.bytes);
+    const length = slab.bytes.length - 7, sequence = prng.uint32() | 0;
+    const own = record < 20;
+    const before = known.get(record) ?? [];
+    if (held.hold(record, step, slab, 7, 7 + length, sequence, own ? share : undefined)) {
+      known.set(record, [...before, { bytes: slab.bytes.slice(7), interfaceIndex: step, sequence }]);
+      expect(before.length).toBeLessThan(own ? 3 : 8);
+      expect(held.has(record, sequence, length)).toBe(true);
+      expect(held.has(record, sequence, length + 1)).toBe(false);
+      expect(held.has(record + 1_000, sequence, length)).toBe(false);
+    } else {
+      refused++;
+      const blocks = [...known.values()].flat().reduce(
+        (sum, { bytes }) => sum + Math.ceil(bytes.length / 128),
+        0,
+      );
+      const full = (blocks + Math.ceil(length / 128)) * 128 > 1 << 20;
+      const ownFull = (share.blocks + Math.ceil(length / 128)) * 128 > 65_536;
+      expect(before.length >= (own ? 3 : 8) || full || (own && ownFull), `step ${step}`).toBe(true);
+    }
+  }
+  expect(refused).toBeGreaterThan(20);
+  for (const record of known.keys()) held.take(record);
+  expect([held.bytes, share.blocks]).toEqual([0, 0]);
 });
 
 test("deadlines of sleepers: moved, cleared, due once, and their numbers used again", () => {

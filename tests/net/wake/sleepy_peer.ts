@@ -213,6 +213,9 @@ export class SleepyPeer implements SleepOwner {
   // SleepOwner
 
   watch(): void {}
+  waits(): boolean {
+    return false;
+  }
 
   wake(_record: number): void {
     this.wakes++;
