@@ -19,7 +19,7 @@ export interface WakeBudget {
  *
  * @example
  * ```ts
- * import { Firewall, MemoryStore, pipe, SleepyHost, type WakePolicy } from "@torpor/torpor";
+ * import { MemoryStore, pipe, SleepyHost, type WakePolicy } from "@torpor/torpor";
  * const wake: WakePolicy = {
  *   on: { policy: { input: "drop" }, rules: [{ source: "10.0.0.0/8", action: "accept" }] },
  *   perSecond: 20_000,

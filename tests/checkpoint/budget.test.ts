@@ -88,11 +88,11 @@ test("so many wakes in a second: the rest waits, is not acknowledged, and is ser
 });
 
 test("so many awake at once: who is quiet makes room, long before it is idle", async () => {
-  for (const  of of["listener", "host"] as const) {
+  for (const whose of ["listener", "host"] as const) {
     const wake = { awakeMax: 50 };
-    const all = await herd(2_000, of === "listener" ? wake : undefined, {
-      idleMs: of === "listener" ? 200 : 4_000,
-      ...(of === "host" ? { wake } : {}),
+    const all = await herd(2_000, whose === "listener" ? wake : undefined, {
+      idleMs: whose === "listener" ? 200 : 4_000,
+      ...(whose === "host" ? { wake } : {}),
     });
     const { world, process: { host }, order } = all;
     await sayAll(all.conns);
@@ -267,7 +267,7 @@ test("whom rules do not let in is not acknowledged, may be woken by the applicat
   expect(host.counts).toMatchObject({ asleep: 1 });
 });
 
-test("a policy that makes no sense is refused, and says what and where; nobody listens then", async () => {
+test("a policy that makes no sense is refused, and says what and where; nobody listens then", () => {
   const world = new SleepWorld();
   const { host } = world.start();
   const refused = (wake: unknown, message: RegExp): void =>
