@@ -1,7 +1,9 @@
+import { ImageError } from "../../checkpoint/image/image_error.ts";
+import { describeSocketImage, parseLocation } from "../../checkpoint/sockets/stored.ts";
 import { FileStore } from "../../checkpoint/store/file_store.ts";
 import { holderOf } from "../../checkpoint/store/lock.ts";
 import { SnapshotDisk } from "../../checkpoint/store/snapshot_disk.ts";
-import { StoreError } from "../../checkpoint/store/store.ts";
+import { type Location, StoreError } from "../../checkpoint/store/store.ts";
 import { InputError, type Terminal, UsageError } from "../command.ts";
 
 /** The one folder of a command line. */
@@ -41,6 +43,27 @@ export function mustBeStore(folder: string): void {
   using disk = new SnapshotDisk(folder);
   if (disk.list().some((name) => name.endsWith(".seg"))) return;
   throw new StoreError(`"${folder}" is no store: no segment (00000001.seg) is in it`);
+}
+
+/**
+ * The connection at a location or of a name, in a store that `folder` is called.
+ * @throws {InputError} When it is not there.
+ */
+export function findConnection(
+  store: FileStore,
+  folder: string,
+  which: string,
+): { location: Location; bytes: Uint8Array } {
+  const location = parseLocation(which);
+  if (location !== undefined) return { location, bytes: store.read(location) };
+  for (const { location, bytes } of store.live()) {
+    try {
+      if (describeSocketImage(bytes, location).id === which) return { location, bytes: bytes.slice() };
+    } catch (error) {
+      if (!(error instanceof ImageError)) throw error; // damaged: perhaps the one, and check says so
+    }
+  }
+  throw new InputError(`no connection "${which}" sleeps in "${folder}"`);
 }
 
 /** `1 connection`, `2,000 connections`. */

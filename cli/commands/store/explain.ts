@@ -2,17 +2,10 @@ import { parseArgs } from "node:util";
 import { explainImage } from "../../../checkpoint/image/explain.ts";
 import { ImageError } from "../../../checkpoint/image/image_error.ts";
 import { verifyImage } from "../../../checkpoint/image/verify.ts";
-import {
-  describeSocketImage,
-  locationText,
-  parseLocation,
-  placeOf,
-} from "../../../checkpoint/sockets/stored.ts";
-import type { Location } from "../../../checkpoint/store/store.ts";
-import type { FileStore } from "../../../checkpoint/store/file_store.ts";
+import { describeSocketImage, locationText, placeOf } from "../../../checkpoint/sockets/stored.ts";
 import { printable } from "../../color.ts";
-import { type Command, InputError, type Terminal, UsageError } from "../../command.ts";
-import { snapshotOf } from "../../store/open.ts";
+import { type Command, type Terminal, UsageError } from "../../command.ts";
+import { findConnection, snapshotOf } from "../../store/open.ts";
 
 const HELP = `\
 Prints the image of one sleeping connection in words: every field with its byte, every part with its verdict.
@@ -50,7 +43,7 @@ export const storeExplain: Command = {
     if (more !== undefined) throw new UsageError(`one connection, not "${more}" as well`);
     const { disk, store } = await snapshotOf(folder, "store explain", terminal);
     try {
-      const { location, bytes } = find(store, folder, which);
+      const { location, bytes } = findConnection(store, folder, which);
       const { file, offset } = placeOf(location);
       const { ok, parts } = verifyImage(bytes);
       let connection: Record<string, unknown> | undefined;
@@ -71,16 +64,3 @@ export const storeExplain: Command = {
     }
   },
 };
-
-function find(store: FileStore, folder: string, which: string): { location: Location; bytes: Uint8Array } {
-  const location = parseLocation(which);
-  if (location !== undefined) return { location, bytes: store.read(location) };
-  for (const { location, bytes } of store.live()) {
-    try {
-      if (describeSocketImage(bytes, location).id === which) return { location, bytes: bytes.slice() };
-    } catch (error) {
-      if (!(error instanceof ImageError)) throw error; // damaged: perhaps the one, and check says so
-    }
-  }
-  throw new InputError(`no connection "${which}" sleeps in "${folder}"`);
-}
