@@ -10,7 +10,11 @@ export { SleepyHost, type SleepyHostOptions } from "./checkpoint/host.ts";
 export type { DhcpConfiguration, DhcpLease, DhcpOptions } from "./net/socket/dhcp.ts";
 export type { DnsOptions, DnsRecords, DnsType, ResolveDnsOptions } from "./net/socket/dns/resolver.ts";
 export { Host } from "./net/socket/host.ts";
-export type { HostInterface, HostOptions } from "./net/socket/host_options.ts";
+// Several of them on one address, one for each core.
+export { Shards, type ShardsOptions } from "./net/shards/shards.ts";
+export { joinShards, type Shard } from "./net/shards/shard.ts";
+export type { ShardTotals } from "./net/shards/shard_messages.ts";
+export type { HostInterface, HostOptions, HostShard } from "./net/socket/host_options.ts";
 export { type Connection } from "./net/socket/connection.ts";
 export { type Handlers, type HandlerServer } from "./net/socket/handlers.ts";
 export type { ConnectOptions, DatagramConn, ListenOptions, NetAddr } from "./net/socket/types.ts";

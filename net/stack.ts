@@ -83,6 +83,11 @@ export interface StackUpcalls extends TcpUpcalls {
   tcpSuspended(tcb: Tcb, record: number): void;
   /** The connection has a TCB again. Packets that woke it follow. */
   tcpRestored(tcb: Tcb, record: number): void;
+  /**
+   * Where the stack `sharesAddresses`: a packet of IP about a connection that is not known here. Somebody else has taken
+   * care of it when this returns true; it is answered from here else.
+   */
+  stray?(interfaceIndex: number, packet: Uint8Array): boolean;
 }
 
 /** IPv6 addresses beside those of connections: own ones, routes, neighbours, paths, and packets at hand. */
@@ -126,6 +131,8 @@ export class Stack {
   /** The frame at hand is addressed to a group of stations. */
   /** Of the packet at hand: see `receive`. */
   #segmentBytes = 0;
+  /** Other stacks have the same addresses, and connections of theirs may be spoken to here. */
+  sharesAddresses = false;
   #toGroup = false;
   readonly #ethernet = new EthernetRecord();
   /** The packet at hand, of either family. */
@@ -455,6 +462,10 @@ export class Stack {
       if (result !== Drop.TcpClosed || (segment.flags & TcpFlag.SYN) === 0) return result;
       predecessor = tcb; // a SYN that ends TIME-WAIT is a new connection's (RFC 6191)
     }
+    // A SYN begins something; anything else is about something that somebody has.
+    if (record < 0 && (segment.flags & TcpFlag.SYN) === 0 && this.passOn(interfaceIndex, ip, slab)) {
+      return Drop.PassedOn;
+    }
     if (record < 0 || predecessor !== undefined) { // whoever opens anew is new to the rules
       const verdict = this.#gate.tcp(ip, segment, interfaceIndex, false, undefined);
       if (verdict === Verdict.Reject) sendStrayReset(this.tcp, ip.destination, ip.source, segment, nowMs);
@@ -468,6 +479,13 @@ export class Stack {
     if (listener !== undefined) return listenInput(this.tcp, listener, ip, segment, slab, nowMs, predecessor);
     sendStrayReset(this.tcp, ip.destination, ip.source, segment, nowMs);
     return Drop.TcpNoListener;
+  }
+
+  /** Whether the packet that `ip` describes, about a connection that is not ours, is passed on to another stack. */
+  passOn(interfaceIndex: number, ip: Ipv4Record, slab: Slab): boolean {
+    if (!this.sharesAddresses || interfaceIndex < 0) return false;
+    if (this.#segmentBytes > 0) this.#fillChecksum(slab);
+    return this.upcalls?.stray?.(interfaceIndex, slab.bytes.slice(ip.headerStart, ip.dataEnd)) ?? false;
   }
 
   /**

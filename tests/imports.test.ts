@@ -45,7 +45,7 @@ const RULES: readonly ImportRule[] = [
   {
     rule: "the core does no I/O and takes no clock, chance or promise",
     of: ["net/"],
-    except: ["net/link/", "net/socket/", "net/mod.ts"],
+    except: ["net/link/", "net/socket/", "net/shards/", "net/mod.ts"],
     ours: ["base/", "net/"],
     others: [],
     names: OUTSIDE_WORLD,
@@ -53,7 +53,7 @@ const RULES: readonly ImportRule[] = [
   {
     rule: "the core computes the same on every engine, to the last bit",
     of: ["net/", "base/"],
-    except: ["net/link/", "net/socket/"],
+    except: ["net/link/", "net/socket/", "net/shards/"],
     names: [
       ...[
         "Math.cbrt",
@@ -80,7 +80,7 @@ const RULES: readonly ImportRule[] = [
   {
     rule: "the core knows links only as an interface, and no sockets",
     of: ["net/"],
-    except: ["net/link/", "net/socket/", "net/mod.ts"],
+    except: ["net/link/", "net/socket/", "net/shards/", "net/mod.ts"],
     ours: [
       ...["base/", "net/stack.ts", "net/link/link.ts", "net/wire/", "net/ip/", "net/connections/"],
       ...["net/firewall/", "net/wake/", "net/tcp/", "net/udp/", "net/dhcp/"],
@@ -100,13 +100,14 @@ const RULES: readonly ImportRule[] = [
   },
   {
     rule:
-      "the runtime is touched only in base/runtime, net/link, checkpoint/store and handover, replay's file, cli and examples",
+      "the runtime is touched only in base/runtime, net/link, net/shards, checkpoint/store and handover, replay's file, cli and examples",
     of: EVERYWHERE,
     except: [
       ...[
         "base/runtime",
         "net/link/",
         "net/socket/",
+        "net/shards/",
         "checkpoint/store/",
         "checkpoint/handover/",
         "checkpoint/replay/replay_file.ts",
@@ -114,6 +115,11 @@ const RULES: readonly ImportRule[] = [
       ...["cli/", "examples/"],
     ],
     never: ["node:*", "bun", "bun:*", "koffi", "@deno/shim-deno", COMPUTED],
+  },
+  {
+    rule: "shards are threads, one for each core, and nothing else",
+    of: ["net/shards/"],
+    others: ["node:worker_threads", "node:os"],
   },
   {
     rule: "sockets touch the runtime only through node:stream",
@@ -279,6 +285,7 @@ const BAD: Record<string, [path: string, source: string, line: number, rule: str
   "a builtin by the back door": ["checkpoint/x.ts", `process.getBuiltinModule("node:fs");`, 1, "the runtime"],
   "an import that is computed": ["checkpoint/x.ts", `await import(name);`, 1, "the runtime"],
   "a file from a socket": ["net/socket/x.ts", `import fs from "node:fs";`, 1, "only through node:stream"],
+  "a file from a shard": ["net/shards/x.ts", `import fs from "node:fs";`, 1, "shards are threads"],
   "a call that no recorder hears": ["net/socket/x.ts", `tcpSend(tcp, tcb, bytes, 0, 1);`, 1, "Stack.calls"],
   "a socket in DNS messages": ["net/socket/dns/message.ts", `import "node:dgram";`, 1, "how DNS messages"],
 };

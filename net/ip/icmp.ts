@@ -46,7 +46,7 @@ export function icmpInput(
   if (quote.protocol !== PROTOCOL_TCP) return Drop.IcmpType;
   const map = stack.connections;
   const record = map.find(quote.source, quote.destination, icmp.quoteSourcePort, icmp.quoteDestinationPort);
-  if (record < 0) return Drop.IcmpType;
+  if (record < 0) return stack.passOn(interfaceIndex, ip, slab) ? Drop.PassedOn : Drop.IcmpType;
   const state = map.state(record);
   if (state === RecordState.awake) {
     const tcb = stack.tcp.tcbAt(map.get(record, Field.slot));

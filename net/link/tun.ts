@@ -28,6 +28,11 @@ export interface OpenTunOptions {
    * through a descriptor that was handed over.
    */
   offloads?: boolean;
+  /**
+   * This link is one of several queues of the interface, each opened by itself, by a thread of its own as a rule: the
+   * kernel gives each flow to one of them. An interface that is there already must have been made with `multi_queue`.
+   */
+  multiQueue?: boolean;
   /** How to learn of packets; by default the best way that this runtime has. */
   wait?: TunWait;
 }
@@ -54,6 +59,7 @@ const IFF_TUN = 1;
 const IFF_TAP = 2;
 const IFF_NO_PI = 0x1000;
 const IFF_VNET_HDR = 0x4000;
+const IFF_MULTI_QUEUE = 0x100;
 /** `struct ifreq`: the name in 16 bytes with its terminator, then the flags. */
 const IFREQ = { bytes: 40, flags: 16 } as const;
 const NAME_BYTES_MAX = 15;
@@ -102,7 +108,7 @@ export async function openTun(options: OpenTunOptions): Promise<TunLink> {
   }
   const libc = await loadLibc();
   const { fd, name: given, offloads } = options.fd === undefined
-    ? attach(libc, name, nameBytes, mode, options.offloads ?? mode === "tun")
+    ? attach(libc, name, nameBytes, mode, options.offloads ?? mode === "tun", options.multiQueue ?? false)
     : { fd: unblocked(libc, options.fd, name), name, offloads: false };
   const slab = Slab.of(READ_BYTES);
   for (const way of options.wait === undefined ? waysToWait() : [options.wait]) {
@@ -122,12 +128,14 @@ function attach(
   nameBytes: Uint8Array,
   mode: "tun" | "tap",
   offloads: boolean,
+  multiQueue: boolean,
 ): { fd: number; name: string; offloads: boolean } {
   const fd = libc.open(new TextEncoder().encode("/dev/net/tun\0"), O_RDWR | O_NONBLOCK | O_CLOEXEC);
   if (fd < 0) throw openError(name, libc.errno());
   const ifreq = Slab.of(IFREQ.bytes);
   ifreq.bytes.set(nameBytes);
-  const flags = (mode === "tun" ? IFF_TUN : IFF_TAP) | IFF_NO_PI | (offloads ? IFF_VNET_HDR : 0);
+  const flags = (mode === "tun" ? IFF_TUN : IFF_TAP) | IFF_NO_PI | (offloads ? IFF_VNET_HDR : 0) |
+    (multiQueue ? IFF_MULTI_QUEUE : 0);
   ifreq.view.setUint16(IFREQ.flags, flags, true);
   if (libc.ioctl(fd, TUNSETIFF, ifreq.bytes) < 0) {
     const errno = libc.errno();
@@ -136,7 +144,7 @@ function attach(
   }
   if (offloads && !setOffloads(libc, fd)) {
     libc.close(fd);
-    return attach(libc, name, nameBytes, mode, false);
+    return attach(libc, name, nameBytes, mode, false, multiQueue);
   }
   return { fd, name: new TextDecoder().decode(ifreq.bytes.subarray(0, ifreq.bytes.indexOf(0))), offloads };
 }
@@ -188,7 +196,7 @@ function attachError(name: string, mode: string, errno: number): LinkError {
   if (errno === Errno.EINVAL) {
     return new LinkError(
       "busy",
-      `${what}: an interface of another kind has this name; take another one, or delete it with "ip link del ${name}"`,
+      `${what}: an interface of another kind has this name (TUN or TAP, one queue or "multi_queue"); take another one, or delete it with "ip link del ${name}"`,
     );
   }
   return new LinkError("io", `${what}: TUNSETIFF failed with errno ${errno}`);

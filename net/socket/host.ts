@@ -1,12 +1,12 @@
 import { type Clock, SystemClock } from "../../base/clock.ts";
 import { type Entropy, systemEntropy } from "../../base/random.ts";
-import type { Slab } from "../../base/slab.ts";
+import { Slab } from "../../base/slab.ts";
 import { Field, RecordState } from "../connections/connection_map.ts";
 import { parseTuple } from "../connections/tuple.ts";
 import type { DhcpLease } from "../dhcp/lease.ts";
 import { Firewall } from "../firewall/firewall.ts";
 import type { AddressSpec, RouteConfig } from "../ip/route_config.ts";
-import type { Link } from "../link/link.ts";
+import type { Link, LinkCounters } from "../link/link.ts";
 import { Stack, type StackOptions, type StackRecorder } from "../stack.ts";
 import type { TcpListener as ListenEntry } from "../tcp/listeners.ts";
 import type { Tcb } from "../tcp/tcb.ts";
@@ -107,9 +107,10 @@ export class Host {
       tcpSuspended: (tcb, record) => this.#owners.tcpSuspended(tcb, record),
       tcpRestored: (tcb, record) => this.#owners.tcpRestored(tcb, record),
       udpReadable: (socket) => this.#datagrams.get(socket)?.readable(),
+      stray: (interfaceIndex, packet) => options.shard?.pass(interfaceIndex, packet) ?? false,
     };
     this.#dns = new Resolver(this, options.dns);
-    this.#ports = new EphemeralPorts(this.stack.tcp.secrets);
+    this.#ports = new EphemeralPorts(this.stack.tcp.secrets, options.shard);
     this.#dialer = new Dialer(
       this,
       this.#owners,
@@ -120,6 +121,15 @@ export class Host {
     this.#onLinkClosed = options.onLinkClosed?.bind(options);
     this.#onDuplicateAddress = options.onDuplicateAddress?.bind(options);
     options.interfaces.forEach(({ link }, index) => this.#openLink(link, index, names[index]!));
+    if (options.shard !== undefined) {
+      if (this.#links.some(({ medium }) => medium !== "ip")) {
+        throw new TypeError(
+          "Cannot share addresses on an Ethernet: shards need links that carry bare IP packets",
+        );
+      }
+      this.stack.sharesAddresses = true;
+      options.shard.attach(this);
+    }
     if (addresses?.some(({ dad }) => dad)) this.kick();
     options.interfaces.forEach(({ link, ipv6 = {} }, index) => {
       if (link.medium !== "ethernet" || ipv6 === false) return;
@@ -434,6 +444,23 @@ export class Host {
       flush: () => this.turn(),
       closed: (error) => this.#linkClosed(name, error),
     });
+  }
+
+  /**
+   * Takes a packet that a host with the same addresses has passed on; with `last`, nobody else is left to ask.
+   * For shards (shard.ts).
+   */
+  receivePassed(interfaceIndex: number, packet: Uint8Array<ArrayBuffer>, last: boolean): void {
+    if (this.#closed) return;
+    this.stack.sharesAddresses = !last;
+    this.stack.receive(interfaceIndex, new Slab(packet), 0, packet.length, this.#turns.arrival());
+    this.stack.sharesAddresses = true;
+    this.turn();
+  }
+
+  /** What the links have counted, by the index of their interfaces. */
+  get linkCounters(): readonly Readonly<LinkCounters>[] {
+    return this.#links.map(({ counters }) => counters);
   }
 
   #duplicateAddress(name: string, address: number): void {

@@ -7,6 +7,7 @@ import type { Link } from "../link/link.ts";
 import type { StackRecorder } from "../stack.ts";
 import type { TcpConfig } from "../tcp/config.ts";
 import type { DnsOptions } from "./dns/resolver.ts";
+import type { Host } from "./host.ts";
 
 /** A link and what it is called. */
 export interface HostInterface {
@@ -17,6 +18,17 @@ export interface HostInterface {
   ipv6?: Ipv6Options | false;
   /** Station address for Ethernet, "52:54:00:12:34:56"; by default a random locally administered one. */
   mac?: string;
+}
+
+/** A host's place among those that share its addresses. */
+export interface HostShard {
+  /** From 0 to `count` - 1. */
+  readonly index: number;
+  readonly count: number;
+  /** The host is made: it takes what others pass on from here on. */
+  attach(host: Host): void;
+  /** Takes a copy of a packet of IP that is about a connection of another host, perhaps; false when nobody else is there. */
+  pass(interfaceIndex: number, packet: Uint8Array): boolean;
 }
 
 export interface HostOptions extends RouteConfig {
@@ -31,6 +43,8 @@ export interface HostOptions extends RouteConfig {
   dns?: DnsOptions;
   clock?: Clock;
   entropy?: Entropy;
+  /** This host is one of several that share its addresses, each in a thread of its own: see `joinShards`. */
+  shard?: HostShard;
   /** Records everything that happens to this host's stack, for `torpor replay`: see `recordTo`. One per host. */
   recorder?: StackRecorder;
   /**

@@ -110,6 +110,8 @@ export const Drop = {
   AsleepNotLet: 62,
   /** Sent again to a connection that waits for its wake, and held already. */
   HeldAlready: 63,
+  /** About a connection of another stack with the same addresses, which has it now. */
+  PassedOn: 64,
 } as const;
 export type Drop = (typeof Drop)[keyof typeof Drop];
 
