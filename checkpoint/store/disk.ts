@@ -17,17 +17,23 @@ export interface DiskFile {
   close(): void;
 }
 
-/** The few file operations a store needs in its one folder: the seam at which tests inject faults. */
+/**
+ * The few file operations a store needs in its one folder: the seam at which tests inject faults. What may wait for
+ * the disk comes in two kinds: for while packets are served, and, with `Now`, for opening.
+ */
 export interface Disk {
   /** Claims the folder for this process, or throws a `StoreError`. Returns how to let go of it. */
   lock(): () => void;
   list(): string[];
   /** Opens a file; `create` makes it and throws when it is there already. */
   open(name: string, create: boolean): DiskFile;
-  rename(from: string, to: string): void;
-  remove(name: string): void;
-  /** Makes creations, renames and removals in the folder durable. */
-  syncFolder(): void;
+  /** Makes a file; rejects when it is there already. */
+  create(name: string): Promise<DiskFile>;
+  remove(name: string): Promise<void>;
+  removeNow(name: string): void;
+  /** Makes creations and removals in the folder durable. */
+  syncFolder(): Promise<void>;
+  syncFolderNow(): void;
 }
 
 /** A folder of the file system; made when missing. */
@@ -51,15 +57,32 @@ export class FolderDisk implements Disk {
     return new FolderFile(fs.openSync(join(this.folder, name), create ? "wx+" : "r+"));
   }
 
-  rename(from: string, to: string): void {
-    fs.renameSync(join(this.folder, from), join(this.folder, to));
+  async create(name: string): Promise<DiskFile> {
+    return new FolderFile(await openFile(join(this.folder, name), "wx+"));
   }
 
-  remove(name: string): void {
+  remove(name: string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      fs.unlink(join(this.folder, name), (error) => error ? reject(error) : resolve());
+    });
+  }
+
+  removeNow(name: string): void {
     fs.unlinkSync(join(this.folder, name));
   }
 
-  syncFolder(): void {
+  async syncFolder(): Promise<void> {
+    const descriptor = await openFile(this.folder, "r");
+    try {
+      await new Promise<void>((resolve, reject) => {
+        fs.fsync(descriptor, (error) => error ? reject(error) : resolve());
+      });
+    } finally {
+      fs.closeSync(descriptor);
+    }
+  }
+
+  syncFolderNow(): void {
     const descriptor = fs.openSync(this.folder, "r");
     try {
       fs.fsyncSync(descriptor);
@@ -67,6 +90,12 @@ export class FolderDisk implements Disk {
       fs.closeSync(descriptor);
     }
   }
+}
+
+function openFile(path: string, flags: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    fs.open(path, flags, (error, descriptor) => error ? reject(error) : resolve(descriptor));
+  });
 }
 
 class FolderFile implements DiskFile {

@@ -5,7 +5,8 @@
  *     [record, location, hash]       a record that supersedes the one at `location`
  *     [record, location, origin, hash]  one that was moved here from `location`, first written at `origin`
  *     [[location, ...], hash]        a removal
- *     [offset, hash]                 a mark: everything before byte `offset` was durable
+ *     [offset, hash]                 a mark: everything before byte `offset` was durable, and all older segments
+ *     [number, size, hash]           a seam, a segment's first entry: segment `number` before it ended at `size`
  *
  * `hash` is the xxHash64, seeded with the segment's salt, of the entry's bytes before its own eight.
  * The salt is random and on disk only: nobody who sends us data can plant an entry inside a record
@@ -17,7 +18,7 @@ import { getHash, hash64, HASH_BYTES, hashText, putHash } from "../image/hash.ts
 import { type Location, RECORD_BYTES_MAX } from "./store.ts";
 
 /** What an entry is. */
-export const EntryKind = { Put: 1, Remove: 2, Mark: 3 } as const;
+export const EntryKind = { Put: 1, Remove: 2, Mark: 3, Seam: 4 } as const;
 export type EntryKind = (typeof EntryKind)[keyof typeof EntryKind];
 
 /** An entry as read; one record is filled again and again. */
@@ -33,11 +34,24 @@ export interface Entry {
   origin: Location;
   /** A mark's offset. */
   mark: number;
+  /** A seam's: the segment before, and its bytes. */
+  previous: number;
+  previousSize: number;
 }
 
 /** A fresh `Entry`. */
 export function newEntry(): Entry {
-  return { kind: EntryKind.Mark, end: 0, recordStart: 0, recordEnd: 0, removed: [], origin: -1, mark: 0 };
+  return {
+    kind: EntryKind.Mark,
+    end: 0,
+    recordStart: 0,
+    recordEnd: 0,
+    removed: [],
+    origin: -1,
+    mark: 0,
+    previous: 0,
+    previousSize: 0,
+  };
 }
 
 /** The most locations of one removal: its entry stays below the size of a record's. */
@@ -100,6 +114,22 @@ export function writeMark(into: Uint8Array, at: number, offset: number, salt: bi
 /** The largest mark, in bytes. */
 export const MARK_BYTES_MAX = 1 + 9 + 1 + HASH_BYTES;
 
+/** The largest seam, in bytes. */
+export const SEAM_BYTES_MAX = 1 + 9 + 9 + 1 + HASH_BYTES;
+
+/** Writes a seam at `at`; returns the byte after it. */
+export function writeSeam(
+  into: Uint8Array,
+  at: number,
+  previous: number,
+  previousSize: number,
+  salt: bigint,
+): number {
+  into[at] = 0x83;
+  const next = writeHead(into, at + 1, 0, previous);
+  return seal(into, at, writeHead(into, next, 0, previousSize), salt);
+}
+
 function seal(into: Uint8Array, start: number, at: number, salt: bigint): number {
   into[at] = 0x40 | HASH_BYTES;
   putHash(into, at + 1, hash64(into.subarray(start, at + 1), salt));
@@ -149,6 +179,14 @@ export function readEntry(
         into.origin = head.argument;
         next = head.next;
       }
+    } else if (initial === 0x83 && head.major === 0) {
+      into.kind = EntryKind.Seam;
+      into.previous = head.argument;
+      if (next >= limit) return cutShort(into, next + 9 + 1 + HASH_BYTES);
+      readHead(bytes, next, head, limit);
+      if ((head.major as number) !== 0) return "is no entry";
+      into.previousSize = head.argument;
+      next = head.next;
     } else if (initial !== 0x82) {
       return "is no entry";
     } else if (head.major === 4) {

@@ -12,21 +12,36 @@ import {
 import { writeMark, writePut, writeRemove } from "./entry.ts";
 import { GroupCommit } from "./group_commit.ts";
 import { checkRecords } from "./memory_store.ts";
+import { Summaries } from "./recall.ts";
 import { type Damage, readFully, Window } from "./scan.ts";
 import type { Segment } from "./segment.ts";
-import { Segments, writeFully } from "./segments.ts";
-import { type AppendOptions, type Commit, type LiveRecord, type Location, locationOf } from "./store.ts";
+import { SUMMARY_WORDS_MAX, writeFully } from "./segment_index.ts";
+import { Segments } from "./segments.ts";
+import {
+  type AppendOptions,
+  type Commit,
+  type LiveRecord,
+  type Location,
+  locationOf,
+  type Recall,
+} from "./store.ts";
 import { offsetOf, type Store, StoreError, type StoreStats } from "./store.ts";
 
 /** Options of `FileStore.open`. */
 export interface FileStoreOptions {
   /**
    * A segment is sealed before the append that would make it larger than this many bytes, 64 MiB by
-   * default. One batch that is larger by itself gets a segment of its own.
+   * default, if the disk has made the next one by then, which begins when it is half full. One batch that is larger
+   * by itself gets a segment of its own.
    */
   readonly segmentBytes?: number;
   /** Dead bytes that cleaning leaves alone; by default one segment's. */
   readonly garbageBytes?: number;
+  /**
+   * Entries of one block of an index, 2,048 by default: what was appended behind the last block is read, and shown
+   * whole by `recall`, when the store is opened again.
+   */
+  readonly blockEntries?: number;
   /** Told of every damaged stretch, and of what a crash left unfinished at the end. */
   readonly onDamage?: (damage: Damage) => void;
   /** Where segments' salts come from. */
@@ -34,12 +49,14 @@ export interface FileStoreOptions {
 }
 
 const SEGMENT_BYTES = 64 * 1024 * 1024;
+const BLOCK_ENTRIES = 2_048;
 /** Entries gather here before they are written; larger ones make it larger for a while. */
 const STAGE_BYTES = 1024 * 1024;
 /** Bytes that one step of cleaning moves: some hundred sleepers, and less than a millisecond. */
 const CLEAN_BYTES = 64 * 1024;
 /** Offsets are below 2^32, and a batch may lie behind a nearly full segment. */
 const BATCH_BYTES_MAX = 2 ** 31;
+const NONE = new Uint8Array(0);
 
 /**
  * A store in a folder: append-only segment files, one writer.
@@ -65,21 +82,24 @@ const BATCH_BYTES_MAX = 2 ** 31;
  */
 export class FileStore implements Store {
   readonly #disk: Disk;
-  readonly #segmentBytes: number;
   readonly #segments: Segments;
   readonly #commit: GroupCommit;
   readonly #unlock: () => void;
   readonly #garbageBytes: number;
   readonly #entry = newEntry();
+  /** Of the segment that is being cleaned. */
+  #summaries: Summaries | undefined;
+  #summariesOf: Segment | undefined;
   #stage = new Uint8Array(STAGE_BYTES);
   #closed = false;
 
   private constructor(disk: Disk, options: FileStoreOptions, unlock: () => void) {
     this.#disk = disk;
-    this.#segmentBytes = options.segmentBytes ?? SEGMENT_BYTES;
-    this.#garbageBytes = options.garbageBytes ?? this.#segmentBytes;
-    this.#segments = new Segments(disk, options.entropy ?? systemEntropy, options.onDamage ?? (() => {}));
-    this.#commit = new GroupCommit(() => this.#syncActive());
+    const { segmentBytes = SEGMENT_BYTES, blockEntries = BLOCK_ENTRIES, entropy = systemEntropy } = options;
+    const { onDamage = () => {} } = options;
+    this.#garbageBytes = options.garbageBytes ?? segmentBytes;
+    this.#segments = new Segments(disk, { segmentBytes, blockEntries, entropy, onDamage });
+    this.#commit = new GroupCommit(() => this.#sync());
     this.#unlock = unlock;
   }
 
@@ -88,13 +108,12 @@ export class FileStore implements Store {
    *
    * @throws {StoreError} When another process (or this one) has it open, or the disk refuses.
    */
-  // deno-lint-ignore require-await -- so that later steps (an index on a remote disk) can wait
   static async open(folder: string | Disk, options: FileStoreOptions = {}): Promise<FileStore> {
     const disk = typeof folder === "string" ? new FolderDisk(folder) : folder;
     const unlock = disk.lock();
     try {
       const store = new FileStore(disk, options, unlock);
-      store.#segments.load();
+      await store.#segments.load();
       return store;
     } catch (error) {
       unlock();
@@ -113,8 +132,12 @@ export class FileStore implements Store {
 
   append(records: readonly Uint8Array[], options: AppendOptions = {}): Commit {
     this.#ready();
-    const supersedes = options.supersedes ?? [];
+    const { supersedes = [], summaries } = options;
     checkRecords(records, supersedes);
+    const words = summaries === undefined ? 0 : summaries.length / records.length;
+    if (records.length > 0 && !(Number.isInteger(words) && words <= SUMMARY_WORDS_MAX)) {
+      throw new StoreError(`Cannot append: summaries of ${words} words, need 0 to ${SUMMARY_WORDS_MAX}`);
+    }
     let total = 0;
     for (let index = 0; index < records.length; index++) {
       total += putBytes(records[index]!.length, supersedes[index]);
@@ -131,9 +154,13 @@ export class FileStore implements Store {
       }
     }, (segment) => {
       for (let index = 0; index < locations.length; index++) segment.add(offsetOf(locations[index]!), true);
-    });
+    }, 1);
     const segment = this.#segments.active;
-    for (let back = locations.length; back > 0; back--) this.#segments.revive(segment, segment.count - back);
+    const first = segment.count - locations.length;
+    for (let at = 0; at < locations.length; at++) {
+      this.#segments.revive(segment, first + at);
+      if (words > 0) segment.index.note(first + at, summaries!, words * at, words);
+    }
     return { locations, durable: this.#commit.request() };
   }
 
@@ -144,9 +171,15 @@ export class FileStore implements Store {
     }
     if (locations.length > 0) {
       const length = removeBytes(locations);
-      this.#change(locations, length, (segment, put) => {
-        put(length, (into, at) => writeRemove(into, at, locations, segment.salt));
-      }, (segment) => segment.add(segment.size, false));
+      this.#change(
+        locations,
+        length,
+        (segment, put) => {
+          put(length, (into, at) => writeRemove(into, at, locations, segment.salt));
+        },
+        (segment) => segment.add(segment.size, false),
+        0,
+      );
     }
     return { locations: new Float64Array(0), durable: this.#commit.request() };
   }
@@ -175,38 +208,58 @@ export class FileStore implements Store {
 
   *live(): IterableIterator<LiveRecord> {
     if (this.#closed) throw new StoreError("Cannot list the store: it is closed");
-    const record: LiveRecord = { location: 0, bytes: this.#stage, origin: 0 };
-    const entry = newEntry();
     const counts = this.#segments.all().map((segment) => [segment, segment.count] as const);
     for (const [segment, count] of counts) {
-      if (segment.recordsLive === 0 || !this.#segments.has(segment)) continue;
-      const file = this.#disk.open(segment.name, false); // its own: a step may take long, others may go meanwhile
-      try {
-        const window = new Window(file, segment.size);
-        for (let index = 0; index < count; index++) {
-          if (!segment.isLive(index)) continue;
-          const start = segment.start(index);
-          const length = segment.end(index) - start;
-          const at = window.show(start, length);
-          const reason = readEntry(
-            window.bytes,
-            at,
-            Math.min(at + length, window.length),
-            segment.salt,
-            entry,
-          );
-          if (reason !== undefined || entry.kind !== EntryKind.Put) {
-            this.#damaged(segment, start, length, reason ?? "is no record");
-            continue;
-          }
-          record.location = locationOf(segment.number, start);
-          record.bytes = window.bytes.subarray(entry.recordStart, entry.recordEnd);
-          record.origin = entry.origin < 0 ? record.location : entry.origin;
-          yield record;
+      if (this.#segments.has(segment)) yield* this.#liveIn(segment, count, NONE);
+    }
+  }
+
+  recall(take: Recall): void {
+    if (this.#closed) throw new StoreError("Cannot list the store: it is closed");
+    for (const segment of this.#segments.all()) {
+      if (segment.recordsLive === 0) continue;
+      const { count } = segment;
+      const told = new Summaries(this.#disk, segment).tell(take);
+      for (const record of this.#liveIn(segment, count, told)) {
+        const summary = take.record(record);
+        if (summary !== undefined) {
+          segment.index.note(segment.find(offsetOf(record.location)), summary, 0, summary.length);
         }
-      } finally {
-        file.close();
       }
+      this.#segments.recalled(segment);
+    }
+  }
+
+  /** Live records of the first `count` entries of a segment, but those that have a bit in `without`. */
+  *#liveIn(segment: Segment, count: number, without: Uint8Array): IterableIterator<LiveRecord> {
+    const isNext = (index: number): boolean =>
+      segment.isLive(index) && ((without[index >> 3] ?? 0) & (1 << (index & 7))) === 0;
+    let index = 0;
+    while (index < count && !isNext(index)) index++;
+    if (index === count) return;
+    const record: LiveRecord = { location: 0, bytes: this.#stage, origin: 0 };
+    const entry = newEntry();
+    const file = this.#disk.open(segment.name, false); // its own: a step may take long, others may go meanwhile
+    try {
+      const window = new Window(file, segment.size);
+      for (; index < count; index++) {
+        if (!isNext(index)) continue;
+        const start = segment.start(index);
+        const length = segment.end(index) - start;
+        const at = window.show(start, length);
+        const limit = Math.min(at + length, window.length);
+        const reason = readEntry(window.bytes, at, limit, segment.salt, entry);
+        if (reason !== undefined || entry.kind !== EntryKind.Put) {
+          this.#damaged(segment, start, length, reason ?? "is no record");
+          continue;
+        }
+        record.location = locationOf(segment.number, start);
+        record.bytes = window.bytes.subarray(entry.recordStart, entry.recordEnd);
+        record.origin = entry.origin < 0 ? record.location : entry.origin;
+        yield record;
+      }
+    } finally {
+      file.close();
     }
   }
 
@@ -216,7 +269,11 @@ export class FileStore implements Store {
     this.#ready();
     const oldest = this.onMoved && this.#segments.wasteful(this.#garbageBytes);
     if (oldest === undefined) return false;
-    const moves: { from: Location; origin: Location; record: Uint8Array }[] = [];
+    if (this.#summariesOf !== oldest) {
+      this.#summaries = new Summaries(this.#disk, oldest);
+      this.#summariesOf = oldest;
+    }
+    const moves: Move[] = [];
     const damaged: Location[] = [];
     let bytes = 0;
     for (let index = oldest.nextLive(0); index >= 0 && bytes < bytesMax; index = oldest.nextLive(index + 1)) {
@@ -224,7 +281,8 @@ export class FileStore implements Store {
       bytes += oldest.end(index) - oldest.start(index);
       try {
         const record = this.read(from);
-        moves.push({ from, origin: this.#entry.origin < 0 ? from : this.#entry.origin, record });
+        const origin = this.#entry.origin < 0 ? from : this.#entry.origin;
+        moves.push({ from, origin, record, summary: this.#summaries!.of(index) });
       } catch (error) {
         if ((error as StoreError).cause !== undefined) throw error; // the disk refuses: perhaps not the next time
         damaged.push(from); // reported by `read`; whoever wants it will be told that it is lost
@@ -235,7 +293,7 @@ export class FileStore implements Store {
     return true;
   }
 
-  #move(moves: readonly { from: Location; origin: Location; record: Uint8Array }[]): void {
+  #move(moves: readonly Move[]): void {
     const targets = new Float64Array(moves.length);
     let total = 0;
     for (const { record, from, origin } of moves) total += putBytes(record.length, from, origin);
@@ -247,12 +305,17 @@ export class FileStore implements Store {
       }
     }, (segment) => {
       for (const target of targets) segment.add(offsetOf(target), true);
-    });
+    }, 1);
     const segment = this.#segments.active;
     for (let back = moves.length; back > 0; back--) this.#segments.revive(segment, segment.count - back);
     this.#segments.stats.bytesMoved += total;
     this.#commit.request().catch(() => {}); // then the segment can go
-    for (const [index, { from, record }] of moves.entries()) this.onMoved!(from, targets[index]!, record);
+    const first = segment.count - moves.length;
+    for (const [index, { from, record, summary: known }] of moves.entries()) {
+      const told = this.onMoved!(from, targets[index]!, record, known);
+      const summary = known ?? told ?? undefined;
+      if (summary !== undefined) segment.index.note(first + index, summary, 0, summary.length);
+    }
   }
 
   originOf(location: Location): Location {
@@ -269,6 +332,12 @@ export class FileStore implements Store {
     }
   }
 
+  /** Resolves when the disk has nothing to do for this store: no sync, nothing to make in advance or to delete. */
+  async idle(): Promise<void> {
+    await this.#commit.idle();
+    await this.#segments.idle();
+  }
+
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
@@ -276,7 +345,8 @@ export class FileStore implements Store {
       if (!this.failed) await this.#commit.request();
       await this.#commit.idle();
     } finally {
-      this.#segments.close();
+      await this.#segments.idle();
+      await this.#segments.close();
       this.#unlock();
     }
   }
@@ -290,21 +360,28 @@ export class FileStore implements Store {
     if (this.failed) throw this.failed;
   }
 
-  /** One change: `removed` die, `length` bytes of entries are written, `added` puts them into the index. */
+  /**
+   * One change: `removed` die, `length` bytes of entries are written. `added` puts them into the index, and says
+   * which entry kills `removed[0]`; if they are of one entry each, the next kills `removed[1]`.
+   */
   #change(
     removed: readonly (Location | undefined)[],
     length: number,
     fill: (segment: Segment, put: Put) => void,
     added: (segment: Segment) => void,
+    each: 0 | 1,
   ): void {
     this.#segments.claim(removed);
     try {
-      let segment = this.#segments.active;
-      if (segment.count > 0 && segment.size + length > this.#segmentBytes) segment = this.#segments.roll();
+      const segment = this.#segments.room(length);
       this.#write(segment, (put) => fill(segment, put));
+      const first = segment.count;
       added(segment);
       this.#segments.grow(segment, length);
-      for (const location of removed) if (location !== undefined) segment.addRemoved(location);
+      for (let at = 0; at < removed.length; at++) {
+        const location = removed[at];
+        if (location !== undefined) segment.addRemoved(location, first + each * at);
+      }
     } catch (error) {
       this.#segments.unclaim(removed, removed.length);
       throw error;
@@ -348,25 +425,8 @@ export class FileStore implements Store {
     }
   }
 
-  /** Makes all that was written durable: older segments were, when they were sealed. */
-  async #syncActive(): Promise<void> {
-    const segments = this.#segments;
-    const segment = segments.active;
-    const durable = segment.size;
-    const dead = segments.deadThrough(); // by removals that this sync makes durable
-    try {
-      if (this.failed) throw this.failed;
-      segments.syncing = segment;
-      await segments.file(segment).sync();
-      if (this.failed) throw this.failed;
-    } catch (error) {
-      throw segments.fail(error);
-    } finally {
-      segments.syncing = undefined;
-    }
-    segments.stats.syncs++;
-    if (segment === segments.active) this.#mark(segment, durable);
-    segments.deleteThrough(dead);
+  #sync(): Promise<void> {
+    return this.#segments.sync((active, durable) => this.#mark(active, durable));
   }
 
   /** Notes in the segment how far it was durable: what is damaged before was no torn write. */
@@ -395,6 +455,14 @@ export class FileStore implements Store {
       offset,
     });
   }
+}
+
+/** A live record on its way out of the oldest segment. */
+interface Move {
+  readonly from: Location;
+  readonly origin: Location;
+  readonly record: Uint8Array;
+  readonly summary: Int32Array | undefined;
 }
 
 /** Takes an entry of at most `lengthMax` bytes, which `write` writes at an index and ends; the file's byte it starts at. */

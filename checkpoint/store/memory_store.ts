@@ -1,6 +1,6 @@
 import { GroupCommit } from "./group_commit.ts";
 import type { AppendOptions, Commit, LiveRecord, Location } from "./store.ts";
-import { RECORD_BYTES_MAX, type Store, StoreError, type StoreStats } from "./store.ts";
+import { type Recall, RECORD_BYTES_MAX, type Store, StoreError, type StoreStats } from "./store.ts";
 
 /** Options of `MemoryStore`. */
 export interface MemoryStoreOptions {
@@ -82,6 +82,11 @@ export class MemoryStore implements Store {
       if (location >= last) return;
       yield { location, bytes, origin: location };
     }
+  }
+
+  /** Keeps no summaries: each record is shown. */
+  recall(take: Recall): void {
+    for (const record of this.live()) take.record(record);
   }
 
   /** Nothing ever moves in memory. */

@@ -6,6 +6,8 @@ export {
   type Commit,
   type LiveRecord,
   type Location,
+  type OnMoved,
+  type Recall,
   RECORD_BYTES_MAX,
   type Store,
   StoreError,

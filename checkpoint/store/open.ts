@@ -1,8 +1,8 @@
 import type { Disk, DiskFile } from "./disk.ts";
-import { type Damage, readFully, scanSegment } from "./scan.ts";
-import { HEADER_BYTES_MAX, readHeader, type Segment, segmentNumber } from "./segment.ts";
-import { readIndex, UNFINISHED } from "./segment_index.ts";
-import { offsetOf, segmentOf, StoreError } from "./store.ts";
+import { type Damage, readFully, scanEntries, type Scanned, scanSegment } from "./scan.ts";
+import { HEADER_BYTES_MAX, readHeader, Segment, segmentName, segmentNumber } from "./segment.ts";
+import { indexName, IndexReader, readIndex1, readIndexFile, SegmentIndex } from "./segment_index.ts";
+import { locationOf, offsetOf, segmentOf, StoreError } from "./store.ts";
 
 /** What a folder held. */
 export interface Opened {
@@ -13,97 +13,164 @@ export interface Opened {
   readonly lastNumber: number;
 }
 
+/** Index files of version 1 had this name while they were written. */
+const UNFINISHED = /\.tmp$/;
+
 /**
  * Reads what a store left in its folder, after any crash.
  *
- * Only the newest segment can have a torn end, since an older one was synced before the newer was
- * made. There, what is unsound from the last known durable byte on is cut off with all that follows
- * it: the state is that after a prefix of the changes. Anything unsound before that byte, or in an
- * older segment, is damage, and costs only itself. What remains is made durable before it is relied on.
+ * A segment is durable as a whole when a newer one says so: by a mark, which is written when all before it is
+ * durable, or by an index, of which the same holds. In the others, the last ones, what is unsound from the last
+ * known durable byte on is cut off with all that follows it, in newer segments too: the state is that after a
+ * prefix of the changes. Anything unsound elsewhere is damage, and costs only itself. What remains is made
+ * durable, in its order, before it is relied on.
  */
 export function openSegments(disk: Disk, onDamage: (damage: Damage) => void): Opened {
   const names = disk.list();
-  for (const name of names) if (UNFINISHED.test(name)) disk.remove(name);
+  for (const name of names) if (UNFINISHED.test(name)) disk.removeNow(name);
   const numbers = names.map(segmentNumber).filter((number) => number > 0).sort((a, b) => a - b);
   for (const name of names) {
     const owner = /^(\d{8})\.idx$/.exec(name);
-    if (owner && !numbers.includes(Number(owner[1]))) disk.remove(name);
+    if (owner && !numbers.includes(Number(owner[1]))) disk.removeNow(name);
   }
-  const segments: Segment[] = [];
-  let active: Segment | undefined;
+  const found: Scanned[] = [];
   for (const number of numbers) {
-    const isLast = number === numbers.at(-1);
-    const name = `${String(number).padStart(8, "0")}.seg`;
-    const file = disk.open(name, false);
-    const segment = (isLast ? undefined : indexed(disk, file, number)) ??
-      scanned(disk, file, name, number, isLast, onDamage);
-    if (!segment) {
-      file.close();
-      disk.remove(name);
-      continue;
-    }
-    if (isLast && segment.appendable) active = segment.segment;
-    if (isLast) segment.segment.file = file;
-    else file.close();
-    segments.push(segment.segment);
+    const one = find(disk, number, onDamage);
+    if (one) found.push(one);
   }
+  removeUnused(disk, found);
+  let proof = found.length - 1;
+  while (proof > 0 && !found[proof]!.proves) proof--;
+  for (const one of found.slice(0, Math.max(0, proof))) one.damage.forEach(onDamage);
+  mend(disk, found, Math.max(0, proof), onDamage);
+  const segments = found.map(({ segment }) => segment);
   settle(segments);
-  for (const segment of segments) if (segment !== active) segment.slim();
+  const last = found.at(-1);
+  const active = last?.sound ? last.segment : undefined;
+  for (const { segment, damage } of found) {
+    if (damage.length > 0) segment.index.stop(); // it would be told of no more
+    segment.forgetRemoved(segment.index.entries);
+    if (segment !== active && segment.index.isDone(segment)) segment.slim();
+  }
   return { segments, active, lastNumber: numbers.at(-1) ?? 0 };
 }
 
-type Found = { segment: Segment; appendable: boolean };
-
-function indexed(disk: Disk, file: DiskFile, number: number): Found | undefined {
-  const start = new Uint8Array(HEADER_BYTES_MAX);
-  const length = readFully(file, start, 0);
-  const { salts, sound } = readHeader(start.subarray(0, length), number);
-  const segment = sound ? readIndex(disk, number, file.size(), salts[0]!) : undefined;
-  return segment && { segment, appendable: false };
+/** One segment, by its index as far as that goes, then by its entries; undefined when it was never finished. */
+function find(disk: Disk, number: number, onDamage: (damage: Damage) => void): Scanned | undefined {
+  const name = segmentName(number);
+  const file = disk.open(name, false);
+  try {
+    const found = indexed(disk, file, number) ?? scanSegment(file, number);
+    if (!found || (!found.sound && found.segment.count === 0)) {
+      const bytes = file.size();
+      if (bytes <= HEADER_BYTES_MAX) {
+        // Its making was cut off before anything could be written into it.
+        onDamage({ file: name, offset: 0, bytes, reason: "was never finished" });
+        disk.removeNow(name);
+        return undefined;
+      }
+    }
+    if (!found) throw new StoreError(`Cannot open "${name}": it has no header`, { file: name, offset: 0 });
+    return found;
+  } finally {
+    file.close();
+  }
 }
 
-function scanned(
-  disk: Disk,
-  file: DiskFile,
-  name: string,
-  number: number,
-  isLast: boolean,
-  onDamage: (damage: Damage) => void,
-): Found | undefined {
-  const found = scanSegment(file, number);
-  if (!found || (!found.sound && found.segment.count === 0)) {
-    if (file.size() <= HEADER_BYTES_MAX) {
-      // Its making was cut off before anything could be written into it.
-      onDamage({ file: name, offset: 0, bytes: file.size(), reason: "was never finished" });
-      return undefined;
+function indexed(disk: Disk, file: DiskFile, number: number): Scanned | undefined {
+  const start = new Uint8Array(HEADER_BYTES_MAX);
+  const length = readFully(file, start, 0);
+  const header = readHeader(start.subarray(0, length), number);
+  const bytes = header.sound ? readIndexFile(disk, number) : undefined;
+  if (bytes === undefined) return undefined;
+  const segment = new Segment(number, header.salts[0]!, file.size());
+  const from = segment.emptySize = header.length;
+  if (readIndex1(bytes, segment)) {
+    return { segment, damage: [], durable: segment.size, proves: true, seam: undefined, sound: true };
+  }
+  const reader = new IndexReader(bytes, number, segment.salt, from, segment.size);
+  let next = from;
+  for (let block = reader.next(); block !== undefined; block = reader.next()) {
+    for (let at = 0; at < block.count; at++) {
+      segment.add(next, (block.puts[at >> 3]! & (1 << (at & 7))) !== 0);
+      next += block.lengths[at]!;
+    }
+    for (let removal = 0; removal < block.removedSegments.length; removal++) {
+      const target = locationOf(block.removedSegments[removal]!, block.removedOffsets[removal]! >>> 0);
+      if (target < locationOf(number, next)) segment.addRemoved(target, segment.count - 1); // as a scan does
     }
   }
-  if (!found) throw new StoreError(`Cannot open "${name}": it has no header`, { file: name, offset: 0 });
-  const { segment, damage } = found;
-  const torn = isLast ? damage.find((place) => place.offset >= found.durable) : undefined;
-  for (const place of damage) {
-    if (place === torn) break;
-    onDamage(place);
+  const entries = segment.count;
+  segment.index = new SegmentIndex(undefined, reader.size, entries);
+  const found = scanEntries(file, segment, next, true);
+  found.proves ||= entries > 0; // blocks are of what was durable
+  return found;
+}
+
+/** A segment that was made in advance holds nothing: the one before it goes on. */
+function removeUnused(disk: Disk, found: Scanned[]): void {
+  while (found.length > 1 && found.at(-1)!.segment.count === 0 && found.at(-2)!.sound) {
+    const { segment } = found.pop()!;
+    removeSegment(disk, segment);
   }
-  if (torn) {
-    onDamage({
-      ...torn,
-      bytes: segment.size - torn.offset,
-      reason: `${torn.reason}; cut off as a torn write`,
-    });
-    segment.cut(torn.offset, found.removedBefore[damage.indexOf(torn)]!);
-    file.truncate(torn.offset);
+}
+
+function removeSegment(disk: Disk, segment: Segment): void {
+  const index = indexName(segment.number);
+  if (disk.list().includes(index)) disk.removeNow(index);
+  disk.removeNow(segment.name);
+}
+
+/** Cuts off what was torn in the segments from `from` on, of which no newer one says that they are whole. */
+function mend(disk: Disk, found: Scanned[], from: number, onDamage: (damage: Damage) => void): void {
+  for (let at = from; at < found.length; at++) {
+    const { segment, damage, durable } = found[at]!;
+    const seam = found[at + 1]?.seam;
+    const next = seam?.previous === segment.number ? seam : undefined;
+    const torn = damage.find((place) => place.offset >= durable);
+    for (const place of damage) {
+      if (place === torn) break;
+      onDamage(place);
+    }
+    const end = torn?.offset ?? segment.size;
+    const short = next !== undefined && end < next.size;
+    if (torn !== undefined || short) {
+      // The newest goes first, and for good: should this opening end here, the next one comes to the same end.
+      for (const { segment: newer } of found.splice(at + 1).reverse()) {
+        onDamage({ file: newer.name, offset: 0, bytes: newer.size, reason: "follows a torn write; removed" });
+        removeSegment(disk, newer);
+        disk.syncFolderNow();
+      }
+    }
+    if (torn !== undefined) {
+      onDamage({
+        ...torn,
+        bytes: segment.size - torn.offset,
+        reason: `${torn.reason}; cut off as a torn write`,
+      });
+      damage.splice(damage.indexOf(torn));
+    }
+    const file = disk.open(segment.name, false);
+    try {
+      const sealed = next !== undefined && next.size >= durable ? Math.min(end, next.size) : end;
+      if (sealed < segment.size) {
+        segment.cut(sealed);
+        file.truncate(sealed);
+      }
+      makeDurable(file, durable, segment.size);
+    } finally {
+      file.close();
+    }
   }
-  if (isLast) makeDurable(file, found.durable, segment.size, disk);
-  return { segment, appendable: found.sound };
+  if (found.length > 0) disk.syncFolderNow();
 }
 
 /**
  * Writes bytes `[from, to)` once more and syncs: after a failed sync (or before any) the page cache
  * may hold, as clean, what the disk does not.
  */
-function makeDurable(file: DiskFile, from: number, to: number, disk: Disk): void {
-  const bytes = new Uint8Array(Math.min(1024 * 1024, to - from));
+function makeDurable(file: DiskFile, from: number, to: number): void {
+  const bytes = new Uint8Array(Math.max(0, Math.min(1024 * 1024, to - from)));
   for (let at = from; at < to;) {
     const length = readFully(file, bytes.subarray(0, Math.min(bytes.length, to - at)), at);
     if (length === 0) break;
@@ -115,7 +182,6 @@ function makeDurable(file: DiskFile, from: number, to: number, disk: Disk): void
     at += length;
   }
   file.syncNow();
-  disk.syncFolder();
 }
 
 /** Brings to life every record that no later entry removes. */

@@ -16,10 +16,12 @@ export interface Damage {
 export interface Scanned {
   readonly segment: Segment;
   readonly damage: Damage[];
-  /** How many removals the entries before each damage made. */
-  readonly removedBefore: number[];
   /** Everything before this byte was durable when the segment was last written to, as far as it says. */
   durable: number;
+  /** It says that all older segments were durable: by what it holds at all, or by a mark when it begins with a seam. */
+  proves: boolean;
+  /** Its seam: the segment before, and where that ended. */
+  seam: { readonly previous: number; readonly size: number } | undefined;
   /** The header is exactly as written. */
   readonly sound: boolean;
 }
@@ -83,7 +85,7 @@ export function scanSegment(file: DiskFile, number: number): Scanned | undefined
   if (salts.length === 0) return undefined;
   let best: Scanned | undefined;
   for (const salt of salts) {
-    const scanned = scanEntries(file, size, number, salt, length, sound);
+    const scanned = scanEntries(file, new Segment(number, salt, size), length, sound);
     if (!best || scanned.segment.count - scanned.damage.length > best.segment.count - best.damage.length) {
       best = scanned;
     }
@@ -95,21 +97,15 @@ export function scanSegment(file: DiskFile, number: number): Scanned | undefined
       bytes: length,
       reason: "header is damaged",
     });
-    best!.removedBefore.unshift(0);
   }
   return best;
 }
 
-function scanEntries(
-  file: DiskFile,
-  size: number,
-  number: number,
-  salt: bigint,
-  from: number,
-  sound: boolean,
-): Scanned {
-  const segment = new Segment(number, salt, size);
-  const found: Scanned = { segment, damage: [], removedBefore: [], durable: from, sound };
+/** Adds to `segment` the entries from byte `from` on, which all come behind those that it has. */
+export function scanEntries(file: DiskFile, segment: Segment, from: number, sound: boolean): Scanned {
+  const { number, salt, size } = segment;
+  const found: Scanned = { segment, damage: [], durable: from, proves: false, seam: undefined, sound };
+  if (segment.count === 0) segment.emptySize = from;
   const window = new Window(file, size);
   const entry = newEntry();
   let budget = SEARCH_FACTOR * size;
@@ -117,16 +113,21 @@ function scanEntries(
   while (at < size) {
     const reason = entryAt(window, at, size, salt, entry);
     if (reason === undefined) {
-      segment.add(at, entry.kind === EntryKind.Put);
       // What did not exist yet was not removed: else a record that comes there later would die.
       const here = locationOf(number, at);
-      for (const location of entry.removed) if (location < here) segment.addRemoved(location);
+      for (const location of entry.removed) if (location < here) segment.addRemoved(location, segment.count);
       if (entry.kind === EntryKind.Mark) found.durable = Math.max(found.durable, Math.min(entry.mark, at));
+      if (segment.count > 0) found.proves ||= entry.kind === EntryKind.Mark;
+      else if (entry.kind !== EntryKind.Seam) found.proves = true; // from before there were seams
+      else {
+        found.seam = { previous: entry.previous, size: entry.previousSize };
+        segment.emptySize = entry.end;
+      }
+      segment.add(at, entry.kind === EntryKind.Put);
       at = entry.end;
       continue;
     }
     const bad = at;
-    found.removedBefore.push(segment.removed.length);
     const implied = entry.end; // where it would end, if only its content is damaged
     if (implied > bad && implied < size && entryAt(window, implied, size, salt, entry) === undefined) {
       at = implied;

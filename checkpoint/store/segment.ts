@@ -1,6 +1,7 @@
 import type { DiskFile } from "./disk.ts";
 import { getHash, hash64, HASH_BYTES, putHash } from "../image/hash.ts";
 import { writeHead } from "../image/cbor_head.ts";
+import { SegmentIndex } from "./segment_index.ts";
 
 /**
  * What is known in memory of one segment file: where each entry starts and whether it is a live
@@ -15,6 +16,9 @@ export class Segment {
   file: DiskFile | undefined;
   /** Its file is gone from the folder, which is perhaps not durable yet. */
   unlinked = false;
+  /** Where the first entry that somebody has asked for starts: a segment that ends there may take any batch. */
+  emptySize: number;
+  index: SegmentIndex = new SegmentIndex();
   recordsLive = 0;
   /** Bytes of the entries of live records. */
   bytesLive = 0;
@@ -23,31 +27,37 @@ export class Segment {
   #puts = new Uint8Array(2);
   #live = new Uint8Array(2);
   #removed = new Float64Array(4);
+  #removers = new Uint32Array(4); // by which entry
   #removedCount = 0;
 
   constructor(number: number, salt: bigint, size: number) {
     this.number = number;
     this.salt = salt;
     this.size = size;
+    this.emptySize = size;
   }
 
   get name(): string {
     return segmentName(this.number);
   }
 
-  /** The targets of its removals and supersedings, kept until `slim`. */
+  /** The targets of its removals and supersedings, kept until they are in the index. */
   get removed(): Float64Array {
     return this.#removed.subarray(0, this.#removedCount);
   }
 
-  /** Starts of all entries, and of each damaged stretch: what starts last before it must end there. */
-  get offsets(): Uint32Array {
-    return this.#offsets.subarray(0, this.count);
+  /** Those of entries before `end`. */
+  removedBefore(end: number): Float64Array {
+    let count = this.#removedCount;
+    while (count > 0 && this.#removers[count - 1]! >= end) count--;
+    return this.#removed.subarray(0, count);
   }
 
-  /** A bit per entry, lowest first: whether it is a record. */
-  get puts(): Uint8Array {
-    return this.#puts.subarray(0, (this.count + 7) >> 3);
+  forgetRemoved(end: number): void {
+    const { length } = this.removedBefore(end);
+    this.#removed.copyWithin(0, length, this.#removedCount);
+    this.#removers.copyWithin(0, length, this.#removedCount);
+    this.#removedCount -= length;
   }
 
   /** Adds an entry that starts at `offset`, behind all others. A record begins dead: see `revive`. */
@@ -62,20 +72,23 @@ export class Segment {
     this.count++;
   }
 
-  addRemoved(location: number): void {
+  /** Notes that entry `entry` kills what is at `location`; entries come in their order. */
+  addRemoved(location: number, entry: number): void {
     if (this.#removedCount === this.#removed.length) {
       this.#removed = grown(this.#removed, 2 * this.#removedCount);
+      this.#removers = grown(this.#removers, 2 * this.#removedCount);
     }
+    this.#removers[this.#removedCount] = entry;
     this.#removed[this.#removedCount++] = location;
   }
 
-  /** Forgets entries that start at `offset` or later, and all removals but the first `removed`. */
-  cut(offset: number, removed: number): void {
-    this.#removedCount = removed;
+  /** Forgets entries that start at `offset` or later, and what they remove. */
+  cut(offset: number): void {
     while (this.count > 0 && this.#offsets[this.count - 1]! >= offset) {
       this.count--;
       this.#puts[this.count >> 3]! &= ~(1 << (this.count & 7));
     }
+    this.#removedCount = this.removedBefore(this.count).length;
     this.size = offset;
   }
 
@@ -127,13 +140,15 @@ export class Segment {
     this.bytesLive -= this.end(index) - this.start(index);
   }
 
-  /** Keeps only what reading and removing need: nothing is appended any more. */
+  /** Keeps only what reading and removing need: nothing is appended any more, and its index has all of it. */
   slim(): void {
     this.#offsets = this.#offsets.slice(0, this.count);
     this.#live = this.#live.slice(0, (this.count + 7) >> 3);
     this.#puts = new Uint8Array(0);
     this.#removed = new Float64Array(0);
+    this.#removers = new Uint32Array(0);
     this.#removedCount = 0;
+    this.index.stop();
   }
 }
 

@@ -1,14 +1,25 @@
 import type { Entropy } from "../../base/random.ts";
 import { getHash, HASH_BYTES } from "../image/hash.ts";
 import type { Disk, DiskFile } from "./disk.ts";
+import { SEAM_BYTES_MAX, writeSeam } from "./entry.ts";
 import { openSegments } from "./open.ts";
 import type { Damage } from "./scan.ts";
 import { Segment, segmentHeader } from "./segment.ts";
-import { indexName, writeIndex } from "./segment_index.ts";
+import { createIndex, indexName, writeFully } from "./segment_index.ts";
 import { type Location, offsetOf, SEGMENT_MAX, segmentOf, StoreError, type StoreStats } from "./store.ts";
 
 /** Files of sealed segments that are open at one time. */
 const FILES_MAX = 128;
+/** Offsets are below 2^32; room for a seam and a mark. */
+const SIZE_MAX = 2 ** 32 - 256;
+
+/** See `FileStoreOptions`. */
+interface SegmentsOptions {
+  readonly segmentBytes: number;
+  readonly blockEntries: number;
+  readonly entropy: Entropy;
+  readonly onDamage: (damage: Damage) => void;
+}
 
 /** The segments of one folder: which records live, which file takes the next entry, which may go. */
 export class Segments {
@@ -25,35 +36,53 @@ export class Segments {
   failed: StoreError | undefined;
   /** The segment that is appended to. */
   active!: Segment;
-  /** The segment whose file a sync is running on: it stays open. */
-  syncing: Segment | undefined;
   readonly #disk: Disk;
+  readonly #segmentBytes: number;
+  readonly #blockEntries: number;
   readonly #entropy: Entropy;
   readonly #onDamage: (damage: Damage) => void;
   #byNumber = new Map<number, Segment>(); // in rising order
   #open: Segment[] = [];
   #lastNumber = 0;
+  /** The segment whose file a sync is running on: it stays open. */
+  #syncing: Segment | undefined;
+  /** Segments that are full and not yet durable, oldest first. */
+  #sealed: Segment[] = [];
+  /** How far the active segment is durable. */
+  #durable = 0;
+  /** The next segment, when it is made; it holds nothing. */
+  #spare: Segment | undefined;
+  #making: Promise<void> | undefined;
+  /** Why the next segment could not be made, and after how many syncs. */
+  #refusal: unknown;
+  #refusedAt = -1;
+  #background: Promise<void> = Promise.resolve();
 
-  constructor(disk: Disk, entropy: Entropy, onDamage: (damage: Damage) => void) {
+  constructor(disk: Disk, options: SegmentsOptions) {
+    const { segmentBytes, blockEntries, entropy, onDamage } = options;
     this.#disk = disk;
+    this.#segmentBytes = segmentBytes;
+    this.#blockEntries = blockEntries;
     this.#entropy = entropy;
     this.#onDamage = onDamage;
   }
 
   /** Reads the folder; makes the first segment of an empty one. */
-  load(): void {
+  async load(): Promise<void> {
     const { segments, active, lastNumber } = openSegments(this.#disk, (damage) => this.report(damage));
     this.#lastNumber = lastNumber;
     for (const segment of segments) {
       this.#byNumber.set(segment.number, segment);
-      if (segment.file) this.#open.push(segment);
       this.stats.recordsLive += segment.recordsLive;
       this.stats.bytesLive += segment.bytesLive;
       this.stats.bytesTotal += segment.size;
       this.stats.segments++;
     }
-    this.active = active ?? this.#create();
-    this.deleteThrough(this.deadThrough());
+    if (active) {
+      this.active = active;
+      this.#durable = active.size;
+    } else this.#adopt(this.active = await this.#make());
+    await this.#deleteThrough(this.deadThrough());
   }
 
   /** Counts damage and tells of it. */
@@ -113,56 +142,147 @@ export class Segments {
     this.stats.bytesTotal += bytes;
   }
 
-  /** Seals the active segment and makes the next. */
-  roll(): Segment {
+  /** The segment that takes `length` bytes more: the active one, or the next when that would be too large. */
+  room(length: number): Segment {
     const full = this.active;
-    // Nothing of the next segment may survive a crash that this one does not.
+    if (full.size + length > this.#segmentBytes && full.size > full.emptySize && this.#spare) {
+      this.#roll(this.#spare);
+    }
+    const { active } = this;
+    if (active.size + length > SIZE_MAX) {
+      const cause = this.#refusal;
+      const why = cause === undefined ? "the disk has not made the next segment yet" : String(cause);
+      throw new StoreError(
+        `Cannot append to "${active.name}": it is full, and ${why}`,
+        { file: active.name },
+        {
+          cause,
+        },
+      );
+    }
+    if (active.size + length > this.#segmentBytes / 2) this.#prepare();
+    return active;
+  }
+
+  /** Seals the active segment; `next` says where that ended, since it may reach the disk before it does. */
+  #roll(next: Segment): void {
+    const { active } = this;
+    const seam = new Uint8Array(SEAM_BYTES_MAX);
+    const length = writeSeam(seam, 0, active.number, active.size, next.salt);
     try {
-      this.file(full).syncNow();
+      writeFully(next.file!, seam.subarray(0, length), next.size);
     } catch (error) {
-      throw this.fail(error);
+      try {
+        next.file!.truncate(next.size);
+      } catch (again) {
+        throw this.fail(again);
+      }
+      throw new StoreError(`Cannot write "${next.name}" at byte ${next.size}: ${String(error)}`, {
+        file: next.name,
+        offset: next.size,
+      }, { cause: error });
     }
-    this.active = this.#create();
-    try {
-      writeIndex(this.#disk, full);
-    } catch {
-      // a cache: without it the next opening scans the segment
-    }
-    full.slim();
-    return this.active;
+    next.add(next.size, false);
+    this.#spare = undefined;
+    this.#adopt(next);
+    this.grow(next, length);
+    next.emptySize = next.size;
+    this.#sealed.push(active);
+    this.active = next;
+    this.#durable = 0;
+  }
+
+  #adopt(segment: Segment): void {
+    this.#open.push(segment);
+    this.#byNumber.set(segment.number, segment);
+    this.stats.segments++;
+    this.stats.bytesTotal += segment.size;
+  }
+
+  /** Has the next segment made, so that it is there when the active one is full. */
+  #prepare(): void {
+    if (this.#spare || this.#making || this.#refusedAt === this.stats.syncs || this.failed) return;
+    this.#making = this.#make().then((segment) => {
+      this.#spare = segment;
+      this.#refusal = undefined;
+    }, (error) => {
+      this.#refusal = error;
+      this.#refusedAt = this.stats.syncs; // after the next sync it may be another disk
+    }).finally(() => this.#making = undefined);
   }
 
   /** A new segment, its header durable. */
-  #create(): Segment {
-    const number = this.#lastNumber + 1;
+  async #make(): Promise<Segment> {
+    const number = ++this.#lastNumber; // never again, whatever is left of it
     if (number > SEGMENT_MAX) throw new StoreError(`Cannot append: segment ${SEGMENT_MAX} was the last`);
     const salt = new Uint8Array(HASH_BYTES);
     this.#entropy.fill(salt);
     const header = segmentHeader(number, getHash(salt, 0));
     const segment = new Segment(number, getHash(salt, 0), header.length);
     const { name } = segment;
-    let file: DiskFile | undefined;
     try {
-      file = this.#disk.open(name, true);
-      writeFully(file, header, 0);
-      file.syncNow();
-      this.#disk.syncFolder();
+      segment.file = await this.#disk.create(name);
+      writeFully(segment.file, header, 0);
+      await segment.file.sync();
+      segment.index = await createIndex(this.#disk, segment);
+      await this.#disk.syncFolder();
+      return segment;
     } catch (error) {
-      try {
-        file?.close();
-        if (file) this.#disk.remove(name);
-      } catch (again) {
-        throw this.fail(again);
-      }
+      await this.#unmake(segment);
       throw new StoreError(`Cannot make "${name}": ${String(error)}`, { file: name }, { cause: error });
     }
-    this.#lastNumber = number;
-    segment.file = file;
-    this.#open.push(segment);
-    this.#byNumber.set(number, segment);
-    this.stats.segments++;
-    this.stats.bytesTotal += header.length;
-    return segment;
+  }
+
+  /** Takes back a segment that nothing was written to; what stays of it is empty, and removed by the next opening. */
+  async #unmake(segment: Segment): Promise<void> {
+    segment.index.close();
+    segment.file?.close();
+    for (const name of [indexName(segment.number), segment.name]) {
+      await this.#disk.remove(name).catch(() => {});
+    }
+  }
+
+  /**
+   * Makes all durable that was written before the call, from the oldest on: what is durable is a prefix at any time.
+   * Then writes indexes of it, and deletes what is dead by it.
+   * @param done Called at once when the active segment is known to be durable before byte `durable`.
+   */
+  async sync(done: (active: Segment, durable: number) => void): Promise<void> {
+    const { active } = this;
+    const sealed = this.#sealed.length;
+    const durable = active.size;
+    const dead = this.deadThrough(); // by removals that this makes durable
+    for (const segment of [...this.#sealed, active]) {
+      try {
+        if (this.failed) throw this.failed;
+        this.#syncing = segment;
+        await this.file(segment).sync();
+        if (this.failed) throw this.failed;
+      } catch (error) {
+        throw this.fail(error);
+      } finally {
+        this.#syncing = undefined;
+      }
+    }
+    this.stats.syncs++;
+    for (const segment of this.#sealed.splice(0, sealed)) this.#finish(segment);
+    if (active === this.active) {
+      this.#durable = durable;
+      done(active, durable);
+    }
+    active.index.write(this.#disk, active, durable, this.#blockEntries, false);
+    if (dead > 0) this.#background = this.#background.then(() => this.#deleteThrough(dead));
+  }
+
+  /** All of a sealed segment is durable: its index gets what it lacks, and memory what nobody asks for any more. */
+  #finish(segment: Segment): void {
+    segment.index.write(this.#disk, segment, segment.size, this.#blockEntries, true);
+    segment.slim();
+  }
+
+  /** Summaries were told that the index of this segment lacks, all of which was durable when it was opened. */
+  recalled(segment: Segment): void {
+    if (segment !== this.active) this.#finish(segment);
   }
 
   /**
@@ -192,26 +312,23 @@ export class Segments {
   }
 
   /** Deletes the oldest segments up to `number`, all of them dead, their removals durable. */
-  deleteThrough(number: number): void {
+  async #deleteThrough(number: number): Promise<void> {
     for (const segment of this.#byNumber.values()) {
       if (segment.number > number) return;
       try {
-        if (!segment.unlinked) this.#disk.remove(segment.name);
+        if (!segment.unlinked) await this.#disk.remove(segment.name);
         segment.unlinked = true;
-        this.#disk.syncFolder(); // before a newer one goes, whose removals keep this one's records dead
+        await this.#disk.syncFolder(); // before a newer one goes, whose removals keep this one's records dead
       } catch {
         return; // the next sync tries again, or the next opening
       }
       this.#byNumber.delete(segment.number);
       this.#open = this.#open.filter((open) => open !== segment);
+      segment.index.close();
       segment.file?.close();
       this.stats.segments--;
       this.stats.bytesTotal -= segment.size;
-      try {
-        this.#disk.remove(indexName(segment.number));
-      } catch {
-        // there was none, or the next opening removes it
-      }
+      await this.#disk.remove(indexName(segment.number)).catch(() => {}); // none, or the next opening removes it
     }
   }
 
@@ -219,7 +336,10 @@ export class Segments {
   file(segment: Segment): DiskFile {
     if (segment.file) return segment.file;
     while (this.#open.length >= FILES_MAX) {
-      const at = this.#open.findIndex((open) => open !== this.active && open !== this.syncing);
+      const at = this.#open.findIndex((open) => {
+        return open !== this.active && open !== this.#syncing && !this.#sealed.includes(open);
+      });
+      if (at < 0) break;
       const [idle] = this.#open.splice(at, 1);
       idle!.file!.close();
       idle!.file = undefined;
@@ -239,17 +359,21 @@ export class Segments {
     return this.failed;
   }
 
-  close(): void {
-    for (const segment of this.#open) segment.file?.close();
+  /** Resolves when nothing is made or deleted in the background any more. */
+  async idle(): Promise<void> {
+    await this.#making;
+    await this.#background;
   }
-}
 
-/** Writes all of `bytes`, however many calls that takes. */
-export function writeFully(file: DiskFile, bytes: Uint8Array, position: number): void {
-  let at = 0;
-  while (at < bytes.length) {
-    const wrote = file.write(at === 0 ? bytes : bytes.subarray(at), position + at);
-    if (wrote === 0) throw new Error("the disk takes no more bytes");
-    at += wrote;
+  /** Lets go of the files, when the store is idle. */
+  async close(): Promise<void> {
+    const spare = this.#spare;
+    this.#spare = undefined;
+    if (!this.failed) {
+      this.active.index.write(this.#disk, this.active, this.#durable, this.#blockEntries, true);
+    }
+    for (const segment of this.#byNumber.values()) segment.index.close();
+    for (const segment of this.#open) segment.file?.close();
+    if (spare) await this.#unmake(spare);
   }
 }

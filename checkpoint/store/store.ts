@@ -43,6 +43,23 @@ export interface AppendOptions {
    * entry: after a crash exactly one of the two is live.
    */
   readonly supersedes?: readonly (Location | undefined)[];
+  /**
+   * What the appender wants to know of each record when the store is opened again, without reading it: the same
+   * number of words for each, 32 at most, one record's behind the other's. The store knows nothing of their meaning,
+   * and may lose them: `recall` then shows the record.
+   */
+  readonly summaries?: Int32Array;
+}
+
+/** What is told during `Store.recall`; all of it is valid until the call returns. */
+export interface Recall {
+  /**
+   * Live records with their summaries: the word `word` of record `index` is `words[word][index]`, and it lies at
+   * `locations[index]`. Arrays may be longer than `count`.
+   */
+  summaries(count: number, locations: Float64Array, words: readonly Int32Array[]): void;
+  /** A live record whose summary is not known. @returns Its summary, if there should be one the next time. */
+  record(record: LiveRecord): Int32Array | undefined;
 }
 
 /** A live record during `Store.live`; the object and its bytes are valid until the next step only. */
@@ -102,10 +119,18 @@ export interface Store extends AsyncDisposable {
    */
   live(): IterableIterator<LiveRecord>;
   /**
-   * Told that a live record lies elsewhere from now on; `bytes` are valid until it returns. Whoever keeps locations
-   * sets it before anything else, and may not change the store inside of it.
+   * As `live`, where possible by summaries alone: millions of records in a second. What is damaged in a record is
+   * then found when it is read.
+   *
+   * @throws {StoreError} When the disk refuses.
    */
-  onMoved: ((from: Location, to: Location, bytes: Uint8Array) => void) | undefined;
+  recall(take: Recall): void;
+  /**
+   * Told that a live record lies elsewhere from now on; `bytes` are valid until it returns. Whoever keeps locations
+   * sets it before anything else, and may not change the store inside of it. `summary` is the record's, when that is
+   * known; else it may be returned.
+   */
+  onMoved: OnMoved | undefined;
   /**
    * Gives space back where dead records take more of it than live ones: moves at most `bytesMax` bytes of live
    * records out of the oldest segment, each told by `onMoved`, so that the segment can go once that is durable.
@@ -129,6 +154,14 @@ export interface Store extends AsyncDisposable {
   /** Makes all durable and lets go of the files. Idempotent. */
   close(): Promise<void>;
 }
+
+/** See `Store.onMoved`. */
+export type OnMoved = (
+  from: Location,
+  to: Location,
+  bytes: Uint8Array,
+  summary: Int32Array | undefined,
+) => Int32Array | undefined | void;
 
 /** The disk, or the caller, broke the store's contract. `file` and `offset` say where, when known. */
 export class StoreError extends Error {

@@ -50,8 +50,10 @@ test("a connection whose image moves while it is being saved, or while it waits 
   const conn = await connect(world);
   expect(await say(world, conn, "q")).toBe("1:q;");
   await world.clock.advance(500); // no timer of it runs any more
-  let synced = (): void => {};
-  disk.syncDelay = () => new Promise((resolve) => void (synced = resolve));
+  store.remove([...store.append([new Uint8Array(1_000)]).locations]);
+  await store.idle(); // so full by now that the next segment has been made
+  const waiting: (() => void)[] = [];
+  disk.syncDelay = () => new Promise((resolve) => void waiting.push(resolve));
   const [id] = [...process.host.connections()];
   process.host.sleeper.suspend(id!);
   await world.clock.advance(1);
@@ -59,7 +61,7 @@ test("a connection whose image moves while it is being saved, or while it waits 
   const moves = moveAll(store);
   expect(moves).toBeGreaterThan(0);
   disk.syncDelay = () => Promise.resolve();
-  synced();
+  for (const done of waiting) done();
   await world.clock.advance(10);
   expect(process.host.counts.asleep).toBe(1);
   // It waits to wake, since the disk refuses, and is moved meanwhile.
@@ -83,9 +85,9 @@ test("a connection whose image moves while it is being saved, or while it waits 
 function moveAll(store: FileStore): number {
   let moved = 0;
   const { onMoved } = store;
-  store.onMoved = (from, to, bytes) => {
+  store.onMoved = (...move) => {
     moved++;
-    onMoved!(from, to, bytes);
+    return onMoved!(...move);
   };
   for (let count = 0; count < 60; count++) store.remove([store.append([new Uint8Array(100)]).locations[0]!]);
   while (store.clean());

@@ -7,6 +7,7 @@ import {
   type Commit,
   type LiveRecord,
   type Location,
+  type Recall,
   type Store,
   StoreError,
   type StoreStats,
@@ -23,6 +24,7 @@ import { readTcp, TcpFlag, TcpRecord } from "../../net/wire/tcp.ts";
 /** What a process leaves behind when it dies: the records, and a list of all that happened to them. */
 export class Disk {
   readonly records = new Map<Location, Uint8Array>();
+  readonly summaries = new Map<Location, Int32Array>();
   next = 0;
   /** Store operations and packets of the server, in order. */
   readonly log: { kind: "append" | "remove" | "send"; count: number }[] = [];
@@ -49,12 +51,15 @@ export class ScriptedStore implements Store {
     return { recordsLive, bytesLive: 0, bytesTotal: 0, segments: 1, bytesMoved: 0, syncs: 0, damaged: 0 };
   }
 
-  append(records: readonly Uint8Array[], _options?: AppendOptions): Commit {
+  append(records: readonly Uint8Array[], { summaries }: AppendOptions = {}): Commit {
     this.#operate("append", records.length);
     const locations = new Float64Array(records.length);
     records.forEach((bytes, index) => {
       locations[index] = this.#disk.next++;
       this.#disk.records.set(locations[index]!, bytes.slice());
+      if (summaries === undefined) return;
+      const words = summaries.length / records.length;
+      this.#disk.summaries.set(locations[index]!, summaries.slice(words * index, words * (index + 1)));
     });
     return { locations, durable: this.#durable() };
   }
@@ -78,6 +83,18 @@ export class ScriptedStore implements Store {
 
   *live(): IterableIterator<LiveRecord> {
     for (const [location, bytes] of this.#disk.records) yield { location, bytes, origin: location };
+  }
+
+  recall(take: Recall): void {
+    for (const record of this.live()) {
+      const summary = this.#disk.summaries.get(record.location);
+      if (summary === undefined) take.record(record);
+      else {take.summaries(
+          1,
+          Float64Array.of(record.location),
+          Array.from(summary, (word) => Int32Array.of(word)),
+        );}
+    }
   }
 
   onMoved: Store["onMoved"];

@@ -142,8 +142,8 @@ export const CANARIES: readonly Canary[] = [
   {
     name: "sync-skipped",
     what: "the store promises what it has not synced",
-    file: "checkpoint/store/file_store.ts",
-    find: "      await segments.file(segment).sync();\n",
+    file: "checkpoint/store/segments.ts",
+    find: "        await this.file(segment).sync();\n",
     replace: "",
     runsMax: 200,
   },
@@ -151,8 +151,8 @@ export const CANARIES: readonly Canary[] = [
     name: "folder-not-synced",
     what: "a new segment's name is not made durable",
     file: "checkpoint/store/segments.ts",
-    find: "      file.syncNow();\n      this.#disk.syncFolder();",
-    replace: "      file.syncNow();",
+    find: "      await this.#disk.syncFolder();\n      return segment;",
+    replace: "      return segment;",
     runsMax: 300,
   },
   {

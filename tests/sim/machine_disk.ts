@@ -21,6 +21,8 @@ export class Killed extends Error {
  */
 export class ProcessDisk implements Disk {
   dead = false;
+  /** No time passes: the world waits until the store is open. */
+  opening = true;
   faults: DiskFaults = { writes: 0, syncs: 0, reads: 0 };
   readonly #disk: FaultyDisk;
   readonly #prng: Prng;
@@ -52,14 +54,23 @@ export class ProcessDisk implements Disk {
     this.#alive();
     return this.#disk.list();
   }
-  rename(from: string, to: string): void {
-    this.#change(this.faults.writes, () => this.#disk.rename(from, to));
+  async create(name: string): Promise<DiskFile> {
+    await this.#delay();
+    return this.open(name, true);
   }
-  remove(name: string): void {
-    this.#change(this.faults.writes, () => this.#disk.remove(name));
+  async remove(name: string): Promise<void> {
+    await this.#delay();
+    this.removeNow(name);
   }
-  syncFolder(): void {
-    this.#change(this.faults.syncs, () => this.#disk.syncFolder());
+  removeNow(name: string): void {
+    this.#change(this.faults.writes, () => this.#disk.removeNow(name));
+  }
+  async syncFolder(): Promise<void> {
+    await this.#delay();
+    this.syncFolderNow();
+  }
+  syncFolderNow(): void {
+    this.#change(this.faults.syncs, () => this.#disk.syncFolderNow());
   }
 
   open(name: string, create: boolean): DiskFile {
@@ -106,7 +117,7 @@ export class ProcessDisk implements Disk {
   }
 
   #delay(): Promise<void> {
-    if (this.#syncMs === 0) return Promise.resolve();
+    if (this.opening || this.#syncMs === 0) return Promise.resolve();
     const ms = this.#prng.fraction() * this.#syncMs;
     return new Promise((resolve) => void this.#clock.at(this.#clock.nowMs() + ms, resolve));
   }

@@ -55,6 +55,7 @@ export class ServerProcess {
     const entropy = new Prng(this.#prng.uint32());
     const recorder = this.#world.record(`server-${this.#life}`);
     this.store = await FileStore.open(this.disk, { segmentBytes: this.#plan.segmentBytes, entropy });
+    this.disk.opening = false;
     this.host = new SleepyHost({
       interfaces: [{ link: this.#plug }],
       addresses: [{ address: "10.0.0.1/24" }, { address: "fd00::1/64" }],

@@ -32,8 +32,11 @@ export class FaultyDisk implements Disk {
   readonly sticky: boolean;
   /** Writes may stop half-way, without an error. */
   readonly shortWrites: boolean;
-  /** How long a sync takes; what is written meanwhile it does not cover. */
-  syncDelay: () => Promise<void> = () => Promise.resolve();
+  /**
+   * How long a sync takes, and all that is done off the event loop; what is written meanwhile a sync does not cover.
+   * A sync tells how long its file is.
+   */
+  syncDelay: (bytes?: number) => Promise<void> = () => Promise.resolve();
   off = false;
   #prng: Prng;
   #seen = new Map<string, Inode>();
@@ -77,18 +80,17 @@ export class FaultyDisk implements Disk {
     return this.#file(inode!);
   }
 
-  rename(from: string, to: string): void {
-    this.#operation();
-    const inode = this.#seen.get(from)!;
-    this.#seen.delete(from);
-    this.#seen.set(to, inode);
-    this.#renames.push(() => {
-      this.#held.delete(from);
-      this.#held.set(to, inode);
-    });
+  async create(name: string): Promise<DiskFile> {
+    await this.syncDelay();
+    return this.open(name, true);
   }
 
-  remove(name: string): void {
+  async remove(name: string): Promise<void> {
+    await this.syncDelay();
+    this.removeNow(name);
+  }
+
+  removeNow(name: string): void {
     this.#check();
     if (!this.#seen.has(name)) throw new Error(`ENOENT: ${name}`);
     this.#operation();
@@ -96,7 +98,15 @@ export class FaultyDisk implements Disk {
     this.#renames.push(() => void this.#held.delete(name));
   }
 
-  syncFolder(): void {
+  async syncFolder(): Promise<void> {
+    const covered = new Set(this.#renames);
+    await this.syncDelay();
+    this.#operation();
+    for (const change of covered) change();
+    this.#renames = this.#renames.filter((change) => !covered.has(change));
+  }
+
+  syncFolderNow(): void {
     this.#operation();
     for (const change of this.#renames) change();
     this.#renames = [];
@@ -202,7 +212,7 @@ export class FaultyDisk implements Disk {
       },
       sync: async () => {
         const covered = new Set(inode.between); // what comes while it runs is not
-        await this.syncDelay();
+        await this.syncDelay(inode.seen.length);
         check();
         this.#operation(() => {
           inode.held = settled(inode, this.#prng, 0.5);

@@ -27,9 +27,10 @@ class Churn {
     };
   }
 
-  append(id: number): void {
+  async append(id: number): Promise<void> {
     this.locations.set(id, this.store.append([record(id)]).locations[0]!);
     this.appended += record(id).length;
+    await this.store.idle(); // the next segment is made meanwhile
   }
 
   remove(id: number): void {
@@ -47,10 +48,10 @@ test("records that live for ever do not keep the space of those that have died: 
   const churn = new Churn();
   await churn.open();
   const prng = new Prng(5);
-  for (let id = 0; id < 20; id++) churn.append(id); // these stay
+  for (let id = 0; id < 20; id++) await churn.append(id); // these stay
   let most = 0;
   for (let id = 20; id < 4_000; id++) {
-    churn.append(id);
+    await churn.append(id);
     if (id >= 30) churn.remove(id - 10);
     while (prng.chance(0.5) && churn.store.clean(500));
     await churn.store.sync();
@@ -72,7 +73,7 @@ test("records that live for ever do not keep the space of those that have died: 
 test("nothing moves where nobody keeps locations, and nothing while there is little to gain", async () => {
   const churn = new Churn();
   await churn.open();
-  for (let id = 0; id < 200; id++) churn.append(id);
+  for (let id = 0; id < 200; id++) await churn.append(id);
   expect(churn.store.clean()).toBe(false);
   for (let id = 0; id < 80; id++) churn.remove(id); // less than half
   expect(churn.store.clean()).toBe(false);
@@ -85,11 +86,11 @@ test("nothing moves where nobody keeps locations, and nothing while there is lit
 test("a moved record tells where it was written first, however often it moves and after each restart", async () => {
   const churn = new Churn();
   await churn.open();
-  churn.append(0);
+  await churn.append(0);
   const origin = churn.locations.get(0)!;
   const seen = new Set<Location>([origin]);
   for (let id = 1; id < 1_500; id++) {
-    churn.append(id);
+    await churn.append(id);
     if (id > 1) churn.remove(id - 1);
     churn.store.clean();
     await churn.store.sync();
@@ -118,11 +119,11 @@ test("a damaged record is left behind by cleaning, named, and costs only itself"
     const id = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0);
     if (churn.locations.get(id) === from) churn.locations.set(id, to);
   };
-  for (let id = 0; id < 10; id++) churn.append(id);
+  for (let id = 0; id < 10; id++) await churn.append(id);
   const bad = churn.locations.get(4)!;
   churn.disk.flip("00000001.seg", bad % 2 ** 32 + 12, 3);
   for (let id = 10; id < 300; id++) {
-    churn.append(id);
+    await churn.append(id);
     churn.remove(id);
   }
   while (churn.store.clean()) await churn.store.sync();
@@ -136,9 +137,9 @@ test("a damaged record is left behind by cleaning, named, and costs only itself"
 test("a disk that refuses to be read or written moves nothing: the records are where they were", async () => {
   const churn = new Churn();
   await churn.open();
-  for (let id = 0; id < 10; id++) churn.append(id);
+  for (let id = 0; id < 10; id++) await churn.append(id);
   for (let id = 10; id < 300; id++) {
-    churn.append(id);
+    await churn.append(id);
     churn.remove(id);
   }
   await churn.store.sync();
@@ -156,16 +157,19 @@ test("whatever a disk refuses once while segments are deleted, the next sync has
   const deletions = async (failAt: number): Promise<{ operations: number; segments: number }> => {
     const churn = new Churn();
     await churn.open();
-    for (let id = 0; id < 200; id++) churn.append(id);
+    for (let id = 0; id < 200; id++) await churn.append(id);
     await churn.store.sync();
     for (let id = 0; id < 200; id++) churn.remove(id);
-    churn.append(200); // lives
+    void churn.append(200); // lives
     const before = churn.disk.operations;
     churn.disk.failAt = before + failAt;
     await churn.store.sync().catch(() => {});
+    await churn.store.idle();
     const { operations } = churn.disk;
     churn.disk.failAt = Infinity;
+    await churn.store.idle();
     if (!churn.store.failed) await churn.store.sync();
+    await churn.store.idle();
     const { segments } = churn.store.stats;
     await churn.store.close();
     return { operations: operations - before, segments: churn.store.failed ? 1 : segments };

@@ -26,6 +26,10 @@ export class StoreWorld {
   store: FileStore | undefined;
   /** Steps of cleaning that had something to do. */
   moves = 0;
+  /** Segments that were given up, since an older one had lost its end. */
+  cutOff = 0;
+  /** Records that came back by their summaries, and by themselves. */
+  recalled = { summaries: 0, records: 0 };
   #locations = new Map<number, Location>();
   #next = 0;
   #last: Promise<void> = Promise.resolve();
@@ -33,6 +37,10 @@ export class StoreWorld {
   constructor(disk: FaultyDisk, seed: number) {
     this.disk = disk;
     this.prng = new Prng(seed);
+    const turns = this.prng.pick([0, 10, 60, 200]);
+    disk.syncDelay = async () => {
+      for (let turn = this.prng.below(turns + 1); turn > 0; turn--) await undefined;
+    };
   }
 
   /** Opens the store and adopts the state it is in, which must be an allowed one. */
@@ -40,14 +48,18 @@ export class StoreWorld {
     const store = await FileStore.open(this.disk, {
       segmentBytes: SEGMENT_BYTES,
       garbageBytes: 300,
+      blockEntries: this.prng.pick([2, 5, 1_000]),
       entropy: this.prng,
+      onDamage: ({ reason }) => void (this.cutOff += /follows a torn write/.test(reason) ? 1 : 0),
     });
     this.store = store;
-    store.onMoved = (from, to, bytes) => {
+    store.onMoved = (from, to, bytes, summary) => {
       const id = idOf(bytes);
       expect(bytes).toEqual(record(id));
       expect(this.#locations.get(id)).toBe(from);
+      if (summary !== undefined) expect(summary).toEqual(summaryOf(id));
       this.#locations.set(id, to);
+      return this.prng.chance(0.5) ? summaryOf(id) : undefined;
     };
     this.#locations.clear();
     const live: { id: number; origin: Location }[] = [];
@@ -58,6 +70,23 @@ export class StoreWorld {
       this.#locations.set(id, location);
       expect(store.originOf(location)).toBe(origin);
     }
+    const recalled = new Map<number, Location>();
+    store.recall({
+      summaries: (count, locations, words) => {
+        this.recalled.summaries += count;
+        for (let at = 0; at < count; at++) {
+          const id = words[0]![at]!;
+          expect(words.map((column) => column[at])).toEqual([...summaryOf(id)]);
+          recalled.set(id, locations[at]!);
+        }
+      },
+      record: ({ location, bytes }) => {
+        this.recalled.records++;
+        recalled.set(idOf(bytes), location);
+        return this.prng.chance(0.8) ? summaryOf(idOf(bytes)) : undefined;
+      },
+    });
+    expect(recalled).toEqual(this.#locations);
     // Wherever they have been moved: oldest first.
     const ids = live.sort((a, b) => a.origin - b.origin).map(({ id }) => id);
     const match = this.#prefix(ids, least);
@@ -85,6 +114,9 @@ export class StoreWorld {
           ids.map((id, index) => ({ come: id, go: olds[index] === undefined ? [] : [olds[index]!] })),
           () =>
             store.append(ids.map(record), {
+              ...(prng.chance(0.8)
+                ? { summaries: Int32Array.from(ids.flatMap((id) => [...summaryOf(id)])) }
+                : {}),
               supersedes: olds.map((old) => old === undefined ? undefined : this.#locations.get(old)),
             }),
         );
@@ -105,6 +137,7 @@ export class StoreWorld {
       if (!(error instanceof StoreError)) throw error;
     }
     if (prng.chance(0.3)) { for (let turn = 0; turn < 5; turn++) await undefined; }
+    if (prng.chance(0.1)) await store.idle();
   }
 
   #ask<T extends { durable: Promise<void> }>(changes: Change[], act: () => T): T {
@@ -144,6 +177,11 @@ export function record(id: number): Uint8Array {
   const bytes = new Uint8Array(4 + (id * 37) % 120).fill(id);
   new DataView(bytes.buffer).setUint32(0, id);
   return bytes;
+}
+
+/** So does its summary; one word never changes. */
+function summaryOf(id: number): Int32Array {
+  return Int32Array.of(id, 7, Math.imul(id, 0x9e3779b1), id * 300);
 }
 
 function idOf(bytes: Uint8Array): number {

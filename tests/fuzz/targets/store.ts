@@ -1,10 +1,13 @@
 import { assert } from "../../../base/assert.ts";
 import { Prng } from "../../../base/random.ts";
 import type { Disk, DiskFile } from "../../../checkpoint/store/disk.ts";
-import { writeMark, writePut, writeRemove } from "../../../checkpoint/store/entry.ts";
+import { type CborValue, encodeCbor } from "../../../checkpoint/image/cbor.ts";
+import { packColumn } from "../../../checkpoint/store/column.ts";
+import { putBytes, writeMark, writePut, writeRemove, writeSeam } from "../../../checkpoint/store/entry.ts";
 import { FileStore } from "../../../checkpoint/store/file_store.ts";
 import type { Damage } from "../../../checkpoint/store/scan.ts";
 import { segmentHeader, segmentName } from "../../../checkpoint/store/segment.ts";
+import { indexHeader, indexName } from "../../../checkpoint/store/segment_index.ts";
 import { locationOf, StoreError } from "../../../checkpoint/store/store.ts";
 import { Dice } from "../dice.ts";
 import { equalBytes } from "../equal.ts";
@@ -45,14 +48,20 @@ class MemoryDisk implements Disk {
       close: () => {},
     };
   }
-  rename(from: string, to: string): void {
-    this.files.set(to, this.files.get(from)!);
-    this.files.delete(from);
+  create(name: string): Promise<DiskFile> {
+    return Promise.resolve(this.open(name, true));
   }
-  remove(name: string): void {
+  // deno-lint-ignore require-await -- it rejects
+  async remove(name: string): Promise<void> {
+    this.removeNow(name);
+  }
+  removeNow(name: string): void {
     assert(this.files.delete(name), `"${name}" is there`);
   }
-  syncFolder(): void {}
+  syncFolder(): Promise<void> {
+    return Promise.resolve();
+  }
+  syncFolderNow(): void {}
 }
 
 /** A segment's salt, so that entries with right hashes can be made. */
@@ -72,7 +81,10 @@ function segment(dice: Dice, number: number): Uint8Array<ArrayBuffer> {
         dice.chance(128) ? number : dice.byte(),
         dice.chance(192) ? dice.pick(starts) : dice.uint16(),
       );
-    switch (dice.below(4)) {
+    switch (dice.below(5)) {
+      case 4:
+        at = writeSeam(bytes, at, Math.max(0, number - 1), dice.chance(128) ? 4_096 : dice.uint16(), SALT);
+        break;
       case 0:
         at = writeRemove(bytes, at, Array.from({ length: dice.below(4) }, location), SALT);
         break;
@@ -110,6 +122,26 @@ function liveOf(store: FileStore): Map<number, Uint8Array> {
   return new Map(Array.from(store.live(), ({ location, bytes }) => [location, bytes.slice()]));
 }
 
+/** Each live record is told of once, by its summary or itself; damaged ones may be told of by their summaries. */
+function checkRecall(store: FileStore, live: ReadonlyMap<number, Uint8Array>): void {
+  const told = new Set<number>();
+  const tell = (location: number): void => {
+    assert(!told.has(location), "A record is told of once");
+    told.add(location);
+  };
+  store.recall({
+    summaries: (count, locations, words) => {
+      assert(words.length > 0 && words.every(({ length }) => length >= count), "A word for each");
+      for (let at = 0; at < count; at++) tell(locations[at]!);
+    },
+    record: ({ location, bytes }) => {
+      tell(location);
+      return bytes.length > 2 ? Int32Array.of(bytes.length, bytes[0]!) : undefined;
+    },
+  });
+  for (const location of live.keys()) assert(told.has(location), "All that lives is told of");
+}
+
 /** Opens a folder, uses it, and opens it again. */
 async function folder(disk: MemoryDisk): Promise<void> {
   const damage: Damage[] = [];
@@ -135,7 +167,10 @@ async function folder(disk: MemoryDisk): Promise<void> {
   const before = liveOf(store);
   assert(store.stats.recordsLive >= before.size, "What lives is counted");
   for (const [location, bytes] of before) equalBytes(store.read(location), bytes, "read as listed");
-  const { locations } = store.append([Uint8Array.of(1, 2, 3), new Uint8Array(200)]);
+  checkRecall(store, before);
+  const { locations } = store.append([Uint8Array.of(1, 2, 3), new Uint8Array(200)], {
+    summaries: Int32Array.of(1, 2, 3, -4),
+  });
   for (const location of locations) assert(!before.has(location), "A location is given once");
   const [gone] = before.keys();
   if (gone !== undefined) store.remove([gone]);
@@ -144,6 +179,7 @@ async function folder(disk: MemoryDisk): Promise<void> {
   damage.length = 0;
   const again = await open();
   const after = liveOf(again);
+  checkRecall(again, after);
   for (const [location, bytes] of before) {
     if (location === gone) assert(!after.has(location), "What was removed is gone");
     else equalBytes(after.get(location) ?? new Uint8Array(0), bytes, "there after another opening");
@@ -174,7 +210,48 @@ async function raw(input: Uint8Array<ArrayBuffer>): Promise<void> {
   await folder(disk);
 }
 
-function plain(entries: (bytes: Uint8Array, at: number) => number): Uint8Array {
+/** One segment, and an index of it whose block is the input: all hashes are right. */
+async function index(input: Uint8Array<ArrayBuffer>): Promise<void> {
+  const disk = new MemoryDisk();
+  disk.files.set(segmentName(1), SEGMENT);
+  const header = indexHeader(1, SALT);
+  const bytes = new Uint8Array(header.length + putBytes(input.length, undefined));
+  bytes.set(header);
+  writePut(bytes, header.length, input, undefined, SALT);
+  disk.files.set(indexName(1), bytes);
+  await folder(disk);
+}
+
+/** Records, a removal and a mark. */
+const SEGMENT = plain((bytes, at) => {
+  let next = at;
+  for (let record = 0; record < 6; record++) {
+    next = writePut(bytes, next, new Uint8Array(3 + record).fill(record), undefined, SALT);
+  }
+  next = writeRemove(bytes, next, [locationOf(1, at)], SALT);
+  return writeMark(bytes, next, next, SALT);
+});
+
+function block(count: number, summarised: boolean): Uint8Array<ArrayBuffer> {
+  const from = segmentHeader(1, SALT).length;
+  const lengths = Int32Array.from({ length: count }, (_, at) => at < 6 ? putBytes(3 + at, undefined) : 14);
+  const column = packColumn(Int32Array.from({ length: 6 }, (_, at) => at * 300), 0, 1, Math.min(count, 6));
+  return encodeCbor(
+    [
+      from,
+      count,
+      packColumn(lengths, 0, 1, count),
+      Uint8Array.of((1 << Math.min(count, 6)) - 1),
+      1,
+      [1, new Uint8Array(0)],
+      [from, new Uint8Array(0)],
+      summarised ? Uint8Array.of((1 << Math.min(count, 6)) - 1) : new Uint8Array(0),
+      summarised ? [column, column] : [],
+    ] as CborValue,
+  );
+}
+
+function plain(entries: (bytes: Uint8Array, at: number) => number): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(1_000);
   const header = segmentHeader(1, SALT);
   bytes.set(header);
@@ -265,6 +342,13 @@ export const targets: readonly Target[] = [
         return writeMark(bytes, last, last, SALT);
       }),
     ],
+    allocationMax: (length) => (1 << 25) + 4_096 * length,
+  },
+  {
+    name: "store/index",
+    about: "a sound segment beside an index that says anything: as store/open",
+    run: index,
+    seeds: () => [block(4, true), block(6, false), block(7, true)],
     allocationMax: (length) => (1 << 25) + 4_096 * length,
   },
 ];
