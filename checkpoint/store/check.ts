@@ -1,8 +1,9 @@
 import type { Disk, DiskFile } from "./disk.ts";
 import { newEntry, readEntry } from "./entry.ts";
-import { type Damage, scanSegment, Window } from "./scan.ts";
-import { HEADER_BYTES_MAX, type Segment, segmentName, segmentNumber } from "./segment.ts";
-import { indexName, readIndex, UNFINISHED } from "./segment_index.ts";
+import { FOLLOWS_TORN, tornEnd, UNFINISHED } from "./open.ts";
+import { type Damage, type Scanned, scanSegment, Window } from "./scan.ts";
+import { HEADER_BYTES_MAX, Segment, segmentHeader, segmentName, segmentNumber } from "./segment.ts";
+import { fillFromIndex, indexName, readIndexFile } from "./segment_index.ts";
 import { type Location, locationOf, offsetOf, segmentOf } from "./store.ts";
 
 /** Something in a store's folder that is not as it should be. */
@@ -26,7 +27,7 @@ export interface SegmentsChecked {
   readonly bytes: number;
   /** Stretches of segments that hold no sound entry, */
   readonly damage: readonly Damage[];
-  /** and the torn end, which opening cuts off: one at most. */
+  /** and the torn end, which opening cuts off with all newer segments. */
   readonly torn: readonly Damage[];
 }
 
@@ -51,9 +52,8 @@ export function checkSegments(disk: Disk, report: (finding: Finding) => void): S
   const names = disk.list();
   const numbers = names.map(segmentNumber).filter((number) => number > 0).sort((a, b) => a - b);
   checkNames(names, new Set(numbers), report);
-  const segments: Segment[] = [];
-  const stretches: { damage: Damage; locations: Location[]; torn: boolean; exact: boolean }[] = [];
-  let entries = 0;
+  const found: Scanned[] = [];
+  const indexes = new Map<Scanned, Segment>();
   let bytes = 0;
   for (const number of numbers) {
     const isLast = number === numbers.at(-1);
@@ -66,22 +66,40 @@ export function checkSegments(disk: Disk, report: (finding: Finding) => void): S
         report(headless(name, file.size(), isLast));
         continue;
       }
-      const { segment, damage, durable } = scanned;
-      const torn = isLast ? damage.find(({ offset }) => offset >= durable) : undefined;
-      const index = isLast ? undefined : checkIndex(disk, names, segment, damage, report);
-      for (const each of damage) {
-        const isTorn = each === torn;
-        const locations = index === undefined ? [locationOf(number, each.offset)] : putsWithin(index, each);
-        const bytes = isTorn ? segment.size - each.offset : each.bytes;
-        stretches.push({ damage: { ...each, bytes }, locations, torn: isTorn, exact: index !== undefined });
-        if (isTorn) break; // what follows is cut off with it
-      }
-      if (torn !== undefined) segment.cut(torn.offset, scanned.removedBefore[damage.indexOf(torn)]!);
-      entries += segment.count;
-      segments.push(segment);
+      found.push(scanned);
+      const { segment, damage } = scanned;
+      const index = checkIndex(disk, names, segment, damage, isLast, report);
+      if (index === undefined) continue;
+      indexes.set(scanned, index);
+      scanned.durable = Math.max(scanned.durable, index.indexedBytes);
+      scanned.proves ||= index.count > 0;
     } finally {
       file.close();
     }
+  }
+  const torn = tornEnd(found);
+  const segments: Segment[] = [];
+  const stretches: { damage: Damage; locations: Location[]; torn: boolean; exact: boolean }[] = [];
+  let entries = 0;
+  for (const [at, scanned] of found.entries()) {
+    const { segment, damage } = scanned;
+    if (torn !== undefined && at > torn.at) {
+      const gone = { file: segment.name, offset: 0, bytes: segment.size, reason: FOLLOWS_TORN };
+      stretches.push({ damage: gone, locations: [], torn: true, exact: true });
+      continue;
+    }
+    for (const each of damage) {
+      const isTorn = at === torn?.at && each === torn.place;
+      const index = indexes.get(scanned);
+      const known = index !== undefined && each.offset < index.indexedBytes;
+      const locations = known ? putsWithin(index, each) : [locationOf(segment.number, each.offset)];
+      const bytes = isTorn ? segment.size - each.offset : each.bytes;
+      stretches.push({ damage: { ...each, bytes }, locations, torn: isTorn, exact: known });
+      if (isTorn) break; // what follows is cut off with it
+    }
+    if (at === torn?.at && torn.place !== undefined) segment.cut(torn.place.offset);
+    entries += segment.count;
+    segments.push(segment);
   }
   const lost = stretches.map(({ damage }) => damage);
   checkRemovals(disk, segments, lost, report);
@@ -143,12 +161,13 @@ function headless(file: string, bytes: number, isLast: boolean): Finding {
   return { severity: "damage", file, offset: 0, bytes, what: "header and every entry are damaged", records };
 }
 
-/** The index of a sealed segment when it can be believed, after it has been compared. */
+/** The index of a segment when it can be believed, after it has been compared. */
 function checkIndex(
   disk: Disk,
   names: readonly string[],
   segment: Segment,
   damage: readonly Damage[],
+  isLast: boolean,
   report: (finding: Finding) => void,
 ): Segment | undefined {
   const file = indexName(segment.number);
@@ -156,13 +175,19 @@ function checkIndex(
     report({ severity, file, offset: 0, bytes: 0, what, records: 0 });
   };
   if (!names.includes(file)) {
-    tell("notice", "is not there; opening reads the whole segment instead");
+    if (!isLast) tell("notice", "is not there; opening reads the whole segment instead");
     return undefined;
   }
-  const index = readIndex(disk, segment.number, segment.size, segment.salt);
-  if (index === undefined) {
+  const bytes = readIndexFile(disk, segment.number);
+  const index = new Segment(segment.number, segment.salt, segment.size);
+  const { length } = segmentHeader(segment.number, segment.salt);
+  const sound = bytes === undefined ? 0 : fillFromIndex(bytes, index, length);
+  if (sound === 0 && index.count === 0) {
     tell("damage", "is damaged, or of another state of its segment; opening reads the whole segment instead");
     return undefined;
+  }
+  if (sound > 0 && sound < bytes!.length) {
+    tell("damage", `is damaged from its byte ${sound} on; opening reads the rest of the segment instead`);
   }
   const wrong = differenceAt(index, segment, damage);
   if (wrong === undefined) return index;
@@ -183,11 +208,12 @@ function differenceAt(index: Segment, segment: Segment, damage: readonly Damage[
     }
     at++;
   }
+  const removed = segment.removedBefore(at);
   while (at < segment.count && isDamaged(segment.start(at))) at++;
-  if (at < segment.count) return segment.start(at);
-  const same = damage.length > 0 || (index.removed.length === segment.removed.length &&
-    index.removed.every((location, place) => location === segment.removed[place]));
-  return same ? undefined : segment.size;
+  if (at < segment.count && segment.start(at) < index.indexedBytes) return segment.start(at);
+  const same = damage.length > 0 || (index.removed.length === removed.length &&
+    index.removed.every((location, place) => location === removed[place]));
+  return same ? undefined : index.indexedBytes;
 }
 
 function isWithin(at: number, { offset, bytes }: Damage): boolean {

@@ -2,7 +2,7 @@ import type { Disk } from "./disk.ts";
 import { FileStore, type FileStoreOptions } from "./file_store.ts";
 import type { Damage } from "./scan.ts";
 import { segmentNumber } from "./segment.ts";
-import { type Commit, type Location, locationOf, type StoreStats } from "./store.ts";
+import { type Location, locationOf, type StoreStats } from "./store.ts";
 
 /** Options of `compactStore`. */
 export interface CompactOptions extends Pick<FileStoreOptions, "onDamage" | "entropy"> {
@@ -40,40 +40,41 @@ const BATCH_BYTES = 32 * 1024 * 1024;
  */
 export async function compactStore(folder: string | Disk, options: CompactOptions = {}): Promise<Compacted> {
   const { batchBytes = BATCH_BYTES, onProgress, ...openOptions } = options;
-  // Every append begins a segment: none of the old ones is written any more, and all of them can go.
   const damaged: Location[] = [];
   const onDamage = (damage: Damage): void => {
     damaged.push(locationOf(segmentNumber(damage.file), damage.offset));
     openOptions.onDamage?.(damage);
   };
-  await using store = await FileStore.open(folder, { ...openOptions, onDamage, segmentBytes: 1 });
+  await using store = await FileStore.open(folder, { ...openOptions, onDamage });
+  await store.seal(); // none of the old segments is written any more, and all of them can go
   damaged.length = 0; // what opening finds is not among the living
   const { bytesTotal: bytesBefore, recordsLive: total }: StoreStats = { ...store.stats };
   let records: Uint8Array[] = [];
   let locations: Location[] = [];
   let gathered = 0;
   let moved = 0;
+  let summaries: number[] = [];
+  let words = 0; // of each record's summary
   const move = async (): Promise<void> => {
-    await store.append(records, { supersedes: locations }).durable;
+    const known = words > 0 ? { summaries: Int32Array.from(summaries) } : {};
+    await store.append(records, { supersedes: locations, ...known }).durable;
+    await store.idle(); // what was emptied goes, and the next segment is made
     moved += records.length;
     onProgress?.(moved, total);
-    [records, locations, gathered] = [[], [], 0];
+    [records, locations, summaries, gathered] = [[], [], [], 0];
   };
-  for (const { location, bytes } of store.live()) {
+  for (const { location, bytes, summary = new Int32Array(0) } of store.live()) {
+    if (summary.length !== words && records.length > 0) await move();
+    words = summary.length;
     records.push(bytes.slice());
     locations.push(location);
+    for (const word of summary) summaries.push(word);
     gathered += bytes.length;
     if (gathered >= batchBytes) await move();
   }
   if (records.length > 0) await move();
-  if (moved === 0) await beginAnew(store);
   if (damaged.length > 0) await store.remove(damaged).durable;
   await store.sync(); // what the last batch has emptied goes behind a sync
+  await store.idle();
   return { records: moved, bytesBefore, bytesAfter: store.stats.bytesTotal };
-}
-
-/** Nothing lives: a new segment all the same, so that the old ones can go. */
-async function beginAnew(store: FileStore): Promise<void> {
-  const { locations }: Commit = store.append([new Uint8Array(0)]);
-  await store.remove([...locations]).durable;
 }

@@ -237,8 +237,9 @@ export class FileStore implements Store {
     let index = 0;
     while (index < count && !isNext(index)) index++;
     if (index === count) return;
-    const record: LiveRecord = { location: 0, bytes: this.#stage, origin: 0 };
+    const record: LiveRecord = { location: 0, bytes: this.#stage, origin: 0, summary: undefined };
     const entry = newEntry();
+    const summaries = without === NONE ? new Summaries(this.#disk, segment) : undefined;
     const file = this.#disk.open(segment.name, false); // its own: a step may take long, others may go meanwhile
     try {
       const window = new Window(file, segment.size);
@@ -256,6 +257,7 @@ export class FileStore implements Store {
         record.location = locationOf(segment.number, start);
         record.bytes = window.bytes.subarray(entry.recordStart, entry.recordEnd);
         record.origin = entry.origin < 0 ? record.location : entry.origin;
+        record.summary = summaries?.of(index);
         yield record;
       }
     } finally {
@@ -330,6 +332,17 @@ export class FileStore implements Store {
     } catch (error) {
       return Promise.reject(error);
     }
+  }
+
+  /**
+   * Begins a new segment: what is appended from now on lies behind everything else, and older segments go as soon as
+   * nothing in them lives.
+   *
+   * @throws {StoreError} When the disk refuses.
+   */
+  async seal(): Promise<void> {
+    this.#ready();
+    await this.#segments.seal();
   }
 
   /** Resolves when the disk has nothing to do for this store: no sync, nothing to make in advance or to delete. */

@@ -1,8 +1,8 @@
 import type { Disk, DiskFile } from "./disk.ts";
 import { type Damage, readFully, scanEntries, type Scanned, scanSegment } from "./scan.ts";
 import { HEADER_BYTES_MAX, readHeader, Segment, segmentName, segmentNumber } from "./segment.ts";
-import { indexName, IndexReader, readIndex1, readIndexFile, SegmentIndex } from "./segment_index.ts";
-import { locationOf, offsetOf, segmentOf, StoreError } from "./store.ts";
+import { fillFromIndex, indexName, readIndexFile, SegmentIndex } from "./segment_index.ts";
+import { offsetOf, segmentOf, StoreError } from "./store.ts";
 
 /** What a folder held. */
 export interface Opened {
@@ -14,7 +14,7 @@ export interface Opened {
 }
 
 /** Index files of version 1 had this name while they were written. */
-const UNFINISHED = /\.tmp$/;
+export const UNFINISHED = /\.tmp$/;
 
 /**
  * Reads what a store left in its folder, after any crash.
@@ -39,10 +39,7 @@ export function openSegments(disk: Disk, onDamage: (damage: Damage) => void): Op
     if (one) found.push(one);
   }
   removeUnused(disk, found);
-  let proof = found.length - 1;
-  while (proof > 0 && !found[proof]!.proves) proof--;
-  for (const one of found.slice(0, Math.max(0, proof))) one.damage.forEach(onDamage);
-  mend(disk, found, Math.max(0, proof), onDamage);
+  mend(disk, found, onDamage);
   const segments = found.map(({ segment }) => segment);
   settle(segments);
   const last = found.at(-1);
@@ -84,26 +81,11 @@ function indexed(disk: Disk, file: DiskFile, number: number): Scanned | undefine
   const bytes = header.sound ? readIndexFile(disk, number) : undefined;
   if (bytes === undefined) return undefined;
   const segment = new Segment(number, header.salts[0]!, file.size());
-  const from = segment.emptySize = header.length;
-  if (readIndex1(bytes, segment)) {
-    return { segment, damage: [], durable: segment.size, proves: true, seam: undefined, sound: true };
-  }
-  const reader = new IndexReader(bytes, number, segment.salt, from, segment.size);
-  let next = from;
-  for (let block = reader.next(); block !== undefined; block = reader.next()) {
-    for (let at = 0; at < block.count; at++) {
-      segment.add(next, (block.puts[at >> 3]! & (1 << (at & 7))) !== 0);
-      next += block.lengths[at]!;
-    }
-    for (let removal = 0; removal < block.removedSegments.length; removal++) {
-      const target = locationOf(block.removedSegments[removal]!, block.removedOffsets[removal]! >>> 0);
-      if (target < locationOf(number, next)) segment.addRemoved(target, segment.count - 1); // as a scan does
-    }
-  }
-  const entries = segment.count;
-  segment.index = new SegmentIndex(undefined, reader.size, entries);
-  const found = scanEntries(file, segment, next, true);
-  found.proves ||= entries > 0; // blocks are of what was durable
+  segment.emptySize = header.length;
+  const sound = fillFromIndex(bytes, segment, header.length);
+  segment.index = new SegmentIndex(undefined, sound, sound > 0 ? segment.count : 0);
+  const found = scanEntries(file, segment, Math.max(header.length, segment.indexedBytes), true);
+  found.proves ||= segment.indexedBytes > header.length; // blocks are of what was durable
   return found;
 }
 
@@ -121,41 +103,63 @@ function removeSegment(disk: Disk, segment: Segment): void {
   disk.removeNow(segment.name);
 }
 
-/** Cuts off what was torn in the segments from `from` on, of which no newer one says that they are whole. */
-function mend(disk: Disk, found: Scanned[], from: number, onDamage: (damage: Damage) => void): void {
-  for (let at = from; at < found.length; at++) {
+/** Where the changes that a store holds end, in the middle of what is on its disk. */
+export interface TornEnd {
+  /** Which segment it is in; all that follow it go. */
+  readonly at: number;
+  /** What is cut off there; undefined when the segment is merely too short. */
+  readonly place: Damage | undefined;
+}
+
+/** The first of the segments of which no newer one says that they are durable as a whole. */
+function firstUnproven(found: readonly Scanned[]): number {
+  let proof = found.length - 1;
+  while (proof > 0 && !found[proof]!.proves) proof--;
+  return Math.max(0, proof);
+}
+
+/** What a power failure has torn, in segments that were not promised to be whole. */
+export function tornEnd(found: readonly Scanned[]): TornEnd | undefined {
+  for (let at = firstUnproven(found); at < found.length; at++) {
     const { segment, damage, durable } = found[at]!;
+    const place = damage.find(({ offset }) => offset >= durable);
     const seam = found[at + 1]?.seam;
-    const next = seam?.previous === segment.number ? seam : undefined;
-    const torn = damage.find((place) => place.offset >= durable);
-    for (const place of damage) {
-      if (place === torn) break;
-      onDamage(place);
+    const short = seam?.previous === segment.number && (place?.offset ?? segment.size) < seam.size;
+    if (place !== undefined || short) return { at, place };
+  }
+  return undefined;
+}
+
+/** Cuts off a torn end, tells of all damage, and makes durable what may not be. */
+function mend(disk: Disk, found: Scanned[], onDamage: (damage: Damage) => void): void {
+  const torn = tornEnd(found);
+  if (torn !== undefined) {
+    // The newest goes first, and for good: should this opening end here, the next one comes to the same end.
+    for (const { segment } of found.splice(torn.at + 1).reverse()) {
+      onDamage({ file: segment.name, offset: 0, bytes: segment.size, reason: FOLLOWS_TORN });
+      removeSegment(disk, segment);
+      disk.syncFolderNow();
     }
-    const end = torn?.offset ?? segment.size;
-    const short = next !== undefined && end < next.size;
-    if (torn !== undefined || short) {
-      // The newest goes first, and for good: should this opening end here, the next one comes to the same end.
-      for (const { segment: newer } of found.splice(at + 1).reverse()) {
-        onDamage({ file: newer.name, offset: 0, bytes: newer.size, reason: "follows a torn write; removed" });
-        removeSegment(disk, newer);
-        disk.syncFolderNow();
-      }
+  }
+  const from = firstUnproven(found);
+  for (const [at, { segment, damage, durable }] of found.entries()) {
+    const place = at === torn?.at ? torn.place : undefined;
+    if (place !== undefined) damage.splice(damage.indexOf(place));
+    damage.forEach((each) => onDamage(each));
+    if (place !== undefined) {
+      const bytes = segment.size - place.offset;
+      onDamage({ ...place, bytes, reason: `${place.reason}; cut off as a torn write` });
     }
-    if (torn !== undefined) {
-      onDamage({
-        ...torn,
-        bytes: segment.size - torn.offset,
-        reason: `${torn.reason}; cut off as a torn write`,
-      });
-      damage.splice(damage.indexOf(torn));
-    }
+    if (at < from) continue;
+    const seam = found[at + 1]?.seam;
+    let end = place?.offset ?? segment.size;
+    // What was written behind its end had been refused, and was to be cut off.
+    if (seam?.previous === segment.number && seam.size >= durable) end = Math.min(end, seam.size);
     const file = disk.open(segment.name, false);
     try {
-      const sealed = next !== undefined && next.size >= durable ? Math.min(end, next.size) : end;
-      if (sealed < segment.size) {
-        segment.cut(sealed);
-        file.truncate(sealed);
+      if (end < segment.size) {
+        segment.cut(end);
+        file.truncate(end);
       }
       makeDurable(file, durable, segment.size);
     } finally {
@@ -164,6 +168,9 @@ function mend(disk: Disk, found: Scanned[], from: number, onDamage: (damage: Dam
   }
   if (found.length > 0) disk.syncFolderNow();
 }
+
+/** Why a segment goes that is newer than a torn one. */
+export const FOLLOWS_TORN = "follows a torn write; removed";
 
 /**
  * Writes bytes `[from, to)` once more and syncs: after a failed sync (or before any) the page cache

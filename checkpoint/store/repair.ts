@@ -3,10 +3,9 @@ import { type Compacted, compactStore } from "./compact.ts";
 import { type Disk, FolderDisk } from "./disk.ts";
 import { FileStore } from "./file_store.ts";
 import { holderOf, lockFolder } from "./lock.ts";
-import { readFully, scanSegment } from "./scan.ts";
+import { readFully } from "./scan.ts";
 import { segmentName } from "./segment.ts";
-import { indexName, writeIndex } from "./segment_index.ts";
-import { writeFully } from "./segments.ts";
+import { writeFully } from "./segment_index.ts";
 import { SnapshotDisk } from "./snapshot_disk.ts";
 import { type Location, offsetOf, segmentOf, type Store, StoreError } from "./store.ts";
 
@@ -27,6 +26,8 @@ export interface RepairOptions {
   readonly dryRun?: boolean;
   /** Tells of each live record that is to be taken out; what records hold is the caller's to judge. */
   readonly judge?: (store: Store, reject: (rejected: Rejected) => void) => void;
+  /** What an index that is made should say of a record, for `Store.recall`; called for what no index tells. */
+  readonly summarize?: (bytes: Uint8Array) => Int32Array | undefined;
   /** Told of each step, in words, before it is done. */
   readonly onStep?: (what: string) => void;
 }
@@ -110,11 +111,12 @@ async function repair(disk: Disk & { readonly folder: string }, options: RepairO
     onStep(segment ? `make "${file}" anew: it ${what}` : `remove "${file}": it ${what}`);
     if (!segment) continue; // opening removes it
     indexes++;
-    if (!dryRun) makeIndex(disk, number);
+    if (!dryRun && disk.list().includes(file)) disk.removeNow(file);
   }
   const rejected: Location[] = [];
   {
     await using store = await FileStore.open(disk); // cuts the torn end, removes what is unfinished
+    store.recall({ summaries: () => {}, record: ({ bytes }) => options.summarize?.(bytes) }); // makes indexes
     judge?.(store, ({ location, bytes, why }) => {
       const name = segmentName(segmentOf(location));
       onStep(`take out the record at byte ${offsetOf(location)} of "${name}": ${why}`);
@@ -126,19 +128,6 @@ async function repair(disk: Disk & { readonly folder: string }, options: RepairO
   if (damage.length > 0) onStep("write all sound records anew, without the damage");
   const compacted = damage.length > 0 && !dryRun ? await compactStore(disk) : undefined;
   return { findings, saved: [...saved], rejected: rejected.length, indexes, compacted };
-}
-
-function makeIndex(disk: Disk, number: number): void {
-  const file = disk.open(segmentName(number), false);
-  try {
-    const scanned = scanSegment(file, number);
-    for (const name of [`${indexName(number)}.tmp`, indexName(number)]) {
-      if (disk.list().includes(name)) disk.remove(name);
-    }
-    if (scanned?.sound && scanned.damage.length === 0) writeIndex(disk, scanned.segment);
-  } finally {
-    file.close();
-  }
 }
 
 /** Bytes of a file, some at a time. */
@@ -159,7 +148,7 @@ function* piecesOf(disk: Disk, name: string, offset: number, length: number): It
 
 /** Writes a file that is durable when this returns, over one of an earlier attempt. */
 function writeNew(disk: Disk, name: string, pieces: Iterable<Uint8Array>): void {
-  if (disk.list().includes(name)) disk.remove(name);
+  if (disk.list().includes(name)) disk.removeNow(name);
   const file = disk.open(name, true);
   try {
     let at = 0;
@@ -171,5 +160,5 @@ function writeNew(disk: Disk, name: string, pieces: Iterable<Uint8Array>): void 
   } finally {
     file.close();
   }
-  disk.syncFolder();
+  disk.syncFolderNow();
 }

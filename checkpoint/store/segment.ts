@@ -19,6 +19,8 @@ export class Segment {
   /** Where the first entry that somebody has asked for starts: a segment that ends there may take any batch. */
   emptySize: number;
   index: SegmentIndex = new SegmentIndex();
+  /** How much of it was known by its index when it was opened. */
+  indexedBytes = 0;
   recordsLive = 0;
   /** Bytes of the entries of live records. */
   bytesLive = 0;

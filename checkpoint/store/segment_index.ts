@@ -6,7 +6,7 @@ import type { Disk, DiskFile } from "./disk.ts";
 import { EntryKind, newEntry, putBytes, readEntry, writePut } from "./entry.ts";
 import { readFully } from "./scan.ts";
 import type { Segment } from "./segment.ts";
-import { segmentOf } from "./store.ts";
+import { type Location, locationOf, offsetOf, segmentOf } from "./store.ts";
 
 /** The file beside a segment that saves reading it: `00000007.idx`. */
 export function indexName(number: number): string {
@@ -329,10 +329,36 @@ export function readIndexFile(disk: Disk, number: number): Uint8Array<ArrayBuffe
 }
 
 /**
+ * Fills `segment`, which is empty, from its index, of either version, as far as that goes.
+ *
+ * @param from The segment's byte at which its first entry starts.
+ * @returns Bytes of the index that are sound, 0 when none are; 0 too for a whole one of version 1, which is replaced
+ * when it is written to.
+ */
+export function fillFromIndex(bytes: Uint8Array<ArrayBuffer>, segment: Segment, from: number): number {
+  if (fillFromIndex1(bytes, segment)) return 0;
+  const { number } = segment;
+  const reader = new IndexReader(bytes, number, segment.salt, from, segment.size);
+  let next = from;
+  for (let block = reader.next(); block !== undefined; block = reader.next()) {
+    for (let at = 0; at < block.count; at++) {
+      segment.add(next, (block.puts[at >> 3]! & (1 << (at & 7))) !== 0);
+      next += block.lengths[at]!;
+    }
+    for (let removal = 0; removal < block.removedSegments.length; removal++) {
+      const target = locationOf(block.removedSegments[removal]!, block.removedOffsets[removal]! >>> 0);
+      if (target < locationOf(number, next)) segment.addRemoved(target, segment.count - 1); // as a scan does
+    }
+  }
+  segment.indexedBytes = next;
+  return reader.size;
+}
+
+/**
  * Fills `segment` from an index of version 1: `[1, number, size, salt, offsets, puts, removed]` and the xxHash64 of
  * it, of a sealed segment. False when it is not that, or of another state of the segment's file.
  */
-export function readIndex1(bytes: Uint8Array, segment: Segment): boolean {
+function fillFromIndex1(bytes: Uint8Array, segment: Segment): boolean {
   try {
     const content = bytes.subarray(0, -1 - HASH_BYTES);
     if (hash64(content) !== getHash(bytes, content.length + 1)) return false;
@@ -352,7 +378,15 @@ export function readIndex1(bytes: Uint8Array, segment: Segment): boolean {
       segment.add(starts.getUint32(4 * index, true), (puts[index >> 3]! & (1 << (index & 7))) !== 0);
     }
     const targets = new DataView(removed.buffer, removed.byteOffset, removed.length);
-    for (let at = 0; at < removed.length; at += 8) segment.addRemoved(targets.getFloat64(at, true), 0);
+    // It does not say which entry removes what: the first that can, since all of them are durable.
+    const removals: [entry: number, location: Location][] = [];
+    for (let at = 0; at < removed.length; at += 8) {
+      const location = targets.getFloat64(at, true);
+      const isHere = segmentOf(location) === segment.number;
+      removals.push([isHere ? segment.find(offsetOf(location)) + 1 : 0, location]);
+    }
+    for (const [entry, location] of removals.sort(([a], [b]) => a - b)) segment.addRemoved(location, entry);
+    segment.indexedBytes = segment.size;
     return true;
   } catch {
     return false; // whatever is wrong with a cache, the segment itself decides

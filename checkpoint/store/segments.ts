@@ -164,6 +164,17 @@ export class Segments {
     return active;
   }
 
+  /** Seals the active segment, whatever room it has. */
+  async seal(): Promise<void> {
+    if (this.active.size === this.active.emptySize) return;
+    this.#prepare();
+    await this.#making;
+    if (this.active.size === this.active.emptySize) return;
+    const cause = this.#refusal;
+    if (!this.#spare) throw new StoreError(`Cannot begin a segment: ${String(cause)}`, {}, { cause });
+    this.#roll(this.#spare);
+  }
+
   /** Seals the active segment; `next` says where that ended, since it may reach the disk before it does. */
   #roll(next: Segment): void {
     const { active } = this;

@@ -83,11 +83,21 @@ export class SnapshotDisk implements Disk {
     });
   }
 
-  rename(): void {}
+  create(name: string): Promise<DiskFile> {
+    return Promise.resolve(this.open(name, true));
+  }
 
-  remove(): void {}
+  remove(): Promise<void> {
+    return Promise.resolve();
+  }
 
-  syncFolder(): void {}
+  removeNow(): void {}
+
+  syncFolder(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  syncFolderNow(): void {}
 
   /** Lets go of the files. Idempotent. */
   close(): void {

@@ -68,6 +68,8 @@ export interface LiveRecord {
   bytes: Uint8Array;
   /** Where it was first written: of two records the one with the larger origin is the later. */
   origin: Location;
+  /** What it was appended with, when that is known. */
+  summary?: Int32Array | undefined;
 }
 
 /** Counts of a store. */

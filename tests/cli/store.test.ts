@@ -158,7 +158,7 @@ test("a torn end is what a crash leaves: a notice, exit code 0, cut off by repai
   const folder = copy();
   const last = segments(folder).at(-1)!;
   const whole = readFileSync(join(folder, last));
-  writeFileSync(join(folder, last), Buffer.concat([whole, whole.subarray(60, 90)]));
+  writeFileSync(join(folder, last), Buffer.concat([whole, whole.subarray(0, 30)]));
   const { code, found } = await check(folder);
   expect(code).toBe(0);
   expect(found).toMatchObject([{
