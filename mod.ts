@@ -17,6 +17,9 @@ export type { ShardTotals } from "./net/shards/shard_messages.ts";
 export type { HostInterface, HostOptions, HostShard } from "./net/socket/host_options.ts";
 export { type Connection } from "./net/socket/connection.ts";
 export { type Handlers, type HandlerServer } from "./net/socket/handlers.ts";
+export type { AsleepProtocol, ProtocolReading } from "./net/socket/asleep/protocol.ts";
+export { mqttPings } from "./net/socket/asleep/mqtt_pings.ts";
+export { webSocketPings } from "./net/socket/asleep/web_socket_pings.ts";
 export type { ConnectOptions, DatagramConn, ListenOptions, NetAddr } from "./net/socket/types.ts";
 export type {
   ConnectDatagramOptions,

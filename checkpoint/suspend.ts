@@ -280,6 +280,7 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
 
   /** The analyzer is the application's: its mistake keeps one connection awake, and no turn from its end. */
   #stayAwakeMs(tcb: Tcb, nowMs: number): number {
+    if (tcb.drowsy) return 0;
     try {
       return this.analyzer.stayAwakeMs(tcb, nowMs);
     } catch (error) {

@@ -252,6 +252,7 @@ export const CALLS: readonly Call[] = [
   call(55, "tcp.wantDrained", onCalls, [tcb], nothing),
   call(56, "tcp.freeze", onCalls, [tcb, now, addresses], plain),
 
+  call(58, "tcp.setProtocol", onCalls, [tcb, plain], nothing),
   call(57, "tcp.sendRecord", onCalls, [], scalar, send),
 
   call(60, "listeners.add", onListeners, [address, scalar, scalar], listener),

@@ -7,6 +7,7 @@ import { QUEUE_BYTES_MIN } from "../tcp/memory.ts";
 import { canWrite } from "../tcp/user.ts";
 import type { TcpCalls } from "../tcp/calls.ts";
 import { netAddr } from "./address.ts";
+import { type AsleepProtocol, PROTOCOL_STATE_MAX, type ProtocolReading } from "./asleep/protocol.ts";
 import { Connection } from "./connection.ts";
 import { connectionError } from "./connection_error.ts";
 import { BrokenPipe, ConnectionAborted } from "./errors.ts";
@@ -36,6 +37,12 @@ export interface Handlers {
   urgent?(connection: Connection, bytes: number): void;
   /** Delivery has become doubtful: retransmissions, or soft ICMP errors. The connection goes on. */
   trouble?(connection: Connection, trouble: Trouble): void;
+  /**
+   * Answers what its protocol can answer alone, such as pings, while the connection sleeps: `webSocketPings()`,
+   * `mqttPings()`. The connection wakes for it, its application does not: no handler is called, and it sleeps again as
+   * soon as it is quiet. Whatever is not answered whole comes to `data`, all of it and in order.
+   */
+  asleep?: AsleepProtocol;
   /** The connection is over in both directions; `error` says why when it did not end in peace. Called once. */
   close?(connection: Connection, error: Error | undefined): void;
 }
@@ -57,6 +64,7 @@ export class HandlerServer implements Acceptor, Owner {
   readonly #awake = new Map<Tcb, Connection>();
   readonly #errands = new WaitingErrands();
   readonly #chunk = new Uint8Array(CHUNK_BYTES);
+  #answers = 0;
   #closed = false;
 
   constructor(host: Host, entry: ListenEntry, handlers: Handlers) {
@@ -74,6 +82,11 @@ export class HandlerServer implements Acceptor, Owner {
   /** How many of its connections are awake: those that have objects in memory. */
   get awake(): number {
     return this.#awake.size;
+  }
+
+  /** How often `asleep` has answered, and the application was left alone. */
+  get answers(): number {
+    return this.#answers;
   }
 
   /**
@@ -115,6 +128,7 @@ export class HandlerServer implements Acceptor, Owner {
     }
     const connection = this.#awake.get(tcb);
     if (connection === undefined || tcb.orphan) return false;
+    tcb.drowsy = false;
     this.#catchUp(tcb);
     action(connection);
     return true;
@@ -148,6 +162,7 @@ export class HandlerServer implements Acceptor, Owner {
   write(tcb: Tcb, bytes: Uint8Array, urgent = false): boolean {
     if (tcb.state === TcpState.closed) throw new BrokenPipe("Cannot write: the connection is gone");
     if (tcb.record < 0) throw new BrokenPipe("Cannot write: the connection sleeps and this object is stale");
+    tcb.drowsy = false;
     if (!tcb.saving) this.#catchUp(tcb);
     if (!canWrite(tcb)) throw new BrokenPipe("Cannot write: the connection has been closed for writing");
     if (tcb.saving && !this.#awake.has(tcb)) throw new BrokenPipe("Cannot write: the host has been closed");
@@ -185,6 +200,7 @@ export class HandlerServer implements Acceptor, Owner {
 
   act(tcb: Tcb, action: (tcb: Tcb, nowMs: number) => void): void {
     if (tcb.state === TcpState.closed || tcb.record < 0) return;
+    tcb.drowsy = false;
     if (tcb.saving) {
       // In TIME-WAIT it is nobody's any more, and there is nothing left to ask of it.
       if (!this.#awake.has(tcb)) return;
@@ -201,6 +217,8 @@ export class HandlerServer implements Acceptor, Owner {
   accepted(tcb: Tcb): void {
     this.#host.stack.tcp.listeners.taken(this.#entry);
     const connection = this.#adopt(tcb);
+    const { asleep } = this.#handlers;
+    if (asleep !== undefined) this.calls.setProtocol(tcb, [asleep.id, ...asleep.start]);
     try {
       this.#handlers.open?.(connection);
     } catch (error) {
@@ -217,6 +235,9 @@ export class HandlerServer implements Acceptor, Owner {
     }
     const connection = known ?? this.#adopt(tcb);
     if (tcb.saving) return this.#host.wake(tcb.record); // adopted in mid-sleep: from the beginning, please
+    const { asleep } = this.#handlers;
+    tcb.drowsy = known === undefined && asleep !== undefined && tcb.protocolState[0] === asleep.id &&
+      tcb.state === TcpState.established && tcb.receiveQueue.length === 0;
     try {
       this.#runErrands(tcb, connection);
       if (tcb.receiveQueue.length > 0) this.#deliver(tcb, connection); // nobody owned it when that came
@@ -241,6 +262,8 @@ export class HandlerServer implements Acceptor, Owner {
   tcpEvents(tcb: Tcb, events: number): void {
     const connection = this.#awake.get(tcb);
     if (connection === undefined) return;
+    if (tcb.drowsy && (events & ~TcpEvent.readable) === 0 && this.#answerAsleep(tcb)) return;
+    tcb.drowsy = false; // from here on the application is told
     try {
       if ((events & TcpEvent.trouble) !== 0) this.#handlers.trouble?.(connection, troubleOf(tcb));
       if ((events & TcpEvent.urgent) !== 0) this.#handlers.urgent?.(connection, urgentBytes(tcb));
@@ -330,9 +353,49 @@ export class HandlerServer implements Acceptor, Owner {
 
   #runErrands(tcb: Tcb, connection: Connection): void {
     for (const action of this.#errands.take(tcb.record, connection.id)) {
+      tcb.drowsy = false;
       const over = tcb.state === TcpState.closed || tcb.orphan || tcb.error !== TcpError.none; // or image lost
       if (!over) action(connection, tcb);
     }
+  }
+
+  /** Whether all that has come is answered by the protocol, and the application may sleep on. */
+  #answerAsleep(tcb: Tcb): boolean {
+    const protocol = this.#handlers.asleep!;
+    const count = tcb.receiveQueue.length;
+    if (count === 0 || count > CHUNK_BYTES || tcb.finReceived || !canWrite(tcb)) return false;
+    tcb.receiveQueue.copyTo(0, count, this.#chunk, 0);
+    const reading = this.#read(protocol, tcb, this.#chunk.subarray(0, count));
+    if (reading?.answer === undefined) return false;
+    this.calls.receive(this.tcp, tcb, this.#chunk, 0, count);
+    this.calls.setProtocol(tcb, [protocol.id, ...reading.state]);
+    if (reading.answer.length > 0) {
+      this.calls.sendAll(this.tcp, tcb, reading.answer, WRITE_BYTES_MAX, false);
+      this.#host.kick();
+    }
+    this.#answers++;
+    return true;
+  }
+
+  /** What the protocol says of the next bytes. Its mistake costs the application nothing but its sleep. */
+  #read(protocol: AsleepProtocol, tcb: Tcb, bytes: Uint8Array): ProtocolReading | undefined {
+    try {
+      const reading = protocol.read(tcb.protocolState.slice(1), bytes);
+      if (reading.state.length < PROTOCOL_STATE_MAX) return reading;
+      throw new RangeError(`The state of an asleep protocol has ${reading.state.length} numbers`);
+    } catch (error) {
+      this.calls.setProtocol(tcb, []);
+      throwLater(error);
+      return undefined;
+    }
+  }
+
+  /** The application reads; the protocol looks on, to know where the next message begins. */
+  #follow(tcb: Tcb, bytes: Uint8Array): void {
+    const { asleep } = this.#handlers;
+    if (asleep === undefined || tcb.protocolState[0] !== asleep.id) return;
+    const reading = this.#read(asleep, tcb, bytes);
+    if (reading !== undefined && tcb.record >= 0) this.calls.setProtocol(tcb, [asleep.id, ...reading.state]);
   }
 
   #tellClosed(tcb: Tcb, connection: Connection, error: Error | undefined): void {
@@ -359,6 +422,7 @@ export class HandlerServer implements Acceptor, Owner {
       } else {
         this.calls.receive(this.tcp, tcb, this.#chunk, 0, count);
       }
+      this.#follow(tcb, this.#chunk.subarray(0, count));
       this.#handlers.data(connection, this.#chunk.subarray(0, count));
     }
     if (!tcb.finReceived || tcb.orphan || tcb.state === TcpState.closed) return;

@@ -13,6 +13,7 @@ import {
   tcpSetKeepAlive,
   tcpSetListener,
   tcpSetNoDelay,
+  tcpSetProtocol,
   tcpSetReceiveBuffer,
   tcpSetSendBuffer,
   tcpShutdown,
@@ -41,6 +42,7 @@ export const tcpCalls = {
   setSendBuffer: tcpSetSendBuffer,
   setOptions: tcpSetOptions,
   setListener: tcpSetListener,
+  setProtocol: tcpSetProtocol,
   wantDrained: tcpWantDrained,
   freeze: freezeTcb,
 };

@@ -125,6 +125,7 @@ export function freezeTcb(tcb: Tcb, nowMs: number, addresses?: Pick<AddressTable
     freezeMtuSearch(tcb, atMs),
     freezeUserTimeout(tcb),
     freezeTooBig(tcb),
+    [...tcb.protocolState],
   ];
 }
 
@@ -239,6 +240,7 @@ export function thawTcb(
     mtuState,
     userTimeoutState,
     tooBigState,
+    protocolState,
   ] = frozen;
   // A clock that was set back while we slept counts as no time passed.
   const baseMs = Math.min(frozenAtMs, nowMs);
@@ -328,6 +330,7 @@ export function thawTcb(
   thawMtuSearch(mtuState, tcb, baseMs);
   thawUserTimeout(userTimeoutState, tcb);
   thawTooBig(tooBigState, (flags & FrozenFlag.fullSegmentProven) !== 0, tcb);
+  tcb.protocolState = protocolState;
   tcb.sendQueue.clear();
   tcb.sendQueue.append(sendQueue, 0, sendQueue.length);
   tcb.receiveQueue.clear();

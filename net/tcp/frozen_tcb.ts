@@ -88,6 +88,7 @@ export type FrozenTcb = [
   mtuState: number[],
   userTimeoutState: number[],
   tooBigState: number[],
+  protocolState: number[],
 ];
 
 const NAMES_ALWAYS = [
@@ -155,6 +156,7 @@ const DEFAULTS: readonly (readonly [name: string, value: number | null | Uint8Ar
   ["mtuState", []],
   ["userTimeoutState", []],
   ["tooBigState", []],
+  ["protocolState", []],
 ];
 
 /** The tuple's places by name, for whoever prints an image. */

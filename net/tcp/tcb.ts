@@ -434,6 +434,10 @@ export class Tcb {
   saving = false;
   /** What the application keeps with the connection: plain data that CBOR can hold. */
   attachment: unknown = undefined;
+  /** Where the stream stands for what answers while the application sleeps (net/socket/asleep/); empty for nothing. */
+  protocolState: readonly number[] = [];
+  /** It woke for that alone: the application knows nothing of it, and it sleeps again as soon as it is quiet. */
+  drowsy = false;
 
   /** Where the memory of its queues is counted; `undefined` for what is no connection of a stack. */
   memory: TcpMemory | undefined = undefined;

@@ -173,6 +173,11 @@ export function tcpWantDrained(tcb: Tcb): void {
   tcb.wantsDrained = true;
 }
 
+/** Where its stream stands for what answers while the application sleeps. */
+export function tcpSetProtocol(tcb: Tcb, state: readonly number[]): void {
+  tcb.protocolState = state;
+}
+
 /** The connection is of this listener from here on: it slept through the one that took it. */
 export function tcpSetListener(tcp: Tcp, tcb: Tcb, listenerId: number): void {
   tcp.setListener(tcb, listenerId);

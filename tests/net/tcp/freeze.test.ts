@@ -18,6 +18,7 @@ const NOT_FROZEN = [
   "events outputQueued saving", // none, or it cannot be saved
   "firewallGeneration firewallRule firewallInterface pathGeneration", // caches
   "sentStampMs", // the latest of the times in `sent`
+  "drowsy", // who wakes for more says so
   "attachment", // in the image, beside the tuple
   "challengeAtMs", // a sleeper's, while it matters, in net/wake/challenges.ts
 ].join(" ").split(" ");
