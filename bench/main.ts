@@ -25,7 +25,7 @@ const BENCHES: Readonly<Record<string, { about: string; load: () => Promise<{ be
     load: () => import("./allocation.ts"),
   },
   connection_map: {
-    about: "nanoseconds per lookup and bytes per connection, beside a Map with text keys",
+    about: "nanoseconds per lookup beside memory alone and a Map with text keys, bytes, the longest pause",
     load: () => import("./connection_map.ts"),
   },
   firewall: {

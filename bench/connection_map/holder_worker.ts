@@ -1,0 +1,185 @@
+/**
+ * Connections in one of three holders: `holder_worker.ts CASE BLOCK`, then a line `SIZE REPEATS` for each figure. A process of
+ * its own, so that nobody's garbage is another one's pause. See ../connection_map.ts.
+ */
+import process from "node:process";
+import { createInterface } from "node:readline";
+import { assert } from "../../base/assert.ts";
+import { ConnectionMap } from "../../net/connections/connection_map.ts";
+import { memoryNow, tell } from "../worker.ts";
+
+/** Nanoseconds of processor time per operation, the best of all repeats. */
+export interface Figures {
+  /** Inserts from nothing on, growth included. */
+  fill: number;
+  find: number;
+  none: number;
+  /** Finds first. */
+  remove: number;
+  /** At that size: nothing grows. */
+  insert: number;
+  /** Milliseconds of the longest BLOCK inserts of `fill`, pauses included. */
+  pause: number;
+  /** Bytes per connection; 0 when only the engine knows. */
+  bytes: number;
+}
+
+const FINDS_MAX = 1_000_000;
+const LOCAL = 0x0a070001;
+const PEER_FIRST = 0x0b00_0000;
+const SEED = [0x1234_5678, 0x9abc_def0] as const;
+
+/** Connections by number; each call returns that number, as memory had it. */
+interface Holder {
+  insert(at: number): number;
+  /** `at`, or another number when it is not there; with another local address it never is. */
+  find(local: number, at: number): number;
+  remove(at: number): number;
+  bytes(): number;
+}
+
+/** An address of its own keeps each key distinct, a port makes them unlike. An array of keys would miss the cache. */
+function remoteOf(at: number): number {
+  return PEER_FIRST + at;
+}
+
+function portOf(at: number): number {
+  return Math.imul(at, 0x9e37_79b1) >>> 16;
+}
+
+function connectionMap(): Holder {
+  const map = new ConnectionMap({ seedHi: SEED[0], seedLo: SEED[1] });
+  const find = (local: number, at: number): number => map.find(local, remoteOf(at), 443, portOf(at));
+  return {
+    insert: (at) => map.insert(LOCAL, remoteOf(at), 443, portOf(at)),
+    find,
+    remove(at) {
+      const record = find(LOCAL, at);
+      map.remove(record);
+      return record;
+    },
+    bytes: () => map.byteLength,
+  };
+}
+
+function textMap(): Holder {
+  const map = new Map<string, number>();
+  const name = (local: number, at: number): string => `${local},${remoteOf(at)},443,${portOf(at)}`;
+  return {
+    insert(at) {
+      map.set(name(LOCAL, at), at);
+      return at;
+    },
+    find: (local, at) => map.get(name(local, at)) ?? -1,
+    remove: (at) => (map.delete(name(LOCAL, at)) ? at : -1),
+    bytes: () => 0,
+  };
+}
+
+/**
+ * What the hardware takes for the accesses alone: to a random place in as much memory as the index has, and from
+ * there to the connection's place in as much as the records have. No hash, no comparison, no table.
+ */
+function memoryAlone(size: number): Holder {
+  let words = 1024;
+  while (size > words * 0.8) words *= 2;
+  const index = new Int32Array(words).fill(0); // filled: pages that were never written are all the same one
+  const chunks = Array.from({ length: (size >>> 16) + 1 }, () => new Int32Array(65_536 * 11).fill(0));
+  const mask = (words >>> 4) - 1;
+  const bucketOf = (at: number): number => ((Math.imul(at ^ (at >>> 15), 0x85eb_ca6b) >>> 7) & mask) << 4;
+  const write = (at: number): number => {
+    const bucket = bucketOf(at);
+    const record = at + (index[bucket]! & 1);
+    index[bucket]! += 2;
+    return record + ((chunks[record >>> 16]![(record & 0xffff) * 11]! += 2) & 1);
+  };
+  return {
+    insert: write,
+    find(local, at) {
+      const off = index[bucketOf(at)]! & 1;
+      if (local !== LOCAL) return off - 1;
+      const record = at + off;
+      return record + (chunks[record >>> 16]![(record & 0xffff) * 11]! & 1);
+    },
+    remove: write,
+    bytes: () => 0,
+  };
+}
+
+/** A step that leads once around `size` places in no order that a cache could foresee. */
+function strideOf(size: number): number {
+  const divisor = (a: number, b: number): number => b === 0 ? a : divisor(b, a % b);
+  let stride = Math.round(size * 0.618034);
+  while (divisor(stride, size) > 1) stride++;
+  return stride;
+}
+
+/**
+ * Fills a holder, finds some, finds nobody, removes an eighth and inserts it again, backward: so everybody gets the
+ * record that was theirs. Which key is next depends on the last answer, so that no two operations overlap: a processor
+ * has many reads under way at once where it can.
+ */
+function measure(make: (size: number) => Holder, size: number): Figures {
+  const holder = make(size);
+  const stride = strideOf(size);
+  let at = 0;
+  let wrong = 0;
+  const walk = (count: number, by: number, answerOf: (at: number) => number): number => {
+    const startMs = cpuMs();
+    for (let done = 0; done < count; done++) {
+      const off = answerOf(at) - at;
+      wrong |= off;
+      at = (at + by + off) % size;
+    }
+    return (cpuMs() - startMs) * 1e6 / count;
+  };
+  let pause = 0;
+  const fillMs = cpuMs();
+  let lastMs = fillMs;
+  let lastWallMs = performance.now();
+  for (let each = 0; each < size;) {
+    for (const end = Math.min(size, each + Number(block)); each < end; each++) holder.insert(each);
+    const nowMs = cpuMs(), wallMs = performance.now();
+    pause = Math.max(pause, Math.min(nowMs - lastMs, wallMs - lastWallMs)); // other threads' time is in one of them,
+    lastMs = nowMs; // and other processes' in the other
+    lastWallMs = wallMs;
+  }
+  const fill = (lastMs - fillMs) * 1e6 / size;
+  const bytes = holder.bytes() / size;
+  const finds = Math.min(size, FINDS_MAX);
+  const find = walk(finds, stride, (key) => holder.find(LOCAL, key));
+  const none = walk(finds, stride, (key) => holder.find(LOCAL + 1, key) + 1 + key);
+  const some = Math.max(1, size >>> 3);
+  const remove = walk(some, stride, (key) => holder.remove(key));
+  at = (at + size - stride) % size;
+  const insert = walk(some, size - stride, (key) => holder.insert(key));
+  assert(wrong === 0, "Every key is found, and no other");
+  return { fill, find, none, remove, insert, pause, bytes };
+}
+
+/** Milliseconds that this process has run on a processor. */
+function cpuMs(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
+}
+
+const CASES: Record<string, (size: number) => Holder> = {
+  "Map of text": textMap,
+  "memory alone": memoryAlone,
+  ConnectionMap: connectionMap,
+};
+
+const [name, block] = process.argv.slice(2) as [string, string];
+const make = CASES[name]!;
+measure(make, 20_000); // for the compiler
+for await (const line of createInterface({ input: process.stdin })) {
+  const [size, repeats] = line.split(" ").map(Number) as [number, number];
+  const best: Partial<Figures> = {};
+  await memoryNow(); // collects garbage
+  for (let repeat = 0; repeat < repeats; repeat++) {
+    for (const [key, figure] of Object.entries(measure(make, size)) as [keyof Figures, number][]) {
+      best[key] = Math.min(best[key] ?? Infinity, figure);
+    }
+  }
+  tell(best);
+}
