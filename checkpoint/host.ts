@@ -97,6 +97,12 @@ export class SleepyHost extends Host {
     return takeOver(path, options);
   }
 
+  override close(): void {
+    if (this.closed) return;
+    super.close();
+    this.sleeper.hostClosed();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.shutdown();
   }

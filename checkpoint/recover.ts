@@ -1,7 +1,8 @@
 import { Field } from "../net/connections/connection_map.ts";
 import type { Stack } from "../net/stack.ts";
 import type { SleepTimers } from "../net/wake/sleep_timers.ts";
-import { readSocketImage } from "./sockets/socket_image.ts";
+import type { Journal } from "./journal.ts";
+import { type FrozenSocket, readSocketImage, stretchesIn } from "./sockets/socket_image.ts";
 import type { Store } from "./store/store.ts";
 
 /** What `recover` found in the store. */
@@ -26,6 +27,7 @@ export function recoverConnections(
   stack: Stack,
   timers: SleepTimers,
   nowMs: number,
+  journal: Journal,
 ): { recovered: Recovered; errors: unknown[] } {
   const stale: number[] = [];
   const errors: unknown[] = [];
@@ -33,18 +35,14 @@ export function recoverConnections(
   let connections = 0;
   let damaged = 0;
   let unreachable = 0;
-  for (const { location, bytes, origin } of store.live()) {
+  const take = (location: number, origin: number, { tcb }: FrozenSocket): void => {
     try {
-      const { tcb } = readSocketImage(bytes);
       const isLater = (known: number): boolean => origin > store.originOf(known);
       const { record, deadlineMs, staleLocation } = stack.sleepers.adopt(tcb, location, nowMs, isLater);
       if (record < 0) {
         throw new Error(`Cannot adopt the connection at ${location}: it is awake, or there is no room`);
       }
-      if (staleLocation === location) {
-        stale.push(location);
-        continue;
-      }
+      if (staleLocation === location) return void stale.push(location);
       const reachable = stack.isOurs(stack.connections.get(record, Field.localAddress));
       if (staleLocation >= 0) stale.push(staleLocation);
       else if (reachable) connections++;
@@ -55,7 +53,37 @@ export function recoverConnections(
       damaged++;
       errors.push(error);
     }
+  };
+  // A durable connection that was awake may have what it has queued in records of their own, wherever they lie.
+  const composed: { location: number; origin: number }[] = [];
+  const named = new Set<number>();
+  for (const { location, bytes, origin } of store.live()) {
+    let isComposed = false;
+    const elsewhere = (): never => {
+      isComposed = true;
+      throw new Error("Its stretches are not known yet");
+    };
+    try {
+      take(location, origin, readSocketImage(bytes, elsewhere));
+    } catch (error) {
+      if (isComposed) {
+        composed.push({ location, origin });
+        for (const number of stretchesIn(bytes)) named.add(number);
+      } else if (!journal.found(bytes, location)) {
+        damaged++;
+        errors.push(error);
+      }
+    }
   }
+  for (const { location, origin } of composed) {
+    try {
+      take(location, origin, readSocketImage(store.read(location), (number) => journal.stretch(number)));
+    } catch (error) {
+      damaged++;
+      errors.push(error);
+    }
+  }
+  journal.keepOnly(named);
   try {
     if (stale.length > 0) store.remove(stale);
   } catch (error) {

@@ -10,8 +10,14 @@ import { SleepTimers } from "../net/wake/sleep_timers.ts";
 import { locationOfRecord } from "../net/wake/slot.ts";
 import { type Analyzer, IdleAnalyzer } from "./analyzer.ts";
 import { type CborValue, encodeCbor } from "./image/cbor.ts";
+import { Journal } from "./journal.ts";
 import { recoverConnections, type Recovered } from "./recover.ts";
-import { type FrozenSocket, readSocketImage, writeSocketImage } from "./sockets/socket_image.ts";
+import {
+  type FrozenSocket,
+  isDurableImage,
+  readSocketImage,
+  writeSocketImage,
+} from "./sockets/socket_image.ts";
 import { type Commit, RECORD_BYTES_MAX, type Store, StoreError } from "./store/store.ts";
 import { maySleep, Relief } from "./relief.ts";
 import { Unheard } from "./unheard.ts";
@@ -80,6 +86,13 @@ const READS_MAX = 5;
 /** Turns in which `suspendAll` may get nowhere: one is usual, when an owner has to hear news first. */
 const IDLE_ROUNDS_MAX = 16;
 
+/** A connection that is wanted awake: asleep with an image, or without one on its way to sleep. */
+interface Wake {
+  readonly record: number;
+  readonly location: number;
+  readonly image: FrozenSocket | undefined;
+}
+
 /** A connection whose image is written and not yet durable. */
 interface Saving {
   readonly tcb: Tcb;
@@ -115,6 +128,7 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
   #wanted: number[] = []; // records to wake, all of them in state `waking`: what no budget is for
   readonly #queue: WakeQueue; // and the others
   readonly #relief: Relief;
+  readonly #journal: Journal;
   #saveAgainAtMs = -Infinity;
   #cleanAtMs = Infinity; // when to give space back, once something has been removed
   #wakeAgainAtMs = -Infinity;
@@ -135,6 +149,7 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
     checkWakeBudget(options.wake ?? {}, "wake");
     this.#queue = new WakeQueue(options.wake ?? {}, nowMs);
     this.#relief = new Relief(this.#stack.tcp);
+    this.#journal = new Journal(host, store, (error) => this.#report(error));
     this.#stack.sleepers.owner = this;
     store.onMoved = (from, to, bytes) => this.#moved(from, to, bytes);
   }
@@ -150,6 +165,11 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
     };
   }
 
+  /** Records in the store that are the log of awake durable connections. */
+  get logged(): number {
+    return this.#journal.records;
+  }
+
   /**
    * Enters every connection that the store holds: the first thing to do after opening it. What is wrong
    * is told by `error` events a moment later, so that there is time to listen.
@@ -160,6 +180,7 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
       this.#stack,
       this.#timers,
       this.#host.clock.nowMs(),
+      this.#journal,
     );
     if (errors.length > 0) queueMicrotask(() => errors.forEach((error) => this.#report(error)));
     this.#host.kick();
@@ -174,7 +195,7 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
     const record = this.#host.recordOf(id);
     if (record < 0 || this.#stack.connections.state(record) !== RecordState.awake) return false;
     const tcb = this.#stack.awakeTcb(record);
-    if (tcb.saving || tcb.state < TcpState.established) return false;
+    if (tcb.saving || !canSleep(tcb)) return false;
     this.#ready.set(tcb, "forced");
     this.#host.kick();
     return true;
@@ -205,7 +226,7 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
 
   #wantAll(which: (tcb: Tcb) => boolean): void {
     for (const tcb of this.#stack.tcp.tcbs()) {
-      if (tcb.state >= TcpState.established && which(tcb)) this.#ready.set(tcb, "forced");
+      if (canSleep(tcb) && which(tcb)) this.#ready.set(tcb, "forced");
     }
   }
 
@@ -221,9 +242,14 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
     const count = await this.suspendAll();
     const { tcp } = this.#stack;
     for (const tcb of tcp.tcbs()) {
-      if (tcb.state === TcpState.synReceived) tcp.destroy(tcb, TcpError.aborted); // no RST: its peer asks again
+      if (tcb.state === TcpState.synReceived && !tcb.saving) tcp.destroy(tcb, TcpError.aborted); // no RST: its peer asks again
     }
     return count;
+  }
+
+  /** The host has been closed: there will be no more turns. */
+  hostClosed(): void {
+    if (this.store.failed === undefined) this.#journal.close();
   }
 
   // SleepOwner
@@ -248,6 +274,10 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
     this.#timers.set(record, deadlineMs);
   }
 
+  moved(tcb: Tcb): void {
+    this.#journal.moved(tcb);
+  }
+
   turn(nowMs: number): void {
     this.#timers.advance(nowMs, (record) => this.#due(record, nowMs), DUE_MAX);
     const wanted = this.#wanted.length + this.#queue.size > 0;
@@ -255,6 +285,7 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
     else if (nowMs >= this.#wakeAgainAtMs && !this.#closing) this.#wakeSome(nowMs);
     this.#watch.advance(nowMs, (slot) => this.#consider(slot, nowMs));
     if (this.#ready.size > 0 && nowMs >= this.#saveAgainAtMs) this.#suspendSome(nowMs);
+    this.#journal.turn(nowMs);
     if (nowMs >= this.#cleanAtMs && !this.#closing) this.#cleanSome(nowMs);
   }
 
@@ -265,7 +296,15 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
       : Math.max(Math.min(wantedMs, this.#relief.nextMs), this.#wakeAgainAtMs);
     const saveMs = this.#ready.size > 0 ? this.#saveAgainAtMs : Infinity;
     const cleanMs = this.#closing ? Infinity : this.#cleanAtMs;
-    return Math.min(wakeMs, saveMs, cleanMs, this.#watch.nextDeadlineMs(), this.#timers.nextDeadlineMs());
+    const logMs = this.#journal.nextDeadlineMs();
+    return Math.min(
+      wakeMs,
+      saveMs,
+      cleanMs,
+      logMs,
+      this.#watch.nextDeadlineMs(),
+      this.#timers.nextDeadlineMs(),
+    );
   }
 
   #due(record: number, nowMs: number): void {
@@ -313,7 +352,7 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
     let batchBytes = 0;
     for (const [tcb, why] of this.#ready) {
       if (batch.length >= this.#batchMax || batchBytes >= BATCH_BYTES_MAX) break; // the next turn's
-      const gone = tcb.record < 0 || tcb.saving || tcb.state < TcpState.established;
+      const gone = tcb.record < 0 || tcb.saving || !canSleep(tcb);
       if (!gone && (tcb.events !== 0 || tcb.outputQueued)) continue; // it has news for its owner: after that
       this.#ready.delete(tcb);
       if (gone) continue;
@@ -345,7 +384,9 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
     if (batch.length === 0) return;
     let commit: Commit;
     try {
-      commit = this.store.append(batch.map(({ bytes }) => bytes));
+      commit = this.store.append(batch.map(({ bytes }) => bytes), {
+        supersedes: batch.map(({ tcb }) => this.#journal.imageOf(tcb)),
+      });
     } catch (error) {
       this.#report(error);
       this.#saveAgainAtMs = nowMs + RETRY_MS;
@@ -357,6 +398,7 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
     }
     const saved = batch.map(({ tcb, bytes, attached }, index): Saving => {
       this.#stack.sleepers.beginSave(tcb);
+      this.#journal.superseded(tcb);
       this.#unwritable.delete(tcb);
       const location = commit.locations[index]!;
       const saving = { tcb, location, imageBytes: bytes.length, attachment: tcb.attachment, attached };
@@ -398,7 +440,8 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
   /** Its image is out of date, and there will be no later chance. */
   #saveAnew({ tcb, location }: Saving, nowMs: number): void {
     try {
-      this.store.remove([location]);
+      if (tcb.durable === undefined) this.store.remove([location]);
+      else this.#journal.begin(tcb, location);
     } catch (error) {
       return this.#report(error); // an old attachment is better than no connection
     }
@@ -427,13 +470,15 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
     this.#queue.take(this.#batchMax - wanted.length, awake, wanted, nowMs);
     this.#makeRoom(nowMs);
     if (wanted.length === 0) return;
-    const wakes: { record: number; location: number; image: FrozenSocket | undefined }[] = [];
+    const wakes: Wake[] = [];
     const lost: { record: number; location: number; error: Error }[] = [];
     for (const record of wanted) {
       const saving = this.#saving.get(record);
       const location = saving?.location ?? locationOfRecord(this.#stack.connections, record);
       try {
-        const image = saving === undefined ? readSocketImage(this.store.read(location)) : undefined;
+        const image = saving === undefined
+          ? readSocketImage(this.store.read(location), (number) => this.#journal.stretch(number))
+          : undefined;
         wakes.push({ record, location, image });
       } catch (cause) {
         const error = toError(cause);
@@ -442,7 +487,8 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
       }
     }
     try {
-      if (wakes.length > 0) this.store.remove(wakes.map(({ location }) => location));
+      const revoked = wakes.filter((wake) => !this.#isDurable(wake)).map(({ location }) => location);
+      if (revoked.length > 0) this.store.remove(revoked);
     } catch (error) {
       // What cannot be revoked must not act. Its peer sends again, and we try again.
       this.#postpone([...wakes, ...lost].map(({ record }) => record), error, nowMs);
@@ -454,7 +500,7 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
       this.#refused.delete(record);
     }
     // The images are revoked: whatever an owner does when it is told, the others must go on.
-    for (const { record, image } of wakes) this.#guarded(() => this.#restore(record, image, nowMs));
+    for (const wake of wakes) this.#guarded(() => this.#restore(wake, nowMs));
     for (const { record, location, error } of lost) {
       this.#guarded(() => this.#lose(record, location, error, nowMs));
     }
@@ -480,21 +526,31 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
 
   /** An image lies elsewhere from now on: of a sleeper, or of a connection about to sleep. */
   #moved(from: number, to: number, bytes: Uint8Array): void {
-    const { tcb: frozen } = readSocketImage(bytes);
+    if (this.#journal.relocated(from, to, bytes)) return;
+    const { tcb: frozen } = readSocketImage(bytes, (number) => this.#journal.stretch(number));
     if (this.#stack.sleepers.relocate(frozen, from, to) >= 0) return;
     for (const saving of this.#saving.values()) if (saving.location === from) saving.location = to;
   }
 
-  #restore(record: number, image: FrozenSocket | undefined, nowMs: number): void {
+  /** What a durable connection does is logged before anybody sees it: its image may stay until then. */
+  #isDurable({ record, image }: Wake): boolean {
+    const tcb = this.#saving.get(record)?.tcb;
+    return image === undefined ? tcb?.durable !== undefined : isDurableImage(image.tcb);
+  }
+
+  #restore({ record, location, image }: Wake, nowMs: number): void {
     if (image === undefined) {
       const { tcb } = this.#saving.get(record)!;
       this.#saving.delete(record);
       this.watch(tcb, nowMs);
+      if (tcb.durable !== undefined) this.#journal.begin(tcb, location);
       return this.#stack.sleepers.unsave(tcb, nowMs);
     }
     const id = this.#stack.idOf(record); // what it does first may be to end
     this.#restores++;
-    this.watch(this.#stack.sleepers.resume(record, image.tcb, image.attachment, nowMs), nowMs);
+    const tcb = this.#stack.sleepers.resume(record, image.tcb, image.attachment, nowMs);
+    if (tcb.durable !== undefined) this.#journal.begin(tcb, location, image.stretches);
+    this.watch(tcb, nowMs);
     this.emit("restored", { id });
   }
 
@@ -563,4 +619,11 @@ function hasChanged({ tcb, attachment, attached }: Saving): boolean {
   } catch {
     return true;
   }
+}
+
+/** Handshakes do not sleep; of durable connections, whose peers may count on ours already, they do when they must. */
+function canSleep(tcb: Tcb): boolean {
+  const { established, synReceived } = TcpState;
+  return tcb.state >= established ||
+    (tcb.state === synReceived && tcb.durable !== undefined && tcb.listener >= 0);
 }

@@ -164,6 +164,7 @@ export class Stack {
     this.tcp = new Tcp(config, this.connections, this.output, options.entropy, options.nowMs, {
       expired: (tcb) => this.#expired(tcb),
       send: (tcb) => this.#send(tcb),
+      moved: (tcb) => this.sleepers.owner?.moved(tcb),
       tcpEvents: (tcb, events) => this.#tell(tcb, events),
     });
     this.output.identifications = new Identifications(options.entropy);

@@ -12,6 +12,7 @@ export const Kind = {
   Evidence: 10,
   Firewall: 11,
   Replay: 12,
+  Stretch: 13,
 } as const;
 export type Kind = (typeof Kind)[keyof typeof Kind];
 

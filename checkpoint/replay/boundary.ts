@@ -232,6 +232,7 @@ export const CALLS: readonly Call[] = [
   call(28, "sleepers.relocate", onSleepers, [plain, scalar, scalar], scalar),
   call(29, "sleepers.due", onSleepers, [scalar, now], deadline),
   call(31, "sleepers.setPolicy", onSleepers, [listener, optional], nothing),
+  call(32, "sleepers.logged", onSleepers, [tcb, scalar, scalar, scalar, now], nothing),
   call(27, "tcp.destroy", (stack) => stack.tcp, [tcb, scalar], nothing),
 
   call(40, "tcp.connect", onCalls, [tcp, address, scalar, address, scalar, now, optional, bytes], tcb),
@@ -254,8 +255,12 @@ export const CALLS: readonly Call[] = [
 
   call(58, "tcp.setProtocol", onCalls, [tcb, plain], nothing),
   call(57, "tcp.sendRecord", onCalls, [], scalar, send),
+  call(58, "tcp.makeDurable", onCalls, [tcb], nothing),
+  call(59, "tcp.keepReads", onCalls, [tcb], nothing),
+  call(66, "tcp.remember", onCalls, [tcp, tcb], nothing),
+  call(67, "tcp.log", onCalls, [tcb, now, addresses, scalar, scalar], plain),
 
-  call(60, "listeners.add", onListeners, [address, scalar, scalar], listener),
+  call(60, "listeners.add", onListeners, [address, scalar, scalar, scalar], listener),
   call(61, "listeners.remove", onListeners, [listener], nothing),
   call(62, "listeners.configure", onListeners, [listener, optional, scalar], nothing),
   call(63, "listeners.taken", onListeners, [listener], nothing),
@@ -335,6 +340,7 @@ export const UPCALLS: readonly Upcall[] = [
   upcall(13, "owner", "turn", [deadline]),
   upcall(14, "owner", "nextDeadlineMs", [], deadline),
   upcall(15, "owner", "waits", [scalar], scalar),
+  upcall(16, "owner", "moved", [tcb]),
 ];
 
 export const UPCALL_BY_CODE: ReadonlyMap<number, Upcall> = new Map(UPCALLS.map((each) => [each.code, each]));

@@ -113,6 +113,7 @@ const AT = {
   remoteAddress: at("remoteAddress"),
   sendQueue: at("sendQueue"),
   receiveQueue: at("receiveQueue"),
+  lent: at("lent"),
   ahead: at("ahead"),
   congestionState: at("congestionState"),
   recoveryState: at("recoveryState"),
@@ -151,6 +152,7 @@ export function mistakeIn(frozen: readonly unknown[]): string | undefined {
   if (!isAddress(frozen[AT.remoteAddress])) return "remoteAddress";
   if (!(frozen[AT.sendQueue] instanceof Uint8Array)) return "sendQueue";
   if (!(frozen[AT.receiveQueue] instanceof Uint8Array)) return "receiveQueue";
+  if (!(frozen[AT.lent] instanceof Uint8Array)) return "lent";
   return mistakeBetween(frozen as FrozenTcb);
 }
 

@@ -1,5 +1,6 @@
 import {
   FROZEN_TCB_ALWAYS,
+  FrozenFlag,
   type FrozenTcb,
   frozenTcbDefaults,
   frozenTcbFields,
@@ -11,6 +12,7 @@ import { Kind, registerKind } from "../image/kinds.ts";
 import { readImage } from "../image/read.ts";
 import { writeImage } from "../image/write.ts";
 import { mistakeIn } from "./check.ts";
+import { joined, readStretch, type Stretches } from "./stretch.ts";
 
 /**
  * Version 2: the fields of `FrozenTcb` that every connection has, the attachment (an array of it, empty when
@@ -21,10 +23,11 @@ import { mistakeIn } from "./check.ts";
 const VERSION = 2;
 const ATTACHMENT_AT = FROZEN_TCB_ALWAYS;
 const LATER_AT = ATTACHMENT_AT + 1;
+const STRETCHES_AT = LATER_AT + 1;
 registerKind(
   Kind.Socket,
   VERSION,
-  [...frozenTcbFields.slice(0, ATTACHMENT_AT), "attachment", "later"],
+  [...frozenTcbFields.slice(0, ATTACHMENT_AT), "attachment", "later", "stretches"],
   frozenTcbFields.slice(FROZEN_TCB_ALWAYS),
 );
 
@@ -33,30 +36,42 @@ export interface FrozenSocket {
   readonly tcb: FrozenTcb;
   /** The application's own data; `undefined` when there is none. */
   readonly attachment: unknown;
+  /** Of a durable connection's log: where the front of its queues is. */
+  readonly stretches?: Stretches | undefined;
 }
 
 /**
- * The image of a suspended connection.
+ * The image of a suspended connection, or of a durable one as it is logged; then `stretches` say where the front of its
+ * queues is, and `tcb` has only what follows.
  *
  * @throws {TypeError} When the attachment is something that CBOR cannot hold.
  */
-export function writeSocketImage(tcb: FrozenTcb, attachment: unknown): Uint8Array<ArrayBuffer> {
+export function writeSocketImage(
+  tcb: FrozenTcb,
+  attachment: unknown,
+  stretches?: Stretches,
+): Uint8Array<ArrayBuffer> {
   const body = (tcb as CborValue[]).slice(0, FROZEN_TCB_ALWAYS);
   body.push(attachment === undefined ? [] : [attachment as CborValue]);
   const later = new Map<number, CborValue>();
   for (let place = FROZEN_TCB_ALWAYS; place < tcb.length; place++) {
     if (!isFrozenTcbDefault(tcb, place)) later.set(place - FROZEN_TCB_ALWAYS, tcb[place] as CborValue);
   }
-  if (later.size > 0) body.push(later);
+  if (later.size > 0 || stretches !== undefined) body.push(later);
+  if (stretches !== undefined) body.push([stretches.sent, stretches.unread, stretches.unreadStart >>> 0]);
   return writeImage({ kind: Kind.Socket, version: VERSION, body });
 }
 
 /**
- * Reads the image of a suspended connection.
+ * Reads the image of a suspended connection, or of a durable one as it was logged: `stretchOf` then gives the images of
+ * its stretches by their numbers, and throws for those that there are not.
  *
  * @throws {ImageError} When the bytes are damaged, or are not a socket's image.
  */
-export function readSocketImage(bytes: Uint8Array): FrozenSocket {
+export function readSocketImage(
+  bytes: Uint8Array,
+  stretchOf: (number: number) => Uint8Array = noStretch,
+): FrozenSocket {
   const image = readImage(bytes);
   if (image.kind !== Kind.Socket) {
     throw new ImageError(
@@ -67,7 +82,7 @@ export function readSocketImage(bytes: Uint8Array): FrozenSocket {
   }
   const body = image.body as unknown[];
   const listed = image.version === 1;
-  const most = listed ? frozenTcbFields.length + 1 : LATER_AT + 1;
+  const most = listed ? frozenTcbFields.length + 1 : STRETCHES_AT + 1;
   if (!Array.isArray(body) || body.length <= ATTACHMENT_AT || body.length > most) {
     const found = Array.isArray(body) ? `${body.length} fields` : "no fields";
     throw new ImageError(
@@ -82,9 +97,59 @@ export function readSocketImage(bytes: Uint8Array): FrozenSocket {
   const tcb = [...body.slice(0, FROZEN_TCB_ALWAYS), ...frozenTcbDefaults] as unknown[];
   const later = listed ? body.slice(LATER_AT).entries() : laterOf(body[LATER_AT]);
   for (const [place, value] of later) tcb[FROZEN_TCB_ALWAYS + place] = value;
+  const stretches = listed ? undefined : stretchesOf(body[STRETCHES_AT]);
+  if (stretches !== undefined) joinStretches(tcb, stretches, stretchOf);
   const mistake = mistakeIn(tcb);
   if (mistake !== undefined) throw wrongType(mistake);
-  return { tcb: tcb as FrozenTcb, attachment };
+  return { tcb: tcb as FrozenTcb, attachment, stretches };
+}
+
+/** The numbers of the stretches that a sound image names. */
+export function stretchesIn(image: Uint8Array): number[] {
+  const { body } = readImage(image);
+  const stretches = stretchesOf((body as unknown[])[STRETCHES_AT]);
+  return stretches === undefined ? [] : [...stretches.sent, ...stretches.unread];
+}
+
+/** Whether this is a durable connection's (net/tcp/durable.ts). */
+export function isDurableImage(tcb: FrozenTcb): boolean {
+  return ((tcb[FLAGS_AT] as number) & FrozenFlag.durable) !== 0;
+}
+
+function stretchesOf(value: unknown): Stretches | undefined {
+  if (value === undefined) return undefined;
+  const [sent, unread, unreadStart] = Array.isArray(value) ? value as unknown[] : [];
+  const known = areNumbers(sent) && areNumbers(unread) && Number.isInteger(unreadStart);
+  if (!known) throw wrongType("stretches");
+  return { sent: sent as number[], unread: unread as number[], unreadStart: (unreadStart as number) | 0 };
+}
+
+function areNumbers(list: unknown): boolean {
+  return Array.isArray(list) && list.every((each) => Number.isSafeInteger(each));
+}
+
+/** Puts the stretches in front of what the image has of the two queues itself. */
+function joinStretches(
+  tcb: unknown[],
+  { sent, unread, unreadStart }: Stretches,
+  stretchOf: (number: number) => Uint8Array,
+): void {
+  const ends = [[SEND_QUEUE_AT, tcb[SND_UNA_AT], sent], [RECEIVE_QUEUE_AT, unreadStart, unread]] as const;
+  for (const [place, start, numbers] of ends) {
+    if (numbers.length === 0) continue;
+    const tail = tcb[place];
+    if (!(tail instanceof Uint8Array) || typeof start !== "number") throw wrongType("stretches");
+    tcb[place] = joined(start | 0, numbers.map((number) => readStretch(stretchOf(number), number)), tail);
+  }
+}
+
+const FLAGS_AT = frozenTcbFields.indexOf("flags");
+const SND_UNA_AT = frozenTcbFields.indexOf("sndUna");
+const SEND_QUEUE_AT = frozenTcbFields.indexOf("sendQueue");
+const RECEIVE_QUEUE_AT = frozenTcbFields.indexOf("receiveQueue");
+
+function noStretch(number: number): Uint8Array {
+  throw new ImageError("body", 0, `Cannot restore connection: stretch ${number} of its stream is missing`);
 }
 
 /** The places that are no default: a map of known ones. A Torpor that knows more may not be guessed at. */

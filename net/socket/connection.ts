@@ -39,6 +39,7 @@ export class Connection {
       throw new BadResource("Cannot attach: the connection sleeps and this object is stale");
     }
     this.#tcb.attachment = value;
+    if (this.#tcb.durable !== undefined) this.#server.attached(this.#tcb);
   }
 
   /** Bytes written and not yet acknowledged. */

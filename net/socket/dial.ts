@@ -49,6 +49,7 @@ export class Dialer {
     }
     checkPort(port, 1);
     if (options.tcpOptions !== undefined) checkTcpOptions(options.tcpOptions);
+    if (options.durable) this.#host.checkDurable("connect", options.fastOpen !== undefined);
     if (this.isName(hostname)) return this.#openByName(hostname, options);
     const remote = addressOf(hostname, this.#host.stack.addresses);
     return new Promise((resolve, reject) => {
@@ -145,7 +146,9 @@ export class Dialer {
     const { calls, tcp } = this.#host.stack;
     return this.#ports.towards(local, remote, port, (candidate) => {
       if (tcp.listeners.find(local, candidate) !== undefined) return undefined;
-      return calls.connect(tcp, local, candidate, remote, port, nowMs, tcpOptions, fastOpen);
+      const tcb = calls.connect(tcp, local, candidate, remote, port, nowMs, tcpOptions, fastOpen);
+      if (tcb !== undefined && options.durable) calls.makeDurable(tcb);
+      return tcb;
     });
   }
 }

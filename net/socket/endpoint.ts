@@ -62,6 +62,7 @@ export class Endpoint implements Owner {
     const { addresses, tcp } = host.stack;
     const { localAddress, localPort, remoteAddress, remotePort } = tcb;
     const bound = through ?? tcp.listeners.byId(tcb.listener)?.address ?? localAddress;
+    if (tcb.durable !== undefined) this.#calls.keepReads(tcb);
     this.id = formatTuple(localAddress, localPort, remoteAddress, remotePort, addresses);
     this.localAddr = netAddr("tcp", localAddress, localPort, bound, addresses);
     this.remoteAddr = netAddr("tcp", remoteAddress, remotePort, bound, addresses);
@@ -89,6 +90,9 @@ export class Endpoint implements Owner {
       throw new BadResource("An attachment can only be set while the connection is awake");
     }
     this.#tcb.attachment = value;
+    if (this.#tcb.durable === undefined) return;
+    this.#calls.remember(this.#host.stack.tcp, this.#tcb);
+    this.#host.kick();
   }
 
   /** Calls back once: when the handshake has ended well (`undefined`) or badly. */
@@ -125,6 +129,7 @@ export class Endpoint implements Owner {
       return undefined;
     }
     const count = this.#calls.receive(this.#host.stack.tcp, tcb, p, 0, p.byteLength);
+    if (tcb.durable !== undefined) this.#host.kick(); // what was read before is done with
     if (count > 0) {
       this.#host.kick();
       return count;
@@ -294,6 +299,7 @@ export class Endpoint implements Owner {
 
   restored(tcb: Tcb): void {
     this.#tcb = tcb;
+    if (tcb.durable !== undefined) this.#calls.keepReads(tcb);
     for (const errand of this.#errands.splice(0)) errand(tcb);
     this.#releaseAll(); // each looks again at what it waits for
     this.onReadable?.();

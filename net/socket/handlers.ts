@@ -184,6 +184,12 @@ export class HandlerServer implements Acceptor, Owner {
     return false;
   }
 
+  /** What a durable connection keeps has changed. */
+  attached(tcb: Tcb): void {
+    this.calls.remember(this.tcp, tcb);
+    this.#host.kick();
+  }
+
   idOf(tcb: Tcb): string {
     const { localAddress, localPort, remoteAddress, remotePort } = tcb;
     return formatTuple(localAddress, localPort, remoteAddress, remotePort, this.#host.stack.addresses);

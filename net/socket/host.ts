@@ -386,8 +386,10 @@ export class Host {
     }
     const { wake } = options;
     if (wake !== undefined) void new CompiledPolicy(wake, this.#interfaceNames);
+    const { durable = false } = options;
+    if (durable) this.checkDurable("listen", fastOpen > 0);
     const add = (candidate: number): ListenEntry | undefined =>
-      this.stack.tcp.listeners.add(address, candidate, backlog);
+      this.stack.tcp.listeners.add(address, candidate, backlog, durable);
     const entry = port === 0 ? this.#ports.forBinding(address, add) : add(port);
     if (entry === undefined) throw new AddrInUse(`Cannot listen on port ${port}: address already in use`);
     this.stack.tcp.listeners.configure(
@@ -413,6 +415,14 @@ export class Host {
     queueMicrotask(() => { // not inside the caller's call
       if (!this.#closed && this.#owners.offerUnowned(entry, acceptor)) this.kick();
     });
+  }
+
+  /** @throws {TypeError} When connections of this host cannot be durable, or not in this way. */
+  checkDurable(what: "listen" | "connect", fastOpen: boolean): void {
+    if (this.stack.sleepers.owner === undefined) {
+      throw new TypeError(`Cannot ${what} durably: this host has no store (a SleepyHost has)`);
+    }
+    if (fastOpen) throw new TypeError(`Cannot ${what} durably with fastOpen: its data is in no log`);
   }
 
   /** @throws {BadResource} */

@@ -128,6 +128,12 @@ export interface ListenOptions {
   tcpBacklog?: number;
   /** Taken for Deno's sake; a port of this host has one listener. */
   reusePort?: boolean;
+  /**
+   * Nothing that a peer of theirs has been told is ever forgotten: data is acknowledged when it is in the store, and
+   * sent when it is there. `kill -9` and power failures then lose nothing in either direction, at the price of a sync
+   * of the disk before each answer. Needs a host with a store, and goes without Fast Open. See `docs/durable.md`.
+   */
+  durable?: boolean;
   /** What holds for its connections, from their first packet on. */
   tcpOptions?: TcpOptions;
   /**
@@ -146,6 +152,8 @@ export interface ConnectOptions {
   transport?: "tcp";
   /** Ends the attempt; `connect` then rejects with the signal's reason. */
   signal?: AbortSignal;
+  /** As `ListenOptions.durable`, from the SYN on. */
+  durable?: boolean;
   /** What holds for the connection, from its SYN on. */
   tcpOptions?: TcpOptions;
   /**

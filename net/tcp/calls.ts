@@ -1,3 +1,4 @@
+import { tcpKeepReads, tcpLog, tcpMakeDurable, tcpRemember } from "./durable.ts";
 import { freezeTcb } from "./freeze.ts";
 import { tcpSetOptions } from "./options.ts";
 import {
@@ -45,5 +46,9 @@ export const tcpCalls = {
   setProtocol: tcpSetProtocol,
   wantDrained: tcpWantDrained,
   freeze: freezeTcb,
+  makeDurable: tcpMakeDurable,
+  keepReads: tcpKeepReads,
+  remember: tcpRemember,
+  log: tcpLog,
 };
 export type TcpCalls = typeof tcpCalls;

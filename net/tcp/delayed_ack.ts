@@ -76,12 +76,15 @@ export function missDelayedAck(tcb: Tcb, config: Readonly<TcpConfig>): void {
   tcb.ackTimeoutMs = Math.min(2 * tcb.ackTimeoutMs, most);
 }
 
-/** A segment that tells RCV.NXT leaves: no ACK is owed any more. */
+/** A segment that tells RCV.NXT, or what of it is in the log, leaves: no ACK is owed any more. */
 export function ackSent(tcb: Tcb, config: Readonly<TcpConfig>): void {
-  const owed = tcb.ackNow || tcb.delayedAckAtMs !== Infinity || tcb.lastAckSent !== tcb.rcvNxt;
-  tcb.lastAckSent = tcb.rcvNxt;
-  tcb.ackNow = false;
-  tcb.delayedAckAtMs = Infinity;
+  const told = tcb.durable === undefined ? tcb.rcvNxt : tcb.durable.rcvNxt;
+  const owed = tcb.ackNow || tcb.delayedAckAtMs !== Infinity || tcb.lastAckSent !== told;
+  tcb.lastAckSent = told;
+  if (told === tcb.rcvNxt) { // else the rest is owed, once it is in the log
+    tcb.ackNow = false;
+    tcb.delayedAckAtMs = Infinity;
+  }
   if (!owed || tcb.quickAcks === 0) return;
   if (--tcb.quickAcks === 0) tcb.ackTimeoutMs = config.delayedAckMs;
 }

@@ -1,9 +1,11 @@
 import { assert } from "../../base/assert.ts";
+import type { ByteRing } from "../../base/ring.ts";
 import type { AddressTable } from "../ip/address_table.ts";
 import { isIpv6Handle } from "../wire/address.ts";
 import { freezeBuffers, thawBuffers } from "./buffers.ts";
 import type { TcpConfig } from "./config.ts";
 import { freezeCongestion, thawCongestion } from "./congestion/freeze.ts";
+import { newDurable } from "./durable.ts";
 import { freezeEcn, thawEcn } from "./ecn.ts";
 import { freezeCounters, thawCounters } from "./freeze_counters.ts";
 import { freezeOptions, thawOptions } from "./freeze_options.ts";
@@ -15,31 +17,45 @@ import { flightSize, type Tcb, type TcpError, TcpState } from "./tcb.ts";
 import { freezeUrgent, thawUrgent } from "./urgent.ts";
 import { freezeUserTimeout, thawUserTimeout } from "./user_timeout.ts";
 
+/** A state for the log of a durable connection (durable.ts): nothing is said of what has been sent, or of holes. */
+export interface Unsettled {
+  /** Bytes at the front of the send queue and of the receive queue that the image does without. */
+  readonly sentFrom: number;
+  readonly unreadFrom: number;
+}
+
 /**
  * Copies the state out; `addresses` says what handles stand for, where there are any. The TCB is left as it is;
  * any state but CLOSED can be frozen, data in flight and all.
  */
-export function freezeTcb(tcb: Tcb, nowMs: number, addresses?: Pick<AddressTable, "freeze">): FrozenTcb {
+export function freezeTcb(
+  tcb: Tcb,
+  nowMs: number,
+  addresses?: Pick<AddressTable, "freeze">,
+  unsettled?: Unsettled,
+): FrozenTcb {
   assert(tcb.state !== TcpState.closed, "A closed connection has no state to keep");
   const atMs = Math.floor(nowMs);
   const left = (deadlineMs: number): FrozenDeadline =>
     deadlineMs === Infinity ? null : Math.ceil(deadlineMs - atMs);
   const age = (sinceMs: number): number => Math.max(0, Math.floor(atMs - sinceMs));
+  const settled = unsettled === undefined;
   const flags = (tcb.finQueued ? FrozenFlag.finQueued : 0) | (tcb.finReceived ? FrozenFlag.finReceived : 0) |
-    (tcb.finPending ? FrozenFlag.finPending : 0) | (tcb.timestamps ? FrozenFlag.timestamps : 0) |
+    (tcb.finPending && settled ? FrozenFlag.finPending : 0) | (tcb.timestamps ? FrozenFlag.timestamps : 0) |
     (tcb.rttTiming ? FrozenFlag.rttTiming : 0) | (tcb.ackNow ? FrozenFlag.ackNow : 0) |
     (tcb.noDelay ? FrozenFlag.noDelay : 0) | (tcb.keepAlive ? FrozenFlag.keepAlive : 0) |
     (tcb.orphan ? FrozenFlag.orphan : 0) | (tcb.wantsWritable ? FrozenFlag.wantsWritable : 0) |
     (tcb.wantsDrained ? FrozenFlag.wantsDrained : 0) | (tcb.cwndLimited ? FrozenFlag.cwndLimited : 0) |
     (tcb.sackPermitted ? FrozenFlag.sackPermitted : 0) | (tcb.interactive ? FrozenFlag.interactive : 0) |
-    (fullSegmentProven(tcb) ? FrozenFlag.fullSegmentProven : 0);
+    (fullSegmentProven(tcb) ? FrozenFlag.fullSegmentProven : 0) |
+    (tcb.durable !== undefined ? FrozenFlag.durable : 0);
   // Longer ago than this is idleness, however long (RFC 5681 section 4.1).
   const sentAgoMs = Math.max(0, Math.floor(atMs - tcb.lastSentMs));
   // CUBIC alone wants to know how long: its curve stands still meanwhile.
   const idle = flightSize(tcb) === 0 && sentAgoMs > tcb.rtoMs * 2 ** tcb.backoff &&
     tcb.cubicEpochMs === Infinity;
   const ahead: [number, Uint8Array][] = [];
-  for (let at = 0; at < tcb.ahead.length; at += 2) {
+  for (let at = 0; settled && at < tcb.ahead.length; at += 2) {
     const start = tcb.ahead[at]!;
     const bytes = tcb.receiveQueue.placed(tcb.receiveQueue.length + start, tcb.ahead[at + 1]! - start);
     ahead.push([start, bytes]);
@@ -95,38 +111,48 @@ export function freezeTcb(tcb: Tcb, nowMs: number, addresses?: Pick<AddressTable
     (tcb.rcvNxt - tcb.lastAckSent) | 0,
     idle || sentAgoMs === Infinity ? null : sentAgoMs, // nothing but a handshake was sent
     0,
-    (tcb.sndMax - tcb.sndUna) >>> 0,
-    left(tcb.retransmitAtMs),
-    tcb.retransmits,
-    tcb.retransmits > 0 ? age(tcb.stuckSinceMs) : 0,
-    tcb.backoff,
+    settled ? (tcb.sndMax - tcb.sndUna) >>> 0 : 0,
+    settled ? left(tcb.retransmitAtMs) : null,
+    settled ? tcb.retransmits : 0,
+    settled && tcb.retransmits > 0 ? age(tcb.stuckSinceMs) : 0,
+    settled ? tcb.backoff : 0,
     0,
     0,
     0,
     tcb.rttTiming ? age(tcb.rttStartMs) : 0,
-    left(tcb.persistAtMs),
-    tcb.persists,
-    tcb.probesUnanswered,
+    settled ? left(tcb.persistAtMs) : null,
+    settled ? tcb.persists : 0,
+    settled ? tcb.probesUnanswered : 0,
     left(tcb.expireAtMs),
-    tcb.finPending ? (tcb.finAhead - tcb.rcvNxt) | 0 : 0,
-    tcb.sendQueue.toBytes(),
-    tcb.receiveQueue.toBytes(),
+    tcb.finPending && settled ? (tcb.finAhead - tcb.rcvNxt) | 0 : 0,
+    queuedFrom(tcb.sendQueue, unsettled?.sentFrom ?? 0),
+    queuedFrom(tcb.receiveQueue, unsettled?.unreadFrom ?? 0),
     ahead,
     freezeCongestion(tcb, atMs, idle),
     freezeBuffers(tcb, atMs),
     freezeCounters(tcb, atMs),
     freezeOptions(tcb),
-    tcb.persists + tcb.probesUnanswered > 0 ? age(tcb.persistSinceMs) : 0,
+    settled && tcb.persists + tcb.probesUnanswered > 0 ? age(tcb.persistSinceMs) : 0,
     freezeUrgent(tcb),
-    freezeRecovery(tcb, atMs),
-    freezeSent(tcb, atMs),
+    settled ? freezeRecovery(tcb, atMs) : [],
+    settled ? freezeSent(tcb, atMs) : [],
     tcb.fastOpen,
     freezeEcn(tcb, atMs),
     freezeMtuSearch(tcb, atMs),
     freezeUserTimeout(tcb),
     freezeTooBig(tcb),
     [...tcb.protocolState],
+    tcb.durable?.lent ?? NOTHING,
   ];
+}
+
+const NOTHING = new Uint8Array(0);
+
+function queuedFrom(queue: ByteRing, from: number): Uint8Array {
+  if (from === 0) return queue.toBytes();
+  const bytes = new Uint8Array(queue.length - from);
+  queue.copyTo(from, bytes.length, bytes, 0);
+  return bytes;
 }
 
 function frozenAddress(
@@ -241,6 +267,7 @@ export function thawTcb(
     userTimeoutState,
     tooBigState,
     protocolState,
+    lent,
   ] = frozen;
   // A clock that was set back while we slept counts as no time passed.
   const baseMs = Math.min(frozenAtMs, nowMs);
@@ -340,4 +367,7 @@ export function thawTcb(
     tcb.receiveQueue.place(tcb.receiveQueue.length + offset, bytes, 0, bytes.length);
     tcb.ahead.push(offset, offset + bytes.length);
   }
+  if ((flags & FrozenFlag.durable) === 0) return;
+  tcb.durable = newDurable(tcb);
+  tcb.durable.lent = lent.slice();
 }

@@ -89,6 +89,7 @@ export type FrozenTcb = [
   userTimeoutState: number[],
   tooBigState: number[],
   protocolState: number[],
+  lent: Uint8Array,
 ];
 
 const NAMES_ALWAYS = [
@@ -157,6 +158,7 @@ const DEFAULTS: readonly (readonly [name: string, value: number | null | Uint8Ar
   ["userTimeoutState", []],
   ["tooBigState", []],
   ["protocolState", []],
+  ["lent", EMPTY],
 ];
 
 /** The tuple's places by name, for whoever prints an image. */
@@ -193,4 +195,5 @@ export const FrozenFlag = {
   sackPermitted: 4096,
   interactive: 8192,
   fullSegmentProven: 16384,
+  durable: 32768,
 } as const;

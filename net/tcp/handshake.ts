@@ -6,6 +6,7 @@ import { ipHeaderLength } from "../wire/ipv6.ts";
 import { TCP_HEADER_LENGTH, TcpFlag, type TcpRecord } from "../wire/tcp.ts";
 import { startCongestion } from "./congestion/window.ts";
 import { DELAYED_ACK_MS_MAX, enterQuickAcks } from "./delayed_ack.ts";
+import { holdHandshake } from "./durable.ts";
 import { takeEcnAnswer } from "./ecn.ts";
 import { type FastOpenOption, FastOpenState } from "./fast_open.ts";
 import { sendAck, sendStrayReset, sendSyn } from "./output.ts";
@@ -283,6 +284,7 @@ export function learnFromSyn(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs: numb
   }
   takeUserTimeout(tcb, segment);
   updateMss(tcp, tcb);
+  if (tcb.durable !== undefined) holdHandshake(tcb, tcb.durable);
 }
 
 function mssDefault(remote: number): number {

@@ -12,6 +12,7 @@ import {
 import { acknowledge } from "./acknowledge.ts";
 import { countSegmentIn } from "./counters.ts";
 import { acceptQueueFull } from "./listeners.ts";
+import { wasSentBefore } from "./durable.ts";
 import { countFastOpenReset, FastOpenState } from "./fast_open.ts";
 import { becomeEstablished, echoesOurSyn, startKeepAlive, synSentInput, takeAckOfSyn } from "./handshake.ts";
 import { mayAnswerNoise, sendAck, sendChallengeAck, sendStrayReset, sendSyn } from "./output.ts";
@@ -75,7 +76,7 @@ export function tcpInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, now
     const again = length > 0 && ((segment.sequence + length) | 0) === tcb.rcvNxt;
     if (
       (closedWindow || again) && tcb.state >= TcpState.established && tcb.state !== TcpState.timeWait &&
-      !synchronize && believableAck(tcb, segment)
+      !synchronize && believableAck(tcb, segment, nowMs)
     ) {
       acknowledge(tcp, tcb, segment, length, nowMs);
       if ((flags & TcpFlag.URG) !== 0) takeUrgent(tcp, tcb, segment); // MUST-66
@@ -93,7 +94,7 @@ export function tcpInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, now
 
   // Fourth: SYN (RFC 5961 section 4).
   if (synchronize) {
-    if (isHalfOpen(tcb)) { // back to LISTEN, where the peer's next SYN is welcome
+    if (isHalfOpen(tcb) && !tcb.durable?.inherits) { // back to LISTEN, where the peer's next SYN is welcome
       tcp.counters.embryonicRsts++;
       tcp.destroy(tcb, TcpError.reset);
     } else {
@@ -137,7 +138,7 @@ export function tcpInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, now
     if (tcb.accEcn !== undefined) takeAccEcnThirdAck(tcb, tcb.accEcn, segment, tcp.config.ecnFallback);
     becomeEstablished(tcp, tcb, segment, nowMs);
     if (tcb.finQueued) tcp.queueOutput(tcb);
-  } else if (!believableAck(tcb, segment)) {
+  } else if (!believableAck(tcb, segment, nowMs)) {
     sendChallengeAck(tcp, tcb, nowMs);
     return Drop.TcpBadAck;
   }
@@ -278,9 +279,12 @@ function answerSynAgain(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs: number): 
  * RFC 5961 section 5.2: SND.UNA - MAX.SND.WND <= SEG.ACK <= SND.NXT, and nothing from before the connection's start
  * (as Linux has it: such an ACK was never right).
  */
-function believableAck(tcb: Tcb, segment: TcpRecord): boolean {
+function believableAck(tcb: Tcb, segment: TcpRecord, nowMs: number): boolean {
   const behind = (tcb.sndUna - segment.acknowledgment) | 0;
-  if ((segment.flags & TcpFlag.ACK) === 0 || seqLess(tcb.sndMax, segment.acknowledgment)) return false;
+  if ((segment.flags & TcpFlag.ACK) === 0) return false;
+  if (seqLess(tcb.sndMax, segment.acknowledgment)) {
+    return tcb.durable !== undefined && wasSentBefore(tcb, tcb.durable, segment.acknowledgment, nowMs);
+  }
   if (behind <= 0) return true;
   if (behind > tcb.sndWndMax) return false;
   // Once more than half the sequence space was sent, ISS is nowhere.

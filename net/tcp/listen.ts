@@ -2,6 +2,7 @@ import type { Slab } from "../../base/slab.ts";
 import { Drop } from "../wire/drop.ts";
 import type { Ipv4Record } from "../wire/ipv4.ts";
 import { TcpFlag, type TcpRecord } from "../wire/tcp.ts";
+import { beginLog } from "./durable.ts";
 import { FastOpenState } from "./fast_open.ts";
 import {
   chooseStart,
@@ -65,6 +66,7 @@ export function listenInput(
   // Data on a SYN without Fast Open is not taken: it is neither acknowledged nor kept, and the peer sends it again.
   if (opened) openOnSyn(tcp, tcb, listener, segment, slab, nowMs);
   else listener.pending++;
+  if (listener.durable) beginLog(tcp, tcb, tcb.iss); // the SYN-ACK leaves when it is in the log
   sendFirstSyn(tcp, tcb, nowMs, tcp.fastOpen.option);
   return Drop.None;
 }
@@ -169,6 +171,7 @@ function cookieInput(
   tcb.sndMax = segment.acknowledgment;
   tcb.rcvAdv = (tcb.rcvNxt + Math.min(0xffff, tcb.receiveBufferBytes)) | 0;
   tcb.lastAckSent = tcb.rcvNxt;
+  if (listener.durable) beginLog(tcp, tcb, tcb.sndMax);
   segment.tsEcr = 0; // its low bits were options: it tells no round-trip time
   tcpInput(tcp, tcb, segment, slab, nowMs);
   return true;

@@ -15,6 +15,8 @@ export interface TcpListener {
   /** Its connections that have a TCB, whatever their state. */
   awake: number;
   readonly backlog: number;
+  /** Of its connections nothing leaves that is not in the log (durable.ts). */
+  readonly durable: boolean;
   /** What holds for its connections, from their SYN-ACK on. */
   options?: TcpOptions;
   /** Connections handed out on their SYN alone that may wait for the handshake's end: TCP_FASTOPEN; 0 for none. */
@@ -54,7 +56,7 @@ export class TcpListeners {
   }
 
   /** @returns The new listener, or `undefined` when address and port are taken. */
-  add(address: number, port: number, backlog: number): TcpListener | undefined {
+  add(address: number, port: number, backlog: number, durable = false): TcpListener | undefined {
     const others = this.#byPort.get(port);
     if (others?.some((other) => bindsClash(other.address, address))) return undefined;
     const listener: TcpListener = {
@@ -65,6 +67,7 @@ export class TcpListeners {
       waiting: 0,
       awake: 0,
       backlog,
+      durable,
       fastOpenMax: 0,
       fastOpenPending: 0,
       fastOpenResets: [],

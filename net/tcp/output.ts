@@ -6,6 +6,7 @@ import { TCP_HEADER_BYTES_MAX, TCP_HEADER_LENGTH, TcpFlag, type TcpRecord, write
 import { type AccEcn, accEcnFit, accEcnMark, writeAccEcn } from "./acc_ecn.ts";
 import { watchLimit } from "./counters.ts";
 import { ackSent, watchDataSent } from "./delayed_ack.ts";
+import { ackWaits, type Durable, watchLog } from "./durable.ts";
 import { type FastOpenOption, FastOpenState } from "./fast_open.ts";
 import { Ecn, ecnEchoFlag, ecnSynFlags, markNewData } from "./ecn.ts";
 import { accEcnOptionLength } from "../wire/tcp_options.ts";
@@ -19,12 +20,13 @@ import { tellWritable } from "./send_buffer.ts";
 import { Sent } from "./sent_queue.ts";
 import {
   cwndPackets,
+  finReady,
   finSent,
   flightSize,
   packetsInFlight,
   Push,
   RetransmitTimer,
-  sendEnd,
+  sendLimit,
   type Tcb,
   TcpState,
 } from "./tcb.ts";
@@ -63,6 +65,7 @@ export function tcpOutput(tcp: Tcp, tcb: Tcb, nowMs: number, force = false): voi
   if (tcb.ackNow) sendAck(tcp, tcb, nowMs);
   watchLimit(tcb, nowMs);
   if (tcb.notSentLowWaterBytes > 0) tellWritable(tcp, tcb);
+  if (tcb.durable !== undefined) watchLog(tcp, tcb, tcb.durable);
   tcp.arm(tcb);
 }
 
@@ -73,7 +76,7 @@ function canSendData(tcb: Tcb): boolean {
 }
 
 function hasUnsent(tcb: Tcb): boolean {
-  return seqLess(tcb.sndMax, sendEnd(tcb)) || (tcb.finQueued && !finSent(tcb));
+  return seqLess(tcb.sndMax, sendLimit(tcb)) || (finReady(tcb) && !finSent(tcb));
 }
 
 /** How long until the next window probe: an RTO, doubled each time (SHLD-29, SHLD-30). */
@@ -137,8 +140,8 @@ function sendTrain(tcp: Tcp, tcb: Tcb, count: number, nowMs: number): number {
   const bytesMax = tcp.output.trainBytesTowards(tcb.remoteAddress);
   if (bytesMax === 0 || !tcb.pathMtuDiscovery || hasNewsForOne(tcb)) return 0;
   const mss = currentMss(tcp, tcb);
-  const unsent = (sendEnd(tcb) - tcb.sndMax) | 0;
-  const full = Math.floor(Math.min(unsent - (tcb.finQueued ? 1 : 0), bytesOfRecord(tcb) - 1) / mss);
+  const unsent = (sendLimit(tcb) - tcb.sndMax) | 0;
+  const full = Math.floor(Math.min(unsent - (finReady(tcb) ? 1 : 0), bytesOfRecord(tcb) - 1) / mss);
   const fit = Math.floor((bytesMax - ipHeaderLength(tcb.remoteAddress) - TCP_HEADER_BYTES_MAX) / mss);
   const segments = Math.min(count, full, fit);
   if (segments < 2) return 0;
@@ -174,11 +177,12 @@ function sendNext(
   trainEnd: number,
   train: boolean,
 ): boolean {
-  const unsent = (sendEnd(tcb) - tcb.sndMax) | 0; // -1 behind the FIN
-  if (unsent < 0 || (unsent === 0 && !tcb.finQueued)) return false;
+  const unsent = (sendLimit(tcb) - tcb.sndMax) | 0; // -1 behind the FIN
+  const ending = finReady(tcb);
+  if (unsent < 0 || (unsent === 0 && !ending)) return false;
   const mss = currentMss(tcp, tcb);
   // The congestion window is not strict about the end of the stream: one segment, and no more follow it (Linux).
-  const final = tcb.finQueued && unsent <= mss;
+  const final = ending && unsent <= mss;
   if (mode < SendMode.probe && !final && packetsInFlight(tcb) >= cwndPackets(tcb)) return false;
   const force = mode === SendMode.force;
   const usable = (tcb.sndUna + tcb.sndWnd - tcb.sndMax) | 0;
@@ -187,7 +191,7 @@ function sendNext(
   if (length < 0) return false;
   const last = length === unsent;
   const whole = length === record && !last; // nothing can be added to it: there is nothing to wait for
-  const fin = last && tcb.finQueued && (usable > length || force);
+  const fin = last && ending && (usable > length || force);
   if (length === 0 && !fin) return false;
   if (!fin && mode === SendMode.normal && !whole && !worthSending(tcb, length, mss, last)) return false;
   const sequence = tcb.sndMax;
@@ -219,7 +223,7 @@ function sendNext(
 function trainSegments(tcp: Tcp, tcb: Tcb): number {
   const mss = currentMss(tcp, tcb), cwnd = cwndPackets(tcb);
   const usable = (tcb.sndUna + tcb.sndWnd - tcb.sndMax) | 0;
-  const ready = Math.min((sendEnd(tcb) - tcb.sndMax) | 0, usable);
+  const ready = Math.min((sendLimit(tcb) - tcb.sndMax) | 0, usable);
   const most = Math.min(
     Math.max(1, cwnd >>> 1),
     cwnd - packetsInFlight(tcb),
@@ -314,8 +318,9 @@ export function transmitSegment(
   return !tcp.output.linkFull;
 }
 
-/** Sends a bare ACK of everything received. */
+/** Sends a bare ACK of everything received; of a durable connection, when something of it is in the log. */
 export function sendAck(tcp: Tcp, tcb: Tcb, nowMs: number): void {
+  if (tcb.durable !== undefined && ackWaits(tcb, tcb.durable)) return;
   const segment = beginSegment(tcp, tcb, nowMs);
   // Behind the window of a peer that shrank it, even an ACK would be refused (MUST-34). A SYN needs no window.
   // What one step of its scale hides was promised, though.
@@ -366,6 +371,7 @@ export function mayAnswerNoise(tcp: Tcp, tcb: Tcb, nowMs: number): boolean {
 export function sendSyn(tcp: Tcp, tcb: Tcb, nowMs: number, fastOpen?: FastOpenOption): void {
   const segment = tcp.segment;
   const answer = tcb.state === TcpState.synReceived;
+  if (answer && tcb.durable !== undefined && !seqLess(tcb.iss, tcb.durable.sndEnd)) return;
   segment.clear();
   segment.sourcePort = tcb.localPort;
   segment.destinationPort = tcb.remotePort;
@@ -470,8 +476,9 @@ function beginSegment(tcp: Tcp, tcb: Tcb, nowMs: number): TcpRecord {
   segment.clear();
   segment.sourcePort = tcb.localPort;
   segment.destinationPort = tcb.remotePort;
-  segment.acknowledgment = tcb.rcvNxt;
-  segment.window = offerWindow(tcb);
+  const { durable } = tcb;
+  segment.acknowledgment = durable === undefined ? tcb.rcvNxt : durable.rcvNxt;
+  segment.window = durable === undefined ? offerWindow(tcb) : offerLoggedWindow(tcb, durable);
   segment.urgentPointer = 0;
   if (tcb.timestamps) {
     segment.hasTimestamp = true;
@@ -496,6 +503,21 @@ function offerWindow(tcb: Tcb): number {
   return field;
 }
 
+/** As `offerWindow`, from the logged RCV.NXT on, and with no edge that is not in the log. */
+function offerLoggedWindow(tcb: Tcb, durable: Durable): number {
+  const shift = Math.max(tcb.rcvShift, 0);
+  const field = peekWindow(tcb);
+  let edge = (tcb.rcvNxt + (field << shift)) | 0;
+  const logged = !seqLess(durable.rcvAdv, edge);
+  if (logged && durable.rcvNxt === tcb.rcvNxt) return offerWindow(tcb);
+  if (!logged) edge = durable.rcvAdv;
+  const bytes = Math.max(0, (edge - durable.rcvNxt) | 0);
+  const told = Math.min(0xffff, Math.ceil(bytes / 2 ** shift)); // what was promised is not taken back
+  const reach = (durable.rcvNxt + (told << shift)) | 0;
+  if (seqLess(tcb.rcvAdv, reach)) tcb.rcvAdv = reach;
+  return told;
+}
+
 /** The window field that the next segment will carry. */
 export function peekWindow(tcb: Tcb): number {
   const shift = Math.max(tcb.rcvShift, 0);
@@ -515,7 +537,7 @@ export function peekWindow(tcb: Tcb): number {
 }
 
 /** The largest window that could be offered now. */
-function freeWindow(tcb: Tcb): number {
+export function freeWindow(tcb: Tcb): number {
   const free = Math.min(tcb.receiveBufferBytes - tcb.receiveQueue.length, windowBytesMax(tcb));
   return Math.max(0, Math.min(free, 0xffff << Math.max(tcb.rcvShift, 0)));
 }

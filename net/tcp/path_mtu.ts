@@ -9,7 +9,7 @@ import {
   CaState,
   cwndPackets,
   packetsInFlight,
-  sendEnd,
+  sendLimit,
   SSTHRESH_INFINITE,
   type Tcb,
   TcpState,
@@ -159,7 +159,7 @@ export function probePathMtu(tcp: Tcp, tcb: Tcb, nowMs: number): ProbeResult {
   }
   if (size <= tcb.sndMss) return ProbeResult.none; // every segment shows as much
   const needed = size + (tcb.reordering + 1) * tcb.sndMss; // so that its loss shows by duplicate ACKs
-  if (((sendEnd(tcb) - tcb.sndMax) | 0) < needed || tcb.sndWnd < needed) return ProbeResult.none;
+  if (((sendLimit(tcb) - tcb.sndMax) | 0) < needed || tcb.sndWnd < needed) return ProbeResult.none;
   if (bytesOfRecord(tcb) < size) return ProbeResult.none; // no segment goes beyond a record's end
   if (seqLess((tcb.sndUna + tcb.sndWnd) | 0, (tcb.sndMax + needed) | 0)) return ProbeResult.wait;
   const flying = packetsInFlight(tcb);

@@ -12,7 +12,7 @@ import {
   flightSize,
   packetsInFlight,
   RetransmitTimer,
-  sendEnd,
+  sendLimit,
   SSTHRESH_INFINITE,
   type Tcb,
 } from "./tcb.ts";
@@ -317,7 +317,7 @@ function processLoss(tcp: Tcp, tcb: Tcb, duplicateAcks: number, sample: AckSampl
     } else if (advanced && !recovered) {
       tcb.highSeq = tcb.sndMax;
       // Step 2.b: new data will tell, if there is some and the window takes it.
-      const unsent = (sendEnd(tcb) - tcb.sndMax) | 0;
+      const unsent = (sendLimit(tcb) - tcb.sndMax) | 0;
       if (unsent > 0 && seqLess(tcb.sndMax, (tcb.sndUna + tcb.sndWnd) | 0)) return Resend.fresh;
       tcb.frto = false;
     }

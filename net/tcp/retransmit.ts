@@ -6,7 +6,7 @@ import { inCwndReduction } from "./reduction.ts";
 import { rearmTimeout, setRetransmitTimer } from "./rto.ts";
 import { rtoBackedOffMs } from "./rtt.ts";
 import { Sent, SENT_AGAIN } from "./sent_queue.ts";
-import { CaState, cwndPackets, packetsInFlight, RetransmitTimer, sendEnd, type Tcb } from "./tcb.ts";
+import { CaState, cwndPackets, packetsInFlight, RetransmitTimer, sendLimit, type Tcb } from "./tcb.ts";
 import type { Tcp } from "./tcp.ts";
 import { isSendingUrgent } from "./urgent.ts";
 
@@ -128,7 +128,7 @@ export function sendLossProbe(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   if (!tcb.probeOut && tcb.sent.length > 0) {
     const before = tcb.sent.length;
     tcb.probeRetransmitted = false;
-    const unsent = (sendEnd(tcb) - tcb.sndMax) | 0;
+    const unsent = (sendLimit(tcb) - tcb.sndMax) | 0;
     let probed = false;
     if (
       unsent > 0 && Math.min(unsent, currentMss(tcp, tcb)) <= ((tcb.sndUna + tcb.sndWnd - tcb.sndMax) | 0)

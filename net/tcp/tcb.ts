@@ -1,5 +1,7 @@
 import type { AccEcn } from "./acc_ecn.ts";
 import { ByteRing } from "../../base/ring.ts";
+import { seqLess } from "../../base/sequence.ts";
+import type { Durable } from "./durable.ts";
 import type { TcpMemory } from "./memory.ts";
 import type { UserTimeoutNews } from "./user_timeout.ts";
 import { SentQueue } from "./sent_queue.ts";
@@ -438,6 +440,8 @@ export class Tcb {
   protocolState: readonly number[] = [];
   /** It woke for that alone: the application knows nothing of it, and it sleeps again as soon as it is quiet. */
   drowsy = false;
+  /** Nothing leaves that is not in the log, which reaches as far as this says (durable.ts). */
+  durable: Durable | undefined = undefined;
 
   /** Where the memory of its queues is counted; `undefined` for what is no connection of a stack. */
   memory: TcpMemory | undefined = undefined;
@@ -456,6 +460,18 @@ export class Tcb {
 /** Sequence number just behind the last byte that the application wrote: where the FIN is or will be. */
 export function sendEnd(tcb: Tcb): number {
   return (tcb.sndUna + tcb.sendQueue.length) | 0;
+}
+
+/** Sequence number behind the last byte that may be sent: of a durable connection, of those in the log. */
+export function sendLimit(tcb: Tcb): number {
+  const end = sendEnd(tcb);
+  const { durable } = tcb;
+  return durable !== undefined && seqLess(durable.sndEnd, end) ? durable.sndEnd : end;
+}
+
+/** Whether the FIN may follow what was written. */
+export function finReady(tcb: Tcb): boolean {
+  return tcb.finQueued && (tcb.durable === undefined || seqLess(sendEnd(tcb), tcb.durable.sndEnd));
 }
 
 /** Whether the FIN has been sent at least once. */

@@ -78,6 +78,8 @@ export interface TcpTurn extends TcpUpcalls {
   expired(tcb: Tcb): void;
   /** It may have something to send. */
   send(tcb: Tcb): void;
+  /** A durable connection is not as its log says, or has ended. */
+  moved(tcb: Tcb): void;
 }
 
 /**
@@ -231,6 +233,7 @@ export class Tcp {
     this.#wheel.cancel(tcb.slot);
     this.connections.remove(tcb.record);
     tcb.record = -1;
+    if (tcb.durable !== undefined) this.moved(tcb);
     this.notify(tcb, TcpEvent.closed);
   }
 
@@ -244,6 +247,11 @@ export class Tcp {
   #countAwake(tcb: Tcb, more: 1 | -1): void {
     const listener = this.listeners.byId(tcb.listener);
     if (listener !== undefined) listener.awake += more;
+  }
+
+  /** Remembers that a durable connection is not as its log says, or that it has ended. */
+  moved(tcb: Tcb): void {
+    this.#turn.moved(tcb);
   }
 
   #free(tcb: Tcb): void {

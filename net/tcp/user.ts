@@ -3,6 +3,7 @@ import { Field, RecordState } from "../connections/connection_map.ts";
 import { BUFFER_BYTES_MAX } from "./config.ts";
 import { congestionNumber, congestionOf } from "./congestion/choose.ts";
 import type { CongestionControlName } from "./congestion/congestion.ts";
+import { tcpRemember } from "./durable.ts";
 import { FastOpenState } from "./fast_open.ts";
 import { openActive, startKeepAlive } from "./handshake.ts";
 import { QUEUE_BYTES_MIN } from "./memory.ts";
@@ -120,6 +121,7 @@ export function tcpSend(
   const count = Math.min(to - from, sendRoom(tcb));
   if (count > 0) {
     tcb.sendQueue.append(bytes, from, from + count);
+    if (tcb.durable !== undefined) tcpRemember(tcp, tcb);
     tcb.more = more;
     tcb.push = more ? Push.hold : Push.normal;
     tcp.queueOutput(tcb);
@@ -189,9 +191,11 @@ export function tcpSetListener(tcp: Tcp, tcb: Tcb, listenerId: number): void {
  */
 export function tcpReceive(tcp: Tcp, tcb: Tcb, target: Uint8Array, at: number, limit: number): number {
   const count = Math.min(limit, tcb.receiveQueue.length);
+  if (tcb.durable !== undefined) tcpRemember(tcp, tcb);
   if (count === 0) return 0;
   tcb.receiveQueue.copyTo(0, count, target, at);
   tcb.receiveQueue.drop(count, tcb.ahead.length > 0);
+  if (tcb.durable?.keepsReads) tcb.durable.lent = target.slice(at, at + count);
   if (tcb.state !== TcpState.closed && !tcb.finReceived) announceWindow(tcp, tcb);
   return count;
 }
@@ -214,6 +218,7 @@ export function tcpShutdown(tcp: Tcp, tcb: Tcb): void {
   if (tcb.finQueued || tcb.state === TcpState.closed) return;
   if (tcb.state === TcpState.synSent) return tcp.destroy(tcb, TcpError.aborted);
   tcb.finQueued = true;
+  if (tcb.durable !== undefined) tcpRemember(tcp, tcb);
   // In any case the state moves on now, whenever the FIN can leave (RFC 9293 section 3.10.4).
   if (tcb.state === TcpState.established) tcb.state = TcpState.finWait1;
   else if (tcb.state === TcpState.closeWait) tcb.state = TcpState.lastAck;

@@ -15,6 +15,8 @@ export interface SleepOwner {
   waits(record: number): boolean;
   /** A sleeper's peer has shown life: its first deadline is now this one, epoch milliseconds. */
   deadlineMoved(record: number, deadlineMs: number): void;
+  /** A durable connection is not as its log says, or has ended. Told once until its state is taken (`tcpLog`), and at its end. */
+  moved(tcb: Tcb): void;
   /** The end of a turn: the time to serve the wakes that were gathered, all at once. */
   turn(nowMs: number): void;
   /** When the owner wants the next turn at the latest; `Infinity` when nothing is due. */

@@ -4,6 +4,7 @@ import { Field, RecordState } from "../connections/connection_map.ts";
 import { InputGate } from "../firewall/gate.ts";
 import { Verdict } from "../firewall/packet.ts";
 import type { Stack } from "../stack.ts";
+import { takeLogged, takeOver } from "../tcp/durable.ts";
 import { thawedAddress, thawTcb } from "../tcp/freeze.ts";
 import type { FrozenTcb } from "../tcp/frozen_tcb.ts";
 import type { TcpListener } from "../tcp/listeners.ts";
@@ -41,6 +42,8 @@ export class Sleepers {
   readonly #policies = new Map<number, CompiledPolicy>(); // by listener
   readonly #keepAlives = new SleepingKeepAlives();
   readonly #challenges = new SleepingChallenges();
+  /** Records of durable connections that an earlier process may have brought further than their image says. */
+  readonly #inherited = new Set<number>();
 
   constructor(stack: Stack) {
     this.#stack = stack;
@@ -190,6 +193,7 @@ export class Sleepers {
   unsave(tcb: Tcb, nowMs: number): void {
     const record = tcb.record;
     tcb.saving = false;
+    if (tcb.durable !== undefined) tcb.durable.rcvAdv = tcb.rcvAdv; // no image promises more any longer
     this.#stack.connections.setState(record, RecordState.awake);
     this.#stack.tcp.queueOutput(tcb);
     this.#release(record, nowMs);
@@ -211,7 +215,8 @@ export class Sleepers {
     const scratch = new Tcb(-1);
     thawTcb(frozen, scratch, this.#stack.tcp.config, nowMs, this.#stack.addresses);
     scratch.keepAlives = 0; // what has answered meanwhile, the process that heard it knew alone
-    const deadlineMs = earliestDeadlineMs(scratch);
+    const inherits = takeOver(scratch, nowMs);
+    const deadlineMs = inherits ? nowMs : earliestDeadlineMs(scratch);
     const { localAddress, remoteAddress, localPort, remotePort } = scratch;
     let record = map.find(localAddress, remoteAddress, localPort, remotePort);
     let staleLocation = -1;
@@ -227,11 +232,14 @@ export class Sleepers {
       scratch.tsOffset = (scratch.tsOffset + TAKEN_OVER_MS) | 0;
       // A clock that was set back to before the image: its timestamps hold once it has been awake and has an image of
       // this time, not for yet another process that reads this one.
-      sleepRecord(map, record, scratch, location, nowMs < frozen[0]);
       this.#keepAlives.add(record, scratch, this.#stack.tcp.config);
       this.#challenges.add(record, scratch, this.#stack.tcp.config.challengeAckMs);
+      sleepRecord(map, record, scratch, location, nowMs < frozen[0] || inherits);
+      if (inherits) this.#inherited.add(record);
+      else this.#inherited.delete(record);
     }
     scratch.sendQueue.clear();
+    scratch.sent.clear();
     scratch.receiveQueue.clear();
     return { record, deadlineMs, staleLocation };
   }
@@ -256,11 +264,17 @@ export class Sleepers {
     return record;
   }
 
+  /** A state of a durable connection that `tcpLog` gave is durable: up to there it may speak. */
+  logged(tcb: Tcb, rcvNxt: number, rcvAdv: number, sndEnd: number, nowMs: number): void {
+    takeLogged(this.#stack.tcp, tcb, rcvNxt, rcvAdv, sndEnd, nowMs);
+  }
+
   /** Restores a waking connection and delivers what was held for it, in order. */
   resume(record: number, frozen: FrozenTcb, attachment: unknown, nowMs: number): Tcb {
     assert(this.#stack.connections.state(record) === RecordState.waking, "Only what wakes can be restored");
     const tcb = this.#stack.tcp.attach(record);
     thawTcb(frozen, tcb, this.#stack.tcp.config, nowMs, this.#stack.addresses);
+    if (this.#inherited.delete(record)) takeOver(tcb, nowMs);
     if (tcb.state === TcpState.timeWait) this.#stack.tcp.timeWaits++;
     wakeRecord(this.#stack.connections, record, tcb, nowMs);
     this.#keepAlives.take(record, tcb);
@@ -283,6 +297,7 @@ export class Sleepers {
       this.#stack.connections.state(record) === RecordState.waking,
       "Only what wakes can be found to be lost",
     );
+    this.#inherited.delete(record);
     const tcb = this.#stack.tcp.attach(record);
     loseRecord(this.#stack.connections, record, tcb);
     this.#keepAlives.take(record, tcb);
@@ -299,6 +314,8 @@ export class Sleepers {
     const listener = this.#stack.tcp.listeners.find(tcb.localAddress, tcb.localPort);
     this.#stack.tcp.setListener(tcb, listener?.id ?? -1);
     this.#stack.tcp.enterHandshake(tcb);
+    // Of a durable connection that waits for the ACK of its SYN-ACK nobody has heard yet.
+    if (tcb.state === TcpState.synReceived && tcb.durable !== undefined) return;
     this.#stack.upcalls?.tcpRestored(tcb, record);
   }
 

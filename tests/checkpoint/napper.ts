@@ -47,6 +47,7 @@ export class Napper implements SleepOwner {
   waits(): boolean {
     return false;
   }
+  moved(): void {}
   deadlineMoved(): void {}
   turn(): void {}
   nextDeadlineMs(): number {

@@ -51,8 +51,14 @@ export class ScriptedStore implements Store {
     return { recordsLive, bytesLive: 0, bytesTotal: 0, segments: 1, bytesMoved: 0, syncs: 0, damaged: 0 };
   }
 
-  append(records: readonly Uint8Array[], { summaries }: AppendOptions = {}): Commit {
+  append(records: readonly Uint8Array[], { supersedes = [], summaries }: AppendOptions = {}): Commit {
+    for (const location of supersedes) {
+      if (location !== undefined && !this.#disk.records.has(location)) {
+        throw new StoreError(`no live record at ${location}`);
+      }
+    }
     this.#operate("append", records.length);
+    for (const location of supersedes) if (location !== undefined) this.#disk.records.delete(location);
     const locations = new Float64Array(records.length);
     records.forEach((bytes, index) => {
       locations[index] = this.#disk.next++;

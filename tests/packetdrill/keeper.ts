@@ -49,6 +49,7 @@ export class Keeper implements SleepOwner {
   waits(): boolean {
     return false;
   }
+  moved(): void {}
 
   wake(record: number): void {
     this.#wanted.push(record);

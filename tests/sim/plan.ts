@@ -3,8 +3,11 @@ import type { TcpConfig } from "../../net/tcp/config.ts";
 import type { WakeBudget } from "../../net/wake/policy.ts";
 import { GOOD_WIRE, type WireFaults } from "./fabric.ts";
 
-/** How the server's machine serves a connection: by handlers and an attachment, or by a `TcpConn` and a loop. */
-export type Service = "handlers" | "conn";
+/**
+ * How the server's machine serves a connection: by handlers and an attachment, or by a `TcpConn` and a loop. Durably,
+ * by handlers, nothing that happens to the server is an excuse.
+ */
+export type Service = "handlers" | "conn" | "durable";
 
 /** A client's machine: a host of ours, one whose connections sleep too, or the independent simple TCP. */
 export type ClientKind = "host" | "sleepy" | "simple";
@@ -127,7 +130,14 @@ export function drawPlan(seed: number): Plan {
     shortWrites: prng.chance(0.3),
     wake: drawBudget(new Prng(seed ^ 0x7777)), // of its own, so that other worlds stay what they were
   };
-  return { seed, server, clients, steps: drawSteps(prng, troubles, clients.length) };
+  const steps = drawSteps(prng, troubles, clients.length);
+  const durable = new Prng(seed ^ 0xd0ab1e);
+  for (const step of steps) {
+    if (step.do === "connect" && step.service === "handlers" && durable.chance(0.35)) {
+      step.service = "durable";
+    }
+  }
+  return { seed, server, clients, steps };
 }
 
 function drawBudget(prng: Prng): WakeBudget {

@@ -4,6 +4,7 @@ import type { Plug } from "./fabric.ts";
 import type { Account } from "./ledger.ts";
 import { type DiskFaults, Killed } from "./machine_disk.ts";
 import type { ServerPlan } from "./plan.ts";
+import { Violation } from "./violation.ts";
 import { ServerProcess } from "./server_process.ts";
 import { SERVER_ADDRESSES, type ServerWorld } from "./server_world.ts";
 
@@ -76,6 +77,7 @@ export class ServerMachine {
       await process.open();
       this.process = process;
     } catch (error) {
+      if (error instanceof Violation) return this.#world.fail(error);
       if (!(error instanceof Killed)) process.die();
       this.#world.tell(`the server does not start: ${(error as Error).message}`);
       this.restart(500);
@@ -101,7 +103,7 @@ export class ServerMachine {
     this.suspends += process.host.sleeper.stats.suspends;
     this.restores += process.host.sleeper.stats.restores;
     for (const account of this.#world.accounts()) {
-      if (account.over || account.broken !== undefined) continue;
+      if (account.over || account.broken !== undefined || account.service === "durable") continue;
       if (account.tuple !== undefined && process.isAsleep(account.tuple)) {
         if (account.unnoted) account.excuse("it slept before its server could note what it had read");
         continue;

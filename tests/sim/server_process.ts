@@ -1,8 +1,13 @@
 import type { EventEmitter } from "eventemitter3";
 import { Prng } from "../../base/random.ts";
 import { SleepyHost } from "../../checkpoint/host.ts";
+import { Kind } from "../../checkpoint/image/kinds.ts";
+import { readImage } from "../../checkpoint/image/read.ts";
+import { type FrozenSocket, readSocketImage } from "../../checkpoint/sockets/socket_image.ts";
+import { readStretch } from "../../checkpoint/sockets/stretch.ts";
 import { FileStore } from "../../checkpoint/store/file_store.ts";
 import { RecordState } from "../../net/connections/connection_map.ts";
+import { FrozenFlag } from "../../net/tcp/frozen_tcb.ts";
 import { locationOfRecord } from "../../net/wake/slot.ts";
 import type { Plug } from "./fabric.ts";
 import { Killed, ProcessDisk } from "./machine_disk.ts";
@@ -10,7 +15,9 @@ import { NodeClock } from "./node_clock.ts";
 import type { ServerPlan } from "./plan.ts";
 import type { ServerMachine } from "./server_machine.ts";
 import { CONNECTIONS_MAX, type ServerWorld } from "./server_world.ts";
-import { Services } from "./services.ts";
+import type { Account } from "./ledger.ts";
+import { type Memory, NEW, Services } from "./services.ts";
+import { must } from "./violation.ts";
 
 /** One life of the server. */
 export class ServerProcess {
@@ -84,6 +91,8 @@ export class ServerProcess {
       this.#prng,
       () => this.#dead,
     );
+    // Before the first turn, in which some of them wake.
+    for (const account of this.#world.accounts()) if (account.service === "durable") this.#audit(account);
   }
 
   /** Deaf, mute and without effect from now on. */
@@ -93,6 +102,36 @@ export class ServerProcess {
       this.clock.dead =
       this.#plug.dead =
         true;
+  }
+
+  /** The image of a sleeping connection, with what of it lies elsewhere. @throws What its store throws. */
+  imageAt(location: number): FrozenSocket {
+    return readSocketImage(this.store.read(location), (number) => {
+      for (const { bytes } of this.store.live()) {
+        if (readImage(bytes).kind === Kind.Stretch && readStretch(bytes).number === number) {
+          return bytes.slice();
+        }
+      }
+      throw new Error(`There is no stretch ${number}`);
+    });
+  }
+
+  /** What its store knows of a durable connection is what is true of it from now on. */
+  #audit(account: Account): void {
+    if (account.tuple === undefined || account.over || account.mayBreak !== undefined) return;
+    const { faults } = this.disk;
+    this.disk.faults = { writes: 0, syncs: 0, reads: 0 };
+    try {
+      const record = this.host.recordOf(account.tuple);
+      must(record >= 0 || account.serverEnded, () => `Connection ${account.id} is not in the store`);
+      if (record < 0) return;
+      const { tcb, attachment } = this.imageAt(locationOfRecord(this.host.stack.connections, record));
+      const { got, said, pushed, notes } = (attachment ?? NEW) as Memory;
+      const ended = (tcb[6] & FrozenFlag.finQueued) !== 0;
+      account.restart({ got, said, pushed, notes, ended });
+    } finally {
+      this.disk.faults = faults;
+    }
   }
 
   /** Whether a connection sleeps, its image durable. */

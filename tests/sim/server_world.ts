@@ -6,7 +6,7 @@ import type { Account } from "./ledger.ts";
 import type { Service } from "./plan.ts";
 
 export const SERVER_ADDRESSES = ["10.0.0.1", "fd00::1"] as const;
-export const PORTS: Readonly<Record<Service, number>> = { handlers: 7, conn: 9 };
+export const PORTS: Readonly<Record<Service, number>> = { handlers: 7, conn: 9, durable: 11 };
 
 /** Far more than a world has, and little memory: worlds are many. */
 export const CONNECTIONS_MAX = 1_024;

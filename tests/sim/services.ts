@@ -10,26 +10,29 @@ import { PORTS, type ServerWorld } from "./server_world.ts";
 import { must } from "./violation.ts";
 
 /** What a connection carries through sleep and death: as much as its server needs to go on. */
-interface Memory {
+export interface Memory {
   /** The client's first bytes, until they say whose connection it is. */
   head: number[];
   id: number;
   got: number;
   said: number;
+  /** Of what was said, the bytes that nobody had asked for. */
+  pushed: number;
   notes: number;
 }
 
 /** Nine unanswered probes take longer than all wires are ever cut. */
 const KEEP_ALIVE_INTERVAL_MS = 60_000;
 
-const NEW: Memory = { head: [], id: 0, got: 0, said: 0, notes: 0 };
+/** A connection that has said nothing yet. */
+export const NEW: Memory = { head: [], id: 0, got: 0, said: 0, pushed: 0, notes: 0 };
 
 /**
- * What a server serves, on two ports: by handlers and an attachment, and in Deno's way. Both answer every byte
- * with one of their own. What a connection remembers is compared with its account, which the world keeps.
+ * What a server serves, on three ports: by handlers and an attachment, the same durably, and in Deno's way. All answer
+ * every byte with one of their own. What a connection remembers is compared with its account, which the world keeps.
  */
 export class Services {
-  readonly handlers: HandlerServer;
+  readonly #servers: Readonly<Record<"handlers" | "durable", HandlerServer>>;
   readonly #world: ServerWorld;
   readonly #prng: Prng;
   readonly #isDead: () => boolean;
@@ -41,17 +44,20 @@ export class Services {
     this.#world = world;
     this.#prng = prng;
     this.#isDead = isDead;
-    this.handlers = host.serve({
-      port: PORTS.handlers,
-      hostname: "::",
-      open: (connection) => {
-        connection.attachment = { ...NEW };
-        if (keepAliveMs > 0) connection.setKeepAlive(true, keepAliveMs, KEEP_ALIVE_INTERVAL_MS);
-      },
-      data: (connection, bytes) => this.#guarded(() => this.#data(connection, bytes)),
-      end: (connection) => this.#guarded(() => this.#end(connection)),
-      close: (connection, error) => this.#guarded(() => this.#closed(connection, error)),
-    });
+    const serve = (port: number, durable: boolean): HandlerServer =>
+      host.serve({
+        port,
+        durable,
+        hostname: "::",
+        open: (connection) => {
+          connection.attachment = { ...NEW };
+          if (keepAliveMs > 0) connection.setKeepAlive(true, keepAliveMs, KEEP_ALIVE_INTERVAL_MS);
+        },
+        data: (connection, bytes) => this.#guarded(() => this.#data(connection, bytes)),
+        end: (connection) => this.#guarded(() => this.#end(connection)),
+        close: (connection, error) => this.#guarded(() => this.#closed(connection, error)),
+      });
+    this.#servers = { handlers: serve(PORTS.handlers, false), durable: serve(PORTS.durable, true) };
     const listener = host.listen({ port: PORTS.conn, hostname: "::" });
     this.#accept(listener).catch(() => {}); // until the process dies
   }
@@ -104,7 +110,7 @@ export class Services {
     this.#say(connection, memory, account, count);
   }
 
-  #say(connection: Connection, memory: Memory, account: Account, count: number): void {
+  #say(connection: Connection, memory: Memory, account: Account, count: number, unasked = 0): void {
     must(
       memory.said === account.said,
       () =>
@@ -116,25 +122,25 @@ export class Services {
       if (!(error instanceof BrokenPipe)) throw error;
       return account.break("server", error.message); // its end came with its last bytes
     }
-    connection.attachment = { ...memory, said: memory.said + count };
+    connection.attachment = { ...memory, said: memory.said + count, pushed: memory.pushed + unasked };
     account.said += count;
   }
 
   /** Bytes that nobody asked for. */
   push(account: Account, count: number): void {
-    if (account.tuple === undefined || account.service !== "handlers" || account.serverEnded) return;
-    this.handlers.with(account.tuple, (connection) =>
+    if (account.tuple === undefined || account.service === "conn" || account.serverEnded) return;
+    this.#servers[account.service].with(account.tuple, (connection) =>
       this.#guarded(() => {
         const memory = connection.attachment as Memory;
         if (memory.id !== account.id || account.forgiven || account.serverEnded) return;
-        this.#say(connection, memory, account, count);
+        this.#say(connection, memory, account, count, count);
         account.pushed += count;
       }));
   }
 
   /** Changes an attachment without a word to the network: by an old object while it is awake, else by waking it. */
   note(account: Account): void {
-    if (account.tuple === undefined || account.service !== "handlers" || account.over) return;
+    if (account.tuple === undefined || account.service === "conn" || account.over) return;
     const set = (connection: Connection): void => {
       const memory = connection.attachment as Memory;
       if (memory.id !== account.id) return;
@@ -147,13 +153,13 @@ export class Services {
     } catch (error) {
       must(error instanceof BadResource, () => `A note failed: ${error}`);
     }
-    this.handlers.with(account.tuple, (connection) => this.#guarded(() => set(connection)));
+    this.#servers[account.service].with(account.tuple, (connection) => this.#guarded(() => set(connection)));
   }
 
   abort(account: Account): void {
-    if (account.tuple === undefined || account.service !== "handlers") return;
+    if (account.tuple === undefined || account.service === "conn") return;
     account.excuse("its server aborts it");
-    this.handlers.with(account.tuple, (connection) => connection.abort());
+    this.#servers[account.service].with(account.tuple, (connection) => connection.abort());
   }
 
   #end(connection: Connection): void {

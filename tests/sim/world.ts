@@ -1,7 +1,6 @@
 import { VirtualClock } from "../../base/clock.ts";
 import { Prng } from "../../base/random.ts";
 import type { Recorder } from "../../checkpoint/replay/recorder.ts";
-import { readSocketImage } from "../../checkpoint/sockets/socket_image.ts";
 import { RecordState } from "../../net/connections/connection_map.ts";
 import { forge } from "./attacker.ts";
 import { type ClientMachine, clientMachine, type Talk } from "./clients.ts";
@@ -143,10 +142,8 @@ export class World {
       asleep++;
       const id = stack.idOf(record);
       const location = process.locationOf(id);
-      let image: Uint8Array;
       try {
-        image = process.store.read(location);
-        readSocketImage(image);
+        process.imageAt(location);
       } catch (error) {
         const account = [...this.accounts()].find(({ tuple }) => tuple === id);
         must(
@@ -157,7 +154,7 @@ export class World {
       }
     });
     const live = process.store.stats.recordsLive;
-    const others = sleeper.stats.saving + map.waking;
+    const others = sleeper.stats.saving + sleeper.logged + map.waking;
     must(
       live >= asleep - this.server.rotten &&
         live <= asleep + others + this.server.rotten + 2 * this.server.kills,

@@ -222,7 +222,12 @@ test("what is no socket's image is refused by name", () => {
   refused(body(later(new Map([["x", 1]]))), `"later" has the wrong type`);
   refused(body(later(new Map([[frozenTcbDefaults.length, 1]]))), `"later" has the wrong type`);
   refused(body(later(new Map([[0, "x"]]))), `"ssthresh" has the wrong type`);
-  refused(body((fields) => [...later(new Map())(fields), 0]), "fields, need");
+  refused(body((fields) => [...later(new Map())(fields), [[], [], 0], 0]), "fields, need");
+  refused(body((fields) => [...later(new Map())(fields), 0]), `"stretches" has the wrong type`);
+  refused(
+    body((fields) => [...later(new Map())(fields), [[7], [], 0]]),
+    "stretch 7 of its stream is missing",
+  );
   refused(writeImage({ kind: Kind.Socket, body: 7 }), "no fields");
   refused(body((fields) => fields.with(3, "80")), `"localPort" has the wrong type`);
   refused(body((fields) => fields.with(FROZEN_TCB_ALWAYS, 5)), `"attachment" has the wrong type`);

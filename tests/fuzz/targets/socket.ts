@@ -146,6 +146,7 @@ function use(read: FrozenTcb, dice: Dice): void {
   stack.sleepers.owner = {
     watch() {},
     waits: () => false,
+    moved() {},
     deadlineMoved() {},
     turn() {},
     nextDeadlineMs: () => Infinity,

@@ -216,6 +216,7 @@ export class SleepyPeer implements SleepOwner {
   waits(): boolean {
     return false;
   }
+  moved(): void {}
 
   wake(_record: number): void {
     this.wakes++;

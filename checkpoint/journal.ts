@@ -1,0 +1,366 @@
+import { seqLess } from "../base/sequence.ts";
+import type { Host } from "../net/socket/host.ts";
+import { sendEnd, type Tcb } from "../net/tcp/tcb.ts";
+import { ImageError } from "./image/image_error.ts";
+import { writeSocketImage } from "./sockets/socket_image.ts";
+import { readStretch, type Stretches, writeStretch } from "./sockets/stretch.ts";
+import { type Commit, type Location, RECORD_BYTES_MAX, type Store, StoreError } from "./store/store.ts";
+
+/** Queued bytes that an image holds itself; more become a stretch, which later images only name. */
+const INLINE_BYTES = 4 * 1024;
+/** The largest stretch: a wake holds it in memory twice. */
+const STRETCH_BYTES_MAX = 4 << 20;
+/** Image bytes in one append; what is more waits for the next, in the same turn. */
+const BATCH_BYTES_MAX = 4 << 20;
+/** How long to leave a store alone that has refused something. */
+const RETRY_MS = 1_000;
+
+/** A stretch that the newest image of a connection needs. */
+interface Piece {
+  readonly number: number;
+  readonly start: number;
+  readonly end: number;
+}
+
+/** What the store has of an awake durable connection. */
+interface Log {
+  readonly tcb: Tcb;
+  /** Its newest image, -1 while there is none. */
+  location: Location;
+  sent: readonly Piece[];
+  unread: readonly Piece[];
+}
+
+/** A state that is about to be written. */
+interface Entry {
+  readonly log: Log;
+  readonly sent: readonly Piece[];
+  readonly unread: readonly Piece[];
+  readonly stretches: readonly { number: number; image: Uint8Array }[];
+  readonly image: Uint8Array;
+  readonly rcvNxt: number;
+  readonly rcvAdv: number;
+  readonly sndEnd: number;
+}
+
+/**
+ * The log of durable connections while they are awake (docs/decisions/0025): in each turn in which one has moved, its
+ * image is written anew in the place of the last, and TCP is told when that is durable.
+ *
+ * What a connection has queued beyond a few kilobytes lies in stretches: records of their own, in the store before
+ * the first image that names them, and removed behind the first that does not.
+ */
+export class Journal {
+  readonly #host: Host;
+  readonly #store: Store;
+  readonly #report: (error: unknown) => void;
+  readonly #logs = new Map<Tcb, Log>();
+  readonly #byLocation = new Map<Location, Log>();
+  readonly #stretches = new Map<number, Location>(); // by number: all that the store has
+  readonly #moved = new Set<Tcb>(); // not as their logs say, or ended
+  #dead: Location[] = []; // records that nothing needs any more
+  #nextNumber = 1;
+  #againAtMs = -Infinity;
+
+  constructor(host: Host, store: Store, report: (error: unknown) => void) {
+    this.#host = host;
+    this.#store = store;
+    this.#report = report;
+  }
+
+  /** Records that it keeps in the store. */
+  get records(): number {
+    return this.#byLocation.size + this.#stretches.size + this.#dead.length;
+  }
+
+  /** As `SleepOwner.moved`. */
+  moved(tcb: Tcb): void {
+    this.#moved.add(tcb);
+  }
+
+  /** The end of a turn: what has moved is logged. */
+  turn(nowMs: number): void {
+    if (nowMs < this.#againAtMs || this.#store.failed !== undefined) return;
+    this.#againAtMs = -Infinity;
+    this.#endSome();
+    this.#removeDead(nowMs);
+    while (this.#moved.size > 0 && this.#logSome(nowMs)) { /* the next batch */ }
+  }
+
+  nextDeadlineMs(): number {
+    if (this.#store.failed !== undefined) return Infinity;
+    return this.#againAtMs > -Infinity && this.#moved.size + this.#dead.length > 0
+      ? this.#againAtMs
+      : Infinity;
+  }
+
+  /** There will be no more turns: what has ended since the last one must not come back. */
+  close(): void {
+    this.#endSome();
+    this.#removeDead(-Infinity);
+  }
+
+  // For the sleep walk: images that it writes and reads are the log of durable connections, too.
+
+  /** The image of an awake connection: what is written in its place supersedes it. */
+  imageOf(tcb: Tcb): Location | undefined {
+    return this.#logs.get(tcb)?.location;
+  }
+
+  /** An image of the connection as a whole has superseded its log: it is about to sleep. */
+  superseded(tcb: Tcb): void {
+    const log = this.#logs.get(tcb);
+    if (log !== undefined) this.#forget(log);
+  }
+
+  /** A durable connection is awake: its image stays, and is the beginning of its log. */
+  begin(tcb: Tcb, location: Location, stretches?: Stretches): void {
+    const piecesOf = (numbers: readonly number[]): Piece[] =>
+      numbers.map((number) => {
+        const { start, bytes } = readStretch(this.stretch(number), number);
+        return { number, start, end: (start + bytes.length) | 0 };
+      });
+    const log: Log = {
+      tcb,
+      location,
+      sent: piecesOf(stretches?.sent ?? []),
+      unread: piecesOf(stretches?.unread ?? []),
+    };
+    this.#logs.set(tcb, log);
+    this.#byLocation.set(location, log);
+  }
+
+  /** The image of stretch `number`. @throws {ImageError} {StoreError} When it is not there, or cannot be read. */
+  stretch(number: number): Uint8Array {
+    const location = this.#stretches.get(number);
+    if (location !== undefined) return this.#store.read(location);
+    throw new ImageError("body", 0, `Cannot restore connection: stretch ${number} of its stream is missing`);
+  }
+
+  /** The store has `image` at `location`. @returns Whether it is a stretch, which is known from now on. */
+  found(image: Uint8Array, location: Location): boolean {
+    let number: number;
+    try {
+      number = readStretch(image).number;
+    } catch {
+      return false;
+    }
+    this.#stretches.set(number, location);
+    this.#nextNumber = Math.max(this.#nextNumber, number + 1);
+    return true;
+  }
+
+  /** All images have been found, and these are the stretches that they name: others are what a crash has left. */
+  keepOnly(numbers: ReadonlySet<number>): void {
+    for (const number of [...this.#stretches.keys()]) if (!numbers.has(number)) this.#drop(number);
+  }
+
+  /** As `Store.onMoved`. @returns Whether the record was the log's. */
+  relocated(from: Location, to: Location, image: Uint8Array): boolean {
+    const log = this.#byLocation.get(from);
+    if (log === undefined) {
+      const dead = this.#dead.indexOf(from);
+      if (dead >= 0) this.#dead[dead] = to;
+      return this.found(image, to) || dead >= 0;
+    }
+    this.#byLocation.delete(from);
+    this.#byLocation.set(to, log);
+    log.location = to;
+    return true;
+  }
+
+  #endSome(): void {
+    for (const tcb of this.#moved) {
+      if (tcb.record >= 0) continue;
+      this.#moved.delete(tcb);
+      const log = this.#logs.get(tcb);
+      if (log === undefined) continue; // it sleeps, or was never written
+      if (log.location >= 0) this.#dead.push(log.location);
+      this.#forget(log);
+    }
+  }
+
+  #forget(log: Log): void {
+    this.#logs.delete(log.tcb);
+    this.#byLocation.delete(log.location);
+    for (const { number } of [...log.sent, ...log.unread]) this.#drop(number);
+  }
+
+  #drop(number: number): void {
+    this.#dead.push(this.#stretches.get(number)!);
+    this.#stretches.delete(number);
+  }
+
+  /** Of a queue the front has gone: numbers rise. */
+  #dropBefore(pieces: readonly Piece[], first: Piece | undefined): void {
+    for (const { number } of pieces) if (first === undefined || number < first.number) this.#drop(number);
+  }
+
+  #removeDead(nowMs: number): void {
+    if (this.#dead.length === 0) return;
+    const dead = this.#dead;
+    try {
+      this.#store.remove(dead);
+      this.#dead = [];
+    } catch (error) {
+      if (!isDiskError(error)) this.#dead = dead.filter((location) => this.#isLive(location)); // cleaned away as damaged
+      else this.#report(error);
+      this.#againAtMs = nowMs + RETRY_MS;
+    }
+  }
+
+  #isLive(location: Location): boolean {
+    try {
+      this.#store.originOf(location);
+      return true;
+    } catch (error) {
+      return isDiskError(error);
+    }
+  }
+
+  /** @returns Whether there may be more to do now. */
+  #logSome(nowMs: number): boolean {
+    const batch: Entry[] = [];
+    let bytes = 0;
+    let waiting = 0;
+    for (const tcb of this.#moved) {
+      if (bytes >= BATCH_BYTES_MAX) break;
+      // What its owner has yet to hear is logged with what that does about it. A sleep that is called off comes back.
+      if (tcb.saving || tcb.events !== 0 || tcb.record < 0) {
+        waiting++;
+        continue;
+      }
+      try {
+        const entry = this.#entry(tcb, nowMs);
+        batch.push(entry);
+        bytes += entry.stretches.reduce((sum, { image }) => sum + image.length, entry.image.length);
+        this.#moved.delete(tcb);
+      } catch (error) { // an attachment that CBOR cannot hold, or too large: until somebody mends it, nothing leaves
+        this.#report(error);
+        this.#againAtMs = nowMs + RETRY_MS;
+        waiting++;
+      }
+    }
+    if (batch.length === 0) return false;
+    let commit: Commit;
+    try {
+      commit = this.#append(batch);
+    } catch (error) {
+      this.#report(error);
+      this.#againAtMs = nowMs + RETRY_MS;
+      for (const { log } of batch) {
+        this.#moved.add(log.tcb);
+        // A damaged image may be gone from the store: then there is none to supersede.
+        if (!isDiskError(error) && log.location >= 0 && !this.#isLive(log.location)) this.#lost(log);
+      }
+      return false;
+    }
+    commit.durable.then(() => this.#durable(batch), (error) => this.#report(error));
+    this.#removeDead(nowMs);
+    return this.#moved.size > waiting;
+  }
+
+  #entry(tcb: Tcb, nowMs: number): Entry {
+    const log = this.#logs.get(tcb) ?? { tcb, location: -1, sent: [], unread: [] };
+    const { sendQueue, receiveQueue, sndUna } = tcb;
+    const unreadEnd = (tcb.rcvNxt - (tcb.finReceived ? 1 : 0)) | 0;
+    const unreadStart = (unreadEnd - receiveQueue.length) | 0;
+    const sent = this.#pieces(log.sent, sndUna, sendEnd(tcb), sendQueue);
+    const unread = this.#pieces(log.unread, unreadStart, unreadEnd, receiveQueue);
+    const { calls, addresses } = this.#host.stack;
+    const frozen = calls.log(tcb, nowMs, addresses, sent.bytes, unread.bytes);
+    const image = writeSocketImage(
+      frozen,
+      tcb.attachment,
+      sent.pieces.length + unread.pieces.length === 0
+        ? undefined
+        : { sent: sent.pieces.map(numberOf), unread: unread.pieces.map(numberOf), unreadStart },
+    );
+    if (image.length > RECORD_BYTES_MAX) {
+      throw new RangeError(
+        `Cannot log connection: its image has ${image.length} bytes, ${RECORD_BYTES_MAX} are the limit`,
+      );
+    }
+    const { takenRcvNxt, takenRcvAdv, takenSndEnd } = tcb.durable!;
+    return {
+      log,
+      sent: sent.pieces,
+      unread: unread.pieces,
+      stretches: [...sent.fresh, ...unread.fresh],
+      image,
+      rcvNxt: takenRcvNxt,
+      rcvAdv: takenRcvAdv,
+      sndEnd: takenSndEnd,
+    };
+  }
+
+  /** The stretches of a queue that holds `[start, end)`: those that it still needs, and new ones for what is a lot. */
+  #pieces(
+    known: readonly Piece[],
+    start: number,
+    end: number,
+    queue: { copyTo(offset: number, count: number, target: Uint8Array, at: number): void },
+  ): { pieces: Piece[]; fresh: { number: number; image: Uint8Array }[]; bytes: number } {
+    const pieces = known.filter((piece) => seqLess(start, piece.end));
+    const fresh: { number: number; image: Uint8Array }[] = [];
+    let from = pieces.at(-1)?.end ?? start;
+    while (((end - from) | 0) > INLINE_BYTES) {
+      const bytes = new Uint8Array(Math.min((end - from) | 0, STRETCH_BYTES_MAX));
+      queue.copyTo((from - start) | 0, bytes.length, bytes, 0);
+      const number = this.#nextNumber++;
+      fresh.push({ number, image: writeStretch({ number, start: from, bytes }) });
+      pieces.push({ number, start: from, end: (from + bytes.length) | 0 });
+      from = (from + bytes.length) | 0;
+    }
+    return { pieces, fresh, bytes: (from - start) | 0 };
+  }
+
+  /** Stretches in front of the image that needs them: whatever prefix of this a crash leaves is whole. */
+  #append(batch: readonly Entry[]): Commit {
+    const records: Uint8Array[] = [];
+    const supersedes: (Location | undefined)[] = [];
+    for (const { stretches, image, log } of batch) {
+      for (const stretch of stretches) records.push(stretch.image), supersedes.push(undefined);
+      records.push(image);
+      supersedes.push(log.location < 0 ? undefined : log.location);
+    }
+    const commit = this.#store.append(records, { supersedes });
+    let at = 0;
+    for (const { log, sent, unread, stretches } of batch) {
+      for (const { number } of stretches) this.#stretches.set(number, commit.locations[at++]!);
+      this.#byLocation.delete(log.location);
+      log.location = commit.locations[at++]!;
+      this.#byLocation.set(log.location, log);
+      this.#logs.set(log.tcb, log);
+      this.#dropBefore(log.sent, sent[0]);
+      this.#dropBefore(log.unread, unread[0]);
+      log.sent = sent;
+      log.unread = unread;
+    }
+    return commit;
+  }
+
+  #durable(batch: readonly Entry[]): void {
+    if (this.#host.closed) return;
+    const nowMs = this.#host.clock.nowMs();
+    const { sleepers } = this.#host.stack;
+    for (const { log, rcvNxt, rcvAdv, sndEnd } of batch) {
+      if (log.tcb.record >= 0) sleepers.logged(log.tcb, rcvNxt, rcvAdv, sndEnd, nowMs);
+    }
+    this.#host.kick();
+  }
+
+  #lost(log: Log): void {
+    this.#byLocation.delete(log.location);
+    log.location = -1;
+  }
+}
+
+function numberOf({ number }: Piece): number {
+  return number;
+}
+
+/** Whether a disk has refused, which it may not do the next time; what a store does not have it will never have. */
+function isDiskError(error: unknown): boolean {
+  return !(error instanceof StoreError) || error.cause !== undefined;
+}
