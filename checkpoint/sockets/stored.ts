@@ -14,6 +14,7 @@ import {
   type Store,
 } from "../store/store.ts";
 import { type FrozenSocket, readSocketImage } from "./socket_image.ts";
+import { isStretch, readStretch, stretchesOf } from "./stretch.ts";
 
 /** A connection as its image tells it, for people and programs that look into a store. */
 export interface StoredConnection {
@@ -54,8 +55,12 @@ const AT = {
  * What an image says of its connection.
  * @throws {ImageError} When it is damaged, or no socket's.
  */
-export function describeSocketImage(bytes: Uint8Array, location: Location = -1): StoredConnection {
-  const socket = readSocketImage(bytes);
+export function describeSocketImage(
+  bytes: Uint8Array,
+  location: Location = -1,
+  stretchOf?: (number: number) => Uint8Array,
+): StoredConnection {
+  const socket = readSocketImage(bytes, stretchOf);
   const { tcb, attachment } = socket;
   const ahead = tcb[AT.ahead] as [number, Uint8Array][];
   return {
@@ -121,8 +126,10 @@ export interface BadRecord {
 export function judgeRecords(store: Store, tell: (bad: BadRecord, kind: "image" | "older") => void): number {
   let sound = 0;
   let keys = new Float64Array(1024);
+  const stretchOf = stretchesOf(store);
   for (const { location, bytes } of store.live()) {
-    const key = keyOf(bytes);
+    if (isStretch(bytes) && isSound(bytes)) continue; // who needs it reads it
+    const key = keyOf(bytes, stretchOf);
     if (typeof key === "string") {
       tell({ location, bytes, why: key }, "image");
       continue;
@@ -141,10 +148,13 @@ export function judgeRecords(store: Store, tell: (bad: BadRecord, kind: "image" 
 /** Of those whose keys are the same: which are of one connection, and which of them is the latest? */
 function judgeDoubles(store: Store, twice: ReadonlySet<number>, tell: (bad: BadRecord) => void): number {
   const latest = new Map<string, { location: Location; origin: number }>();
+  const stretchOf = stretchesOf(store);
   const visit = (see: (record: LiveRecord, id: string) => void): void => {
     for (const record of store.live()) {
-      const key = keyOf(record.bytes);
-      if (typeof key !== "string" && twice.has(key)) see(record, idOf(readSocketImage(record.bytes)));
+      const key = keyOf(record.bytes, stretchOf);
+      if (typeof key !== "string" && twice.has(key)) {
+        see(record, idOf(readSocketImage(record.bytes, stretchOf)));
+      }
     }
   };
   visit(({ location, origin }, id) => {
@@ -166,11 +176,20 @@ function judgeDoubles(store: Store, twice: ReadonlySet<number>, tell: (bad: BadR
 }
 
 /** A number that is as good as different for different connections, or why there is none. */
-function keyOf(bytes: Uint8Array): number | string {
+function keyOf(bytes: Uint8Array, stretchOf: (number: number) => Uint8Array): number | string {
   try {
-    return Number(hash64(new TextEncoder().encode(idOf(readSocketImage(bytes)))) >> 11n);
+    return Number(hash64(new TextEncoder().encode(idOf(readSocketImage(bytes, stretchOf)))) >> 11n);
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
+  }
+}
+
+function isSound(stretch: Uint8Array): boolean {
+  try {
+    readStretch(stretch);
+    return true;
+  } catch {
+    return false;
   }
 }
 

@@ -1,7 +1,9 @@
+import { readFrame } from "../image/frame.ts";
 import { ImageError } from "../image/image_error.ts";
 import { Kind, registerKind } from "../image/kinds.ts";
 import { readImage } from "../image/read.ts";
 import { writeImage } from "../image/write.ts";
+import type { Location, Store } from "../store/store.ts";
 
 registerKind(Kind.Stretch, 1, ["number", "start", "bytes"]);
 
@@ -43,6 +45,29 @@ export function readStretch(image: Uint8Array, expected?: number): Stretch {
   return { number: number as number, start: start | 0, bytes };
 }
 
+/** Whether an image is one of a stretch, sound or not. */
+export function isStretch(image: Uint8Array): boolean {
+  try {
+    return readFrame(image).kind === Kind.Stretch;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Gives the stretches of a store that nobody changes by their numbers, for `readSocketImage`; it looks through the store
+ * when the first is asked for.
+ */
+export function stretchesOf(store: Store): (number: number) => Uint8Array {
+  let known: Map<number, Location> | undefined;
+  return (number) => {
+    known ??= new Map(numbersOf(store));
+    const location = known.get(number);
+    if (location !== undefined) return store.read(location);
+    throw new ImageError("body", 0, `Cannot restore connection: stretch ${number} of its stream is missing`);
+  };
+}
+
 /**
  * The bytes of a queue from sequence number `start` on: those of its stretches, one behind the other, then `tail`.
  *
@@ -67,4 +92,13 @@ export function joined(start: number, stretches: readonly Stretch[], tail: Uint8
   }
   whole.set(tail, at);
   return whole;
+}
+
+function* numbersOf(store: Store): IterableIterator<[number, Location]> {
+  for (const { location, bytes } of store.live()) {
+    if (!isStretch(bytes)) continue;
+    try {
+      yield [readStretch(bytes).number, location];
+    } catch { /* damaged: whoever needs it will miss it */ }
+  }
 }

@@ -1,5 +1,6 @@
 import { ImageError } from "../../checkpoint/image/image_error.ts";
 import { describeSocketImage, parseLocation } from "../../checkpoint/sockets/stored.ts";
+import { stretchesOf } from "../../checkpoint/sockets/stretch.ts";
 import { FileStore } from "../../checkpoint/store/file_store.ts";
 import { holderOf } from "../../checkpoint/store/lock.ts";
 import { SnapshotDisk } from "../../checkpoint/store/snapshot_disk.ts";
@@ -56,9 +57,12 @@ export function findConnection(
 ): { location: Location; bytes: Uint8Array } {
   const location = parseLocation(which);
   if (location !== undefined) return { location, bytes: store.read(location) };
+  const stretchOf = stretchesOf(store);
   for (const { location, bytes } of store.live()) {
     try {
-      if (describeSocketImage(bytes, location).id === which) return { location, bytes: bytes.slice() };
+      if (describeSocketImage(bytes, location, stretchOf).id === which) {
+        return { location, bytes: bytes.slice() };
+      }
     } catch (error) {
       if (!(error instanceof ImageError)) throw error; // damaged: perhaps the one, and check says so
     }

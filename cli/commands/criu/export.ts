@@ -8,6 +8,7 @@ import {
   encodeTcpStream,
   tcpStreamName,
 } from "../../../checkpoint/criu/image_files.ts";
+import { stretchesOf } from "../../../checkpoint/sockets/stretch.ts";
 import { readSocketImage } from "../../../checkpoint/sockets/socket_image.ts";
 import { type Command, type Terminal, UsageError } from "../../command.ts";
 import { counted, findConnection, snapshotOf } from "../../store/open.ts";
@@ -45,7 +46,10 @@ export const criuExport: Command = {
     const sockets: CriuSocket[] = [];
     try {
       for (const which of rest) {
-        sockets.push(toCriu(readSocketImage(findConnection(store, folder, which).bytes), sockets.length + 1));
+        sockets.push(toCriu(
+          readSocketImage(findConnection(store, folder, which).bytes, stretchesOf(store)),
+          sockets.length + 1,
+        ));
       }
     } finally {
       await store.close();

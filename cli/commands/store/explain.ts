@@ -3,6 +3,7 @@ import { explainImage } from "../../../checkpoint/image/explain.ts";
 import { ImageError } from "../../../checkpoint/image/image_error.ts";
 import { verifyImage } from "../../../checkpoint/image/verify.ts";
 import { describeSocketImage, locationText, placeOf } from "../../../checkpoint/sockets/stored.ts";
+import { stretchesOf } from "../../../checkpoint/sockets/stretch.ts";
 import { printable } from "../../color.ts";
 import { type Command, type Terminal, UsageError } from "../../command.ts";
 import { findConnection, snapshotOf } from "../../store/open.ts";
@@ -48,7 +49,10 @@ export const storeExplain: Command = {
       const { ok, parts } = verifyImage(bytes);
       let connection: Record<string, unknown> | undefined;
       try {
-        connection = { ...describeSocketImage(bytes, location), location: locationText(location) };
+        connection = {
+          ...describeSocketImage(bytes, location, stretchesOf(store)),
+          location: locationText(location),
+        };
       } catch (error) {
         if (!(error instanceof ImageError)) throw error;
       }

@@ -4,6 +4,7 @@ import {
   locationText,
   type StoredConnection,
 } from "../../../checkpoint/sockets/stored.ts";
+import { isStretch, stretchesOf } from "../../../checkpoint/sockets/stretch.ts";
 import { ImageError } from "../../../checkpoint/image/image_error.ts";
 import { paint, printable } from "../../color.ts";
 import { type Command, type Terminal, UsageError } from "../../command.ts";
@@ -62,10 +63,12 @@ export const storeLs: Command = {
     let count = 0;
     let text = "";
     try {
+      const stretchOf = stretchesOf(store);
       for (const { location, bytes } of store.live()) {
+        if (isStretch(bytes)) continue; // a part of another
         let connection: StoredConnection;
         try {
-          connection = describeSocketImage(bytes, location);
+          connection = describeSocketImage(bytes, location, stretchOf);
         } catch (error) {
           if (!(error instanceof ImageError)) throw error;
           damaged++;
