@@ -255,7 +255,7 @@ export const CALLS: readonly Call[] = [
 
   call(58, "tcp.setProtocol", onCalls, [tcb, plain], nothing),
   call(57, "tcp.sendRecord", onCalls, [], scalar, send),
-  call(58, "tcp.makeDurable", onCalls, [tcb], nothing),
+  call(65, "tcp.makeDurable", onCalls, [tcb], nothing),
   call(59, "tcp.keepReads", onCalls, [tcb], nothing),
   call(66, "tcp.remember", onCalls, [tcp, tcb], nothing),
   call(67, "tcp.log", onCalls, [tcb, now, addresses, scalar, scalar], plain),
