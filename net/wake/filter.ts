@@ -64,7 +64,7 @@ export function judgeAsleep(tcp: Tcp, record: number, segment: TcpRecord, nowMs:
     ? 0
     : dataLength + (flags & TcpFlag.SYN ? 1 : 0) + (flags & TcpFlag.FIN ? 1 : 0);
   if (!isInWindow(first, length, receiveWindowOf(map, record))) {
-    if (mayBeInWindow(tcp, meta, first)) return WakeVerdict.hold;
+    if (mayBeInWindow(tcp, meta, first) && believable(map, record, segment)) return WakeVerdict.hold;
     if ((flags & TcpFlag.RST) !== 0) return first === -1 ? WakeVerdict.hold : WakeVerdict.ignore; // behind its FIN?
     if (first === 0) return WakeVerdict.hold; // our window is closed: its ACK still counts
     if (length > 0 && first + length === 0 && mayBeNews(map, record, segment)) return WakeVerdict.hold;
@@ -94,6 +94,14 @@ export function judgeAsleep(tcp: Tcp, record: number, segment: TcpRecord, nowMs:
   map.set(record, Field.windows, (segment.window << 16) | (windows & 0xffff));
   map.set(record, Field.meta, map.get(record, Field.meta) | Asleep.windowHeard);
   return noNews;
+}
+
+/** Whether nobody off the path is likely to have sent this (RFC 5961 section 5.2), as far as the record knows. */
+function believable(map: ConnectionMap, record: number, { flags, acknowledgment }: TcpRecord): boolean {
+  if ((flags & (TcpFlag.ACK | TcpFlag.RST | TcpFlag.SYN)) !== TcpFlag.ACK) return false;
+  const behind = (map.get(record, Field.sndNxt) - acknowledgment) | 0;
+  const busy = (map.get(record, Field.meta) & Asleep.wakeOnAny) !== 0; // the record has SND.MAX only
+  return behind >= 0 && (busy || behind <= sendWindowOf(map, record, 0xffff));
 }
 
 /** Whether the ACK in the peer's last segment, which comes again, may say something new. */

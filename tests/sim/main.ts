@@ -3,6 +3,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { Recorder } from "../../checkpoint/replay/recorder.ts";
 import { environment, formatEnvironment } from "../../bench/environment.ts";
+import { blindAttack, tellBlind } from "./blind.ts";
 import { CANARIES, canariesOf, release } from "./canaries.ts";
 import { HELP, readOptions, type SimOptions } from "./options.ts";
 import { drawPlan, type Plan } from "./plan.ts";
@@ -32,9 +33,19 @@ async function main(): Promise<void> {
   if (options.plan !== undefined) {
     return await livePlan(JSON.parse(readFileSync(options.plan, "utf8")), options);
   }
+  if (options.attack > 0) return await attack(options);
   if (options.story) return await tellStories(options);
   if (options.canaries !== undefined) return await releaseCanaries(options);
   await liveMany(options);
+}
+
+/** Nobody off the path may wake or end a sleeper. */
+async function attack({ seed, attack: packets, json }: SimOptions): Promise<void> {
+  console.error(`seed ${seed}`);
+  const report = await blindAttack({ packets, seed });
+  if (json) console.log(JSON.stringify({ seed, environment: environment(), ...report }));
+  else console.log(tellBlind(report));
+  process.exitCode = report.restores + report.resets > 0 ? 1 : 0;
 }
 
 async function liveMany(options: SimOptions): Promise<void> {

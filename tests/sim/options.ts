@@ -18,6 +18,8 @@ seed. Something that may never happen ends the run with exit code 1, a short sto
   --out DIR       where a failure's plan is written (default: this folder)
   --canaries A,B  breaks the code on purpose, in a copy: each canary must be caught within its number of worlds.
                   "all", names, or a count of drawn ones; --list-canaries lists them
+  --attack N      instead of worlds: N packets of somebody who is on no path, guesses ports and numbers, and may neither
+                  wake nor end a sleeper (docs/simulation.md)
   --json          one JSON object at the end
   --help          this
 
@@ -26,7 +28,8 @@ Exit codes: 0 all is well, 1 a violation or a canary that lives, 2 wrong usage.
   npm run sim -- --runs 2000
   npm run sim -- --seed 4711 --runs 1 --story
   npm run sim -- --plan sim-failure-4711.json
-  npm run sim -- --canaries all`;
+  npm run sim -- --canaries all
+  npm run sim -- --attack 10000000`;
 
 export interface SimOptions {
   seed: number;
@@ -39,6 +42,8 @@ export interface SimOptions {
   out: string;
   canaries: string | undefined;
   listCanaries: boolean;
+  /** Packets of a blind attack; 0: worlds. */
+  attack: number;
   json: boolean;
   help: boolean;
 }
@@ -58,11 +63,16 @@ export function readOptions(args: string[]): SimOptions {
       out: { type: "string", default: "." },
       canaries: { type: "string" },
       "list-canaries": { type: "boolean", default: false },
+      attack: { type: "string" },
       json: { type: "boolean", default: false },
       help: { type: "boolean", short: "h", default: false },
     },
   });
-  const number = (name: "seed" | "runs" | "minutes" | "jobs", fallback: number, least: number): number => {
+  const number = (
+    name: "seed" | "runs" | "minutes" | "jobs" | "attack",
+    fallback: number,
+    least: number,
+  ): number => {
     const text = values[name];
     const value = text === undefined ? fallback : Number(text);
     if (
@@ -86,6 +96,7 @@ export function readOptions(args: string[]): SimOptions {
     out: values.out,
     canaries: values.canaries,
     listCanaries: values["list-canaries"],
+    attack: number("attack", 0, 1),
     json: values.json,
     help: values.help,
   };

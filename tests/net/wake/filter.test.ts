@@ -279,14 +279,21 @@ test("the peer's last segment again is noise, unless its ACK or its window may b
   expect(peer.wakes).toBe(1);
 });
 
-test("without a scale what lies beyond the window's field wakes: the TCB knows what there is room for", () => {
+test("without a scale data beyond the window's field wakes, for the TCB knows what there is room for; guesses do not (RFC 5961)", () => {
   const peer = new SleepyPeer({ receiveBufferBytes: 1 << 20 });
   peer.open({ windowScale: -1 });
-  const { rcvNxt: next } = peer.tcb;
+  const { rcvNxt: next, sndMax: ack } = peer.tcb;
   peer.sleep();
-  peer.in({ sequence: next + (1 << 19), flags: RST, ...ts });
-  expect(peer.wakes).toBe(0);
-  peer.in({ sequence: next + 70_000, flags: RST, ...ts });
+  const data = { data: new Uint8Array(1), ...ts };
+  peer.in({ sequence: next + (1 << 19), acknowledgment: ack, ...data });
+  for (const flags of [RST, SYN, RST | ACK]) {
+    peer.in({ sequence: next + 70_000, flags, acknowledgment: ack, ...ts });
+  }
+  for (const off of [1, -70_000, 1 << 30]) {
+    peer.in({ sequence: next + 70_000, acknowledgment: ack + off, ...data });
+  }
+  expect([peer.wakes, peer.alive]).toEqual([0, true]);
+  peer.in({ sequence: next + 70_000, acknowledgment: ack, ...data });
   expect(peer.wakes).toBe(1);
 });
 
