@@ -16,6 +16,10 @@ const BENCHES: Readonly<Record<string, { about: string; load: () => Promise<{ be
     about: "RAM and disk per sleeping connection, suspends and restores per second, time to answer",
     load: () => import("./sleep.ts"),
   },
+  herd: {
+    about: "everybody wakes at once, with a budget and without: memory, waiting, fairness",
+    load: () => import("./herd.ts"),
+  },
   image: {
     about: "a socket's image: nanoseconds to write and to read, bytes",
     load: () => import("./image.ts"),

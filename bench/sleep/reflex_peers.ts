@@ -27,6 +27,8 @@ export class ReflexPeers implements Link {
   readonly counters: LinkCounters = linkCounters();
   /** Echoes that have come back. */
   echoes = 0;
+  /** Told of each, by the peer's number. */
+  onEcho: (index: number) => void = () => {};
   readonly #sequences: Int32Array;
   readonly #expected: Int32Array;
   readonly #frames = new FrameWriter();
@@ -75,6 +77,12 @@ export class ReflexPeers implements Link {
     this.#sequences[index]! += MESSAGE_BYTES;
   }
 
+  /** What a peer said last goes again: nobody has acknowledged it. */
+  sayAgain(index: number): void {
+    this.#sequences[index]! -= MESSAGE_BYTES;
+    this.say(index);
+  }
+
   /** The batch is over: the server may answer. */
   deliver(): void {
     this.#sink!.flush();
@@ -99,7 +107,10 @@ export class ReflexPeers implements Link {
     const opens = (segment.flags & TcpFlag.SYN) !== 0;
     const bytes = segment.dataEnd - segment.dataStart;
     if (!opens && bytes === 0) return true;
-    if (!opens) this.echoes += bytes / MESSAGE_BYTES;
+    if (!opens) {
+      this.echoes += bytes / MESSAGE_BYTES;
+      this.onEcho(index);
+    }
     this.#expected[index] = (segment.sequence + bytes + (opens ? 1 : 0)) | 0;
     this.#due.push({ index, speaks: opens });
     return true;
