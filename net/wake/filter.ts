@@ -66,7 +66,10 @@ export function judgeAsleep(tcp: Tcp, record: number, segment: TcpRecord, nowMs:
   if (!isInWindow(first, length, receiveWindowOf(map, record))) {
     if (mayBeInWindow(tcp, meta, first) && believable(map, record, segment)) return WakeVerdict.hold;
     if ((flags & TcpFlag.RST) !== 0) return first === -1 ? WakeVerdict.hold : WakeVerdict.ignore; // behind its FIN?
-    if (first === 0) return WakeVerdict.hold; // our window is closed: its ACK still counts
+    if (first === 0) { // our window is closed: its ACK still counts, and a FIN alone, and what is urgent
+      const asks = dataLength > 0 && (flags & ~TcpFlag.PSH) === TcpFlag.ACK;
+      return asks && !mayBeNews(map, record, segment) ? WakeVerdict.answer : WakeVerdict.hold;
+    }
     if (length > 0 && first + length === 0 && mayBeNews(map, record, segment)) return WakeVerdict.hold;
     return talks && (flags & TcpFlag.SYN) === 0 ? WakeVerdict.answer : WakeVerdict.challenge;
   }

@@ -3,6 +3,7 @@ import { targets as dhcp } from "./targets/dhcp.ts";
 import { targets as dns } from "./targets/dns.ts";
 import { targets as image } from "./targets/image.ts";
 import { targets as link } from "./targets/link.ts";
+import { targets as pings } from "./targets/pings.ts";
 import { targets as replay } from "./targets/replay.ts";
 import { targets as frames } from "./targets/frames.ts";
 import { targets as socket } from "./targets/socket.ts";
@@ -22,6 +23,7 @@ const files: Readonly<Record<string, readonly Target[]>> = {
   "targets/dhcp.ts": dhcp,
   "targets/dns.ts": dns,
   "targets/link.ts": link,
+  "targets/pings.ts": pings,
   "targets/text.ts": text,
   "targets/image.ts": image,
   "targets/store.ts": store,

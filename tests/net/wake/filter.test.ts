@@ -83,20 +83,46 @@ test("a window that shrinks after a larger one was heard asleep wakes: MAX.SND.W
   expect([peer.tcb.sndWnd, peer.tcb.sndWndMax]).toEqual([2999 << 7, 3000 << 7]);
 });
 
-test("a probe of our closed window wakes: it is refused, and its ACK counts", () => {
-  const peer = new SleepyPeer({ receiveBufferBytes: 2048 });
-  peer.open({ windowScale: -1 });
-  const { rcvNxt: start, sndMax: ack } = peer.tcb;
-  for (const at of [0, 1024]) {
-    peer.in({ sequence: start + at, acknowledgment: ack, data: new Uint8Array(1024), ...ts });
-  }
-  peer.pass(1_000);
-  expect(peer.take().at(-1)!.window).toBe(0);
-  peer.sleep();
-  peer.in({ sequence: start + 2048, acknowledgment: ack, window: 777, data: new Uint8Array(1), ...ts });
-  expect(peer.wakes).toBe(1);
-  expect(peer.take()).toMatchObject([{ flags: ACK, acknowledgment: start + 2048, window: 0 }]);
-  expect([peer.tcb.sndWnd, peer.tcb.receiveQueue.length]).toEqual([777, 2048]);
+test("probes of our closed window are answered asleep as awake, until their ACK or window brings news", () => {
+  const [awake, asleep] = [false, true].map((sleeps) => {
+    const peer = new SleepyPeer({ receiveBufferBytes: 2048 });
+    peer.open({ windowScale: -1, window: 1_000 });
+    const { rcvNxt: start, sndMax: ack } = peer.tcb;
+    for (const at of [0, 1024]) {
+      peer.in({ sequence: start + at, acknowledgment: ack, data: new Uint8Array(1024), ...ts });
+    }
+    peer.pass(1_000);
+    expect(peer.take().at(-1)!.window).toBe(0);
+    if (sleeps) peer.sleep();
+    const next = start + 2048;
+    const probe = { sequence: next, acknowledgment: ack, window: 1_000, data: new Uint8Array(1), ...ts };
+    const sent: unknown[] = [];
+    for (
+      const each of [
+        probe, // as BSD asks: the next byte
+        { ...probe, flags: ACK | PSH, data: new Uint8Array(700) },
+        { ...probe, sequence: next - 1, data: new Uint8Array(0) }, // as Linux does
+        { ...probe, sequence: next - 1 }, // or a byte that we have
+        { ...probe, sequence: next + 3_000 }, // beyond what may be offered
+      ]
+    ) {
+      peer.pass(10_000);
+      peer.in(each);
+      sent.push(peer.take().map(({ bytes: _, ...segment }) => segment));
+    }
+    expect(sent).toHaveLength(5);
+    expect(sent.every((segments) => (segments as unknown[]).length === 1)).toBe(true);
+    if (sleeps) expect(peer.wakes).toBe(0);
+    for (const news of [{ ...probe, window: 777 }, { ...probe, flags: ACK | FIN, data: new Uint8Array(0) }]) {
+      peer.in(news);
+      sent.push(peer.take().map(({ bytes: _, ...segment }) => segment));
+      expect(peer.tcb.sndWnd).toBe(news.window === 777 ? 777 : peer.tcb.sndWnd);
+      if (sleeps) expect(peer.wakes).toBeGreaterThan(0);
+    }
+    expect([peer.tcb.receiveQueue.length, peer.tcb.finReceived]).toEqual([2048, true]);
+    return sent;
+  });
+  expect(asleep).toEqual(awake);
 });
 
 test("blind RST and SYN get a challenge ACK at a limited rate, and nobody wakes", () => {
