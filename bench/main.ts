@@ -46,6 +46,11 @@ const BENCHES: Readonly<Record<string, { about: string; load: () => Promise<{ be
       "connections of the kernel's clients through TUN, all asleep, killed and woken (root, TUN); a million with --full",
     load: () => import("./million.ts"),
   },
+  durable: {
+    about:
+      "what durable connections cost beside ordinary ones: round trips, bulk, connections, on a real folder",
+    load: () => import("./durable.ts"),
+  },
   loss: {
     about: "throughput by loss and delay, beside Linux over the same impaired link (root, TUN)",
     load: () => import("./loss.ts"),

@@ -217,7 +217,7 @@ export const CANARIES: readonly Canary[] = [
     file: "net/tcp/output.ts",
     find: "  segment.acknowledgment = durable === undefined ? tcb.rcvNxt : durable.rcvNxt;",
     replace: "  segment.acknowledgment = tcb.rcvNxt;",
-    runsMax: 1_000,
+    runsMax: 300,
   },
   {
     name: "data-before-log",
@@ -225,7 +225,7 @@ export const CANARIES: readonly Canary[] = [
     file: "net/tcp/tcb.ts",
     find: "  return durable !== undefined && seqLess(durable.sndEnd, end) ? durable.sndEnd : end;",
     replace: "  return durable !== undefined && seqLess(durable.sndEnd, end) ? end : end;",
-    runsMax: 1_000,
+    runsMax: 300,
   },
   {
     name: "log-before-sync",
@@ -233,7 +233,7 @@ export const CANARIES: readonly Canary[] = [
     file: "checkpoint/journal.ts",
     find: "    commit.durable.then(",
     replace: "    Promise.resolve().then(",
-    runsMax: 1_000,
+    runsMax: 3_000,
   },
   {
     name: "record-leaks",
