@@ -48,6 +48,9 @@ export { PcapngWriter, readPcapng, tap } from "./net/link/pcap.ts";
 
 // Sleep: who sleeps when, and where the images live.
 export { type Analyzer, IdleAnalyzer } from "./checkpoint/analyzer.ts";
+export { type ArchiveDamage, ArchiveError } from "./checkpoint/archive/archive_reader.ts";
+export type { Archived, ArchiveOptions, ArchiveSink } from "./checkpoint/archive/archive_writer.ts";
+export { unarchive, type Unarchived, type UnarchiveOptions } from "./checkpoint/archive/unarchive.ts";
 export { HandoverError, type HandoverReason } from "./checkpoint/handover/handover_error.ts";
 export type { HandoverOffer, OfferOptions } from "./checkpoint/handover/offer.ts";
 export type { TakenOver, TakeOverOptions } from "./checkpoint/handover/take_over.ts";

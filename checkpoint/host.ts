@@ -2,6 +2,8 @@ import { Host } from "../net/socket/host.ts";
 import type { HostOptions } from "../net/socket/host_options.ts";
 import type { WakeBudget } from "../net/wake/policy.ts";
 import { type Analyzer, IdleAnalyzer } from "./analyzer.ts";
+import { type Archived, type ArchiveOptions, type ArchiveSink } from "./archive/archive_writer.ts";
+import { writeArchive, writeArchiveFile } from "./archive/archive_writer.ts";
 import { type HandoverOffer, offerHandover, type OfferOptions } from "./handover/offer.ts";
 import { type TakenOver, takeOver, type TakeOverOptions } from "./handover/take_over.ts";
 import type { Store } from "./store/store.ts";
@@ -90,6 +92,31 @@ export class SleepyHost extends Host {
       return this.#store.stats.recordsLive;
     };
     return this.#offer = await offerHandover(path, stop, options);
+  }
+
+  /**
+   * Puts every connection to sleep and writes all of them into one portable file, or gives it to `sink` piece by
+   * piece, in bounded memory. Then they wake as they are wanted, and this process goes on; until then nobody wakes and
+   * nobody new is accepted. {@linkcode unarchive} brings them up elsewhere, and only one of both processes may go on
+   * with them.
+   *
+   * `awake` connections are not in it: handshakes under way, and those whose attachment CBOR cannot hold.
+   *
+   * @throws {StoreError} When the store refuses, or another checkpoint is under way.
+   * @throws {Error} When the file is there already or cannot be written, or what `sink` throws.
+   */
+  async checkpoint(
+    target: string | ArchiveSink,
+    options: Pick<ArchiveOptions, "onProgress"> = {},
+  ): Promise<Archived & { awake: number }> {
+    return await this.sleeper.whileAllSleep(async () => {
+      const { awake } = this.counts;
+      const all = { ...options, nowMs: this.clock.nowMs() };
+      const archived = typeof target === "string"
+        ? await writeArchiveFile(this.#store, target, all)
+        : await writeArchive(this.#store, target, all);
+      return { ...archived, awake };
+    });
   }
 
   /** Asks another process for its connections; see {@linkcode takeOver}. The store is opened after this. */

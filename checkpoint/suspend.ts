@@ -132,7 +132,8 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
   #saveAgainAtMs = -Infinity;
   #cleanAtMs = Infinity; // when to give space back, once something has been removed
   #wakeAgainAtMs = -Infinity;
-  #closing = false;
+  #closing = false; // nothing wakes, nothing is accepted: at the end, or while all are held asleep
+  #holding = false;
   #suspends = 0;
   #restores = 0;
 
@@ -238,6 +239,7 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
   async shutdown(): Promise<number> {
     this.#host.turn(); // what is wanted awake already may still be
     this.#closing = true;
+    this.#holding = false; // whoever holds them asleep may not wake them now
     this.#stack.accepting = false;
     const count = await this.suspendAll();
     const { tcp } = this.#stack;
@@ -250,6 +252,31 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
   /** The host has been closed: there will be no more turns. */
   hostClosed(): void {
     if (this.store.failed === undefined) this.#journal.close();
+  }
+
+  /**
+   * As `suspendAll`, and holds all asleep until `act` is done: what lies in the store meanwhile is the state of one
+   * moment. Nobody wakes, and nobody new is accepted; what arrives waits, or its peers send it again.
+   *
+   * @throws {StoreError} When this is under way already, or after `shutdown`.
+   */
+  async whileAllSleep<T>(act: () => Promise<T>): Promise<T> {
+    if (this.#closing) {
+      throw new StoreError("Cannot hold the connections asleep: they are held, or the host ends");
+    }
+    this.#host.turn(); // what is wanted awake already may still be
+    this.#closing = this.#holding = true;
+    this.#stack.accepting = false;
+    try {
+      await this.suspendAll();
+      return await act();
+    } finally {
+      if (this.#holding && !this.#host.closed) {
+        this.#closing = this.#holding = false;
+        this.#stack.accepting = true;
+        this.#host.kick();
+      }
+    }
   }
 
   // SleepOwner

@@ -13,6 +13,7 @@ export const Kind = {
   Firewall: 11,
   Replay: 12,
   Stretch: 13,
+  Archive: 14,
 } as const;
 export type Kind = (typeof Kind)[keyof typeof Kind];
 

@@ -38,10 +38,10 @@ export class Window {
   /** The file's byte that `bytes` starts with. */
   base = 0;
   length = 0;
-  readonly #file: DiskFile;
+  readonly #file: Pick<DiskFile, "read">;
   readonly #size: number;
 
-  constructor(file: DiskFile, size: number) {
+  constructor(file: Pick<DiskFile, "read">, size: number) {
     this.#file = file;
     this.#size = size;
     this.bytes = new Uint8Array(Math.min(WINDOW_BYTES, size));
@@ -60,7 +60,12 @@ export class Window {
 }
 
 /** Fills `into` from `offset` as far as the file's `size` goes; returns how many bytes came. */
-export function readFully(file: DiskFile, into: Uint8Array, offset: number, size = Infinity): number {
+export function readFully(
+  file: Pick<DiskFile, "read">,
+  into: Uint8Array,
+  offset: number,
+  size = Infinity,
+): number {
   const wanted = Math.min(into.length, Math.max(0, size - offset));
   let have = 0;
   while (have < wanted) {
@@ -150,7 +155,13 @@ export function scanEntries(file: DiskFile, segment: Segment, from: number, soun
 }
 
 /** As `readEntry`, for the file's byte `at`; `into`'s offsets but `end` are then indices of the window. */
-function entryAt(window: Window, at: number, size: number, salt: bigint, into: Entry): string | undefined {
+export function entryAt(
+  window: Window,
+  at: number,
+  size: number,
+  salt: bigint,
+  into: Entry,
+): string | undefined {
   let length = 4096;
   for (;;) {
     const index = window.show(at, length);

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { ArchiveError, ArchiveReader, archiveSource } from "../../checkpoint/archive/archive_reader.ts";
 import { explainImage } from "../../checkpoint/image/explain.ts";
 import { ImageError } from "../../checkpoint/image/image_error.ts";
 import { measureImage } from "../../checkpoint/image/measure.ts";
@@ -11,11 +12,12 @@ import "../../checkpoint/sockets/socket_image.ts";
 
 const HELP = `\
 Prints an image in words: its kind, every field with its byte, every part with its verdict. A file may hold
-several images, one after the other, as recordings do.
+several images, one after the other, as recordings and archives do.
 
   torpor explain FILE... [--json]
 
-  --json   one object per image: { file, offset, length, ok, parts }
+  --json   one object per image: { file, offset, length, ok, parts }; what is damaged in an archive so that no image
+           can be made of it: { file, offset, length, ok, damage }
   --help   print this
 
   torpor explain connection.img
@@ -39,8 +41,18 @@ export const explain: Command = {
     let whole = true;
     for (const file of positionals) {
       const bytes = new Uint8Array(readFileSync(file));
-      for (const [start, end] of imagesOf(bytes)) {
+      for (const { start, end, damage } of spansOf(bytes)) {
         const image = bytes.subarray(start, end);
+        if (damage !== undefined) {
+          whole = false;
+          const told = { file, offset: start, length: image.length, ok: false, damage };
+          terminal.out(
+            values.json
+              ? `${JSON.stringify(told)}\n`
+              : printable(`${file} at byte ${start}: BAD, ${image.length} bytes: ${damage}\n`),
+          );
+          continue;
+        }
         const { ok, parts } = verifyImage(image);
         whole &&= ok;
         if (values.json) {
@@ -57,8 +69,42 @@ export const explain: Command = {
 
 const EXIT_DAMAGED = 1;
 
-/** Where the images of a file lie. What cannot be measured is one, and explains why. */
-function* imagesOf(bytes: Uint8Array): Generator<[start: number, end: number]> {
+interface Span {
+  readonly start: number;
+  readonly end: number;
+  /** What no image can be made of. */
+  readonly damage?: string;
+}
+
+/** Where the images of a file lie, one behind the other, or those of an archive. */
+function spansOf(bytes: Uint8Array): Iterable<Span> {
+  try {
+    return archiveSpans(bytes, new ArchiveReader(archiveSource(bytes)));
+  } catch (error) {
+    if (error instanceof ArchiveError) return sequenceSpans(bytes);
+    throw error;
+  }
+}
+
+function* archiveSpans(bytes: Uint8Array, archive: ArchiveReader): Iterable<Span> {
+  if (archive.damage.length === 0) yield { start: 0, end: archive.start }; // its beginning is whole
+  let told = 0;
+  const damaged = function* (): Iterable<Span> {
+    for (; told < archive.damage.length; told++) {
+      const { offset, bytes, reason } = archive.damage[told]!;
+      yield { start: offset, end: offset + bytes, damage: reason };
+    }
+  };
+  for (const { offset, image } of archive.images()) {
+    yield* damaged();
+    yield { start: offset, end: offset + image.length };
+  }
+  yield* damaged();
+  if (archive.end < bytes.length) yield { start: archive.end, end: bytes.length };
+}
+
+/** What cannot be measured is one, and explains why. */
+function* sequenceSpans(bytes: Uint8Array): Iterable<Span> {
   let start = 0;
   do {
     let length: number | undefined;
@@ -67,7 +113,8 @@ function* imagesOf(bytes: Uint8Array): Generator<[start: number, end: number]> {
     } catch (error) {
       if (!(error instanceof ImageError)) throw error;
     }
-    yield [start, start + (length ?? bytes.length - start)];
-    start += length ?? bytes.length - start;
+    const end = start + (length ?? bytes.length - start);
+    yield { start, end };
+    start = end;
   } while (start < bytes.length);
 }
