@@ -1,8 +1,6 @@
 import { type Entropy, systemEntropy } from "../../base/random.ts";
 import { getHash, Hash64, HASH_BYTES } from "../image/hash.ts";
-import { type Disk, FolderDisk } from "../store/disk.ts";
 import { putBytes, writePut } from "../store/entry.ts";
-import { writeFully } from "../store/segments.ts";
 import type { Store } from "../store/store.ts";
 import { writeArchiveImage } from "./archive_format.ts";
 
@@ -77,46 +75,4 @@ export async function writeArchive(
   const tail = writeArchiveImage({ ...start, total: { connections, bytes, content: content.digest() } });
   await sink(tail);
   return { connections, bytes: bytes + tail.length };
-}
-
-/**
- * As `writeArchive`, into a file: durable when this resolves, and under its name only when it is whole.
- *
- * @throws {Error} When the file is there already, or the disk refuses.
- */
-export async function writeArchiveFile(
-  store: Store,
-  path: string,
-  options: ArchiveOptions = {},
-): Promise<Archived> {
-  const { disk, name } = placeOf(path);
-  if (disk.list().includes(name)) throw new Error(`Cannot write archive "${path}": it is there already`);
-  const unfinished = `${name}.tmp`;
-  if (disk.list().includes(unfinished)) disk.remove(unfinished);
-  const file = disk.open(unfinished, true);
-  let archived: Archived;
-  try {
-    let at = 0;
-    archived = await writeArchive(store, (piece) => {
-      writeFully(file, piece, at);
-      at += piece.length;
-      return new Promise((resolve) => setTimeout(resolve, 0)); // others have their turn
-    }, options);
-    await file.sync();
-  } catch (error) {
-    disk.remove(unfinished);
-    throw error;
-  } finally {
-    file.close();
-  }
-  disk.rename(unfinished, name);
-  disk.syncFolder();
-  return archived;
-}
-
-/** The folder of a path, and the name in it. */
-export function placeOf(path: string): { disk: Disk; name: string } {
-  const slash = path.lastIndexOf("/");
-  const folder = slash < 0 ? "." : slash === 0 ? "/" : path.slice(0, slash);
-  return { disk: new FolderDisk(folder), name: path.slice(slash + 1) };
 }

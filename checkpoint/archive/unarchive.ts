@@ -5,7 +5,7 @@ import { readSocketImage, writeSocketImage } from "../sockets/socket_image.ts";
 import { addressText } from "../sockets/stored.ts";
 import type { Store } from "../store/store.ts";
 import { type ArchiveDamage, ArchiveError, ArchiveReader, archiveSource } from "./archive_reader.ts";
-import { placeOf } from "./archive_writer.ts";
+import { openArchiveFile } from "./archive_file.ts";
 
 /** Options of `unarchive`. */
 export interface UnarchiveOptions {
@@ -73,8 +73,7 @@ export async function unarchive(
       `Cannot unarchive: ${store.stats.recordsLive} connections are in the store already`,
     );
   }
-  const place = typeof source === "string" ? placeOf(source) : undefined;
-  const file = place?.disk.open(place.name, false);
+  const file = typeof source === "string" ? openArchiveFile(source) : undefined;
   try {
     const reader = new ArchiveReader(file ?? archiveSource(source as Uint8Array));
     let connections = 0;
@@ -104,7 +103,7 @@ export async function unarchive(
     const expected = reader.about.total?.connections;
     return { connections, moved, damaged: reader.damage.length, expected };
   } catch (error) {
-    if (!(error instanceof ArchiveError) || place === undefined) throw error;
+    if (!(error instanceof ArchiveError) || file === undefined) throw error;
     throw new ArchiveError(`Cannot read "${source}": ${error.message}`, { cause: error });
   } finally {
     file?.close();

@@ -1,5 +1,5 @@
 import { parseArgs } from "node:util";
-import { writeArchiveFile } from "../../checkpoint/archive/archive_writer.ts";
+import { writeArchiveFile } from "../../checkpoint/archive/archive_file.ts";
 import { FileStore } from "../../checkpoint/store/file_store.ts";
 import { type Command, InputError, type Terminal, UsageError } from "../command.ts";
 import { Progress } from "../progress.ts";
