@@ -90,7 +90,7 @@ export class SleepyHost extends Host {
   async offerHandover(path: string, options: OfferOptions = {}): Promise<HandoverOffer> {
     const stop = async (): Promise<number> => {
       await this.shutdown();
-      return this.#store.stats.recordsLive;
+      return this.counts.asleep + this.counts.waking;
     };
     return this.#offer = await offerHandover(path, stop, options);
   }

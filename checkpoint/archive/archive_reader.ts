@@ -3,6 +3,7 @@ import { Hash64 } from "../image/hash.ts";
 import { ImageError } from "../image/image_error.ts";
 import { EntryKind, newEntry } from "../store/entry.ts";
 import type { DiskFile } from "../store/disk.ts";
+import { isStretch } from "../sockets/stretch.ts";
 import { entryAt, readFully, Window } from "../store/scan.ts";
 import {
   ARCHIVE_IMAGE_BYTES_MAX,
@@ -27,7 +28,7 @@ export interface ArchiveDamage {
   readonly reason: string;
 }
 
-/** One connection of an archive: its image, valid until the next step, and the byte at which that begins. */
+/** One connection of an archive, or a stretch of one: its image, valid until the next step, and where that begins. */
 export interface ArchivedImage {
   readonly offset: number;
   readonly image: Uint8Array;
@@ -74,7 +75,7 @@ export class ArchiveReader {
     if (first === undefined) this.#damaged(0, this.start, "the image at its beginning is damaged");
   }
 
-  /** Every connection that is whole, in the order of the file; `damage` grows on the way. Can be asked for once. */
+  /** Every image that is whole, in the order of the file; `damage` grows on the way. Can be asked for once. */
   *images(): Generator<ArchivedImage, void, void> {
     const window = new Window(this.#source, this.#size);
     const entry = newEntry();
@@ -99,8 +100,8 @@ export class ArchiveReader {
       const reason = entryAt(window, at, this.end, salt, entry);
       if (reason === undefined && entry.kind === EntryKind.Put) {
         const end = entry.end;
-        count++;
         const image = window.bytes.subarray(entry.recordStart, entry.recordEnd);
+        if (!isStretch(image)) count++;
         yield { offset: window.base + entry.recordStart, image };
         at = end;
         continue;

@@ -1,7 +1,11 @@
-import { type FrozenTcb, frozenTcbFields } from "../../net/tcp/frozen_tcb.ts";
+import { frozenTcbFields } from "../../net/tcp/frozen_tcb.ts";
 import { parseIpv4 } from "../../net/wire/address.ts";
 import { parseIpv6 } from "../../net/wire/ipv6_address.ts";
-import { readSocketImage, writeSocketImage } from "../sockets/socket_image.ts";
+import type { CborValue } from "../image/cbor.ts";
+import { Kind } from "../image/kinds.ts";
+import { readImage } from "../image/read.ts";
+import { writeImage } from "../image/write.ts";
+import { isStretch } from "../sockets/stretch.ts";
 import { addressText } from "../sockets/stored.ts";
 import type { Store } from "../store/store.ts";
 import { type ArchiveDamage, ArchiveError, ArchiveReader, archiveSource } from "./archive_reader.ts";
@@ -83,7 +87,6 @@ export async function unarchive(
     let gathered = 0;
     const append = async (): Promise<void> => {
       await store.append(batch).durable;
-      connections += batch.length;
       onProgress?.(connections);
       [batch, gathered] = [[], 0];
     };
@@ -92,7 +95,9 @@ export async function unarchive(
     };
     for (const { image } of reader.images()) {
       tell();
-      const elsewhere = moves.size === 0 ? undefined : movedImage(image, moves);
+      const stretch = isStretch(image); // a part of another
+      if (!stretch) connections++;
+      const elsewhere = moves.size === 0 || stretch ? undefined : movedImage(image, moves);
       if (elsewhere !== undefined) moved++;
       batch.push(elsewhere ?? image.slice());
       gathered += image.length;
@@ -110,17 +115,17 @@ export async function unarchive(
   }
 }
 
-/** The image with its new address; `undefined` when it stays where it was. */
+/** The image with its new address; `undefined` when it stays where it was. All else is as it was, undecoded. */
 function movedImage(
   image: Uint8Array,
   moves: ReadonlyMap<string, number | Uint8Array>,
 ): Uint8Array | undefined {
-  const { tcb, attachment } = readSocketImage(image);
-  const target = moves.get(addressText(tcb[LOCAL_ADDRESS_AT] as number | Uint8Array));
+  const { version, body } = readImage(image);
+  const fields = [...body as CborValue[]];
+  const target = moves.get(addressText(fields[LOCAL_ADDRESS_AT] as number | Uint8Array));
   if (target === undefined) return undefined;
-  const elsewhere = [...tcb] as unknown[];
-  elsewhere[LOCAL_ADDRESS_AT] = target;
-  return writeSocketImage(elsewhere as FrozenTcb, attachment);
+  fields[LOCAL_ADDRESS_AT] = target;
+  return writeImage({ kind: Kind.Socket, version, body: fields });
 }
 
 /** An address as images hold it. */

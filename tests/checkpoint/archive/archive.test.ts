@@ -7,6 +7,7 @@ import { writeArchive } from "../../../checkpoint/archive/archive_writer.ts";
 import { unarchive } from "../../../checkpoint/archive/unarchive.ts";
 import { measureImage } from "../../../checkpoint/image/measure.ts";
 import { readSocketImage, writeSocketImage } from "../../../checkpoint/sockets/socket_image.ts";
+import { stretchesOf, writeStretch } from "../../../checkpoint/sockets/stretch.ts";
 import { idOf } from "../../../checkpoint/sockets/stored.ts";
 import { FileStore, MemoryStore, type Store } from "../../../checkpoint/store/mod.ts";
 import { writePut } from "../../../checkpoint/store/entry.ts";
@@ -181,6 +182,33 @@ test("move: only the local address of those that had it changes", async () => {
   ) {
     await expect(unarchive(bytes, new MemoryStore(), { move })).rejects.toThrow(message);
   }
+});
+
+test("a durable connection's stretches go with it, and are no connections", async () => {
+  const prng = new Prng(seed);
+  const tcb = [...frozenPeer(4, prng)] as unknown[];
+  const at = (name: string): number => frozenTcbFields.indexOf(name);
+  const written = new Uint8Array(9_000).fill(3);
+  tcb[at("sendQueue")] = written;
+  const start = tcb[at("sndUna")] as number;
+  const store = new MemoryStore();
+  store.append([
+    writeSocketImage(tcb as FrozenTcb, "attached", { sent: [7], unread: [], unreadStart: 0 }),
+    writeStretch({ number: 7, start, bytes: written }),
+    peerImage(5, prng),
+  ]);
+  const whole = readSocketImage([...store.live()][0]!.bytes, stretchesOf(store));
+  const bytes = await archived(store, prng);
+  const target = new MemoryStore();
+  const local = whole.tcb[at("localAddress")];
+  const out = await unarchive(bytes, target, {
+    move: { "10.7.0.1": "10.8.0.1", "2001:db8::1": "2001:db8::9" },
+  });
+  expect(out).toEqual({ connections: 2, moved: 2, damaged: 0, expected: 2 });
+  const [image] = [...target.live()].map(({ bytes }) => bytes);
+  const there = readSocketImage(image!, stretchesOf(target));
+  expect(there.tcb[at("localAddress")]).not.toEqual(local);
+  expect({ ...there, tcb: there.tcb.toSpliced(1, 1) }).toEqual({ ...whole, tcb: whole.tcb.toSpliced(1, 1) });
 });
 
 test("an archive whose sink or disk refuses is not there", async () => {
