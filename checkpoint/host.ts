@@ -2,7 +2,7 @@ import { Host } from "../net/socket/host.ts";
 import type { HostOptions } from "../net/socket/host_options.ts";
 import type { WakeBudget } from "../net/wake/policy.ts";
 import { type Analyzer, IdleAnalyzer } from "./analyzer.ts";
-import { type Archived, type ArchiveOptions, type ArchiveSink } from "./archive/archive_writer.ts";
+import type { Archived, ArchiveOptions, ArchiveSink } from "./archive/archive_writer.ts";
 import { writeArchive } from "./archive/archive_writer.ts";
 import { writeArchiveFile } from "./archive/archive_file.ts";
 import { type HandoverOffer, offerHandover, type OfferOptions } from "./handover/offer.ts";
