@@ -2,13 +2,17 @@ import type { Command, Terminal } from "./command.ts";
 import { explain } from "./commands/explain.ts";
 import { archive } from "./commands/archive.ts";
 import { criu } from "./commands/criu.ts";
+import { doctor } from "./commands/doctor.ts";
 import { handover } from "./commands/handover.ts";
 import { replay } from "./commands/replay.ts";
 import { store } from "./commands/store.ts";
 import { unarchive } from "./commands/unarchive.ts";
 import { dispatch, listed } from "./dispatch.ts";
 
-const COMMANDS: readonly Command[] = [replay, explain, store, archive, unarchive, handover, criu];
+const COMMANDS: readonly Command[] = [
+  ...[doctor, store, archive, unarchive, handover],
+  ...[replay, explain, criu],
+];
 
 const HELP = `torpor: connections that sleep, and what is to be done about them
 
