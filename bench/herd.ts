@@ -53,7 +53,7 @@ function table(rows: Cell[][]): Table {
       "RSS over the empty process. Each peer says 64 bytes, acknowledges its echo at once, and says them again after",
       "1, 3, 7, 15 ... seconds without an answer. Held: packets that wait, 64 MiB at most; who finds no room there has",
       "to ask again. Overtaken: those who found room and were answered after somebody who had asked 1,000 places later.",
-      "With a budget whoever has been quiet for 20 ms is put to sleep again, durably, to make room.",
+      "With a budget whoever has been quiet for 5 ms is put to sleep again, durably, to make room.",
     ],
   };
 }

@@ -7,8 +7,6 @@ const SCAN_MAX = 256;
 /** How often that is done at most, and how soon again while somebody waits. */
 const PAUSE_MS = 1;
 const AGAIN_MS = 10;
-/** No data has moved for so long: the answer has left, and its acknowledgment has come. */
-const IDLE_MS = 20;
 /** Whoever never gets quiet has had so long while others waited, and goes on later. */
 const SLICE_MS = 10_000;
 
@@ -44,10 +42,12 @@ export class Relief {
   /**
    * @param full Listeners whose sleepers wait (see `WakeQueue.full`).
    * @param countMax How many to find at most.
+   * @param quietMs For how long no data may have moved on one.
    */
   *find(
     full: ReadonlySet<number>,
     countMax: number,
+    quietMs: (tcb: Tcb) => number,
     nowMs: number,
   ): IterableIterator<[Tcb, "idle" | "forced"]> {
     if (full.size === 0) return this.rest();
@@ -63,7 +63,7 @@ export class Relief {
       if (!full.has(EVERYBODY) && !full.has(tcb.listener)) continue;
       if (maySleep(tcb)) {
         this.#busySinceMs.delete(tcb);
-        if (nowMs - tcb.lastActivityMs < IDLE_MS) continue;
+        if (nowMs - tcb.lastActivityMs < quietMs(tcb)) continue;
         left--;
         yield [tcb, "idle"];
         continue;

@@ -69,6 +69,8 @@ const DUE_MAX = 1_024;
 /** How soon a connection that is not quiet yet is looked at again, and how late at the latest. */
 const DRAINING_MS = 50;
 const DRAINING_MS_MAX = 10_000;
+/** When others wait: an application has answered by then, and its peer has acknowledged it. */
+const QUIET_MS = 100;
 /** How long after something has woken the store is looked at for space to give back, */
 const CLEAN_MS = 1_000;
 /** and the pause between steps of that, each of them less than a millisecond. */
@@ -128,6 +130,7 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
   #wanted: number[] = []; // records to wake, all of them in state `waking`: what no budget is for
   readonly #queue: WakeQueue; // and the others
   readonly #relief: Relief;
+  readonly #quietMs: number;
   readonly #journal: Journal;
   #saveAgainAtMs = -Infinity;
   #cleanAtMs = Infinity; // when to give space back, once something has been removed
@@ -150,6 +153,7 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
     checkWakeBudget(options.wake ?? {}, "wake");
     this.#queue = new WakeQueue(options.wake ?? {}, nowMs);
     this.#relief = new Relief(this.#stack.tcp);
+    this.#quietMs = options.wake?.quietMs ?? QUIET_MS;
     this.#journal = new Journal(host, store, (error) => this.#report(error));
     this.#stack.sleepers.owner = this;
     store.onMoved = (from, to, bytes) => this.#moved(from, to, bytes);
@@ -536,8 +540,12 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
   /** As many are awake as may be, and others wait: who is quiet goes to sleep, however short it was awake. */
   #makeRoom(nowMs: number): void {
     const count = this.#queue.size - this.#ready.size - this.#saving.size;
-    for (const [tcb, why] of this.#relief.find(this.#queue.full, count, nowMs)) {
-      if (!this.#unwritable.has(tcb) && !this.#ready.has(tcb)) this.#ready.set(tcb, why);
+    const { sleepers, tcp } = this.#stack;
+    const quietMs = (tcb: Tcb): number =>
+      sleepers.budgetOf(tcp.listeners.byId(tcb.listener))?.quietMs ?? this.#quietMs;
+    for (const [tcb, why] of this.#relief.find(this.#queue.full, count, quietMs, nowMs)) {
+      if (this.#unwritable.has(tcb) || this.#ready.has(tcb)) continue;
+      if (this.#stayAwakeMs(tcb, nowMs) < NEVER_MS) this.#ready.set(tcb, why);
     }
   }
 

@@ -40,7 +40,7 @@ const host = new SleepyHost({
   addresses: [{ address: SERVER.network }],
   store: await FileStore.open(folder),
   idleMs: 1e9, // they sleep when this file says so, or to make room
-  ...(awakeMax === 0 ? {} : { wake: { awakeMax } }),
+  ...(awakeMax === 0 ? {} : { wake: { awakeMax, quietMs: 5 } }),
 });
 host.serve({
   port: SERVER.port,

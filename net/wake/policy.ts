@@ -8,6 +8,12 @@ export interface WakeBudget {
   readonly perSecond?: number;
   /** Connections that are awake at once: while there are so many, no sleeper wakes. New ones are not refused. */
   readonly awakeMax?: number;
+  /**
+   * Milliseconds without data after which a connection goes to sleep to make room for one that waits, however long its
+   * analyzer would leave it awake, unless that is for ever. An application that answers later than that has to use its
+   * id (`server.send`), for by then it may sleep. Default 100.
+   */
+  readonly quietMs?: number;
 }
 
 /**
@@ -48,13 +54,18 @@ export interface WakePolicy extends WakeBudget {
  * @param where Names the budget in the message.
  * @throws {RangeError}
  */
-export function checkWakeBudget({ perSecond, awakeMax }: WakeBudget, where: string): void {
+export function checkWakeBudget({ perSecond, awakeMax, quietMs }: WakeBudget, where: string): void {
   if (perSecond !== undefined && !(perSecond > 0)) {
     throw new RangeError(`Cannot use ${where}.perSecond ${perSecond}: it must be a number above 0`);
   }
   if (awakeMax !== undefined && !(awakeMax >= 1 && (awakeMax === Infinity || Number.isInteger(awakeMax)))) {
     throw new RangeError(
       `Cannot use ${where}.awakeMax ${awakeMax}: it must be a count of connections above 0`,
+    );
+  }
+  if (quietMs !== undefined && !(quietMs >= 0 && quietMs < Infinity)) {
+    throw new RangeError(
+      `Cannot use ${where}.quietMs ${quietMs}: it must be a number of milliseconds from 0 on`,
     );
   }
 }

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { drawSeed } from "../support/seed.ts";
 import { blindAttack, tellBlind } from "./blind.ts";
+import { readOptions } from "./options.ts";
 
 test(
   "somebody off the path who guesses ports and numbers wakes and ends no sleeper (RFC 5961, 5927)",
@@ -24,3 +25,9 @@ test(
   },
   60_000,
 );
+
+test("without --attack the simulator lives worlds", () => {
+  expect(readOptions([])).toMatchObject({ attack: 0, runs: 200 });
+  expect(readOptions(["--attack", "1000"]).attack).toBe(1_000);
+  expect(() => readOptions(["--attack", "many"])).toThrow("--attack takes a number");
+});

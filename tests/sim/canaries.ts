@@ -116,6 +116,14 @@ export const CANARIES: readonly Canary[] = [
     runsMax: 100,
   },
   {
+    name: "line-forgets",
+    what: "of those who wait for a budget the last one is forgotten",
+    file: "checkpoint/wake_queue.ts",
+    find: "      if (line.length > 0) waiting.push(listener);",
+    replace: "      if (line.length > 1) waiting.push(listener);",
+    runsMax: 300,
+  },
+  {
     name: "stale-image",
     what: "an image is not revoked when its connection wakes",
     file: "checkpoint/suspend.ts",

@@ -96,7 +96,7 @@ export function readOptions(args: string[]): SimOptions {
     out: values.out,
     canaries: values.canaries,
     listCanaries: values["list-canaries"],
-    attack: number("attack", 0, 1),
+    attack: number("attack", 0, 0),
     json: values.json,
     help: values.help,
   };
