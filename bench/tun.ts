@@ -13,6 +13,7 @@ import type { Took } from "./tun/client_worker.ts";
 import { Worker } from "./worker.ts";
 
 const OURS = { name: "bench0", address: "10.80.0.1", kernel: "10.80.0.2" } as const;
+const SHARD = { name: "bench2", address: "10.83.0.1", kernel: "10.83.0.2" } as const;
 const BARE = { name: "bench1", address: "10.81.0.1", kernel: "10.81.0.2" } as const;
 const VETH = { address: "10.82.0.1", kernel: "10.82.0.2" } as const;
 const MTU = 1500;
@@ -42,6 +43,8 @@ async function bulk(world: World, options: BenchOptions): Promise<Table> {
     "Linux to Linux, veth": () => iperf3(veth, VETH.address, seconds),
     "Linux to us": () => iperf3(ours, OURS.address, seconds),
     "we to Linux": () => iperf3(ours, OURS.address, seconds, "-R"),
+    "Linux to us, one shard": () => iperf3(ours, SHARD.address, seconds),
+    "we to Linux, one shard": () => iperf3(ours, SHARD.address, seconds, "-R"),
     "Linux to us, no offloads": () => iperf3(ours, BARE.address, seconds),
     "we to Linux, no offloads": () => iperf3(ours, BARE.address, seconds, "-R"),
   }, rounds);
@@ -67,6 +70,7 @@ async function small(world: World, options: BenchOptions, what: string, title: s
   const results = await interleave({
     "Linux to Linux, veth": () => world.vethClient.ask<Took>(`${what} ${VETH.address} ${ms}`),
     "Linux to us": () => world.oursClient.ask<Took>(`${what} ${OURS.address} ${ms}`),
+    "Linux to us, one shard": () => world.oursClient.ask<Took>(`${what} ${SHARD.address} ${ms}`),
     "Linux to us, no offloads": () => world.oursClient.ask<Took>(`${what} ${BARE.address} ${ms}`),
   }, rounds);
   const perSecond = (took: readonly Took[]): Spread =>
@@ -106,7 +110,7 @@ async function iperf3(
   return report.end.sum_received.bytes / report.end.sum_received.seconds / 1e6;
 }
 
-/** A namespace with two TUN interfaces of ours, and two with a veth pair between them. */
+/** A namespace with three TUN interfaces of ours, and two with a veth pair between them. */
 class World implements AsyncDisposable {
   #namespaces: NetworkNamespace[] = [];
   readonly #workers: Worker[] = [];
@@ -122,11 +126,12 @@ class World implements AsyncDisposable {
       return netns;
     };
     this.ours = add();
-    for (const { name, address, kernel } of [OURS, BARE]) {
-      this.ours.run("ip", "tuntap", "add", "dev", name, "mode", "tun");
+    for (const { name, address, kernel } of [OURS, SHARD, BARE]) {
+      const queues = name === SHARD.name ? ["multi_queue"] : [];
+      this.ours.run("ip", "tuntap", "add", "dev", name, "mode", "tun", ...queues);
       this.ours.configure(name, `${kernel}/24`, MTU);
       this.ours.run("ip", "link", "set", name, "txqueuelen", "2000");
-      const args = [name, `${address}/24`, `${name === OURS.name}`];
+      const args = [name, `${address}/24`, `${name !== BARE.name}`, ...(name === SHARD.name ? ["1"] : [])];
       await this.#start("server_worker.ts", this.ours, args);
     }
     this.veth = add();
