@@ -2,6 +2,7 @@ import { fork } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import process from "node:process";
 import { Prng } from "../../base/random.ts";
 
 /** A bug made on purpose: one place of the code, changed. The simulator must notice. */
@@ -336,7 +337,10 @@ function hunt(
   failed: (failure: { seed: number; message: string }) => void,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
-    const child = fork(main, ["--worker"], { stdio: ["ignore", "ignore", "ignore", "ipc"] });
+    // A test's process runs TypeScript by means that a child does not inherit.
+    const runs = process.execArgv.some((each) => each.includes("tsx"));
+    const execArgv = runs ? process.execArgv : ["--import", "tsx"];
+    const child = fork(main, ["--worker"], { execArgv, stdio: ["ignore", "ignore", "ignore", "ipc"] });
     let working = 0;
     const give = (): void => {
       const batch = take();

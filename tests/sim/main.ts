@@ -3,7 +3,6 @@ import { join } from "node:path";
 import process from "node:process";
 import { Recorder } from "../../checkpoint/replay/recorder.ts";
 import { environment, formatEnvironment } from "../../bench/environment.ts";
-import { blindAttack, tellBlind } from "./blind.ts";
 import { CANARIES, canariesOf, release } from "./canaries.ts";
 import { HELP, readOptions, type SimOptions } from "./options.ts";
 import { drawPlan, type Plan } from "./plan.ts";
@@ -42,6 +41,7 @@ async function main(): Promise<void> {
 /** Nobody off the path may wake or end a sleeper. */
 async function attack({ seed, attack: packets, json }: SimOptions): Promise<void> {
   console.error(`seed ${seed}`);
+  const { blindAttack, tellBlind } = await import("./blind.ts"); // not for the worlds, nor for canaries' copies
   const report = await blindAttack({ packets, seed });
   if (json) console.log(JSON.stringify({ seed, environment: environment(), ...report }));
   else console.log(tellBlind(report));

@@ -62,6 +62,12 @@ test.runIf(ON_NODE)("a bug made on purpose is caught", async () => {
   expect((await release(canary!, 1, 1)).caughtAfter).toBeLessThanOrEqual(canary!.runsMax);
 }, 120_000);
 
+test.runIf(ON_NODE)("and a copy of the code without a bug lives: what is caught is the bug", async () => {
+  const [canary] = canariesOf("stale-image", 1);
+  const harmless = { ...canary!, replace: canary!.find, runsMax: 3 };
+  expect(await release(harmless, 1, 1)).toEqual({ caughtAfter: undefined, by: "" });
+}, 120_000);
+
 test("the story of a failure is made short: what it does not need goes", async () => {
   const plan = drawPlan(5);
   expect(plan.steps.length).toBeGreaterThan(30);
