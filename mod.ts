@@ -56,6 +56,7 @@ export type { HandoverOffer, OfferOptions } from "./checkpoint/handover/offer.ts
 export type { TakenOver, TakeOverOptions } from "./checkpoint/handover/take_over.ts";
 export { Sleeper, type SleeperEvents, type SleeperStats } from "./checkpoint/suspend.ts";
 export type { WakeBudget, WakePolicy } from "./net/wake/policy.ts";
+export { METRICS_TYPE, metricsText } from "./checkpoint/metrics.ts";
 export type { Recovered } from "./checkpoint/recover.ts";
 export { FileStore, MemoryStore, type Store, StoreError } from "./checkpoint/store/mod.ts";
 export { explainImage, ImageError, readImage, verifyImage, writeImage } from "./checkpoint/image/mod.ts";
