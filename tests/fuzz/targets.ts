@@ -1,6 +1,7 @@
 import type { Target } from "./target.ts";
 import { targets as dhcp } from "./targets/dhcp.ts";
 import { targets as dns } from "./targets/dns.ts";
+import { targets as exchange } from "./targets/exchange.ts";
 import { targets as image } from "./targets/image.ts";
 import { targets as link } from "./targets/link.ts";
 import { targets as pings } from "./targets/pings.ts";
@@ -26,6 +27,7 @@ const files: Readonly<Record<string, readonly Target[]>> = {
   "targets/pings.ts": pings,
   "targets/text.ts": text,
   "targets/image.ts": image,
+  "targets/exchange.ts": exchange,
   "targets/store.ts": store,
   "targets/socket.ts": socket,
   "targets/replay.ts": replay,
