@@ -8,12 +8,15 @@ import { type Location, locationOf, type StoreStats } from "./store.ts";
 export interface CompactOptions extends Pick<FileStoreOptions, "onDamage" | "entropy"> {
   /** Bytes of records that are moved at a time, in memory and into one segment; 32 MiB by default. */
   readonly batchBytes?: number;
+  /** Also where that would give nothing back: to get rid of damage. */
+  readonly always?: boolean;
   /** Told after each batch how many records have moved, of how many. */
   readonly onProgress?: (moved: number, total: number) => void;
 }
 
 /** What `compactStore` has done. */
 export interface Compacted {
+  /** Records that live. */
   readonly records: number;
   /** Bytes of all segments, before and after. */
   readonly bytesBefore: number;
@@ -21,11 +24,14 @@ export interface Compacted {
 }
 
 const BATCH_BYTES = 32 * 1024 * 1024;
+/** What a record grows by when it says whom it supersedes: a location, which is beyond 2^32. */
+const SUPERSEDES_BYTES = 9;
 
 /**
  * Writes the live records of a store anew and lets all else go: dead records, removals, damage. Each record is
  * superseded by its copy, so that after a crash at any instant it is there once; old segments go as soon as nothing
- * in them lives, so that no more disk is needed than one batch. Run again, it goes on.
+ * in them lives, so that no more disk is needed than one batch. Run again, it goes on. Where less would be won than
+ * saying who supersedes whom costs, nothing is done.
  *
  * A store tells the later of two images of one connection by where they were written first, which this forgets:
  * where there may be two, remove the older before.
@@ -39,16 +45,19 @@ const BATCH_BYTES = 32 * 1024 * 1024;
  * ```
  */
 export async function compactStore(folder: string | Disk, options: CompactOptions = {}): Promise<Compacted> {
-  const { batchBytes = BATCH_BYTES, onProgress, ...openOptions } = options;
+  const { batchBytes = BATCH_BYTES, always = false, onProgress, ...openOptions } = options;
   const damaged: Location[] = [];
   const onDamage = (damage: Damage): void => {
     damaged.push(locationOf(segmentNumber(damage.file), damage.offset));
     openOptions.onDamage?.(damage);
   };
   await using store = await FileStore.open(folder, { ...openOptions, onDamage });
+  const { bytesTotal: bytesBefore, bytesLive, recordsLive: total }: StoreStats = { ...store.stats };
+  if (!always && bytesBefore - bytesLive <= total * SUPERSEDES_BYTES) {
+    return { records: total, bytesBefore, bytesAfter: bytesBefore }; // there is nothing to win
+  }
   await store.seal(); // none of the old segments is written any more, and all of them can go
   damaged.length = 0; // what opening finds is not among the living
-  const { bytesTotal: bytesBefore, recordsLive: total }: StoreStats = { ...store.stats };
   let records: Uint8Array[] = [];
   let locations: Location[] = [];
   let gathered = 0;

@@ -126,7 +126,7 @@ async function repair(disk: Disk & { readonly folder: string }, options: RepairO
     if (!dryRun && rejected.length > 0) await store.remove(rejected).durable;
   }
   if (damage.length > 0) onStep("write all sound records anew, without the damage");
-  const compacted = damage.length > 0 && !dryRun ? await compactStore(disk) : undefined;
+  const compacted = damage.length > 0 && !dryRun ? await compactStore(disk, { always: true }) : undefined;
   return { findings, saved: [...saved], rejected: rejected.length, indexes, compacted };
 }
 

@@ -12,7 +12,7 @@ import { oneFolder, snapshotOf } from "../../store/open.ts";
 
 const HELP = `\
 Lists the connections that sleep in a store, in the order in which they lie there. It may be open in another
-process: then those that sleep at this moment.
+process: then those that sleep at this moment, and the durable ones that are awake, which are in it as well.
 
   torpor store ls FOLDER [options]
 
