@@ -1,4 +1,5 @@
 import { assert } from "../../base/assert.ts";
+import { HashIndex } from "../../base/hash_index.ts";
 import type { Entropy } from "../../base/random.ts";
 import { SipHash } from "../../base/siphash.ts";
 import type { Slab } from "../../base/slab.ts";
@@ -13,6 +14,7 @@ import {
   isStrayLinkLocalWord,
   parseIpv6,
 } from "../wire/ipv6_address.ts";
+import { TurnList } from "./turn_list.ts";
 
 /** Handles have 24 bits under their mark. */
 export const ADDRESSES_LIMIT = 2 ** 24;
@@ -38,27 +40,27 @@ export interface AddressTableOptions {
   readonly transientsMax?: number;
 }
 
-/** Words of a record. */
-const W = { a: 0, b: 1, c: 2, d: 3, zone: 4, references: 5, hash: 6, sum: 7, next: 8, previous: 9 } as const;
-const RECORD_WORDS = 10;
+/**
+ * Words of a record: the address, and who holds it: so many (> 0), nobody (~ its place among those), or it is free (0,
+ * and the first word leads to the one freed before). An interface's number + 1 is the zone of a link-local
+ * address, in its second half, where no such address has a bit (RFC 4291 section 2.5.6).
+ */
+const RECORD_WORDS = 5;
+const HOLD = 4;
+/** In the place of a zone: bits that no link-local address has. Such addresses are nobody's, and not told apart. */
+const STRAY = 0xffff;
 const CHUNK_BITS = 10;
 const CHUNK_RECORDS = 1 << CHUNK_BITS;
-const INDEX_ENTRIES_MIN = 256;
-const LOAD_MAX = 0.7;
-/** Old entries that each insertion and removal moves while the index grows: see connection_map.ts. */
-const MOVES = 8;
-const MOVED = -1;
-/** A zone that no lookup asks for. */
-const FREE = -1;
 const MEMO_MASK = 255;
+const DIGESTS_MASK = 1023;
 
 /**
  * The IPv6 addresses that a stack knows, each under a handle of 32 bits that takes an IPv4 address's
  * place everywhere: in TCBs, in the connection map, in routes.
  *
- * A record is an address (four words), its zone (interface index + 1 for link-local unicast, else 0),
- * its references, its keyed hash and its checksum. Long-lived holders `retain` and `release`; what
- * nobody holds is forgotten after `transientsMax` others, the oldest first.
+ * A record is an address, its zone (interface index + 1 for link-local unicast, else 0) and its references: 20
+ * bytes, and 5 to 10 of an index. Long-lived holders `retain` and `release`; what nobody holds is forgotten after
+ * `transientsMax` others, the oldest first.
  *
  * @example
  * ```ts
@@ -75,21 +77,17 @@ export class AddressTable implements AddressHolder {
   /** Interface names by index: the zones of text. */
   readonly zoneNames: string[] = [];
   readonly #hash: SipHash;
-  readonly #key = new Int32Array(5);
+  readonly #key = new Int32Array(4);
+  readonly #again = new Int32Array(4); // the key of a record that is hashed once more
   readonly #memo = new Int32Array(MEMO_MASK + 1); // handles lately found, by a cheap hash
+  readonly #digestOf = new Int32Array(DIGESTS_MASK + 1); // handles whose digests were lately asked for: a packet's two
+  readonly #digests = new Int32Array(DIGESTS_MASK + 1);
   readonly #chunks: Int32Array[] = [];
   #end = 0; // records from here on have never been used
   #freeRecord = -1;
-  #size = 0;
   #retained = 0;
-  #transients = 0;
-  #oldest = -1; // a list through next and previous
-  #newest = -1;
-  #index = new Int32Array(2 * INDEX_ENTRIES_MIN); // pairs: hash, record + 1
-  #mask = INDEX_ENTRIES_MIN - 1;
-  #old: Int32Array | undefined;
-  #oldMask = 0;
-  #oldNext = 0;
+  readonly #transients: TurnList;
+  readonly #index: HashIndex;
 
   constructor(options: AddressTableOptions) {
     const { addressesMax = ADDRESSES_LIMIT, transientsMax = TRANSIENTS_MAX, entropy } = options;
@@ -100,6 +98,11 @@ export class AddressTable implements AddressHolder {
     const key = new Uint8Array(16);
     entropy.fill(key);
     this.#hash = new SipHash(new Int32Array(key.buffer));
+    this.#transients = new TurnList(transientsMax);
+    this.#index = new HashIndex(addressesMax, {
+      has: (record) => this.#get(record, HOLD) !== 0,
+      hashOf: (record) => this.#hashOf(record),
+    });
     const any = this.intern(0, 0, 0, 0, 0);
     assert(any === IPV6_ANY);
     this.retain(any);
@@ -107,7 +110,7 @@ export class AddressTable implements AddressHolder {
 
   /** Addresses in the table. */
   get size(): number {
-    return this.#size;
+    return this.#index.size;
   }
 
   /** Addresses that somebody holds; `::` always is one of them. */
@@ -118,7 +121,7 @@ export class AddressTable implements AddressHolder {
   /** Bytes of memory held. */
   get byteLength(): number {
     return this.#chunks.length * CHUNK_RECORDS * RECORD_WORDS * 4 + this.#index.byteLength +
-      (this.#old?.byteLength ?? 0) + this.#memo.byteLength;
+      this.#transients.byteLength + this.#memo.byteLength + 2 * this.#digests.byteLength;
   }
 
   /**
@@ -129,20 +132,15 @@ export class AddressTable implements AddressHolder {
     const view = slab.view;
     const first = view.getInt32(at);
     const b = view.getInt32(at + 4), c = view.getInt32(at + 8), d = view.getInt32(at + 12);
-    return this.intern(first, b, c, d, isLinkLocalWord(first) ? zone : 0);
+    return this.intern(first, b, c, d, zone);
   }
 
   /** As `read`, for an address that is of interest only when it is known: 0 when it is not. */
   lookup(slab: Slab, at: number, zone: number): number {
     const view = slab.view;
     const first = view.getInt32(at);
-    const key = this.#key;
-    key[0] = first;
-    key[1] = view.getInt32(at + 4);
-    key[2] = view.getInt32(at + 8);
-    key[3] = view.getInt32(at + 12);
-    key[4] = isLinkLocalWord(first) ? zone : 0;
-    const found = this.#find(this.#hash.words(key, 5));
+    this.#setKey(first, view.getInt32(at + 4), view.getInt32(at + 8), view.getInt32(at + 12), zone);
+    const found = this.#find(this.#hash.words(this.#key, 4));
     return found < 0 ? 0 : handleOf(found);
   }
 
@@ -150,14 +148,9 @@ export class AddressTable implements AddressHolder {
   intern(a: number, b: number, c: number, d: number, zone: number): number {
     const slot = (a ^ b ^ c ^ d ^ (d >>> 8)) & MEMO_MASK;
     const known = this.#memo[slot]!;
-    if (known !== 0 && this.#is(known & 0xff_ffff, a, b, c, d, zone)) return known;
-    const key = this.#key;
-    key[0] = a;
-    key[1] = b;
-    key[2] = c;
-    key[3] = d;
-    key[4] = zone;
-    const hash = this.#hash.words(key, 5);
+    this.#setKey(a, b, c, d, zone);
+    if (known !== 0 && this.#is(known & 0xff_ffff)) return known;
+    const hash = this.#hash.words(this.#key, 4);
     let record = this.#find(hash);
     if (record < 0) record = this.#insert(hash);
     if (record < 0) return 0;
@@ -168,24 +161,27 @@ export class AddressTable implements AddressHolder {
     if (!isIpv6Handle(address)) return;
     const record = address & 0xff_ffff;
     assert(this.#isLive(record), "Only a valid handle can be kept");
-    if (this.#add(record, W.references, 1) > 1) return;
+    const hold = this.#get(record, HOLD);
+    this.#set(record, HOLD, Math.max(hold, 0) + 1);
+    if (hold > 0) return;
     this.#retained++;
-    this.#unlink(record);
+    this.#transients.remove(~hold);
   }
 
   release(address: number): void {
     if (!isIpv6Handle(address)) return;
     const record = address & 0xff_ffff;
-    const left = this.#add(record, W.references, -1);
-    assert(left >= 0, "An address is released as often as it was retained");
-    if (left > 0) return;
+    const hold = this.#get(record, HOLD);
+    assert(hold > 0, "An address is released as often as it was retained");
+    if (hold > 1) return this.#set(record, HOLD, hold - 1);
     this.#retained--;
-    this.#link(record);
+    this.#link(record); // until then it counts as held: the index may be moving
   }
 
   /** Word 0 to 3 of an IPv6 address. */
   word(handle: number, at: number): number {
-    return this.#get(handle & 0xff_ffff, at);
+    const word = this.#get(handle & 0xff_ffff, at);
+    return at === 0 ? withoutZone(word) : word;
   }
 
   words(handle: number): Ipv6Words {
@@ -194,7 +190,8 @@ export class AddressTable implements AddressHolder {
 
   /** Interface index + 1 of a link-local address; 0 of every other. */
   zone(handle: number): number {
-    return this.#get(handle & 0xff_ffff, W.zone);
+    const first = this.#get(handle & 0xff_ffff, 0);
+    return isLinkLocalWord(first) && (first & STRAY) !== STRAY ? first & 0xffff : 0;
   }
 
   /** Writes an IPv6 address's 16 bytes. */
@@ -203,7 +200,7 @@ export class AddressTable implements AddressHolder {
     const record = handle & 0xff_ffff;
     const chunk = this.#chunks[record >>> CHUNK_BITS]!;
     const from = (record & (CHUNK_RECORDS - 1)) * RECORD_WORDS;
-    view.setInt32(at, chunk[from]!);
+    view.setInt32(at, withoutZone(chunk[from]!));
     view.setInt32(at + 4, chunk[from + 1]!);
     view.setInt32(at + 8, chunk[from + 2]!);
     view.setInt32(at + 12, chunk[from + 3]!);
@@ -211,7 +208,12 @@ export class AddressTable implements AddressHolder {
 
   /** What an address of either family adds to a pseudo-header's checksum. */
   sum(address: number): number {
-    return isIpv6Handle(address) ? this.#get(address & 0xff_ffff, W.sum) : address;
+    if (!isIpv6Handle(address)) return address;
+    const record = address & 0xff_ffff;
+    const chunk = this.#chunks[record >>> CHUNK_BITS]!;
+    const from = (record & (CHUNK_RECORDS - 1)) * RECORD_WORDS;
+    const first = withoutZone(chunk[from]!) >>> 0;
+    return foldSum(first + (chunk[from + 1]! >>> 0) + (chunk[from + 2]! >>> 0) + (chunk[from + 3]! >>> 0));
   }
 
   /**
@@ -219,7 +221,13 @@ export class AddressTable implements AddressHolder {
    * a keyed hash of an IPv6 address, which stays the same when its handle is forgotten and made anew.
    */
   digest(address: number): number {
-    return isIpv6Handle(address) ? this.#get(address & 0xff_ffff, W.hash) : address;
+    if (!isIpv6Handle(address)) return address;
+    const at = address & DIGESTS_MASK;
+    if (this.#digestOf[at] !== address) {
+      this.#digestOf[at] = address;
+      this.#digests[at] = this.#hashOf(address & 0xff_ffff);
+    }
+    return this.#digests[at]!;
   }
 
   isMulticast(handle: number): boolean {
@@ -318,68 +326,57 @@ export class AddressTable implements AddressHolder {
     this.#chunks[record >>> CHUNK_BITS]![(record & (CHUNK_RECORDS - 1)) * RECORD_WORDS + field] = value;
   }
 
-  #add(record: number, field: number, value: number): number {
-    return this.#chunks[record >>> CHUNK_BITS]![(record & (CHUNK_RECORDS - 1)) * RECORD_WORDS + field]! +=
-      value;
+  #setKey(a: number, b: number, c: number, d: number, zone: number): void {
+    assert(zone < STRAY, "A host has fewer interfaces");
+    const key = this.#key;
+    key[0] = isLinkLocalWord(a) ? a | ((a & 0xffff) === 0 ? zone : STRAY) : a;
+    key[1] = b;
+    key[2] = c;
+    key[3] = d;
   }
 
   #isLive(record: number): boolean {
-    return record < this.#end && this.#get(record, W.zone) !== FREE;
+    return record < this.#end && this.#get(record, HOLD) !== 0;
   }
 
-  #is(record: number, a: number, b: number, c: number, d: number, zone: number): boolean {
-    const chunk = this.#chunks[record >>> CHUNK_BITS]!;
+  /** Whether the record is that of `#key`. */
+  #is(record: number): boolean {
+    const chunk = this.#chunks[record >>> CHUNK_BITS]!, key = this.#key;
     const at = (record & (CHUNK_RECORDS - 1)) * RECORD_WORDS;
-    return chunk[at + 3] === d && chunk[at + 2] === c && chunk[at + 1] === b && chunk[at] === a &&
-      chunk[at + W.zone] === zone;
+    return chunk[at + 3] === key[3] && chunk[at + 2] === key[2] && chunk[at + 1] === key[1] &&
+      chunk[at] === key[0] && chunk[at + HOLD] !== 0;
+  }
+
+  #hashOf(record: number): number {
+    for (let at = 0; at < 4; at++) this.#again[at] = this.#get(record, at);
+    return this.#hash.words(this.#again, 4);
   }
 
   /** The record of the address in `#key`, or -1. */
   #find(hash: number): number {
-    const found = this.#findIn(this.#index, this.#mask, hash);
-    return found >= 0 || this.#old === undefined ? found : this.#findIn(this.#old, this.#oldMask, hash);
-  }
-
-  #findIn(index: Int32Array, mask: number, hash: number): number {
-    const key = this.#key;
-    for (let at = hash & mask;; at = (at + 1) & mask) {
-      const entry = index[2 * at + 1]!;
-      if (entry === 0) return -1;
-      if (
-        entry !== MOVED && index[2 * at] === hash &&
-        this.#is(entry - 1, key[0]!, key[1]!, key[2]!, key[3]!, key[4]!)
-      ) return entry - 1;
+    const index = this.#index;
+    for (let record = index.first(hash); record >= 0; record = index.next()) {
+      if (this.#is(record)) return record;
     }
+    return -1;
   }
 
   /** A record for the address in `#key`, held by nobody; -1 when there is no room. */
   #insert(hash: number): number {
-    const full = this.#size >= this.addressesMax;
-    if (full && this.#transients < TRANSIENTS_MIN) return -1;
-    if (full || this.#transients >= this.transientsMax) this.#forgetOldest();
-    if (this.#old !== undefined) this.#move();
-    else if (this.#size >= (this.#mask + 1) * LOAD_MAX) this.#grow();
+    const full = this.size >= this.addressesMax;
+    if (full && this.#transients.size < TRANSIENTS_MIN) return -1;
+    if (full) this.#forgetOldest();
     const record = this.#takeRecord();
-    const key = this.#key;
-    let sum = 0;
-    for (let at = 0; at < 4; at++) {
-      this.#set(record, at, key[at]!);
-      sum += key[at]! >>> 0;
-    }
-    this.#set(record, W.zone, key[4]!);
-    this.#set(record, W.references, 0);
-    this.#set(record, W.hash, hash);
-    this.#set(record, W.sum, foldSum(sum));
+    for (let at = 0; at < 4; at++) this.#set(record, at, this.#key[at]!);
     this.#link(record);
-    this.#size++;
-    this.#place(hash, record + 1);
+    this.#index.add(record, hash);
     return record;
   }
 
   #takeRecord(): number {
     const freed = this.#freeRecord;
     if (freed >= 0) {
-      this.#freeRecord = this.#get(freed, W.next);
+      this.#freeRecord = this.#get(freed, 0);
       return freed;
     }
     const record = this.#end++;
@@ -391,93 +388,24 @@ export class AddressTable implements AddressHolder {
 
   /** Puts a record that nobody holds behind the others, and forgets the oldest of too many. */
   #link(record: number): void {
-    if (this.#transients >= this.transientsMax) this.#forgetOldest();
-    this.#set(record, W.previous, this.#newest);
-    this.#set(record, W.next, -1);
-    if (this.#newest >= 0) this.#set(this.#newest, W.next, record);
-    else this.#oldest = record;
-    this.#newest = record;
-    this.#transients++;
-  }
-
-  #unlink(record: number): void {
-    const next = this.#get(record, W.next);
-    const previous = this.#get(record, W.previous);
-    if (next >= 0) this.#set(next, W.previous, previous);
-    else this.#newest = previous;
-    if (previous >= 0) this.#set(previous, W.next, next);
-    else this.#oldest = next;
-    this.#transients--;
+    if (this.#transients.size >= this.transientsMax) this.#forgetOldest();
+    this.#set(record, HOLD, ~this.#transients.add(record));
   }
 
   #forgetOldest(): void {
-    const record = this.#oldest;
-    this.#unlink(record);
-    this.#unplace(this.#get(record, W.hash), record + 1);
-    this.#set(record, W.zone, FREE);
-    this.#set(record, W.next, this.#freeRecord);
+    const record = this.#transients.takeFirst();
+    this.#index.remove(record, this.#hashOf(record));
+    this.#set(record, HOLD, 0);
+    this.#set(record, 0, this.#freeRecord);
     this.#freeRecord = record;
-    this.#size--;
+    const handle = handleOf(record);
+    if (this.#digestOf[handle & DIGESTS_MASK] === handle) this.#digestOf[handle & DIGESTS_MASK] = 0;
   }
+}
 
-  #place(hash: number, entry: number): void {
-    const index = this.#index, mask = this.#mask;
-    let at = hash & mask;
-    while (index[2 * at + 1] !== 0) at = (at + 1) & mask;
-    index[2 * at] = hash;
-    index[2 * at + 1] = entry;
-  }
-
-  #unplace(hash: number, entry: number): void {
-    const index = this.#index, mask = this.#mask;
-    let at = hash & mask;
-    while (index[2 * at + 1] !== entry) {
-      if (index[2 * at + 1] === 0) return this.#unplaceOld(hash, entry);
-      at = (at + 1) & mask;
-    }
-    for (let next = (at + 1) & mask; index[2 * next + 1] !== 0; next = (next + 1) & mask) {
-      const home = index[2 * next]! & mask;
-      if (((next - home) & mask) < ((next - at) & mask)) continue;
-      index[2 * at] = index[2 * next]!;
-      index[2 * at + 1] = index[2 * next + 1]!;
-      at = next;
-    }
-    index[2 * at + 1] = 0;
-  }
-
-  #unplaceOld(hash: number, entry: number): void {
-    const old = this.#old, mask = this.#oldMask;
-    assert(old, "Every address is in the index");
-    let at = hash & mask;
-    while (old[2 * at + 1] !== entry) {
-      assert(old[2 * at + 1] !== 0, "Every address is in the index");
-      at = (at + 1) & mask;
-    }
-    old[2 * at + 1] = MOVED;
-  }
-
-  #grow(): void {
-    const entries = 2 * (this.#mask + 1);
-    this.#old = this.#index;
-    this.#oldMask = this.#mask;
-    this.#oldNext = 0;
-    this.#index = new Int32Array(2 * entries);
-    this.#mask = entries - 1;
-    this.#move();
-  }
-
-  #move(): void {
-    const old = this.#old!;
-    const end = Math.min(this.#oldNext + MOVES, this.#oldMask + 1);
-    for (let at = this.#oldNext; at < end; at++) {
-      const entry = old[2 * at + 1]!;
-      if (entry === 0 || entry === MOVED) continue;
-      this.#place(old[2 * at]!, entry);
-      old[2 * at + 1] = MOVED;
-    }
-    this.#oldNext = end;
-    if (end > this.#oldMask) this.#old = undefined;
-  }
+/** The first word as it is on a wire. */
+function withoutZone(first: number): number {
+  return isLinkLocalWord(first) && (first & STRAY) !== STRAY ? first & ~0xffff : first;
 }
 
 function handleOf(record: number): number {

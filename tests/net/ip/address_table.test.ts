@@ -3,7 +3,7 @@ import { Prng } from "../../../base/random.ts";
 import { Slab } from "../../../base/slab.ts";
 import { AddressTable } from "../../../net/ip/address_table.ts";
 import { IPV6_ANY, isIpv6Handle } from "../../../net/wire/address.ts";
-import { parseIpv6 } from "../../../net/wire/ipv6_address.ts";
+import { isStrayLinkLocalWord, parseIpv6 } from "../../../net/wire/ipv6_address.ts";
 import { foldSum } from "../../../net/wire/checksum.ts";
 import { sumIpv6Address } from "../../../net/wire/ipv6.ts";
 
@@ -74,6 +74,47 @@ test("fe80::/10 beyond fe80::/64 names nobody: images keep the interface's numbe
   expect(addresses.thaw(addresses.freeze(near))).toBe(near);
 });
 
+test("a packet may name addresses beyond fe80::/64: they are nobody's, whatever interface they come from", () => {
+  const addresses = table();
+  const words = (first: number): [number, number, number, number] => [first | 0, 0, 0, 1];
+  const near = addresses.intern(...words(0xfe80_0000), 1);
+  const stray = addresses.intern(...words(0xfe80_0001), 1);
+  expect(stray).not.toBe(near);
+  expect(isStrayLinkLocalWord(addresses.word(stray, 0))).toBe(true);
+  expect([addresses.word(near, 0), addresses.zone(near), addresses.zone(stray)]).toEqual([
+    0xfe80_0000 | 0,
+    1,
+    0,
+  ]);
+  expect(addresses.intern(...words(0xfe80_0000), 2)).not.toBe(near);
+  expect(addresses.intern(...words(0xfebf_0000), 1)).not.toBe(near);
+});
+
+test("a digest stays with its address and not with the handle, when that becomes another's", () => {
+  const addresses = table({ transientsMax: 16 });
+  const first = addresses.intern(1, 2, 3, 4, 0);
+  const digest = addresses.digest(first);
+  let again = 0;
+  for (let at = 0; at < 17 && again !== first; at++) again = addresses.intern(9, 9, 9, at, 0);
+  expect(again).toBe(first); // the record is used again
+  expect(addresses.digest(again)).not.toBe(digest);
+});
+
+test("an address takes 32 bytes and less when there are many", () => {
+  const addresses = table();
+  const count = 100_000;
+  for (let at = 0; at < count; at++) addresses.retain(addresses.intern(0x2001_0db8, at, at * 7, 1, 0));
+  expect(addresses.byteLength / count).toBeLessThan(32);
+  for (let at = 0; at < count; at += 997) {
+    expect(addresses.words(addresses.intern(0x2001_0db8, at, at * 7, 1, 0))).toEqual([
+      0x2001_0db8,
+      at,
+      at * 7,
+      1,
+    ]);
+  }
+});
+
 test("what nobody holds is forgotten, the oldest first; what is held stays", () => {
   const addresses = table({ transientsMax: 100 });
   const held = addresses.parse("2001:db8::1")!;
@@ -136,7 +177,7 @@ test("a table full of held addresses takes no more, and says so; one place free 
   expect(addresses.intern(3, 3, 3, 4, 0)).not.toBe(0);
 });
 
-test("a random life: the table agrees with a Map, handles of what is held never change", () => {
+test("a random life: the table agrees with a Map, handles of what is held never change (seed 24)", () => {
   const prng = new Prng(24);
   const addresses = table({ transientsMax: 64 });
   const held = new Map<string, { handle: number; count: number }>();
