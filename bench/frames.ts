@@ -1,5 +1,8 @@
 import { Slab } from "../base/slab.ts";
+import { foldSum } from "../net/wire/checksum.ts";
 import { Ipv4Record, PROTOCOL_TCP, writeIpv4 } from "../net/wire/ipv4.ts";
+import { IPV6_HEADER_LENGTH, writeIpv6 } from "../net/wire/ipv6.ts";
+import type { Ipv6Words } from "../net/wire/ipv6_address.ts";
 import { finishTcpChecksum, TcpRecord, writeTcp } from "../net/wire/tcp.ts";
 
 const IP_BYTES = 20;
@@ -29,4 +32,22 @@ export class FrameWriter {
     writeIpv4(ip, slab, 0, end - IP_BYTES);
     return end;
   }
+
+  /** The same over IPv6, whose addresses no record holds. */
+  write6(dataBytes: number, source: Ipv6Words, destination: Ipv6Words): number {
+    const { slab, segment } = this;
+    const start = IPV6_HEADER_LENGTH;
+    const end = writeTcp(segment, slab, start) + dataBytes;
+    finishTcpChecksum(slab, start, end, sumOf(source), sumOf(destination));
+    writeIpv6(slab, 0, end - start, PROTOCOL_TCP, 0, 0, 64);
+    for (let word = 0; word < 4; word++) {
+      slab.view.setInt32(8 + 4 * word, source[word]!);
+      slab.view.setInt32(24 + 4 * word, destination[word]!);
+    }
+    return end;
+  }
+}
+
+function sumOf(words: Ipv6Words): number {
+  return foldSum(words.reduce((sum, word) => sum + (word >>> 0), 0));
 }

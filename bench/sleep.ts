@@ -5,11 +5,34 @@ import { join } from "node:path";
 import type { Bench, Cell, Table } from "./bench.ts";
 import type { Asleep } from "./sleep/host_worker.ts";
 import type { Held } from "./sleep/node_net_worker.ts";
+import type { PeerKind } from "./sleep/reflex_peers.ts";
 import { Worker } from "./worker.ts";
 
-const COUNTS = [10_000, 100_000];
-const COUNTS_QUICK = [1_000, 3_000];
-const COUNTS_FULL = [...COUNTS, 1_000_000];
+/** How many sleep, by who their peers are. */
+type Counts = readonly {
+  readonly kind: PeerKind;
+  readonly name: string;
+  readonly counts: readonly number[];
+}[];
+
+const IPV4 = { kind: "ipv4", name: "Torpor, asleep" } as const;
+const IPV6 = { kind: "ipv6", name: "Torpor, asleep, IPv6" } as const;
+const IPV6_DISTINCT = { kind: "ipv6-distinct", name: "Torpor, asleep, IPv6, an address each" } as const;
+const COUNTS: Counts = [
+  { ...IPV4, counts: [10_000, 100_000] },
+  { ...IPV6, counts: [100_000] },
+  { ...IPV6_DISTINCT, counts: [100_000] },
+];
+const COUNTS_QUICK: Counts = [
+  { ...IPV4, counts: [1_000, 3_000] },
+  { ...IPV6, counts: [1_000] },
+  { ...IPV6_DISTINCT, counts: [1_000] },
+];
+const COUNTS_FULL: Counts = [
+  { ...IPV4, counts: [10_000, 100_000, 1_000_000, 10_000_000] },
+  { ...IPV6, counts: [1_000_000, 10_000_000] },
+  { ...IPV6_DISTINCT, counts: [1_000_000, 10_000_000] },
+];
 /** A process may open so many files as a rule: 20,000 and less. */
 const SOCKETS = 10_000;
 const SOCKETS_QUICK = 500;
@@ -20,6 +43,11 @@ const ROUND_TRIPS = 2_000;
 /** node:net neither suspends nor restores: opened to answer asleep. */
 const NOTHING: readonly undefined[] = new Array<undefined>(7).fill(undefined);
 
+/** What a process with sleepers has told. */
+interface Case extends Asleep {
+  readonly name: string;
+}
+
 /** What node:net holds, and how fast it answers. */
 interface Peer extends Held {
   readonly answerUs: { p50: number; p99: number };
@@ -28,36 +56,41 @@ interface Peer extends Held {
 /** What a sleeping connection costs, and what it costs to put it to sleep and to wake it. */
 export const bench: Bench = {
   async *run({ quick, full }) {
-    const folder = mkdtempSync(join(tmpdir(), "torpor-bench-"));
-    const asleep: Asleep[] = [];
-    try {
-      const counts = quick ? COUNTS_QUICK : full ? COUNTS_FULL : COUNTS;
-      await using worker = new Worker("sleep/host_worker.ts", [folder, ...counts]);
-      for (const _ of counts) asleep.push(await worker.answer<Asleep>());
-      const held = await holdSockets(quick ? SOCKETS_QUICK : SOCKETS);
-      yield memoryTable(asleep, held, fileSystemOf(folder));
-      yield speedTable(asleep, held);
-    } finally {
-      rmSync(folder, { recursive: true, force: true });
+    const asleep: Case[] = [];
+    let fileSystem = "";
+    for (const { kind, name, counts } of quick ? COUNTS_QUICK : full ? COUNTS_FULL : COUNTS) {
+      const folder = mkdtempSync(join(tmpdir(), "torpor-bench-"));
+      fileSystem = fileSystemOf(folder);
+      try {
+        await using worker = new Worker("sleep/host_worker.ts", [folder, kind, ...counts]);
+        for (const _ of counts) asleep.push({ name, ...await worker.answer<Asleep>() });
+      } finally {
+        rmSync(folder, { recursive: true, force: true });
+      }
     }
+    const held = await holdSockets(quick ? SOCKETS_QUICK : SOCKETS);
+    yield memoryTable(asleep, held, fileSystem);
+    yield speedTable(asleep, held);
   },
 };
 
-function memoryTable(asleep: readonly Asleep[], held: Held, fileSystem: string): Table {
+function memoryTable(asleep: readonly Case[], held: Held, fileSystem: string): Table {
   const rows = asleep.map((now, at): Cell[] => {
-    const { connections: count, rssBytes, usedBytes, mapBytes, fileBytes, diskBytes } = now;
+    const { name, connections: count, rssBytes, usedBytes, mapBytes, addressBytes, fileBytes, diskBytes } =
+      now;
     const before = asleep[at - 1];
-    const more = before === undefined
+    const more = before?.name !== name
       ? undefined
       : (rssBytes - before.rssBytes) / (count - before.connections);
     return [
-      "Torpor, asleep",
+      name,
       ...[
         count,
         rssBytes / count,
         more,
         usedBytes / count,
         mapBytes / count,
+        addressBytes / count,
         fileBytes / count,
         diskBytes / count,
       ],
@@ -73,6 +106,7 @@ function memoryTable(asleep: readonly Asleep[], held: Held, fileSystem: string):
       "RSS of each more",
       "heap, buffers",
       "of it the map",
+      "the addresses",
       "files",
       "disk blocks",
     ],
@@ -93,7 +127,7 @@ function memoryTable(asleep: readonly Asleep[], held: Held, fileSystem: string):
   };
 }
 
-function speedTable(asleep: readonly Asleep[], held: Peer): Table {
+function speedTable(asleep: readonly Case[], held: Peer): Table {
   return {
     title: "speed",
     columns: [
@@ -103,7 +137,7 @@ function speedTable(asleep: readonly Asleep[], held: Peer): Table {
     rows: [
       ["node:net, awake", held.connections, ...NOTHING, held.answerUs.p50, held.answerUs.p99],
       ...asleep.map((at): Cell[] => [
-        "Torpor",
+        at.name,
         ...[at.connections, at.opensPerSecond, at.suspendsPerSecond, at.restoresPerSecond],
         ...[at.suspendUs.p50, at.suspendUs.p99],
         ...[at.asleepUs.p50, at.asleepUs.p99, at.awakeUs.p50, at.awakeUs.p99],

@@ -1,5 +1,5 @@
 /**
- * A process whose connections sleep in a folder: `host_worker.ts FOLDER COUNT...` grows to each count
+ * A process whose connections sleep in a folder: `host_worker.ts FOLDER PEERS COUNT...` grows to each count
  * in turn and tells what it measured there. See ../sleep.ts.
  */
 import { readdirSync, statSync } from "node:fs";
@@ -10,7 +10,7 @@ import { Prng } from "../../base/random.ts";
 import { SleepyHost } from "../../checkpoint/host.ts";
 import { FileStore } from "../../checkpoint/store/mod.ts";
 import { memoryNow, tell } from "../worker.ts";
-import { ReflexPeers, SERVER } from "./reflex_peers.ts";
+import { type PeerKind, ReflexPeers, SERVER } from "./reflex_peers.ts";
 
 /** What is told at each count. */
 export interface Asleep {
@@ -20,6 +20,8 @@ export interface Asleep {
   /** Objects and array buffers over the empty process. */
   readonly usedBytes: number;
   readonly mapBytes: number;
+  /** The table of IPv6 addresses. */
+  readonly addressBytes: number;
   /** Bytes of all files, as long as they are and as the disk holds them. */
   readonly fileBytes: number;
   readonly diskBytes: number;
@@ -40,17 +42,18 @@ const SPOKEN_TO_MAX = 5_000;
 const SUSPENDED_ALONE_MAX = 500;
 const ATTEMPTS_MAX = 10;
 
-const [folder, ...counts] = process.argv.slice(2) as [string, ...string[]];
+const [folder, kind, ...counts] = process.argv.slice(2) as [string, PeerKind, ...string[]];
 const most = Math.max(...counts.map(Number));
-const peers = new ReflexPeers(most);
+const peers = new ReflexPeers(most, kind);
 const host = new SleepyHost({
   interfaces: [{ link: peers }],
-  addresses: [{ address: SERVER.network }],
+  addresses: SERVER.networks.map((address) => ({ address })),
   store: await FileStore.open(folder),
   idleMs: 1e9, // they sleep when this file says so
 });
 host.serve({
   port: SERVER.port,
+  hostname: kind === "ipv4" ? "0.0.0.0" : "::",
   tcpBacklog: BLOCK,
   data: (connection, bytes) => void connection.write(bytes),
 });
@@ -81,6 +84,7 @@ for (const count of counts) {
     rssBytes: rss - empty.rss,
     usedBytes: used - empty.used,
     mapBytes: host.stack.connections.byteLength,
+    addressBytes: host.stack.addresses.byteLength,
     fileBytes: sum(({ size }) => size),
     diskBytes: sum(({ blocks }) => blocks * 512),
     opensPerSecond: (connections - before) / openMs * 1000,
