@@ -15,25 +15,25 @@ const COUNT_MASK = 15;
 const ENTRIES = 15;
 const WENT_ON = 16;
 const WORDS_MIN = 1024;
-/** Entries per word; of 15 places 12.8 are then taken, and one find in four looks at a second bucket. */
-const LOAD_MAX = 0.8;
+/** Entries per word; of 15 places 12 are then taken, and one find of nothing in five looks at a second bucket. */
+const LOAD_MAX = 0.75;
 /**
  * Entries that each change moves while the index grows. It has room for as many again as it held, so one would do;
- * eight are over sooner, and until then a find that finds nothing looks at both tables.
+ * six are over sooner, and until then a find that finds nothing looks at both tables.
  */
-const MOVES = 8;
+const MOVES = 6;
 const NUMBERS_LIMIT = 2 ** 26;
 
 /**
- * A hash table of small whole numbers whose keys lie elsewhere, four bytes for each: its number, and above it as many
- * bits of its hash as there is room for (8 of 16 million numbers), which keep all but one in 255 of the wrong ones
- * from being looked at.
+ * A hash table of small whole numbers whose keys lie elsewhere, four bytes for each: its number, a bit that says
+ * whether it found no room in its bucket, and above that as many bits of its hash as there is room for (7 of 16 million
+ * numbers), which keep all but one in 127 of the wrong ones from being looked at.
  *
  * When it must grow, a second table is allocated, and every change moves a few numbers into it, in their own
  * order, so that their keys are read one behind the other: no call takes time in proportion to the size. While
  * that goes on a number's place follows from itself: those not moved yet are in the old table, all others in the
- * new one. Nothing is shifted when a number is removed, and nothing is left behind: an entry that found its bucket full
- * was counted there, and is no more.
+ * new one. A removal leaves no mark behind. Into the room that it makes in a full bucket comes one of those that had
+ * found none there, so that the table is always as if nothing had ever been removed.
  *
  * Numbers are dense: those in use should be the lowest ones. The index never shrinks.
  *
@@ -55,6 +55,8 @@ const NUMBERS_LIMIT = 2 ** 26;
 export class HashIndex {
   readonly #keys: HashedKeys;
   readonly #numberMask: number;
+  readonly #elsewhere: number; // the bit of an entry that is not in its bucket
+  readonly #tagMask: number;
   #size = 0;
   #end = 0; // numbers from here on have never been in it
   #table: Int32Array = new Int32Array(WORDS_MIN);
@@ -76,6 +78,8 @@ export class HashIndex {
     assert(numbersMax >= 1 && numbersMax <= NUMBERS_LIMIT, "An index holds 1 to 2^26 numbers");
     this.#keys = keys;
     this.#numberMask = 2 ** (32 - Math.clz32(numbersMax - 1)) - 1;
+    this.#elsewhere = this.#numberMask + 1;
+    this.#tagMask = ~(this.#numberMask | this.#elsewhere);
   }
 
   /** Numbers in the index. */
@@ -86,6 +90,17 @@ export class HashIndex {
   /** Bytes of memory held. */
   get byteLength(): number {
     return this.#table.byteLength + (this.#old?.byteLength ?? 0);
+  }
+
+  /** Entries that found no room in their bucket; counts them all. */
+  get displaced(): number {
+    let count = 0;
+    for (let bucket = 0; bucket < this.#table.length; bucket += ENTRIES + 1) {
+      for (let at = bucket + (this.#table[bucket]! & COUNT_MASK); at > bucket; at--) {
+        if ((this.#table[at]! & this.#elsewhere) !== 0) count++;
+      }
+    }
+    return count;
   }
 
   /**
@@ -110,8 +125,8 @@ export class HashIndex {
     if (this.#size >= this.#growAt) this.#grow();
     assert(number <= this.#numberMask, "A number is below the most that an index holds");
     this.#size++;
-    if (this.#isOld(number)) place(this.#old!, this.#oldMask, hash, this.#entry(number, hash));
-    else place(this.#table, this.#mask, hash, this.#entry(number, hash));
+    if (this.#isOld(number)) this.#place(this.#old!, this.#oldMask, hash, number);
+    else this.#place(this.#table, this.#mask, hash, number);
     if (number >= this.#end) this.#end = number + 1;
     this.#move(); // after: it must not meet a number that has a key and is in no table
   }
@@ -120,32 +135,26 @@ export class HashIndex {
   remove(number: number, hash: number): void {
     this.#move(); // before, for the same reason
     this.#size--;
-    if (this.#isOld(number)) unplace(this.#old!, this.#oldMask, hash, this.#entry(number, hash));
-    else unplace(this.#table, this.#mask, hash, this.#entry(number, hash));
+    if (this.#isOld(number)) {
+      this.#unplace(this.#old!, this.#oldMask, hash, number); // what was moved is still in it, with keys that change
+    } else {
+      this.#pullBack(this.#unplace(this.#table, this.#mask, hash, number));
+    }
   }
 
   #isOld(number: number): boolean {
     return this.#old !== undefined && number >= this.#moveNext && number < this.#moveEnd;
   }
 
-  #entry(number: number, hash: number): number {
-    return this.#tag(hash) | number;
-  }
-
-  /** The bits of a hash that are above a number's. */
-  #tag(hash: number): number {
-    return hash & ~this.#numberMask;
-  }
-
   #scan(table: Int32Array, mask: number): number {
-    const numberMask = this.#numberMask, tag = this.#tag(this.#hash);
+    const numberMask = this.#numberMask, tagMask = this.#tagMask, tag = this.#hash & tagMask;
     let bucket = this.#bucket;
     let at = this.#at;
     for (;;) {
       const counts = table[bucket]!;
       for (const last = bucket + (counts & COUNT_MASK); at < last;) {
         const entry = table[++at]!;
-        if ((entry & ~numberMask) !== tag) continue;
+        if ((entry & tagMask) !== tag) continue;
         const number = entry & numberMask;
         if (this.#inOld && number < this.#moveNext) continue; // it has moved
         this.#bucket = bucket;
@@ -181,38 +190,66 @@ export class HashIndex {
     const end = Math.min(this.#moveNext + MOVES, this.#moveEnd);
     for (let number = this.#moveNext; number < end; number++) {
       if (!this.#keys.has(number)) continue;
-      const hash = this.#keys.hashOf(number);
-      place(this.#table, this.#mask, hash, this.#entry(number, hash));
+      this.#place(this.#table, this.#mask, this.#keys.hashOf(number), number);
     }
     this.#moveNext = end;
     if (end === this.#moveEnd) this.#old = undefined;
   }
-}
 
-function place(table: Int32Array, mask: number, hash: number, entry: number): void {
-  for (let home = hash & mask;; home = (home + 1) & mask) {
-    const bucket = home << BUCKET_BITS;
-    const count = table[bucket]! & COUNT_MASK;
-    if (count < ENTRIES) {
-      table[bucket + count + 1] = entry;
-      table[bucket]!++;
-      return;
+  #place(table: Int32Array, mask: number, hash: number, number: number): void {
+    let entry = (hash & this.#tagMask) | number;
+    for (let home = hash & mask;; home = (home + 1) & mask) {
+      const bucket = home << BUCKET_BITS;
+      const count = table[bucket]! & COUNT_MASK;
+      if (count < ENTRIES) {
+        table[bucket + count + 1] = entry;
+        table[bucket]!++;
+        return;
+      }
+      table[bucket]! += WENT_ON;
+      entry |= this.#elsewhere;
     }
-    table[bucket]! += WENT_ON;
+  }
+
+  /** @returns The bucket, by its number, that has room now. */
+  #unplace(table: Int32Array, mask: number, hash: number, number: number): number {
+    for (let home = hash & mask;; home = (home + 1) & mask) {
+      const bucket = home << BUCKET_BITS;
+      for (let at = bucket + (table[bucket]! & COUNT_MASK); at > bucket; at--) {
+        if ((table[at]! & this.#numberMask) !== number) continue;
+        takeOut(table, bucket, at);
+        return home;
+      }
+      assert(table[bucket]! >= WENT_ON, "Every number that is removed is in the index");
+      table[bucket]! -= WENT_ON;
+    }
+  }
+
+  /** Brings an entry that went past bucket `to` back into it, then one into the room that this one leaves. */
+  #pullBack(to: number): void {
+    const table = this.#table, mask = this.#mask;
+    for (let from = (to + 1) & mask; table[to << BUCKET_BITS]! >= WENT_ON; from = (from + 1) & mask) {
+      assert(from !== to, "Whoever went past is somewhere");
+      const bucket = from << BUCKET_BITS;
+      for (let at = bucket + (table[bucket]! & COUNT_MASK); at > bucket; at--) {
+        const entry = table[at]!;
+        if ((entry & this.#elsewhere) === 0) continue;
+        const home = this.#keys.hashOf(entry & this.#numberMask) & mask;
+        if (((from - home) & mask) < ((from - to) & mask)) continue; // it began behind
+        takeOut(table, bucket, at);
+        for (let past = to; past !== from; past = (past + 1) & mask) table[past << BUCKET_BITS]! -= WENT_ON;
+        const room = to << BUCKET_BITS;
+        table[room]!++;
+        table[room + (table[room]! & COUNT_MASK)] = home === to ? entry & ~this.#elsewhere : entry;
+        to = from;
+        break;
+      }
+    }
   }
 }
 
-function unplace(table: Int32Array, mask: number, hash: number, entry: number): void {
-  for (let home = hash & mask;; home = (home + 1) & mask) {
-    const bucket = home << BUCKET_BITS;
-    const last = bucket + (table[bucket]! & COUNT_MASK);
-    for (let at = bucket + 1; at <= last; at++) {
-      if (table[at] !== entry) continue;
-      table[at] = table[last]!;
-      table[bucket]!--;
-      return;
-    }
-    assert(table[bucket]! >= WENT_ON, "Every number that is removed is in the index");
-    table[bucket]! -= WENT_ON;
-  }
+/** Puts the last entry of a bucket into the place of another. */
+function takeOut(table: Int32Array, bucket: number, at: number): void {
+  table[at] = table[bucket + (table[bucket]! & COUNT_MASK)]!;
+  table[bucket]!--;
 }

@@ -82,7 +82,7 @@ function textMap(): Holder {
  */
 function memoryAlone(size: number): Holder {
   let words = 1024;
-  while (size > words * 0.8) words *= 2;
+  while (size > words * 0.75) words *= 2;
   const index = new Int32Array(words).fill(0); // filled: pages that were never written are all the same one
   const chunks = Array.from({ length: (size >>> 16) + 1 }, () => new Int32Array(65_536 * 11).fill(0));
   const mask = (words >>> 4) - 1;
