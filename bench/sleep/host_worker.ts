@@ -47,7 +47,7 @@ const most = Math.max(...counts.map(Number));
 const peers = new ReflexPeers(most, kind);
 const host = new SleepyHost({
   interfaces: [{ link: peers }],
-  addresses: SERVER.networks.map((address) => ({ address })),
+  addresses: [{ address: SERVER.network }, { address: SERVER.network6 }],
   store: await FileStore.open(folder),
   idleMs: 1e9, // they sleep when this file says so
 });

@@ -13,7 +13,12 @@ import { FrameWriter } from "../frames.ts";
 export type PeerKind = "ipv4" | "ipv6" | "ipv6-distinct";
 
 /** The server's side of every connection. */
-export const SERVER = { hostname: "10.0.0.1", networks: ["10.0.0.1/8", "2001:db8::1/32"], port: 7 } as const;
+export const SERVER = {
+  hostname: "10.0.0.1",
+  network: "10.0.0.1/8",
+  network6: "2001:db8::1/32",
+  port: 7,
+} as const;
 /** A message, and its echo: a chat's line. */
 export const MESSAGE_BYTES = 64;
 
@@ -50,7 +55,7 @@ export class ReflexPeers implements Link {
   readonly #due: { index: number; speaks: boolean }[] = [];
   #sink: LinkSink | undefined;
 
-  constructor(count: number, kind: PeerKind) {
+  constructor(count: number, kind: PeerKind = "ipv4") {
     this.#version = kind === "ipv4" ? 4 : 6;
     this.#portBits = kind === "ipv6-distinct" ? 0 : PORT_BITS;
     this.#sequences = new Int32Array(count).fill(ISN); // filled: these pages are not the connections'
