@@ -11,6 +11,7 @@ import { Ipv4Record, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP, readIpv4 } from 
 import { Ipv6Record, NEXT_FRAGMENT, PROTOCOL_ICMPV6, readIpv6, sumIpv6Address } from "./ipv6.ts";
 import { formatIpv6 } from "./ipv6_address.ts";
 import { formatMac } from "./mac.ts";
+import { MldType } from "./mld.ts";
 import { readTcp, TCP_HEADER_LENGTH, tcpChecksumOk, TcpFlag, TcpRecord } from "./tcp.ts";
 import { TcpOption } from "./tcp_options.ts";
 import { readUdp, udpChecksumOk, UdpRecord } from "./udp.ts";
@@ -248,7 +249,8 @@ function formatIcmp6(
 function formatIcmp6Message(slab: Slab, icmp: Icmpv6Record, start: number): string {
   const about = (): string => formatIpv6At(slab, icmp.quote.headerStart + 24);
   const hasTarget = icmp.dataEnd - icmp.dataStart >= 16;
-  switch (icmp.type) {
+  const target = (): string => hasTarget ? formatIpv6At(slab, icmp.dataStart) : "?";
+  switch (slab.bytes[start]) {
     case Icmpv6Type.Echo:
       return `echo request, id ${icmp.rest >>> 16}, seq ${icmp.rest & 0xffff}`;
     case Icmpv6Type.EchoReply:
@@ -268,9 +270,17 @@ function formatIcmp6Message(slab: Slab, icmp: Icmpv6Record, start: number): stri
     case Icmpv6Type.RouterAdvertisement:
       return "router advertisement";
     case Icmpv6Type.NeighborSolicitation:
-      return `neighbor solicitation, who has ${hasTarget ? formatIpv6At(slab, icmp.dataStart) : "?"}`;
+      return `neighbor solicitation, who has ${target()}`;
     case Icmpv6Type.NeighborAdvertisement:
-      return `neighbor advertisement, tgt is ${hasTarget ? formatIpv6At(slab, icmp.dataStart) : "?"}`;
+      return `neighbor advertisement, tgt is ${target()}`;
+    case MldType.Query:
+      return `multicast listener query, max resp delay ${icmp.rest >>> 16}, for ${target()}`;
+    case MldType.Report1:
+      return `multicast listener report, ${target()}`;
+    case MldType.Done1:
+      return `multicast listener done, ${target()}`;
+    case MldType.Report2:
+      return `multicast listener report v2, ${icmp.rest & 0xffff} group record(s)`;
     default:
       return `type-#${slab.bytes[start]}, code ${icmp.code}`;
   }

@@ -149,5 +149,10 @@ test("ICMPv6: echo, errors and what they are about, neighbours and routers", () 
   expect(printed6(`8700000000000000${target}`)).toBe("neighbor solicitation, who has 2001:db8::7, length 24");
   expect(printed6(`8800000060000000${target}`)).toBe("neighbor advertisement, tgt is 2001:db8::7, length 24");
   expect(printed6("8700000000000000")).toBe("neighbor solicitation, who has ?, length 8");
-  expect(printed6("8f00000000000000")).toBe("type-#143, code 0, length 8");
+  expect(printed6("8f00000000000002")).toBe("multicast listener report v2, 2 group record(s), length 8");
+  expect(printed6(`8200000027100000${"ff".repeat(15)}01`)).toMatch(
+    /^multicast listener query, max resp delay 10000, for ffff:.*:ff01, length 24$/,
+  );
+  expect(printed6("8300000000000000")).toBe("multicast listener report, ?, length 8");
+  expect(printed6("c800000000000000")).toBe("type-#200, code 0, length 8");
 });
