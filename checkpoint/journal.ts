@@ -45,7 +45,7 @@ interface Entry {
 
 /**
  * The log of durable connections while they are awake (docs/decisions/0025): in each turn in which one has moved, its
- * image is written anew in the place of the last, and TCP is told when that is durable.
+ * image is written anew, the last one is removed behind it, and TCP is told when that is durable.
  *
  * What a connection has queued beyond a few kilobytes lies in stretches: records of their own, in the store before
  * the first image that names them, and removed behind the first that does not.
@@ -102,13 +102,8 @@ export class Journal {
 
   // For the sleep walk: images that it writes and reads are the log of durable connections, too.
 
-  /** The image of an awake connection: what is written in its place supersedes it. */
-  imageOf(tcb: Tcb): Location | undefined {
-    return this.#logs.get(tcb)?.location;
-  }
-
-  /** An image of the connection as a whole has superseded its log: it is about to sleep. */
-  superseded(tcb: Tcb): void {
+  /** An image of the connection as a whole is written: it is about to sleep, and its log goes at the end of the turn. */
+  replaced(tcb: Tcb): void {
     const log = this.#logs.get(tcb);
     if (log !== undefined) this.#forget(log);
   }
@@ -174,16 +169,22 @@ export class Journal {
       if (tcb.record >= 0) continue;
       this.#moved.delete(tcb);
       const log = this.#logs.get(tcb);
-      if (log === undefined) continue; // it sleeps, or was never written
-      if (log.location >= 0) this.#dead.push(log.location);
-      this.#forget(log);
+      if (log !== undefined) this.#forget(log); // else it sleeps, or was never written
     }
   }
 
   #forget(log: Log): void {
     this.#logs.delete(log.tcb);
-    this.#byLocation.delete(log.location);
+    this.#retire(log);
     for (const { number } of [...log.sent, ...log.unread]) this.#drop(number);
+  }
+
+  /** Its image is none any more. */
+  #retire(log: Log): void {
+    if (log.location < 0) return;
+    this.#byLocation.delete(log.location);
+    this.#dead.push(log.location);
+    log.location = -1;
   }
 
   #drop(number: number): void {
@@ -248,11 +249,7 @@ export class Journal {
     } catch (error) {
       this.#report(error);
       this.#againAtMs = nowMs + RETRY_MS;
-      for (const { log } of batch) {
-        this.#moved.add(log.tcb);
-        // A damaged image may be gone from the store: then there is none to supersede.
-        if (!isDiskError(error) && log.location >= 0 && !this.#isLive(log.location)) this.#lost(log);
-      }
+      for (const { log } of batch) this.#moved.add(log.tcb);
       return false;
     }
     commit.durable.then(() => this.#durable(batch), (error) => this.#report(error));
@@ -315,20 +312,19 @@ export class Journal {
     return { pieces, fresh, bytes: (from - start) | 0 };
   }
 
-  /** Stretches in front of the image that needs them: whatever prefix of this a crash leaves is whole. */
+  /**
+   * Stretches in front of the image that needs them, what it replaces is removed behind it: whatever prefix of this a
+   * crash leaves is whole, and of two images the later counts. Were it one entry, damage to it would take the removal
+   * along, and the older image would be back.
+   */
   #append(batch: readonly Entry[]): Commit {
-    const records: Uint8Array[] = [];
-    const supersedes: (Location | undefined)[] = [];
-    for (const { stretches, image, log } of batch) {
-      for (const stretch of stretches) records.push(stretch.image), supersedes.push(undefined);
-      records.push(image);
-      supersedes.push(log.location < 0 ? undefined : log.location);
-    }
-    const commit = this.#store.append(records, { supersedes });
+    const commit = this.#store.append(
+      batch.flatMap(({ stretches, image }) => [...stretches.map((stretch) => stretch.image), image]),
+    );
     let at = 0;
     for (const { log, sent, unread, stretches } of batch) {
       for (const { number } of stretches) this.#stretches.set(number, commit.locations[at++]!);
-      this.#byLocation.delete(log.location);
+      this.#retire(log);
       log.location = commit.locations[at++]!;
       this.#byLocation.set(log.location, log);
       this.#logs.set(log.tcb, log);
@@ -348,11 +344,6 @@ export class Journal {
       if (log.tcb.record >= 0) sleepers.logged(log.tcb, rcvNxt, rcvAdv, sndEnd, nowMs);
     }
     this.#host.kick();
-  }
-
-  #lost(log: Log): void {
-    this.#byLocation.delete(log.location);
-    log.location = -1;
   }
 }
 

@@ -55,8 +55,7 @@ export function recoverConnections(
     }
   };
   // A durable connection that was awake may have what it has queued in records of their own, wherever they lie.
-  const composed: { location: number; origin: number }[] = [];
-  const named = new Set<number>();
+  const composed: { location: number; origin: number; stretches: number[] }[] = [];
   for (const { location, bytes, origin } of store.live()) {
     let isComposed = false;
     const elsewhere = (): never => {
@@ -66,10 +65,8 @@ export function recoverConnections(
     try {
       take(location, origin, readSocketImage(bytes, elsewhere));
     } catch (error) {
-      if (isComposed) {
-        composed.push({ location, origin });
-        for (const number of stretchesIn(bytes)) named.add(number);
-      } else if (!journal.found(bytes, location)) {
+      if (isComposed) composed.push({ location, origin, stretches: stretchesIn(bytes) });
+      else if (!journal.found(bytes, location)) {
         damaged++;
         errors.push(error);
       }
@@ -83,7 +80,8 @@ export function recoverConnections(
       errors.push(error);
     }
   }
-  journal.keepOnly(named);
+  const inForce = composed.filter(({ location }) => !stale.includes(location));
+  journal.keepOnly(new Set(inForce.flatMap(({ stretches }) => stretches)));
   try {
     if (stale.length > 0) store.remove(stale);
   } catch (error) {

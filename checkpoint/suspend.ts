@@ -415,9 +415,7 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
     if (batch.length === 0) return;
     let commit: Commit;
     try {
-      commit = this.store.append(batch.map(({ bytes }) => bytes), {
-        supersedes: batch.map(({ tcb }) => this.#journal.imageOf(tcb)),
-      });
+      commit = this.store.append(batch.map(({ bytes }) => bytes));
     } catch (error) {
       this.#report(error);
       this.#saveAgainAtMs = nowMs + RETRY_MS;
@@ -429,7 +427,7 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
     }
     const saved = batch.map(({ tcb, bytes, attached }, index): Saving => {
       this.#stack.sleepers.beginSave(tcb);
-      this.#journal.superseded(tcb);
+      this.#journal.replaced(tcb);
       this.#unwritable.delete(tcb);
       const location = commit.locations[index]!;
       const saving = { tcb, location, imageBytes: bytes.length, attachment: tcb.attachment, attached };
