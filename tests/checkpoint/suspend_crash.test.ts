@@ -101,6 +101,7 @@ test("a process that dies at any step leaves connections that go on, or resets, 
   for (let dieAt = 1; dieAt <= operations; dieAt++) {
     for (const after of [false, true]) continued += (await live(dieAt, after)).continued;
   }
+  console.log(`${(2 * operations).toLocaleString("en")} crash points`);
   expect(continued).toBeGreaterThan(operations);
 });
 

@@ -38,6 +38,11 @@ export class FaultyDisk implements Disk {
    */
   syncDelay: (bytes?: number) => Promise<void> = () => Promise.resolve();
   off = false;
+  /** Reads are counted by themselves; number `failReadAt` fails. */
+  reads = 0;
+  failReadAt = Infinity;
+  /** What has failed so far: "write", "sync", ... */
+  readonly failed: Set<string> = new Set();
   #prng: Prng;
   #seen = new Map<string, Inode>();
   #held = new Map<string, Inode>();
@@ -72,7 +77,7 @@ export class FaultyDisk implements Disk {
     if (!create && !inode) throw new Error(`ENOENT: ${name}`);
     if (create) {
       if (inode) throw new Error(`EEXIST: ${name}`);
-      this.#operation();
+      this.#operation("create");
       const made = inode = new Inode();
       this.#seen.set(name, made);
       this.#renames.push(() => void this.#held.set(name, made));
@@ -93,7 +98,7 @@ export class FaultyDisk implements Disk {
   removeNow(name: string): void {
     this.#check();
     if (!this.#seen.has(name)) throw new Error(`ENOENT: ${name}`);
-    this.#operation();
+    this.#operation("remove");
     this.#seen.delete(name);
     this.#renames.push(() => void this.#held.delete(name));
   }
@@ -101,13 +106,13 @@ export class FaultyDisk implements Disk {
   async syncFolder(): Promise<void> {
     const covered = new Set(this.#renames);
     await this.syncDelay();
-    this.#operation();
+    this.#operation("syncFolder");
     for (const change of covered) change();
     this.#renames = this.#renames.filter((change) => !covered.has(change));
   }
 
   syncFolderNow(): void {
-    this.#operation();
+    this.#operation("syncFolder");
     for (const change of this.#renames) change();
     this.#renames = [];
   }
@@ -156,10 +161,11 @@ export class FaultyDisk implements Disk {
   }
 
   /** Counts an operation; whether it fails. */
-  #operation(half: () => void = () => {}): void {
+  #operation(kind: string, half: () => void = () => {}): void {
     this.#check();
     this.operations++;
     if (this.operations < this.failAt || (this.operations > this.failAt && !this.sticky)) return;
+    this.failed.add(kind);
     half();
     if (this.mode === "power") {
       this.off = true;
@@ -177,7 +183,7 @@ export class FaultyDisk implements Disk {
     const sync = (): void => {
       check();
       // A failed sync leaves pages clean that never reached the disk: asking again finds nothing to do.
-      this.#operation(() => {
+      this.#operation("sync", () => {
         inode.held = settled(inode, this.#prng, 0.5);
         inode.between = [];
       });
@@ -188,6 +194,10 @@ export class FaultyDisk implements Disk {
       size: () => (check(), inode.seen.length),
       read: (into, position) => {
         check();
+        if (++this.reads === this.failReadAt) {
+          this.failed.add("read");
+          throw new Error(`EIO: read ${this.reads} failed`);
+        }
         let some = inode.seen.subarray(position, position + into.length);
         if (this.shortWrites && some.length > 1) some = some.subarray(0, this.#prng.between(1, some.length));
         into.set(some);
@@ -201,12 +211,12 @@ export class FaultyDisk implements Disk {
           inode.between.push({ position, bytes: part });
           return share;
         };
-        this.#operation(() => void some(this.#prng.below(bytes.length + 1)));
+        this.#operation("write", () => void some(this.#prng.below(bytes.length + 1)));
         return some(this.shortWrites ? this.#prng.between(1, bytes.length) : bytes.length);
       },
       truncate: (length) => {
         check();
-        this.#operation();
+        this.#operation("truncate");
         inode.seen = applied(inode.seen, { length });
         inode.between.push({ length });
       },
@@ -214,7 +224,7 @@ export class FaultyDisk implements Disk {
         const covered = new Set(inode.between); // what comes while it runs is not
         await this.syncDelay(inode.seen.length);
         check();
-        this.#operation(() => {
+        this.#operation("sync", () => {
           inode.held = settled(inode, this.#prng, 0.5);
           inode.between = [];
         });

@@ -1,4 +1,4 @@
-import { expect, test, vi } from "vitest";
+import { afterAll, expect, test, vi } from "vitest";
 import { Prng } from "../../../base/random.ts";
 import { FileStore } from "../../../checkpoint/store/file_store.ts";
 import { FaultyDisk } from "../../support/faulty_disk.ts";
@@ -7,6 +7,22 @@ import { record, StoreWorld } from "./world.ts";
 vi.setConfig({ testTimeout: 60_000 }); // machines differ, and none of this is about time
 
 const STEPS = 18;
+
+/** Operations at which something was made to go wrong, of all tests here; what went wrong. */
+let points = 0;
+const failed = new Set<string>();
+
+afterAll(() => {
+  console.log(`${points.toLocaleString("en")} crash points`);
+  expect([...failed].sort()).toEqual(["create", "remove", "sync", "syncFolder", "truncate", "write"]);
+  expect(points).toBeGreaterThan(1_500);
+});
+
+/** One more, on this disk. */
+function count(disk: FaultyDisk): void {
+  points++;
+  for (const kind of disk.failed) failed.add(kind);
+}
 
 /** Runs `STEPS` changes; false when the disk's fault was never reached. */
 async function run(world: StoreWorld): Promise<boolean> {
@@ -29,6 +45,7 @@ for (const sticky of [false, true]) {
         const disk = new FaultyDisk(seed, { failAt, sticky, shortWrites: seed === 2 });
         const world = new StoreWorld(disk, seed);
         reached = await run(world);
+        count(disk);
         const told = `seed ${seed}, operation ${failAt}`;
         disk.restart(); // a new process: all that had returned is there
         await world.open(world.written).catch((error) => {
@@ -50,10 +67,12 @@ test("FileStore opens in an allowed state after a power failure at every operati
       const disk = new FaultyDisk(seed, { failAt, mode: "power", shortWrites: seed === 2 });
       const world = new StoreWorld(disk, seed);
       reached = await run(world);
+      count(disk);
       const told = `seed ${seed}, operation ${failAt}`;
       // Power fails again while the store opens, at each of its operations.
       for (let again = 1;; again++) {
         disk.reboot(1000 * failAt + again, { failAt: again });
+        points++;
         try {
           await world.open(world.durable);
         } catch (error) {
@@ -85,6 +104,7 @@ test("FileStore keeps its contract over long lives with many power failures", as
       await run(world).catch((error) => {
         throw new Error(`seed ${seed}, life ${life}: ${error}`, { cause: error });
       });
+      count(disk);
       if (world.prng.chance(0.5)) disk.reboot(seed + life);
       else if (!disk.off) disk.restart();
       else disk.reboot(life);
