@@ -1,0 +1,21 @@
+"""A client that says each line of its input to 10.7.0.1:7 and prints what comes, as it comes."""
+import socket
+import sys
+import threading
+
+sk = socket.create_connection(("10.7.0.1", 7))
+print("at", sk.getsockname()[1], flush=True)
+
+
+def listen():
+    try:
+        while data := sk.recv(65536):
+            print("heard", data.hex(), flush=True)
+        print("closed", flush=True)
+    except OSError as error:
+        print("broken", error, flush=True)
+
+
+threading.Thread(target=listen, daemon=True).start()
+for line in sys.stdin:
+    sk.sendall(line.strip().encode())
