@@ -1,9 +1,9 @@
-"""A client that says each line of its input to 10.7.0.1:7 and prints what comes, as it comes."""
+"""A client that says each line of its input from SOURCE to ADDRESS:7 and prints what comes, as it comes."""
 import socket
 import sys
 import threading
 
-sk = socket.create_connection(("10.7.0.1", 7))
+sk = socket.create_connection((sys.argv[2], 7), source_address=(sys.argv[1], 0))
 print("at", sk.getsockname()[1], flush=True)
 
 
