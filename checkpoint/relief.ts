@@ -61,6 +61,11 @@ export class Relief {
       const tcb = this.#tcp.tcbIn(this.#slot++);
       if (tcb === undefined || tcb.saving || tcb.state < TcpState.established) continue;
       if (!full.has(EVERYBODY) && !full.has(tcb.listener)) continue;
+      if (tcb.state === TcpState.timeWait) { // nobody's any more: it needs no TCB to be over in a minute
+        left--;
+        yield [tcb, "forced"];
+        continue;
+      }
       if (maySleep(tcb)) {
         this.#busySinceMs.delete(tcb);
         if (nowMs - tcb.lastActivityMs < quietMs(tcb)) continue;

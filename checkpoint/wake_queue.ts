@@ -15,6 +15,10 @@ class Rate {
     this.#atMs = nowMs;
   }
 
+  get limited(): boolean {
+    return this.#perMs < Infinity;
+  }
+
   set(perSecond: number = Infinity): void {
     const perMs = perSecond / 1_000;
     if (perMs === this.#perMs) return;
@@ -81,7 +85,7 @@ export interface AwakeCounts {
  * far as the budgets reach.
  */
 export class WakeQueue {
-  readonly #lines = new Map<number, Line>(); // by listener; those that nobody waits in are kept for their rates
+  readonly #lines = new Map<number, Line>(); // by listener; those that nobody waits in, for their rates
   #order: number[] = []; // of the lines that somebody waits in: whose turn is next
   readonly #all: Rate;
   readonly #awakeMax: number;
@@ -176,6 +180,7 @@ export class WakeQueue {
       left--;
       all++;
       if (line.length > 0) waiting.push(listener);
+      else if (!line.rate.limited) this.#lines.delete(listener); // there is nothing to remember
     }
     waiting = [...waiting, ...blocked];
     this.#order = waiting;

@@ -138,6 +138,27 @@ test("who is quiet has its time, as the policy says, and whom the analyzer keeps
   }
 });
 
+test("connections that are over and linger in TIME-WAIT take nobody's place", async () => {
+  const all = await herd(12, { awakeMax: 3 });
+  const { world, conns, server, order, process: { host } } = all;
+  const ids = [...server.connections()];
+  const closed = conns.filter((conn) =>
+    ids.slice(0, 8).some((id) => id.endsWith(`.2:${conn.localAddr.port}`))
+  );
+  expect(closed).toHaveLength(8);
+  for (const id of ids.slice(0, 8)) server.closeConnection(id);
+  await world.clock.advance(3_000);
+  for (const conn of closed) conn.close();
+  await world.clock.advance(1_000);
+  const left = conns.filter((conn) => !closed.includes(conn));
+  await sayAll(left);
+  await world.clock.advance(2_000);
+  expect(order).toHaveLength(4);
+  expect(host.stack.connections.size).toBe(12); // the eight are still remembered
+  await world.clock.advance(70_000);
+  expect(host.stack.connections.size).toBe(4);
+});
+
 test("one that never gets quiet has its slice, and none waits for ever", async () => {
   const all = await herd(3, { awakeMax: 1 });
   const { world, conns, process: { host }, order } = all;
