@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { Prng } from "../../base/random.ts";
 import type { TcpConnection } from "../../net/socket/conn.ts";
 import type { HandlerServer } from "../../net/socket/handlers.ts";
 import { mqttPings } from "../../net/socket/asleep/mqtt_pings.ts";
@@ -258,3 +259,86 @@ test("killed at every step of an answer, the peer gets its pong once, or the con
   // Before its image is revoked it sleeps; then it is awake, until it has another one.
   expect({ points, answered, reset }).toEqual({ points: 3, answered: 1, reset: 2 });
 });
+
+/** The packets that a stream begins with, whole, and what is left. */
+function packetsOf(stream: readonly number[]): { packets: number[][]; rest: number[] } {
+  const packets: number[][] = [];
+  let at = 0;
+  while (stream.length >= at + 2 && stream.length >= at + 2 + stream[at + 1]!) {
+    packets.push(stream.slice(at, at + 2 + stream[at + 1]!));
+    at += 2 + stream[at + 1]!;
+  }
+  return { packets, rest: stream.slice(at) };
+}
+
+test(
+  "over bad wires, cut anywhere, asleep and awake: each message has its answer, in order, and the application what it must have",
+  async () => {
+    let answers = 0, seen = 0;
+    for (let seed = 1; seed <= 25; seed++) {
+      const prng = new Prng(seed);
+      const world = new SleepWorld({
+        seed,
+        delayMs: prng.pick([1, 30]),
+        impair: { loss: prng.pick([0, 0.05]), duplicate: prng.pick([0, 0.1]), reorder: prng.pick([0, 0.2]) },
+      });
+      world.tracing = false;
+      world.start({ idleMs: prng.pick([20, 300]), ...(prng.chance(0.3) ? { wake: { perSecond: 4 } } : {}) });
+      const got: number[][] = []; // packets that came to the application
+      const server = world.process.host.serve({
+        port: PORT,
+        asleep: mqttPings(),
+        open: (connection) => void (connection.attachment = []),
+        data(connection, bytes) {
+          const { packets, rest } = packetsOf([...connection.attachment as number[], ...bytes]);
+          connection.attachment = rest;
+          for (const packet of packets) {
+            got.push(packet);
+            connection.write(Uint8Array.of(packet[0] === 0xc0 ? 0xd0 : 0x40, 0));
+          }
+        },
+      });
+      const opening = world.client.connect({ hostname: "10.0.0.1", port: PORT });
+      await world.clock.advance(10_000);
+      const conn = await opening;
+      const heard: number[] = [];
+      const buffer = new Uint8Array(1_000);
+      const listen = async (): Promise<void> => {
+        for (let count; (count = await conn.read(buffer)) !== null;) heard.push(...buffer.subarray(0, count));
+      };
+      listen().catch(() => {});
+      const said: number[][] = [[0x10, 2, 7, 7]];
+      for (let count = prng.between(5, 40); count > 0; count--) {
+        // A payload that looks like pings, so that a place lost is noticed.
+        const body = Array.from({ length: prng.pick([0, 1, 2, 7, 40]) }, (_, at) => at % 2 === 0 ? 0xc0 : 0);
+        said.push(prng.chance(0.6) ? [0xc0, 0] : [0x30, body.length, ...body]);
+      }
+      const stream = said.flat();
+      for (let at = 0; at < stream.length;) {
+        const ends = said.reduce((sums, { length }) => [...sums, sums.at(-1)! + length], [0]);
+        const next = ends.find((end) => end > at)!;
+        const to = prng.chance(0.8) ? next : Math.min(stream.length, at + prng.between(1, 9));
+        await conn.write(Uint8Array.from(stream.slice(at, to)));
+        at = to;
+        await world.clock.advance(prng.pick([0, 1, 50, 400, 3_000]));
+        if (prng.chance(0.2)) {
+          for (const id of server.connections()) world.process.host.sleeper.suspend(id);
+        }
+      }
+      await world.clock.advance(60_000);
+      const expected = said.flatMap(([type]) => type === 0xc0 ? [0xd0, 0] : [0x40, 0]);
+      expect(heard, `seed ${seed}`).toEqual(expected);
+      const others = (packets: number[][]): number[][] => packets.filter(([type]) => type !== 0xc0);
+      expect(others(got), `seed ${seed}`).toEqual(others(said));
+      const pings = said.length - others(said).length, toThem = got.length - others(got).length;
+      // One answer may be to several pings that came together.
+      expect(server.answers, `seed ${seed}`).toBeLessThanOrEqual(pings - toThem);
+      answers += server.answers;
+      seen += toThem;
+      expect(world.process.host.counts).toMatchObject({ awake: 0, asleep: 1 });
+    }
+    expect(answers).toBeGreaterThan(60);
+    expect(seen).toBeGreaterThan(20);
+  },
+  60_000,
+);
