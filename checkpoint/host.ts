@@ -43,6 +43,25 @@ export interface SleepyHostOptions extends HostOptions {
  * host.serve({ port: 7, data: (connection, bytes) => void connection.write(bytes) });
  * await host.shutdown();
  * ```
+ * @example Connections that survive whatever is killed, asleep or awake (docs/durable.md)
+ * ```ts
+ * import { MemoryStore, pipe, SleepyHost } from "@torpor/torpor";
+ * const [link, _theirs] = pipe({ medium: "ip" });
+ * using host = new SleepyHost({
+ *   interfaces: [{ link }],
+ *   addresses: [{ address: "10.0.0.1/24" }],
+ *   store: new MemoryStore(), // a FileStore, where it shall outlive the process
+ * });
+ * host.serve({
+ *   port: 7,
+ *   durable: true,
+ *   open: (connection) => void (connection.attachment = { got: 0 }),
+ *   data(connection, bytes) { // what happens in here is one entry of the log
+ *     (connection.attachment as { got: number }).got += bytes.length;
+ *     connection.write(bytes);
+ *   },
+ * });
+ * ```
  */
 export class SleepyHost extends Host {
   readonly sleeper: Sleeper;

@@ -185,6 +185,15 @@ export function takeLogged(
   tcp.queueOutput(tcb);
 }
 
+/** Whether a durable connection has something to say that waited for its log, and that no timer will remind it of. */
+export function holdsBack(tcb: Tcb): boolean {
+  const { durable } = tcb;
+  if (durable === undefined) return false;
+  const unsent = maySend(tcb.state) && seqLess(tcb.sndMax, writtenEnd(tcb));
+  return tcb.ackNow || durable.rcvNxt !== tcb.rcvNxt ||
+    (unsent && tcb.retransmitAtMs === Infinity && tcb.persistAtMs === Infinity);
+}
+
 /**
  * A later process takes over what an earlier one has logged, and may have gone on from: all that was in the log may have
  * been sent; what the application had read and not answered is unread again.

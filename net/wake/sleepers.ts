@@ -4,7 +4,7 @@ import { Field, RecordState } from "../connections/connection_map.ts";
 import { InputGate } from "../firewall/gate.ts";
 import { Verdict } from "../firewall/packet.ts";
 import type { Stack } from "../stack.ts";
-import { takeLogged, takeOver } from "../tcp/durable.ts";
+import { holdsBack, takeLogged, takeOver } from "../tcp/durable.ts";
 import { thawedAddress, thawTcb } from "../tcp/freeze.ts";
 import type { FrozenTcb } from "../tcp/frozen_tcb.ts";
 import type { TcpListener } from "../tcp/listeners.ts";
@@ -184,7 +184,8 @@ export class Sleepers {
     sleepRecord(this.#stack.connections, record, tcb, location);
     this.#keepAlives.add(record, tcb, this.#stack.tcp.config);
     this.#challenges.add(record, tcb, this.#stack.tcp.config.challengeAckMs);
-    const deadlineMs = earliestDeadlineMs(tcb);
+    // What it was about to say when it was in the log is in its image: it says so at once.
+    const deadlineMs = holdsBack(tcb) ? 0 : earliestDeadlineMs(tcb);
     this.#stack.tcp.detach(tcb);
     return deadlineMs;
   }

@@ -36,6 +36,8 @@ export class ServerMachine {
   #cut = false;
   #mtu = 1500;
   #calm = false;
+  /** A process opens its store; there is no other beside it. */
+  #starting = false;
 
   constructor(world: ServerWorld, plan: ServerPlan) {
     this.#world = world;
@@ -73,6 +75,7 @@ export class ServerMachine {
     this.plug = this.#newPlug();
     const process = new ServerProcess(this.#world, this.#plan, this, this.plug, this.#prng);
     process.disk.faults = this.#faults;
+    this.#starting = true;
     try {
       await process.open();
       this.process = process;
@@ -81,6 +84,8 @@ export class ServerMachine {
       if (!(error instanceof Killed)) process.die();
       this.#world.tell(`the server does not start: ${(error as Error).message}`);
       this.restart(500);
+    } finally {
+      this.#starting = false;
     }
   }
 
@@ -88,7 +93,7 @@ export class ServerMachine {
   restart(afterMs: number): void {
     const { clock } = this.#world;
     clock.at(clock.nowMs() + afterMs, () => {
-      if (this.process !== undefined) return;
+      if (this.process !== undefined || this.#starting) return;
       this.#world.tell("the server starts");
       this.start().catch((error) => this.#world.fail(error));
     });

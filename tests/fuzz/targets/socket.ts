@@ -3,10 +3,17 @@ import { Slab } from "../../../base/slab.ts";
 import type { CborValue } from "../../../checkpoint/image/cbor.ts";
 import { ImageError } from "../../../checkpoint/image/image_error.ts";
 import { readSocketImage, writeSocketImage } from "../../../checkpoint/sockets/socket_image.ts";
+import { writeStretch } from "../../../checkpoint/sockets/stretch.ts";
 import { freezeTcb } from "../../../net/tcp/freeze.ts";
-import { FROZEN_TCB_ALWAYS, type FrozenTcb, frozenTcbDefaults } from "../../../net/tcp/frozen_tcb.ts";
+import {
+  FROZEN_TCB_ALWAYS,
+  type FrozenTcb,
+  frozenTcbDefaults,
+  frozenTcbFields,
+} from "../../../net/tcp/frozen_tcb.ts";
 import { canWrite, tcpAbort, tcpClose, tcpShutdown } from "../../../net/tcp/user.ts";
 import { Dice } from "../dice.ts";
+import { equalValues } from "../equal.ts";
 import { orRefuses } from "../refuses.ts";
 import { segmentPacket } from "../segment_bytes.ts";
 import { START_MS, Subject } from "../subject.ts";
@@ -138,6 +145,45 @@ function image(input: Uint8Array<ArrayBuffer>): void {
   use(read.tcb, dice);
 }
 
+/** A durable connection's image and stretches of its queues, some of them mistaken: refused, or put together right. */
+function stretches(input: Uint8Array<ArrayBuffer>): void {
+  const dice = new Dice(input);
+  const tcb = [...BASES[0]!] as FrozenTcb & CborValue[];
+  const [unreadStart, sndUna] = [dice.uint16(), tcb[frozenTcbFields.indexOf("sndUna")] as number];
+  const images = new Map<number, Uint8Array>();
+  let mistaken = false;
+  const queue = (start: number): { numbers: number[]; whole: number[] } => {
+    const numbers: number[] = [];
+    const whole: number[] = [];
+    const skip = dice.below(3); // acknowledged
+    for (let at = start - skip; numbers.length < dice.below(5);) {
+      const bytes = Uint8Array.from(dice.take(4 + dice.below(9)));
+      const number = numbers.length + 1 + dice.below(2) * 100;
+      const shift = dice.chance(16) ? 1 : 0;
+      mistaken ||= shift > 0;
+      images.set(number, writeStretch({ number, start: at + shift, bytes }));
+      numbers.push(dice.chance(8) ? 77 : number);
+      whole.push(...bytes.subarray(numbers.length === 1 ? skip : 0));
+      at += bytes.length;
+    }
+    return { numbers, whole };
+  };
+  const sent = queue(sndUna);
+  const tail = [1, 2, 3];
+  tcb[frozenTcbFields.indexOf("sendQueue")] = Uint8Array.from(tail);
+  const bytes = writeSocketImage(tcb, undefined, { sent: sent.numbers, unread: [], unreadStart });
+  const { value: read, error } = orRefuses(ImageError, () => {
+    return readSocketImage(bytes, (number) => images.get(number) ?? Uint8Array.of());
+  });
+  if (read === undefined) {
+    assert(/stretch|magic|image|ends/i.test(error!.message), error!.message);
+    return;
+  }
+  const got = [...read.tcb[frozenTcbFields.indexOf("sendQueue")] as Uint8Array];
+  mistaken ||= sent.numbers.includes(77) || new Set(sent.numbers).size < sent.numbers.length;
+  if (!mistaken) equalValues(got, [...sent.whole, ...tail], "the queue, put together");
+}
+
 /** What is in a store is adopted, and wakes when its peer speaks. */
 function use(read: FrozenTcb, dice: Dice): void {
   const subject = new Subject({ ...OPTIONS, foreign: true });
@@ -222,5 +268,17 @@ export const targets: readonly Target[] = [
     seeds: () => BASES.map((_, base) => Uint8Array.of(base, 1, 7, 255, 0, 3, 1, 2, 0, 5)),
     allocationMax: (length) => (1 << 25) + (1 << 18) * length,
     workMax: (length) => 10_000_000 + 100_000 * length,
+  },
+  {
+    name: "image/stretches",
+    about:
+      "images of durable connections whose queues lie in stretches: refused, or put together byte for byte",
+    run: stretches,
+    bytesMax: 200,
+    seeds: () => [
+      Uint8Array.of(0, 7, 1, 255, 255, 4, 1, 2, 3, 4, 0, 0),
+      Uint8Array.from({ length: 90 }, (_, at) => at * 29),
+    ],
+    allocationMax: (length) => (1 << 20) + (1 << 14) * length,
   },
 ];
