@@ -76,6 +76,26 @@ test("while a sync takes its time nothing of it leaves; when it fails, nothing e
   expect(await answer).toBe("2:b;"); // whether the first one's entry is there or not
 });
 
+test("who is awake when the host is closed is over; who goes on in the next process after a shutdown is not", async () => {
+  for (const orderly of [false, true]) {
+    const world = new SleepWorld();
+    const { host } = world.start({ idleMs: 1e9 });
+    serveDurably(world.process);
+    const conn = await connect(world);
+    expect(await say(world, conn, "a")).toBe("1:a;");
+    expect(world.disk.records.size).toBe(1);
+    expect(host.sleeper.logged).toBe(1);
+    await conn.write(text("b")); // on its way
+    if (orderly) await host.shutdown();
+    else host.close();
+    expect(world.disk.records.size).toBe(orderly ? 1 : 0);
+    serveDurably(world.start());
+    const answer = answers(conn, 1).catch((error) => error.name);
+    await world.clock.advance(60_000);
+    expect(await answer).toBe(orderly ? "2:b;" : "ConnectionReset");
+  }
+});
+
 /** Accepts and reads once; what it does then is the test's affair. */
 async function readOnce({ host }: Process): Promise<{ conn: TcpConnection; got: string }> {
   const conn = await host.listen({ port: 7, durable: true }).accept();
