@@ -125,13 +125,21 @@ export function watchLog(tcp: Tcp, tcb: Tcb, durable: Durable): void {
 
 /**
  * Whether an ACK has to wait for the log. It would say what the last one has said, and a peer would take that for
- * the sign of a loss. Then it is owed.
+ * the sign of a loss; or a window would open that is not in the log yet, and nothing would announce it later. Then it
+ * is owed.
  */
 export function ackWaits(tcb: Tcb, durable: Durable): boolean {
-  if (durable.rcvNxt === tcb.rcvNxt || seqLess(tcb.lastAckSent, durable.rcvNxt)) return false;
+  if (seqLess(tcb.lastAckSent, durable.rcvNxt)) return false;
+  if (durable.rcvNxt === tcb.rcvNxt && !opensLater(tcb, durable)) return false;
   tcb.ackNow = true;
   tcb.delayedAckAtMs = Infinity;
   return true;
+}
+
+/** Whether a log is about to be durable, or to be written, that lets the window grow. */
+function opensLater(tcb: Tcb, durable: Durable): boolean {
+  if (seqLess(durable.rcvAdv, durable.takenRcvAdv)) return true;
+  return (durable.touched || durable.told) && seqLess(durable.rcvAdv, (tcb.rcvNxt + freeWindow(tcb)) | 0);
 }
 
 /**

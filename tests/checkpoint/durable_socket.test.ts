@@ -194,6 +194,31 @@ test("with a store that takes no time a durable connection's packets are those o
   expect(await packets(true)).toEqual(ordinary);
 });
 
+/** How long the rest of a stream takes when its reader, who was away, reads on: nobody may have to ask for the window. */
+async function catchUpMs(durable: boolean): Promise<number> {
+  const world = new SleepWorld({ tcp: { receiveBufferBytes: 8_000, receiveBufferMax: 8_000 } });
+  const { host } = world.start({ idleMs: 1e9 });
+  const accepting = host.listen({ port: 7, durable }).accept();
+  const conn = await connect(world);
+  const served = await accepting;
+  const writing = conn.write(new Uint8Array(30_000));
+  await world.clock.advance(3_000);
+  expect(await writing).toBe(30_000);
+  const startMs = world.clock.nowMs();
+  let got = 0;
+  (async () => {
+    const buffer = new Uint8Array(10_000);
+    while (got < 30_000) got += await served.read(buffer) ?? 0;
+  })().catch(() => {});
+  await world.clock.runUntil(() => got === 30_000, 100_000);
+  expect(got).toBe(30_000);
+  return world.clock.nowMs() - startMs;
+}
+
+test("a window that opens again is announced when it is in the log", async () => {
+  expect(await catchUpMs(true)).toBeLessThanOrEqual(await catchUpMs(false));
+});
+
 test("a durable host's recording replays", async () => {
   const recorder = new Recorder();
   await packets(true, recorder);

@@ -118,17 +118,23 @@ export class ServerProcess {
 
   /** What its store knows of a durable connection is what is true of it from now on. */
   #audit(account: Account): void {
-    if (account.tuple === undefined || account.over || account.mayBreak !== undefined) return;
+    if (account.tuple === undefined || account.over) return;
+    const excused = account.mayBreak !== undefined;
     const { faults } = this.disk;
     this.disk.faults = { writes: 0, syncs: 0, reads: 0 };
     try {
       const record = this.host.recordOf(account.tuple);
-      must(record >= 0 || account.serverEnded, () => `Connection ${account.id} is not in the store`);
+      must(
+        record >= 0 || account.serverEnded || excused,
+        () => `Connection ${account.id} is not in the store`,
+      );
       if (record < 0) return;
       const { tcb, attachment } = this.imageAt(locationOfRecord(this.host.stack.connections, record));
       const { got, said, pushed, notes } = (attachment ?? NEW) as Memory;
       const ended = (tcb[6] & FrozenFlag.finQueued) !== 0;
       account.restart({ got, said, pushed, notes, ended });
+    } catch (error) {
+      if (!excused) throw error; // it may have rotted
     } finally {
       this.disk.faults = faults;
     }
