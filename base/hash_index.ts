@@ -103,6 +103,22 @@ export class HashIndex {
     return count;
   }
 
+  /** Makes room for so many numbers, when there is none in it. */
+  reserve(numbers: number): void {
+    assert(this.#size === 0 && this.#old === undefined, "Room is made before it is used");
+    let words = this.#table.length;
+    while (Math.floor(words * LOAD_MAX) < numbers) words *= 2;
+    if (words === this.#table.length) return;
+    this.#table = new Int32Array(words);
+    this.#mask = (words >>> BUCKET_BITS) - 1;
+    this.#growAt = Math.floor(words * LOAD_MAX);
+  }
+
+  /** Looks at where a hash belongs: whoever comes there next need not wait for memory. */
+  touch(hash: number): void {
+    this.#hash ^= this.#table[(hash & this.#mask) << BUCKET_BITS]!; // to no purpose, but an engine must not leave it out
+  }
+
   /**
    * The first number whose key may have this hash, or -1. The caller looks at the key, and asks for the
    * {@linkcode HashIndex.next} while it is another one.

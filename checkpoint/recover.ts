@@ -1,6 +1,8 @@
 import { Field } from "../net/connections/connection_map.ts";
 import type { Stack } from "../net/stack.ts";
+import type { FrozenTcb } from "../net/tcp/frozen_tcb.ts";
 import type { SleepTimers } from "../net/wake/sleep_timers.ts";
+import { summarize, SUMMARY_WORDS } from "../net/wake/summary.ts";
 import type { Journal } from "./journal.ts";
 import { type FrozenSocket, readSocketImage, stretchesIn } from "./sockets/socket_image.ts";
 import type { Store } from "./store/store.ts";
@@ -20,7 +22,8 @@ export interface Recovered {
 
 /**
  * Enters every connection that a store holds into a stack that knows none of them yet. Of two images of one
- * connection the later is in force, and the older is removed.
+ * connection the later is in force, and the older is removed. Most are entered by the summaries that they were
+ * stored with: that their image is damaged is then found when they wake.
  */
 export function recoverConnections(
   store: Store,
@@ -35,50 +38,76 @@ export function recoverConnections(
   let connections = 0;
   let damaged = 0;
   let unreachable = 0;
-  const take = (location: number, origin: number, { tcb }: FrozenSocket): void => {
+  const take = (location: number, originOf: () => number, { tcb }: FrozenSocket): void => {
+    const isLater = (known: number): boolean => originOf() > store.originOf(known);
+    const { record, deadlineMs, staleLocation } = stack.sleepers.adopt(tcb, location, nowMs, isLater);
+    if (record < 0) {
+      throw new Error(`Cannot adopt the connection at ${location}: it is awake, or there is no room`);
+    }
+    if (staleLocation === location) return void stale.push(location);
+    const reachable = stack.isOurs(stack.connections.get(record, Field.localAddress));
+    if (staleLocation >= 0) stale.push(staleLocation);
+    else if (reachable) connections++;
+    else if (unreachable++ === 0) example = stack.idOf(record);
+    if (deadlineMs < Infinity && reachable) timers.set(record, deadlineMs);
+    else timers.clear(record);
+  };
+  const attempt = (act: () => void): void => {
     try {
-      const isLater = (known: number): boolean => origin > store.originOf(known);
-      const { record, deadlineMs, staleLocation } = stack.sleepers.adopt(tcb, location, nowMs, isLater);
-      if (record < 0) {
-        throw new Error(`Cannot adopt the connection at ${location}: it is awake, or there is no room`);
-      }
-      if (staleLocation === location) return void stale.push(location);
-      const reachable = stack.isOurs(stack.connections.get(record, Field.localAddress));
-      if (staleLocation >= 0) stale.push(staleLocation);
-      else if (reachable) connections++;
-      else if (unreachable++ === 0) example = stack.idOf(record);
-      if (deadlineMs < Infinity && reachable) timers.set(record, deadlineMs);
-      else timers.clear(record);
+      act();
     } catch (error) {
       damaged++;
       errors.push(error);
     }
   };
   // A durable connection that was awake may have what it has queued in records of their own, wherever they lie.
-  const composed: { location: number; origin: number; stretches: number[] }[] = [];
-  for (const { location, bytes, origin } of store.live()) {
+  const composed: { location: number; originOf: () => number; stretches: number[] }[] = [];
+  const read = (location: number, bytes: Uint8Array, originOf: () => number): FrozenTcb | undefined => {
     let isComposed = false;
     const elsewhere = (): never => {
       isComposed = true;
       throw new Error("Its stretches are not known yet");
     };
+    let socket: FrozenSocket;
     try {
-      take(location, origin, readSocketImage(bytes, elsewhere));
+      socket = readSocketImage(bytes, elsewhere);
     } catch (error) {
-      if (isComposed) composed.push({ location, origin, stretches: stretchesIn(bytes) });
+      if (isComposed) composed.push({ location, originOf, stretches: stretchesIn(bytes) });
       else if (!journal.found(bytes, location)) {
         damaged++;
         errors.push(error);
       }
+      return undefined;
     }
-  }
-  for (const { location, origin } of composed) {
-    try {
-      take(location, origin, readSocketImage(store.read(location), (number) => journal.stretch(number)));
-    } catch (error) {
-      damaged++;
-      errors.push(error);
-    }
+    attempt(() => take(location, originOf, socket));
+    return socket.tcb;
+  };
+  const summary = new Int32Array(SUMMARY_WORDS);
+  stack.connections.reserve(store.stats.recordsLive);
+  store.recall({
+    summaries(count, locations, words) {
+      const { sleepers } = stack;
+      const { left, deadlines, unreachable: strays } = sleepers.adoptSummaries(count, locations, words, nowMs);
+      connections += count - left.length - strays.length;
+      if (strays.length > 0 && unreachable === 0) example = stack.idOf(strays[0]!);
+      unreachable += strays.length;
+      for (let at = 0; at < deadlines.length; at += 2) timers.set(deadlines[at]!, deadlines[at + 1]!);
+      for (const at of left) {
+        const location = locations[at]!;
+        attempt(() => void read(location, store.read(location), () => store.originOf(location)));
+      }
+    },
+    record({ location, bytes, origin }) {
+      const frozen = read(location, bytes, () => origin);
+      if (frozen === undefined) return undefined;
+      summarize(frozen, summary);
+      return summary;
+    },
+  });
+  for (const { location, originOf } of composed) {
+    attempt(() => {
+      take(location, originOf, readSocketImage(store.read(location), (number) => journal.stretch(number)));
+    });
   }
   const inForce = composed.filter(({ location }) => !stale.includes(location));
   journal.keepOnly(new Set(inForce.flatMap(({ stretches }) => stretches)));

@@ -8,6 +8,7 @@ import { checkWakeBudget, type WakeBudget } from "../net/wake/policy.ts";
 import type { SleepOwner } from "../net/wake/sleep_owner.ts";
 import { SleepTimers } from "../net/wake/sleep_timers.ts";
 import { locationOfRecord } from "../net/wake/slot.ts";
+import { summarize, summarizedKey, Summary, SUMMARY_WORDS, SummaryKind, summaryKind } from "../net/wake/summary.ts";
 import { type Analyzer, IdleAnalyzer } from "./analyzer.ts";
 import { type CborValue, encodeCbor } from "./image/cbor.ts";
 import { Journal } from "./journal.ts";
@@ -119,6 +120,7 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
   readonly #host: Host;
   readonly #stack: Stack;
   readonly #batchMax: number;
+  readonly #summaries: Int32Array; // of one batch
   readonly #watch: TimerWheel; // by TCB slot: when to ask the analyzer
   readonly #timers: SleepTimers;
   readonly #saving = new Map<number, Saving>(); // by record
@@ -147,6 +149,7 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
     this.#host = host;
     this.#stack = host.stack;
     this.#batchMax = options.batchMax ?? BATCH_MAX;
+    this.#summaries = new Int32Array(SUMMARY_WORDS * this.#batchMax);
     const nowMs = host.clock.nowMs();
     this.#watch = new TimerWheel(nowMs);
     this.#timers = new SleepTimers(nowMs);
@@ -156,7 +159,7 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
     this.#quietMs = options.wake?.quietMs ?? QUIET_MS;
     this.#journal = new Journal(host, store, (error) => this.#report(error));
     this.#stack.sleepers.owner = this;
-    store.onMoved = (from, to, bytes) => this.#moved(from, to, bytes);
+    store.onMoved = (...move) => this.#moved(...move);
   }
 
   /** Counts since the start. */
@@ -392,15 +395,14 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
         continue;
       }
       try {
-        const bytes = writeSocketImage(
-          this.#stack.calls.freeze(tcb, nowMs, this.#stack.addresses),
-          tcb.attachment,
-        );
+        const frozen = this.#stack.calls.freeze(tcb, nowMs, this.#stack.addresses);
+        const bytes = writeSocketImage(frozen, tcb.attachment);
         if (bytes.length > RECORD_BYTES_MAX) {
           throw new RangeError(
             `Cannot suspend connection: its image has ${bytes.length} bytes, ${RECORD_BYTES_MAX} are the limit`,
           );
         }
+        summarize(frozen, this.#summaries, SUMMARY_WORDS * batch.length);
         batch.push({ tcb, why, bytes, attached: encodedIfObject(tcb.attachment) });
         batchBytes += bytes.length;
       } catch (error) {
@@ -415,7 +417,8 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
     if (batch.length === 0) return;
     let commit: Commit;
     try {
-      commit = this.store.append(batch.map(({ bytes }) => bytes));
+      const summaries = this.#summaries.subarray(0, SUMMARY_WORDS * batch.length);
+      commit = this.store.append(batch.map(({ bytes }) => bytes), { summaries });
     } catch (error) {
       this.#report(error);
       this.#saveAgainAtMs = nowMs + RETRY_MS;
@@ -558,11 +561,18 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
   }
 
   /** An image lies elsewhere from now on: of a sleeper, or of a connection about to sleep. */
-  #moved(from: number, to: number, bytes: Uint8Array): void {
-    if (this.#journal.relocated(from, to, bytes)) return;
-    const { tcb: frozen } = readSocketImage(bytes, (number) => this.#journal.stretch(number));
-    if (this.#stack.sleepers.relocate(frozen, from, to) >= 0) return;
-    for (const saving of this.#saving.values()) if (saving.location === from) saving.location = to;
+  #moved(from: number, to: number, bytes: Uint8Array, known: Int32Array | undefined): Int32Array | undefined {
+    let summary = known;
+    const kind = summary?.length === SUMMARY_WORDS ? summaryKind(summary[Summary.tag]!) : -1;
+    if (kind < 0 || (kind & SummaryKind.keyOnly) !== 0) { // else it is no durable connection's
+      if (this.#journal.relocated(from, to, bytes)) return undefined;
+      summary = new Int32Array(SUMMARY_WORDS);
+      summarize(readSocketImage(bytes, (number) => this.#journal.stretch(number)).tcb, summary);
+    }
+    if (this.#stack.sleepers.relocate(summarizedKey(summary!), from, to) < 0) {
+      for (const saving of this.#saving.values()) if (saving.location === from) saving.location = to;
+    }
+    return summary;
   }
 
   /** What a durable connection does is logged before anybody sees it: its image may stay until then. */

@@ -178,6 +178,22 @@ const report: Codec = {
   decode: nothing.decode,
 };
 
+/** Columns of words, as far as they are filled. */
+const adoptSummaries: Shape = {
+  packed: [plain, plain, now],
+  pack: ([count, locations, words, nowMs], core) => [
+    [...(locations as Float64Array).subarray(0, count as number)],
+    (words as readonly Int32Array[]).map((column) => [...column.subarray(0, count as number)]),
+    now.encode(nowMs, core)!,
+  ],
+  unpack: ([locations, words, nowMs], core) => [
+    (locations as number[]).length,
+    Float64Array.from(locations as number[]),
+    (words as number[][]).map((column) => Int32Array.from(column)),
+    now.decode(nowMs!, core),
+  ],
+};
+
 /** The link is replaced by the replay's own. */
 const addInterface: Shape = {
   packed: [scalar, scalar, scalar, plain],
@@ -227,6 +243,7 @@ export const CALLS: readonly Call[] = [
   call(22, "sleepers.sleep", onSleepers, [tcb, scalar], deadline),
   call(23, "sleepers.unsave", onSleepers, [tcb, now], nothing),
   call(24, "sleepers.adopt", onSleepers, [plain, scalar, now], plain),
+  call(32, "sleepers.adoptSummaries", onSleepers, [], plain, adoptSummaries),
   call(25, "sleepers.resume", onSleepers, [scalar, plain, nothing, now], tcb),
   call(26, "sleepers.forget", onSleepers, [scalar, now], nothing),
   call(28, "sleepers.relocate", onSleepers, [plain, scalar, scalar], scalar),

@@ -195,7 +195,7 @@ function makeDurable(file: DiskFile, from: number, to: number): void {
 function settle(segments: Segment[]): void {
   const byNumber = new Map(segments.map((segment) => [segment.number, segment]));
   for (const segment of segments) {
-    for (let index = 0; index < segment.count; index++) if (segment.isPut(index)) segment.revive(index);
+    segment.reviveAll();
   }
   for (const segment of segments) {
     for (const location of segment.removed) {

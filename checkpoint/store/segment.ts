@@ -74,6 +74,37 @@ export class Segment {
     this.count++;
   }
 
+  /** Adds `count` entries, the first at `offset`, by their lengths and a bit for each that is a record. */
+  addMany(offset: number, count: number, lengths: Int32Array, puts: Uint8Array): void {
+    if (this.count + count > this.#offsets.length) {
+      const room = Math.max(2 * this.#offsets.length, this.count + count + 7 & ~7);
+      this.#offsets = grown(this.#offsets, room);
+      this.#puts = grown(this.#puts, room >> 3);
+      this.#live = grown(this.#live, room >> 3);
+    }
+    const offsets = this.#offsets, bits = this.#puts;
+    let to = this.count;
+    for (let at = 0, next = offset; at < count; at++, to++) {
+      offsets[to] = next;
+      next += lengths[at]!;
+      if ((puts[at >> 3]! & (1 << (at & 7))) !== 0) bits[to >> 3]! |= 1 << (to & 7);
+    }
+    this.count = to;
+  }
+
+  /** All records live. */
+  reviveAll(): void {
+    const { count } = this;
+    const offsets = this.#offsets, bits = this.#puts;
+    this.#live.set(bits);
+    this.recordsLive = this.bytesLive = 0;
+    for (let at = 0; at < count; at++) {
+      if ((bits[at >> 3]! & (1 << (at & 7))) === 0) continue;
+      this.recordsLive++;
+      this.bytesLive += (at + 1 < count ? offsets[at + 1]! : this.size) - offsets[at]!;
+    }
+  }
+
   /** Notes that entry `entry` kills what is at `location`; entries come in their order. */
   addRemoved(location: number, entry: number): void {
     if (this.#removedCount === this.#removed.length) {

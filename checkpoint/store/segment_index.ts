@@ -208,6 +208,8 @@ export function writeFully(file: DiskFile, bytes: Uint8Array, position: number):
 export interface IndexBlock {
   readonly start: number;
   readonly count: number;
+  /** The byte after its last entry. */
+  readonly end: number;
   /** Bytes of each entry. */
   readonly lengths: Int32Array;
   readonly puts: Uint8Array;
@@ -253,14 +255,8 @@ export class IndexReader {
     if (entry.kind !== EntryKind.Put) return undefined;
     try {
       const block = blockOf(decodeCbor(this.#bytes.subarray(entry.recordStart, entry.recordEnd)));
-      if (block.start !== this.#next) return undefined;
-      let next = block.start;
-      for (let at = 0; at < block.count; at++) {
-        if (block.lengths[at]! <= 0) return undefined;
-        next += block.lengths[at]!;
-      }
-      if (next > this.#limit) return undefined;
-      this.#next = next;
+      if (block.start !== this.#next || block.end > this.#limit) return undefined;
+      this.#next = block.end;
       this.size = entry.end;
       return block;
     } catch (error) {
@@ -295,10 +291,17 @@ function blockOf(value: CborValue): IndexBlock {
     unpackColumn(column, length, into);
     return into;
   };
+  const lengthOf = unpacked(lengths, count);
+  let end = start;
+  for (let at = 0; at < count; at++) {
+    if (lengthOf[at]! <= 0) throw new CborError(0, "An entry has bytes");
+    end += lengthOf[at]!;
+  }
   return {
     start,
     count,
-    lengths: unpacked(lengths, count),
+    end,
+    lengths: lengthOf,
     puts,
     removedSegments: unpacked(segments, removed),
     removedOffsets: unpacked(offsets, removed),
@@ -341,10 +344,8 @@ export function fillFromIndex(bytes: Uint8Array<ArrayBuffer>, segment: Segment, 
   const reader = new IndexReader(bytes, number, segment.salt, from, segment.size);
   let next = from;
   for (let block = reader.next(); block !== undefined; block = reader.next()) {
-    for (let at = 0; at < block.count; at++) {
-      segment.add(next, (block.puts[at >> 3]! & (1 << (at & 7))) !== 0);
-      next += block.lengths[at]!;
-    }
+    segment.addMany(next, block.count, block.lengths, block.puts);
+    next = block.end;
     for (let removal = 0; removal < block.removedSegments.length; removal++) {
       const target = locationOf(block.removedSegments[removal]!, block.removedOffsets[removal]! >>> 0);
       if (target < locationOf(number, next)) segment.addRemoved(target, segment.count - 1); // as a scan does

@@ -146,6 +146,10 @@ export class ConnectionMap {
     const ports = (localPort << 16) | remotePort;
     const hash = this.#hash.words3(localAddress, remoteAddress, ports);
     assert(this.#find(hash, localAddress | 0, remoteAddress | 0, ports) < 0, "A connection is inserted once");
+    return this.#insert(hash, localAddress, remoteAddress, ports);
+  }
+
+  #insert(hash: number, localAddress: number, remoteAddress: number, ports: number): number {
     if (this.size >= this.recordsMax) return -1;
     const record = this.#takeRecord();
     const chunk = this.#chunks[record >>> CHUNK_BITS]!;
@@ -162,6 +166,38 @@ export class ConnectionMap {
       this.#holder?.retain(remoteAddress);
     }
     return record;
+  }
+
+  /** The hash of a connection's key, for `enter`. Of many, take all before the first: that fetches what they need. */
+  prefetch(localAddress: number, remoteAddress: number, ports: number): number {
+    const hash = this.#hash.words3(localAddress, remoteAddress, ports);
+    this.#index.touch(hash);
+    return hash;
+  }
+
+  /**
+   * Adds a connection with all words of its record, in the order of {@linkcode Field}, if it is not in the map.
+   *
+   * @returns Its record; `-2 - record` when it was there, and nothing has changed; -1 when the map is full.
+   */
+  enter(hash: number, words: Int32Array): number {
+    const localAddress = words[Field.localAddress]!;
+    const remoteAddress = words[Field.remoteAddress]!;
+    const known = this.#find(hash, localAddress, remoteAddress, words[Field.ports]!);
+    if (known >= 0) return -2 - known;
+    const record = this.#insert(hash, localAddress, remoteAddress, words[Field.ports]!);
+    if (record < 0) return -1;
+    this.#counts[RecordState.awake]!--;
+    this.#counts[words[Field.meta]! & 3]!++;
+    const chunk = this.#chunks[record >>> CHUNK_BITS]!;
+    const at = (record & (CHUNK_RECORDS - 1)) * RECORD_WORDS;
+    for (let word = Field.meta as number; word < RECORD_WORDS; word++) chunk[at + word] = words[word]!;
+    return record;
+  }
+
+  /** Makes room for so many connections at once, when it holds none yet: growing there would cost more. */
+  reserve(records: number): void {
+    this.#index.reserve(Math.min(records, this.recordsMax));
   }
 
   /** Forgets a connection. Its record may be the next one that `insert` gives. */

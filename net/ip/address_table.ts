@@ -306,10 +306,13 @@ export class AddressTable implements AddressHolder {
     }
     if (frozen.length !== 16) throw new RangeError(`An IPv6 address has 16 bytes, not ${frozen.length}`);
     const view = new DataView(frozen.buffer, frozen.byteOffset, 16);
-    const first = view.getInt32(0);
+    return this.thawWords(view.getInt32(0), view.getInt32(4), view.getInt32(8), view.getInt32(12));
+  }
+
+  /** The IPv6 address whose 16 bytes `freeze` wrote, as words. */
+  thawWords(first: number, b: number, c: number, d: number): number {
     const zone = isLinkLocalWord(first) ? first & 0xffff : 0;
-    const rest = [view.getInt32(4), view.getInt32(8), view.getInt32(12)] as const;
-    return this.ofWords([zone > 0 ? first & ~0xffff : first, ...rest], zone);
+    return this.ofWords([zone > 0 ? first & ~0xffff : first, b, c, d], zone);
   }
 
   #zoneOf(name: string): number {

@@ -113,6 +113,11 @@ export function freezeBuffers(tcb: Tcb, atMs: number): number[] {
   return state;
 }
 
+/** The receive buffer that `thawBuffers` would put back. */
+export function frozenReceiveBytes(state: readonly number[], receivedBytes: number): number {
+  return ((state[0] ?? 0) & 1) !== 0 ? receivedBytes : FROZEN_RECEIVE_BYTES + (state[1] ?? 0);
+}
+
 /** Puts the buffers back; `rcvNxt` is there already, and `baseMs` is when they were frozen. */
 export function thawBuffers(
   state: readonly number[],
@@ -124,7 +129,7 @@ export function thawBuffers(
   const set = state[0] ?? 0;
   tcb.receiveBufferSet = (set & 1) !== 0;
   tcb.sendBufferSet = (set & 2) !== 0;
-  tcb.receiveBufferBytes = tcb.receiveBufferSet ? receivedBytes : FROZEN_RECEIVE_BYTES + (state[1] ?? 0);
+  tcb.receiveBufferBytes = frozenReceiveBytes(state, receivedBytes);
   tcb.sendBufferBytes = tcb.sendBufferSet ? sentBytes : FROZEN_SEND_BYTES + (state[2] ?? 0);
   tcb.receiveSpaceBytes = state[3] ?? 0;
   tcb.receiveSpaceAtMs = tcb.receiveSpaceBytes === 0 ? -Infinity : baseMs - (state[4] ?? 0);

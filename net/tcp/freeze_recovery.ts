@@ -83,6 +83,19 @@ export function freezeRecovery(tcb: Tcb, atMs: number): number[] {
   return state;
 }
 
+/** Places in the state. */
+const BITS_AT = 7;
+const SACK_BLOCKS_AT = 33;
+
+/**
+ * Whether there is something in a frozen state that shows in the answer to any segment, or that an ACK of nothing new
+ * may end: blocks to report, a duplicate, a loss probe. Of states from before there was one it is not known.
+ */
+export function mayShow(state: readonly number[]): boolean {
+  return state.length === 0 || state.length > SACK_BLOCKS_AT ||
+    ((state[BITS_AT] ?? 0) & (Bit.probeOut | Bit.dsackPending)) !== 0;
+}
+
 /** Puts the state back; `sndUna` and `rcvNxt` are there already, and `baseMs` is when it was frozen. */
 export function thawRecovery(
   state: readonly number[],

@@ -63,6 +63,6 @@ export function queueBytesMax(tcb: Tcb, queue: ByteRing): number {
 }
 
 /** The most window that may be offered: what has been offered stays so all the same. */
-export function windowBytesMax(tcb: Tcb): number {
+export function windowBytesMax(tcb: Pick<Tcb, "memory" | "peerMss">): number {
   return tcb.memory?.tight ? TIGHT_WINDOW_SEGMENTS * tcb.peerMss : Infinity;
 }

@@ -518,8 +518,13 @@ function offerLoggedWindow(tcb: Tcb, durable: Durable): number {
   return told;
 }
 
+/** What of a connection its window depends on. */
+export type WindowState =
+  & Pick<Tcb, "rcvShift" | "rcvAdv" | "rcvNxt" | "peerMss" | "receiveBufferBytes" | "memory">
+  & { readonly receiveQueue: { readonly length: number } };
+
 /** The window field that the next segment will carry. */
-export function peekWindow(tcb: Tcb): number {
+export function peekWindow(tcb: WindowState): number {
   const shift = Math.max(tcb.rcvShift, 0);
   const offered = Math.max(0, (tcb.rcvAdv - tcb.rcvNxt) | 0);
   const free = freeWindow(tcb);
@@ -537,7 +542,7 @@ export function peekWindow(tcb: Tcb): number {
 }
 
 /** The largest window that could be offered now. */
-export function freeWindow(tcb: Tcb): number {
+export function freeWindow(tcb: WindowState): number {
   const free = Math.min(tcb.receiveBufferBytes - tcb.receiveQueue.length, windowBytesMax(tcb));
   return Math.max(0, Math.min(free, 0xffff << Math.max(tcb.rcvShift, 0)));
 }

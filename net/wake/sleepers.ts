@@ -1,6 +1,7 @@
 import { assert } from "../../base/assert.ts";
 import type { Slab } from "../../base/slab.ts";
 import { Field, RecordState } from "../connections/connection_map.ts";
+import type { AddressTable } from "../ip/address_table.ts";
 import { InputGate } from "../firewall/gate.ts";
 import { Verdict } from "../firewall/packet.ts";
 import type { Stack } from "../stack.ts";
@@ -21,6 +22,7 @@ import { SleepingKeepAlives } from "./keep_alives.ts";
 import { CompiledPolicy, type WakeBudget, type WakePolicy } from "./policy.ts";
 import type { SleepOwner } from "./sleep_owner.ts";
 import { Asleep, locationOfRecord, loseRecord, setLocation, sleepRecord, wakeRecord } from "./slot.ts";
+import { Summary, SUMMARY_WORDS, SummaryKind, summaryKind } from "./summary.ts";
 
 /**
  * How far the timestamps of a connection jump ahead when a later process takes it over. What an earlier one answered
@@ -28,6 +30,16 @@ import { Asleep, locationOfRecord, loseRecord, setLocation, sleepRecord, wakeRec
  * run backward (RFC 7323 section 5): a peer would take nothing any more. A jump ahead it takes.
  */
 const TAKEN_OVER_MS = 86_400_000;
+
+/** What became of connections that were adopted by their summaries. */
+export interface AdoptedSummaries {
+  /** Those whose image must be read: which ones. */
+  readonly left: number[];
+  /** Record and deadline, record and deadline, ... of those that have one. */
+  readonly deadlines: number[];
+  /** Records of local addresses that the host does not have. */
+  readonly unreachable: number[];
+}
 
 /**
  * THE SLEEP WALK's half that is the stack's: connections that have a record and an image instead of a TCB, and
@@ -44,10 +56,12 @@ export class Sleepers {
   readonly #challenges = new SleepingChallenges();
   /** Records of durable connections that an earlier process may have brought further than their image says. */
   readonly #inherited = new Set<number>();
+  readonly #asked = new Tcb(-1); // for what is known of keep-alives by a summary
 
   constructor(stack: Stack) {
     this.#stack = stack;
     const { heldPacketsMax, heldBytesMax } = stack.tcp.config;
+    this.#asked.keepAlive = true;
     this.held = new HeldPackets(heldPacketsMax, heldBytesMax);
   }
 
@@ -246,6 +260,84 @@ export class Sleepers {
   }
 
   /**
+   * As `adopt`, for many connections by their summaries, word by word in columns: those that have all of their record
+   * in it, of a clock that was not set back, and that are not known yet. The others are left to `adopt`.
+   */
+  adoptSummaries(
+    count: number,
+    locations: Float64Array,
+    words: readonly Int32Array[],
+    nowMs: number,
+  ): AdoptedSummaries {
+    const { connections: map, addresses } = this.#stack;
+    const told: AdoptedSummaries = { left: [], deadlines: [], unreachable: [] };
+    if (words.length !== SUMMARY_WORDS) {
+      for (let at = 0; at < count; at++) told.left.push(at);
+      return told;
+    }
+    const tags = words[Summary.tag]!, ports = words[Summary.ports]!, frozenAtS = words[Summary.frozenAtS]!;
+    // Keys of IPv6 connections have handles. The hash of each is there before the first is looked for.
+    const locals = words[Summary.localAddress]!.slice(0, count);
+    const remotes = words[Summary.remoteAddress]!.slice(0, count);
+    const hashes = new Int32Array(count);
+    const isLeft = new Uint8Array(count);
+    for (let at = 0; at < count; at++) {
+      const kind = summaryKind(tags[at]!);
+      isLeft[at] = kind < 0 || (kind & SummaryKind.keyOnly) !== 0 || 1000 * frozenAtS[at]! > nowMs ? 1 : 0;
+      if (isLeft[at] === 0 && (kind & SummaryKind.ipv6) !== 0) {
+        try {
+          locals[at] = addressOf(addresses, words, Summary.localPrefix, locals[at]!, at);
+          remotes[at] = addressOf(addresses, words, Summary.remotePrefix, remotes[at]!, at);
+        } catch {
+          isLeft[at] = 1; // no room: `adopt` says so
+        }
+      }
+      hashes[at] = map.prefetch(locals[at]!, remotes[at]!, ports[at]!);
+    }
+    const record = new Int32Array(Field.tsOffset + 1);
+    const metas = words[Summary.meta]!, sndNxts = words[Summary.sndNxt]!, rcvNxts = words[Summary.rcvNxt]!;
+    const windows = words[Summary.windows]!, tsRecents = words[Summary.tsRecent]!;
+    const tsOffsets = words[Summary.tsOffset]!;
+    let ours = 0; // the last local address that was looked up, and what it was
+    let isOurs = false;
+    for (let at = 0; at < count; at++) {
+      const location = locations[at]!;
+      record[Field.localAddress] = locals[at]!;
+      record[Field.remoteAddress] = remotes[at]!;
+      record[Field.ports] = ports[at]!;
+      record[Field.meta] = metas[at]!;
+      record[Field.slot] = location % 0x1_0000_0000 | 0;
+      record[Field.locationHigh] = Math.floor(location / 0x1_0000_0000);
+      record[Field.sndNxt] = sndNxts[at]!;
+      record[Field.rcvNxt] = rcvNxts[at]!;
+      record[Field.windows] = windows[at]!;
+      record[Field.tsRecent] = tsRecents[at]!;
+      record[Field.tsOffset] = tsOffsets[at]! + TAKEN_OVER_MS;
+      const entered = isLeft[at] === 0 ? map.enter(hashes[at]!, record) : -1;
+      if (entered < 0) {
+        told.left.push(at);
+        continue;
+      }
+      if (locals[at] !== ours || at === 0) {
+        ours = locals[at]!;
+        isOurs = this.#stack.isOurs(ours);
+      }
+      if (!isOurs) told.unreachable.push(entered);
+      if ((metas[at]! & Asleep.keepAlive) === 0) continue;
+      const asked = this.#asked;
+      asked.keepAliveIdleMs = words[Summary.keepAliveIdleMs]![at]!;
+      asked.keepAliveIntervalMs = words[Summary.keepAliveIntervalMs]![at]!;
+      asked.keepAliveProbes = words[Summary.keepAliveProbes]![at]!;
+      asked.keepAliveAtMs = (tags[at]! & SummaryKind.asked) === 0
+        ? Infinity
+        : 1000 * frozenAtS[at]! + words[Summary.askAt]![at]!;
+      this.#keepAlives.add(entered, asked, this.#stack.tcp.config);
+      if (isOurs && asked.keepAliveAtMs < Infinity) told.deadlines.push(entered, asked.keepAliveAtMs);
+    }
+    return told;
+  }
+
+  /**
    * The image of a sleeping connection lies elsewhere from now on.
    * @returns Its record, or -1 when that connection does not sleep, or has another image.
    */
@@ -325,4 +417,14 @@ export class Sleepers {
       this.#stack.receiveHeld(interfaceIndex, slab, nowMs);
     }
   }
+}
+
+function addressOf(
+  addresses: AddressTable,
+  words: readonly Int32Array[],
+  prefix: number,
+  last: number,
+  at: number,
+): number {
+  return addresses.thawWords(words[prefix]![at]!, words[prefix + 1]![at]!, words[prefix + 2]![at]!, last);
 }

@@ -55,11 +55,10 @@ export function sleepRecord(
   const unusual = !established || shrunk || reports || windowField << Math.max(tcb.rcvShift, 0) < promised ||
     tcb.ecnEcho || tcb.accEcn !== undefined || tcb.typeOfService !== 0 || tcb.timeToLive !== 64 ||
     !tcb.pathMtuDiscovery;
-  const meta = RecordState.asleep | (tcb.timestamps ? Asleep.timestamps : 0) | (busy ? Asleep.wakeOnAny : 0) |
+  const flags = (tcb.timestamps ? Asleep.timestamps : 0) | (busy ? Asleep.wakeOnAny : 0) |
     (unusual || silent ? Asleep.wakeOnAll : 0) | (tcb.keepAlive ? Asleep.keepAlive : 0) |
-    (tcb.sackPermitted ? Asleep.sack : 0) |
-    (tcb.sndShift << SEND_SHIFT_BIT) |
-    (Math.max(tcb.rcvShift, 0) << RECEIVE_SHIFT_BIT) | (dayOf(tcb.tsRecentAtMs) << DAY_BIT);
+    (tcb.sackPermitted ? Asleep.sack : 0);
+  const meta = metaOf(flags, tcb.sndShift, tcb.rcvShift, tcb.tsRecentAtMs);
   setLocation(map, record, location);
   map.set(record, Field.sndNxt, tcb.sndMax);
   map.set(record, Field.rcvNxt, tcb.rcvNxt);
@@ -73,6 +72,12 @@ export function sleepRecord(
   map.set(record, Field.tsRecent, tcb.tsRecent);
   map.set(record, Field.tsOffset, tcb.tsOffset);
   map.set(record, Field.meta, meta);
+}
+
+/** The meta word of a record that goes to sleep. */
+export function metaOf(flags: number, sndShift: number, rcvShift: number, tsRecentAtMs: number): number {
+  return RecordState.asleep | flags | (sndShift << SEND_SHIFT_BIT) |
+    (Math.max(rcvShift, 0) << RECEIVE_SHIFT_BIT) | (dayOf(tsRecentAtMs) << DAY_BIT);
 }
 
 /** What happened to the connection while it slept goes into the thawed TCB. */

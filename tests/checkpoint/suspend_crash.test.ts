@@ -172,9 +172,30 @@ test("damaged images are counted and left alone, the others live", async () => {
   first.kill();
   const [location] = world.disk.records.keys();
   world.disk.records.get(location!)![40]! ^= 4;
+  world.disk.summaries.delete(location!); // so it is read when the process starts
   const second = world.start();
   expect(second.host.recovered).toEqual({ connections: 1, damaged: 1, unreachable: 0 });
   serveCounter(second);
+  expect(await say(world, conns[1]!, "a")).toBe("1:a;");
+});
+
+test("a damaged image whose summary is sound is found when it is needed: its connection is lost then, and no other", async () => {
+  const world = new SleepWorld();
+  const first = world.start();
+  serveCounter(first);
+  const conns = [await connect(world), await connect(world)];
+  await world.clock.advance(3_000);
+  first.kill();
+  const [location] = world.disk.records.keys();
+  world.disk.records.get(location!)![40]! ^= 4;
+  const second = world.start();
+  expect(second.host.recovered).toEqual({ connections: 2, damaged: 0, unreachable: 0 });
+  serveCounter(second);
+  const lost: string[] = [];
+  second.host.sleeper.on("lost", ({ error }) => void lost.push(error.message));
+  conns[0]!.write(text("a"));
+  await world.clock.advance(3_000);
+  expect(lost).toEqual([expect.stringContaining("Cannot open image")]);
   expect(await say(world, conns[1]!, "a")).toBe("1:a;");
 });
 

@@ -15,6 +15,7 @@ const OUTSIDE = [
 ];
 /** What only looks at a stack: nothing that it does later depends on whether it was asked. */
 const READS = new Set([
+  "connections.reserve", // room in advance
   "sleepers.budgetOf",
   "sleepers.listenerOf",
   ...["addresses.format", "addresses.isMulticast", "addresses.words", "stack.idOf", "stack.isOurs"],
