@@ -51,7 +51,7 @@ export async function compactStore(folder: string | Disk, options: CompactOption
     damaged.push(locationOf(segmentNumber(damage.file), damage.offset));
     openOptions.onDamage?.(damage);
   };
-  await using store = await FileStore.open(folder, { ...openOptions, onDamage });
+  await using store = await FileStore.open(folder, { ...openOptions, onDamage, freeMin: 0 }); // it gives space back
   const { bytesTotal: bytesBefore, bytesLive, recordsLive: total }: StoreStats = { ...store.stats };
   if (!always && bytesBefore - bytesLive <= total * SUPERSEDES_BYTES) {
     return { records: total, bytesBefore, bytesAfter: bytesBefore }; // there is nothing to win

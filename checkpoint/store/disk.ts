@@ -34,7 +34,12 @@ export interface Disk {
   /** Makes creations and removals in the folder durable. */
   syncFolder(): Promise<void>;
   syncFolderNow(): void;
+  /** Bytes of the file system that we may still fill, and all of them; where nobody can tell, there is no end to them. */
+  space(): Promise<{ free: number; total: number }>;
 }
+
+/** For a disk that does not fill. */
+export const ENDLESS = { free: Infinity, total: Infinity } as const;
 
 /** A folder of the file system; made when missing. */
 export class FolderDisk implements Disk {
@@ -80,6 +85,15 @@ export class FolderDisk implements Disk {
     } finally {
       fs.closeSync(descriptor);
     }
+  }
+
+  space(): Promise<{ free: number; total: number }> {
+    return new Promise((resolve) => {
+      fs.statfs(this.folder, (error, found) => {
+        if (error) return resolve(ENDLESS);
+        resolve({ free: found.bavail * found.bsize, total: found.blocks * found.bsize });
+      });
+    });
   }
 
   syncFolderNow(): void {

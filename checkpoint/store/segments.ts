@@ -17,6 +17,8 @@ const SIZE_MAX = 2 ** 32 - 256;
 interface SegmentsOptions {
   readonly segmentBytes: number;
   readonly blockEntries: number;
+  readonly freeMin: number;
+  readonly liveShareMin: number;
   readonly entropy: Entropy;
   readonly onDamage: (damage: Damage) => void;
 }
@@ -39,6 +41,7 @@ export class Segments {
   readonly #disk: Disk;
   readonly #segmentBytes: number;
   readonly #blockEntries: number;
+  readonly #liveShareMin: number;
   readonly #entropy: Entropy;
   readonly #onDamage: (damage: Damage) => void;
   #byNumber = new Map<number, Segment>(); // in rising order
@@ -56,10 +59,18 @@ export class Segments {
   /** Why the next segment could not be made, and after how many syncs. */
   #refusal: unknown;
   #refusedAt = -1;
+  /** Bytes that the disk has left, and the floor of them, in bytes and as it was asked for. */
+  #free = Infinity;
+  #floor = 0;
+  #written = 0;
+  readonly #floorWanted: number;
+  #measuring: Promise<void> | undefined;
   #background: Promise<void> = Promise.resolve();
 
   constructor(disk: Disk, options: SegmentsOptions) {
-    const { segmentBytes, blockEntries, entropy, onDamage } = options;
+    const { segmentBytes, blockEntries, freeMin, liveShareMin, entropy, onDamage } = options;
+    this.#floorWanted = freeMin;
+    this.#liveShareMin = liveShareMin;
     this.#disk = disk;
     this.#segmentBytes = segmentBytes;
     this.#blockEntries = blockEntries;
@@ -83,6 +94,7 @@ export class Segments {
       this.#durable = active.size;
     } else this.#adopt(this.active = await this.#make());
     await this.#deleteThrough(this.deadThrough());
+    await this.#measure();
   }
 
   /** Counts damage and tells of it. */
@@ -139,11 +151,21 @@ export class Segments {
 
   grow(segment: Segment, bytes: number): void {
     segment.size += bytes;
+    this.#free -= bytes;
+    this.#written += bytes;
     this.stats.bytesTotal += bytes;
   }
 
-  /** The segment that takes `length` bytes more: the active one, or the next when that would be too large. */
-  room(length: number): Segment {
+  /**
+   * The segment that takes `length` bytes more: the active one, or the next when that would be too large.
+   * @param fromReserve What is to be written gives space back, soon: for it the floor does not hold.
+   */
+  room(length: number, fromReserve: boolean): Segment {
+    if (!fromReserve && this.#free - length < this.#floor) {
+      void this.#measure(); // for the next attempt
+      const { free, floor } = { free: Math.floor(this.#free), floor: Math.ceil(this.#floor) };
+      throw new StoreError(`Cannot append ${length} bytes: the disk has ${free} left, of which ${floor} stay free`);
+    }
     const full = this.active;
     if (full.size + length > this.#segmentBytes && full.size > full.emptySize && this.#spare) {
       this.#roll(this.#spare);
@@ -210,6 +232,16 @@ export class Segments {
     this.stats.bytesTotal += segment.size;
   }
 
+  /** Asks the disk how much room it has. */
+  #measure(): Promise<void> {
+    if (this.#floorWanted === 0) return Promise.resolve();
+    const before = this.#written;
+    return this.#measuring ??= this.#disk.space().then(({ free, total }) => {
+      this.#free = free - (this.#written - before); // some of which may be counted twice
+      this.#floor = this.#floorWanted < 1 ? this.#floorWanted * total : this.#floorWanted;
+    }).finally(() => this.#measuring = undefined);
+  }
+
   /** Has the next segment made, so that it is there when the active one is full. */
   #prepare(): void {
     if (this.#spare || this.#making || this.#refusedAt === this.stats.syncs || this.failed) return;
@@ -262,6 +294,7 @@ export class Segments {
     const { active } = this;
     const sealed = this.#sealed.length;
     const durable = active.size;
+    void this.#measure();
     const dead = this.deadThrough(); // by removals that this makes durable
     for (const segment of [...this.#sealed, active]) {
       try {
@@ -297,15 +330,16 @@ export class Segments {
   }
 
   /**
-   * The oldest segment that holds live records, when dead ones take more space than `garbageBytes` and than live
-   * ones do. Segments before it go by themselves and do not count; the active one is nobody's to clean.
+   * The oldest segment that holds live records, when dead ones take more space than `garbageBytes` and than beside
+   * that share of live ones. Segments before it go by themselves and do not count; the active one is nobody's to clean.
    */
   wasteful(garbageBytes: number): Segment | undefined {
     let garbage = this.stats.bytesTotal - this.stats.bytesLive;
     for (const segment of this.#byNumber.values()) {
       if (segment === this.active) return undefined;
       if (segment.recordsLive > 0) {
-        return garbage > Math.max(this.stats.bytesLive, garbageBytes) ? segment : undefined;
+        const most = this.stats.bytesLive * (1 / this.#liveShareMin - 1);
+        return garbage > Math.max(most, garbageBytes) ? segment : undefined;
       }
       garbage -= segment.size;
     }
@@ -374,6 +408,7 @@ export class Segments {
   async idle(): Promise<void> {
     await this.#making;
     await this.#background;
+    await this.#measuring;
   }
 
   /** Lets go of the files, when the store is idle. */

@@ -1,6 +1,6 @@
 import fs from "node:fs";
 import { join } from "node:path";
-import type { Disk, DiskFile } from "./disk.ts";
+import { type Disk, type DiskFile, ENDLESS } from "./disk.ts";
 import { segmentNumber } from "./segment.ts";
 import { StoreError } from "./store.ts";
 
@@ -98,6 +98,10 @@ export class SnapshotDisk implements Disk {
   }
 
   syncFolderNow(): void {}
+
+  space(): Promise<{ free: number; total: number }> {
+    return Promise.resolve(ENDLESS);
+  }
 
   /** Lets go of the files. Idempotent. */
   close(): void {

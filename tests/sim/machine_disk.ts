@@ -1,6 +1,6 @@
 import type { VirtualClock } from "../../base/clock.ts";
 import type { Prng } from "../../base/random.ts";
-import type { Disk, DiskFile } from "../../checkpoint/store/disk.ts";
+import { type Disk, type DiskFile, ENDLESS } from "../../checkpoint/store/disk.ts";
 import type { FaultyDisk } from "../support/faulty_disk.ts";
 
 /** How likely the disk refuses, by kind of operation. */
@@ -68,6 +68,9 @@ export class ProcessDisk implements Disk {
   async syncFolder(): Promise<void> {
     await this.#delay();
     this.syncFolderNow();
+  }
+  space(): Promise<{ free: number; total: number }> {
+    return Promise.resolve(ENDLESS);
   }
   syncFolderNow(): void {
     this.#change(this.faults.syncs, () => this.#disk.syncFolderNow());

@@ -43,6 +43,9 @@ export class FaultyDisk implements Disk {
   failReadAt = Infinity;
   /** What has failed so far: "write", "sync", ... */
   readonly failed: Set<string> = new Set();
+  /** Bytes that are told to be free, of `total`; writes do not care. */
+  free = Infinity;
+  total = Infinity;
   #prng: Prng;
   #seen = new Map<string, Inode>();
   #held = new Map<string, Inode>();
@@ -109,6 +112,12 @@ export class FaultyDisk implements Disk {
     this.#operation("syncFolder");
     for (const change of covered) change();
     this.#renames = this.#renames.filter((change) => !covered.has(change));
+  }
+
+  async space(): Promise<{ free: number; total: number }> {
+    const { free, total } = this;
+    await this.syncDelay();
+    return { free, total };
   }
 
   syncFolderNow(): void {

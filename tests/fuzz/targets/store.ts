@@ -1,6 +1,6 @@
 import { assert } from "../../../base/assert.ts";
 import { Prng } from "../../../base/random.ts";
-import type { Disk, DiskFile } from "../../../checkpoint/store/disk.ts";
+import { type Disk, type DiskFile, ENDLESS } from "../../../checkpoint/store/disk.ts";
 import { type CborValue, encodeCbor } from "../../../checkpoint/image/cbor.ts";
 import { packColumn } from "../../../checkpoint/store/column.ts";
 import { putBytes, writeMark, writePut, writeRemove, writeSeam } from "../../../checkpoint/store/entry.ts";
@@ -62,6 +62,9 @@ class MemoryDisk implements Disk {
     return Promise.resolve();
   }
   syncFolderNow(): void {}
+  space(): Promise<{ free: number; total: number }> {
+    return Promise.resolve(ENDLESS);
+  }
 }
 
 /** A segment's salt, so that entries with right hashes can be made. */
