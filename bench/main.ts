@@ -20,6 +20,11 @@ const BENCHES: Readonly<Record<string, { about: string; load: () => Promise<{ be
     about: "everybody wakes at once, with a budget and without: memory, waiting, fairness",
     load: () => import("./herd.ts"),
   },
+  store: {
+    about:
+      "the store beside LMDB and SQLite; seconds until a process is ready after kill -9; what cleaning costs",
+    load: () => import("./store.ts"),
+  },
   image: {
     about: "a socket's image: nanoseconds to write and to read, bytes",
     load: () => import("./image.ts"),

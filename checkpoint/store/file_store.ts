@@ -108,7 +108,14 @@ export class FileStore implements Store {
     const { segmentBytes = SEGMENT_BYTES, blockEntries = BLOCK_ENTRIES, entropy = systemEntropy } = options;
     const { onDamage = () => {}, liveShareMin = 0.5, freeMin = 2 * segmentBytes } = options;
     this.#garbageBytes = options.garbageBytes ?? segmentBytes;
-    this.#segments = new Segments(disk, { segmentBytes, blockEntries, freeMin, liveShareMin, entropy, onDamage });
+    this.#segments = new Segments(disk, {
+      segmentBytes,
+      blockEntries,
+      freeMin,
+      liveShareMin,
+      entropy,
+      onDamage,
+    });
     this.#commit = new GroupCommit(() => this.#sync());
     this.#unlock = unlock;
   }
@@ -154,17 +161,24 @@ export class FileStore implements Store {
     }
     if (total > BATCH_BYTES_MAX) throw new StoreError(`Cannot append ${total} bytes at once`);
     const locations = new Float64Array(records.length);
-    this.#change(supersedes, total, (segment, put) => {
-      for (let index = 0; index < records.length; index++) {
-        const record = records[index]!;
-        const superseded = supersedes[index];
-        const write = (into: Uint8Array, at: number): number =>
-          writePut(into, at, record, superseded, segment.salt);
-        locations[index] = locationOf(segment.number, put(putBytes(record.length, superseded), write));
-      }
-    }, (segment) => {
-      for (let index = 0; index < locations.length; index++) segment.add(offsetOf(locations[index]!), true);
-    }, 1, false);
+    this.#change(
+      supersedes,
+      total,
+      (segment, put) => {
+        for (let index = 0; index < records.length; index++) {
+          const record = records[index]!;
+          const superseded = supersedes[index];
+          const write = (into: Uint8Array, at: number): number =>
+            writePut(into, at, record, superseded, segment.salt);
+          locations[index] = locationOf(segment.number, put(putBytes(record.length, superseded), write));
+        }
+      },
+      (segment) => {
+        for (let index = 0; index < locations.length; index++) segment.add(offsetOf(locations[index]!), true);
+      },
+      1,
+      false,
+    );
     const segment = this.#segments.active;
     const first = segment.count - locations.length;
     for (let at = 0; at < locations.length; at++) {
@@ -310,15 +324,22 @@ export class FileStore implements Store {
     const targets = new Float64Array(moves.length);
     let total = 0;
     for (const { record, from, origin } of moves) total += putBytes(record.length, from, origin);
-    this.#change(moves.map(({ from }) => from), total, (segment, put) => {
-      for (const [index, { record, from, origin }] of moves.entries()) {
-        const write = (into: Uint8Array, at: number): number =>
-          writePut(into, at, record, from, segment.salt, origin);
-        targets[index] = locationOf(segment.number, put(putBytes(record.length, from, origin), write));
-      }
-    }, (segment) => {
-      for (const target of targets) segment.add(offsetOf(target), true);
-    }, 1, true);
+    this.#change(
+      moves.map(({ from }) => from),
+      total,
+      (segment, put) => {
+        for (const [index, { record, from, origin }] of moves.entries()) {
+          const write = (into: Uint8Array, at: number): number =>
+            writePut(into, at, record, from, segment.salt, origin);
+          targets[index] = locationOf(segment.number, put(putBytes(record.length, from, origin), write));
+        }
+      },
+      (segment) => {
+        for (const target of targets) segment.add(offsetOf(target), true);
+      },
+      1,
+      true,
+    );
     const segment = this.#segments.active;
     for (let back = moves.length; back > 0; back--) this.#segments.revive(segment, segment.count - back);
     this.#segments.stats.bytesMoved += total;

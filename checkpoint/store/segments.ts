@@ -164,7 +164,9 @@ export class Segments {
     if (!fromReserve && this.#free - length < this.#floor) {
       void this.#measure(); // for the next attempt
       const { free, floor } = { free: Math.floor(this.#free), floor: Math.ceil(this.#floor) };
-      throw new StoreError(`Cannot append ${length} bytes: the disk has ${free} left, of which ${floor} stay free`);
+      throw new StoreError(
+        `Cannot append ${length} bytes: the disk has ${free} left, of which ${floor} stay free`,
+      );
     }
     const full = this.active;
     if (full.size + length > this.#segmentBytes && full.size > full.emptySize && this.#spare) {
