@@ -29,8 +29,19 @@ export interface ImageContent {
  * ```
  */
 export function writeImage(content: ImageContent): Uint8Array<ArrayBuffer> {
-  const body = encodeShared(content.body);
-  const chunks = content.chunks ?? [];
+  return writeEncoded(content, encodeShared(content.body), content.chunks ?? []);
+}
+
+/**
+ * As `writeImage`, for a body that is encoded already, in the one form that `encodeCbor` gives.
+ *
+ * @throws {RangeError} When it is over its limit.
+ */
+export function writeEncoded(
+  content: Omit<ImageContent, "body" | "chunks">,
+  body: Uint8Array,
+  chunks: readonly Uint8Array[] = [],
+): Uint8Array<ArrayBuffer> {
   const version = checkedVersion(content, body.length, chunks.length);
   let length = startBytes(version, body.length, chunks.length) + 1 + HASH_BYTES;
   for (const chunk of chunks) length += 1 + headBytes(chunk.length) + chunk.length + 1 + HASH_BYTES;
@@ -122,7 +133,7 @@ function writeStart(
   return writeHead(into, at + body.length, 0x80, chunkCount);
 }
 
-function checkedVersion(content: ImageContent, bodyBytes: number, chunkCount: number): number {
+function checkedVersion(content: Omit<ImageContent, "body">, bodyBytes: number, chunkCount: number): number {
   const info = kindInfo(content.kind);
   if (!info) throw new RangeError(`Cannot write image: kind ${content.kind} is not known`);
   const version = content.version ?? info.version;

@@ -4,13 +4,12 @@ import {
   type FrozenTcb,
   frozenTcbDefaults,
   frozenTcbFields,
-  isFrozenTcbDefault,
 } from "../../net/tcp/frozen_tcb.ts";
-import type { CborValue } from "../image/cbor.ts";
 import { ImageError } from "../image/image_error.ts";
 import { Kind, registerKind } from "../image/kinds.ts";
 import { readImage } from "../image/read.ts";
-import { writeImage } from "../image/write.ts";
+import { writeEncoded } from "../image/write.ts";
+import { encodeSocket } from "./encode.ts";
 import { mistakeIn } from "./check.ts";
 import { joined, readStretch, type Stretches } from "./stretch.ts";
 
@@ -51,15 +50,7 @@ export function writeSocketImage(
   attachment: unknown,
   stretches?: Stretches,
 ): Uint8Array<ArrayBuffer> {
-  const body = (tcb as CborValue[]).slice(0, FROZEN_TCB_ALWAYS);
-  body.push(attachment === undefined ? [] : [attachment as CborValue]);
-  const later = new Map<number, CborValue>();
-  for (let place = FROZEN_TCB_ALWAYS; place < tcb.length; place++) {
-    if (!isFrozenTcbDefault(tcb, place)) later.set(place - FROZEN_TCB_ALWAYS, tcb[place] as CborValue);
-  }
-  if (later.size > 0 || stretches !== undefined) body.push(later);
-  if (stretches !== undefined) body.push([stretches.sent, stretches.unread, stretches.unreadStart >>> 0]);
-  return writeImage({ kind: Kind.Socket, version: VERSION, body });
+  return writeEncoded({ kind: Kind.Socket, version: VERSION }, encodeSocket(tcb, attachment, stretches));
 }
 
 /**

@@ -63,6 +63,7 @@ export class Segments {
   #free = Infinity;
   #floor = 0;
   #written = 0;
+  #measuredAt = 0;
   readonly #floorWanted: number;
   #measuring: Promise<void> | undefined;
   #background: Promise<void> = Promise.resolve();
@@ -237,7 +238,7 @@ export class Segments {
   /** Asks the disk how much room it has. */
   #measure(): Promise<void> {
     if (this.#floorWanted === 0) return Promise.resolve();
-    const before = this.#written;
+    const before = this.#measuredAt = this.#written;
     return this.#measuring ??= this.#disk.space().then(({ free, total }) => {
       this.#free = free - (this.#written - before); // some of which may be counted twice
       this.#floor = this.#floorWanted < 1 ? this.#floorWanted * total : this.#floorWanted;
@@ -296,7 +297,7 @@ export class Segments {
     const { active } = this;
     const sealed = this.#sealed.length;
     const durable = active.size;
-    void this.#measure();
+    if (this.#written - this.#measuredAt >= this.#floor / 16) void this.#measure();
     const dead = this.deadThrough(); // by removals that this makes durable
     for (const segment of [...this.#sealed, active]) {
       try {

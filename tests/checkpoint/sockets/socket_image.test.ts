@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { explainImage, ImageError, Kind, readImage, writeImage } from "../../../checkpoint/image/mod.ts";
 import { readSocketImage, writeSocketImage } from "../../../checkpoint/sockets/socket_image.ts";
+import type { CborValue } from "../../../checkpoint/image/cbor.ts";
 import { Prng } from "../../../base/random.ts";
 import { freezeTcb } from "../../../net/tcp/freeze.ts";
 import {
@@ -9,6 +10,7 @@ import {
   type FrozenTcb,
   frozenTcbDefaults,
   frozenTcbFields,
+  isFrozenTcbDefault,
 } from "../../../net/tcp/frozen_tcb.ts";
 import { tcpReceive, tcpSend, tcpSetKeepAlive } from "../../../net/tcp/user.ts";
 import { SleepyPeer } from "../../net/wake/sleepy_peer.ts";
@@ -87,6 +89,15 @@ test("an image holds whatever there is: every field, alone and with others", () 
     const attachment = prng.pick([undefined, null, 0, "", false, [], [undefined].slice(1), { a: 1 }]);
     const bytes = writeSocketImage(tcb as FrozenTcb, attachment);
     check(bytes, tcb as FrozenTcb);
+    // As the one codec writes it.
+    const others = tcb.flatMap((value, at) => {
+      const isDefault = at < FROZEN_TCB_ALWAYS || isFrozenTcbDefault(tcb as FrozenTcb, at);
+      return isDefault ? [] : [[at - FROZEN_TCB_ALWAYS, value as CborValue] as const];
+    });
+    const always = tcb.slice(0, FROZEN_TCB_ALWAYS) as CborValue[];
+    const body = [...always, attachment === undefined ? [] : [attachment as CborValue]];
+    if (others.length > 0) body.push(new Map(others));
+    expect(bytes, `seed ${seed}`).toEqual(writeImage({ kind: Kind.Socket, version: 2, body }));
     expect(readSocketImage(bytes), `seed ${seed}`).toEqual({ tcb, attachment });
   }
 });
