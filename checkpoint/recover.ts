@@ -87,7 +87,12 @@ export function recoverConnections(
   store.recall({
     summaries(count, locations, words) {
       const { sleepers } = stack;
-      const { left, deadlines, unreachable: strays } = sleepers.adoptSummaries(count, locations, words, nowMs);
+      const { left, deadlines, unreachable: strays } = sleepers.adoptSummaries(
+        count,
+        locations,
+        words,
+        nowMs,
+      );
       connections += count - left.length - strays.length;
       if (strays.length > 0 && unreachable === 0) example = stack.idOf(strays[0]!);
       unreachable += strays.length;

@@ -8,7 +8,14 @@ import { checkWakeBudget, type WakeBudget } from "../net/wake/policy.ts";
 import type { SleepOwner } from "../net/wake/sleep_owner.ts";
 import { SleepTimers } from "../net/wake/sleep_timers.ts";
 import { locationOfRecord } from "../net/wake/slot.ts";
-import { summarize, summarizedKey, Summary, SUMMARY_WORDS, SummaryKind, summaryKind } from "../net/wake/summary.ts";
+import {
+  summarize,
+  summarizedKey,
+  Summary,
+  SUMMARY_WORDS,
+  SummaryKind,
+  summaryKind,
+} from "../net/wake/summary.ts";
 import { type Analyzer, IdleAnalyzer } from "./analyzer.ts";
 import { type CborValue, encodeCbor } from "./image/cbor.ts";
 import { Journal } from "./journal.ts";

@@ -203,7 +203,8 @@ function isQuiet(frozen: FrozenTcb): boolean {
     frozen[place.softError] === 0 && frozen[place.lastAckSentBehind] === 0 &&
     (frozen[place.sndWl1Behind] as number) >= 0 && frozen[place.sndMaxOffset] === 0 &&
     (frozen[place.sendQueue] as Uint8Array).length === 0 && (frozen[place.lent] as Uint8Array).length === 0 &&
-    (frozen[place.protocolState] as number[]).length === 0 && (frozen[place.ahead] as unknown[]).length === 0 &&
+    (frozen[place.protocolState] as number[]).length === 0 &&
+    (frozen[place.ahead] as unknown[]).length === 0 &&
     !mayShow(frozen[place.recoveryState] as number[]) &&
     (frozen[place.ecnState] as number[]).length <= 2 && (ecnBits & ECN_ECHO) === 0 &&
     frozen[place.typeOfService] === 0 && frozen[place.timeToLive] === 64 &&
