@@ -114,9 +114,12 @@ export class HashIndex {
     this.#growAt = Math.floor(words * LOAD_MAX);
   }
 
-  /** Looks at where a hash belongs: whoever comes there next need not wait for memory. */
-  touch(hash: number): void {
-    this.#hash ^= this.#table[(hash & this.#mask) << BUCKET_BITS]!; // to no purpose, but an engine must not leave it out
+  /** Looks at where these hashes belong, one behind the other: whoever comes there next need not wait for memory. */
+  touch(hashes: Int32Array, count: number): void {
+    const table = this.#table, mask = this.#mask;
+    let all = 0;
+    for (let at = 0; at < count; at++) all ^= table[(hashes[at]! & mask) << BUCKET_BITS]!;
+    this.#hash = all; // to no purpose, but an engine must not leave the rest out
   }
 
   /**

@@ -243,7 +243,7 @@ export const CALLS: readonly Call[] = [
   call(22, "sleepers.sleep", onSleepers, [tcb, scalar], deadline),
   call(23, "sleepers.unsave", onSleepers, [tcb, now], nothing),
   call(24, "sleepers.adopt", onSleepers, [plain, scalar, now], plain),
-  call(32, "sleepers.adoptSummaries", onSleepers, [], plain, adoptSummaries),
+  call(38, "sleepers.adoptSummaries", onSleepers, [], plain, adoptSummaries),
   call(25, "sleepers.resume", onSleepers, [scalar, plain, nothing, now], tcb),
   call(26, "sleepers.forget", onSleepers, [scalar, now], nothing),
   call(28, "sleepers.relocate", onSleepers, [plain, scalar, scalar], scalar),

@@ -86,6 +86,7 @@ export class ConnectionMap {
   #freeRecord = -1; // the last freed one; its word 0 leads to the one freed before
   readonly #counts: Int32Array = new Int32Array(4); // records by state; [free] is not kept
   readonly #index: HashIndex;
+  readonly #fresh: Int32Array = new Int32Array(RECORD_WORDS); // the words of a connection that begins
 
   constructor(options: ConnectionMapOptions) {
     this.recordsMax = options.recordsMax ?? RECORDS_MAX;
@@ -94,6 +95,7 @@ export class ConnectionMap {
       "A map holds 1 to 2^26 records",
     );
     this.#holder = options.holder;
+    this.#fresh[Field.meta] = RecordState.awake;
     this.#hash = options.hash ?? new TupleHash(options.seedHi, options.seedLo);
     this.#index = new HashIndex(this.recordsMax, {
       has: (record) => this.state(record) !== RecordState.free,
@@ -146,33 +148,37 @@ export class ConnectionMap {
     const ports = (localPort << 16) | remotePort;
     const hash = this.#hash.words3(localAddress, remoteAddress, ports);
     assert(this.#find(hash, localAddress | 0, remoteAddress | 0, ports) < 0, "A connection is inserted once");
-    return this.#insert(hash, localAddress, remoteAddress, ports);
+    const words = this.#fresh;
+    words[Field.localAddress] = localAddress;
+    words[Field.remoteAddress] = remoteAddress;
+    words[Field.ports] = ports;
+    return this.#insert(hash, words);
   }
 
-  #insert(hash: number, localAddress: number, remoteAddress: number, ports: number): number {
+  #insert(hash: number, words: Int32Array): number {
     if (this.size >= this.recordsMax) return -1;
     const record = this.#takeRecord();
     const chunk = this.#chunks[record >>> CHUNK_BITS]!;
     const at = (record & (CHUNK_RECORDS - 1)) * RECORD_WORDS;
-    chunk[at + Field.localAddress] = localAddress;
-    chunk[at + Field.remoteAddress] = remoteAddress;
-    chunk[at + Field.ports] = ports;
-    chunk[at + Field.meta] = RecordState.awake;
-    for (let word = at + Field.slot; word < at + RECORD_WORDS; word++) chunk[word] = 0; // fill() costs more
-    this.#counts[RecordState.awake]!++;
+    for (let word = 0; word < RECORD_WORDS; word++) chunk[at + word] = words[word]!; // set() costs more
+    this.#counts[words[Field.meta]! & 3]!++;
     this.#index.add(record, hash);
+    const localAddress = words[Field.localAddress]!;
     if (isIpv6Handle(localAddress)) {
       this.#holder?.retain(localAddress);
-      this.#holder?.retain(remoteAddress);
+      this.#holder?.retain(words[Field.remoteAddress]!);
     }
     return record;
   }
 
-  /** The hash of a connection's key, for `enter`. Of many, take all before the first: that fetches what they need. */
-  prefetch(localAddress: number, remoteAddress: number, ports: number): number {
-    const hash = this.#hash.words3(localAddress, remoteAddress, ports);
-    this.#index.touch(hash);
-    return hash;
+  /** The hash of a connection's key, for `enter`. */
+  hash(localAddress: number, remoteAddress: number, ports: number): number {
+    return this.#hash.words3(localAddress, remoteAddress, ports);
+  }
+
+  /** Fetches what the next `enter`s need, of so many hashes: all at once, where each would wait for memory. */
+  prefetch(hashes: Int32Array, count: number): void {
+    this.#index.touch(hashes, count);
   }
 
   /**
@@ -184,15 +190,7 @@ export class ConnectionMap {
     const localAddress = words[Field.localAddress]!;
     const remoteAddress = words[Field.remoteAddress]!;
     const known = this.#find(hash, localAddress, remoteAddress, words[Field.ports]!);
-    if (known >= 0) return -2 - known;
-    const record = this.#insert(hash, localAddress, remoteAddress, words[Field.ports]!);
-    if (record < 0) return -1;
-    this.#counts[RecordState.awake]!--;
-    this.#counts[words[Field.meta]! & 3]!++;
-    const chunk = this.#chunks[record >>> CHUNK_BITS]!;
-    const at = (record & (CHUNK_RECORDS - 1)) * RECORD_WORDS;
-    for (let word = Field.meta as number; word < RECORD_WORDS; word++) chunk[at + word] = words[word]!;
-    return record;
+    return known >= 0 ? -2 - known : this.#insert(hash, words);
   }
 
   /** Makes room for so many connections at once, when it holds none yet: growing there would cost more. */
