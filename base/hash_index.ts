@@ -103,9 +103,9 @@ export class HashIndex {
     return count;
   }
 
-  /** Makes room for so many numbers, when there is none in it. */
+  /** Makes room for so many numbers while it is empty; later it grows by itself. */
   reserve(numbers: number): void {
-    assert(this.#size === 0 && this.#old === undefined, "Room is made before it is used");
+    if (this.#size > 0 || this.#old !== undefined) return;
     let words = this.#table.length;
     while (Math.floor(words * LOAD_MAX) < numbers) words *= 2;
     if (words === this.#table.length) return;

@@ -98,3 +98,21 @@ test("what is not in the index cannot be removed, and a number has its limit", (
     expect(() => new HashIndex(most, { has: () => true, hashOf: () => 7 })).toThrow(AssertionError);
   }
 });
+
+test("reserve() makes room for all that will come, so that nothing grows, and does nothing to an index in use", () => {
+  const hashes = Array.from({ length: 5_000 }, (_, number) => Math.imul(number, 0x9e3779b1));
+  const keys = { has: () => true, hashOf: (number: number) => hashes[number]! };
+  const index = new HashIndex(10_000, keys);
+  index.reserve(5_000);
+  const { byteLength } = index;
+  hashes.forEach((hash, number) => index.add(number, hash));
+  index.touch(Int32Array.from(hashes), 5_000);
+  index.reserve(10_000);
+  expect(index.byteLength).toBe(byteLength);
+  expect(byteLength).toBeGreaterThanOrEqual(5_000 * 4);
+  for (const [number, hash] of hashes.entries()) {
+    let at = index.first(hash);
+    while (at >= 0 && at !== number) at = index.next();
+    expect(at).toBe(number);
+  }
+});
