@@ -5,14 +5,7 @@ import { TcpFlag, type TcpRecord, writeTcp } from "../wire/tcp.ts";
 import { isInWindow } from "../tcp/input.ts";
 import type { Tcp } from "../tcp/tcp.ts";
 import type { SleepingChallenges } from "./challenges.ts";
-import {
-  Asleep,
-  hasReceiveScale,
-  receiveWindowOf,
-  sendWindowOf,
-  setTsRecent,
-  timestampAgeDays,
-} from "./slot.ts";
+import { Asleep, receiveWindowOf, sendWindowOf, setTsRecent, timestampAgeDays } from "./slot.ts";
 
 /** What the filter thinks of a segment for a sleeping connection. */
 export const WakeVerdict = {
@@ -37,8 +30,15 @@ const TIMESTAMP_DAYS_MAX = 23;
  * the answer is "nothing new". It must never say less than `hold` to a segment that would change the
  * connection, except for the peer's window and TS.Recent, which it writes into the record. Where the
  * record knows less than the TCB, it says `hold`.
+ * @param windowBytes Our window, where it is more than the record can say.
  */
-export function judgeAsleep(tcp: Tcp, record: number, segment: TcpRecord, nowMs: number): WakeVerdict {
+export function judgeAsleep(
+  tcp: Tcp,
+  record: number,
+  segment: TcpRecord,
+  nowMs: number,
+  windowBytes: number = receiveWindowOf(tcp.connections, record),
+): WakeVerdict {
   const map = tcp.connections;
   const meta = map.get(record, Field.meta);
   if ((meta & Asleep.wakeOnAll) !== 0) return WakeVerdict.hold;
@@ -63,8 +63,7 @@ export function judgeAsleep(tcp: Tcp, record: number, segment: TcpRecord, nowMs:
   const length = flags & TcpFlag.RST
     ? 0
     : dataLength + (flags & TcpFlag.SYN ? 1 : 0) + (flags & TcpFlag.FIN ? 1 : 0);
-  if (!isInWindow(first, length, receiveWindowOf(map, record))) {
-    if (mayBeInWindow(tcp, meta, first) && believable(map, record, segment)) return WakeVerdict.hold;
+  if (!isInWindow(first, length, windowBytes)) {
     if ((flags & TcpFlag.RST) !== 0) return first === -1 ? WakeVerdict.hold : WakeVerdict.ignore; // behind its FIN?
     if (first === 0) { // our window is closed: its ACK still counts, and a FIN alone, and what is urgent
       const asks = dataLength > 0 && (flags & ~TcpFlag.PSH) === TcpFlag.ACK;
@@ -99,14 +98,6 @@ export function judgeAsleep(tcp: Tcp, record: number, segment: TcpRecord, nowMs:
   return noNews;
 }
 
-/** Whether nobody off the path is likely to have sent this (RFC 5961 section 5.2), as far as the record knows. */
-function believable(map: ConnectionMap, record: number, { flags, acknowledgment }: TcpRecord): boolean {
-  if ((flags & (TcpFlag.ACK | TcpFlag.RST | TcpFlag.SYN)) !== TcpFlag.ACK) return false;
-  const behind = (map.get(record, Field.sndNxt) - acknowledgment) | 0;
-  const busy = (map.get(record, Field.meta) & Asleep.wakeOnAny) !== 0; // the record has SND.MAX only
-  return behind >= 0 && (busy || behind <= sendWindowOf(map, record, 0xffff));
-}
-
 /** Whether the ACK in the peer's last segment, which comes again, may say something new. */
 function mayBeNews(map: ConnectionMap, record: number, segment: TcpRecord): boolean {
   const meta = map.get(record, Field.meta);
@@ -117,11 +108,6 @@ function mayBeNews(map: ConnectionMap, record: number, segment: TcpRecord): bool
 
 function reportsSack(meta: number, segment: TcpRecord): boolean {
   return segment.sackCount > 0 && (meta & Asleep.sack) !== 0;
-}
-
-/** Without a scale the window may be larger than its field says; how large, the TCB knows. */
-function mayBeInWindow(tcp: Tcp, meta: number, first: number): boolean {
-  return !hasReceiveScale(meta) && first > 0 && first < tcp.config.receiveBufferMax >>> 1;
 }
 
 /**

@@ -9,7 +9,9 @@ import { holdsBack, takeLogged, takeOver } from "../tcp/durable.ts";
 import { thawedAddress, thawTcb } from "../tcp/freeze.ts";
 import type { FrozenTcb } from "../tcp/frozen_tcb.ts";
 import type { TcpListener } from "../tcp/listeners.ts";
+import { peekWindow } from "../tcp/output.ts";
 import { packetTooBig } from "../tcp/path_mtu.ts";
+import { receiveWindow } from "../tcp/receive.ts";
 import { Tcb, TcpError, TcpState } from "../tcp/tcb.ts";
 import { earliestDeadlineMs } from "../tcp/tcp.ts";
 import { Drop } from "../wire/drop.ts";
@@ -54,6 +56,7 @@ export class Sleepers {
   readonly #policies = new Map<number, CompiledPolicy>(); // by listener
   readonly #keepAlives = new SleepingKeepAlives();
   readonly #challenges = new SleepingChallenges();
+  readonly #windows = new Map<number, number>(); // by record, where a window field without scale cannot say it
   /** Records of durable connections that an earlier process may have brought further than their image says. */
   readonly #inherited = new Set<number>();
   readonly #asked = new Tcb(-1); // for what is known of keep-alives by a summary
@@ -104,7 +107,9 @@ export class Sleepers {
     const waits = !asleep && this.waits(record);
     if (!asleep && !waits) return this.hold(record, interfaceIndex, ip, slab, segment.sequence);
     const policy = this.#policyOf(record);
-    const verdict = policy?.any ? WakeVerdict.hold : judgeAsleep(tcp, record, segment, nowMs);
+    const verdict = policy?.any
+      ? WakeVerdict.hold
+      : judgeAsleep(tcp, record, segment, nowMs, this.#windows.get(record));
     if (verdict === WakeVerdict.heard) {
       const nextMs = this.#keepAlives.heard(record, nowMs);
       if (asleep) this.owner?.deadlineMoved(record, nextMs);
@@ -198,6 +203,7 @@ export class Sleepers {
     sleepRecord(this.#stack.connections, record, tcb, location);
     this.#keepAlives.add(record, tcb, this.#stack.tcp.config);
     this.#challenges.add(record, tcb, this.#stack.tcp.config.challengeAckMs);
+    this.#noteWindow(record, tcb);
     // What it was about to say when it was in the log is in its image: it says so at once.
     const deadlineMs = holdsBack(tcb) ? 0 : earliestDeadlineMs(tcb);
     this.#stack.tcp.detach(tcb);
@@ -249,6 +255,7 @@ export class Sleepers {
       // this time, not for yet another process that reads this one.
       this.#keepAlives.add(record, scratch, this.#stack.tcp.config);
       this.#challenges.add(record, scratch, this.#stack.tcp.config.challengeAckMs);
+      this.#noteWindow(record, scratch);
       sleepRecord(map, record, scratch, location, nowMs < frozen[0] || inherits);
       if (inherits) this.#inherited.add(record);
       else this.#inherited.delete(record);
@@ -374,6 +381,7 @@ export class Sleepers {
     wakeRecord(this.#stack.connections, record, tcb, nowMs);
     this.#keepAlives.take(record, tcb);
     this.#challenges.wake(record, tcb);
+    this.#windows.delete(record);
     packetTooBig(this.#stack.tcp, tcb, nowMs); // for the path may have become narrower in its sleep
     tcb.attachment = attachment;
     this.#stack.tcp.queueOutput(tcb);
@@ -397,12 +405,20 @@ export class Sleepers {
     loseRecord(this.#stack.connections, record, tcb);
     this.#keepAlives.take(record, tcb);
     this.#challenges.wake(record, tcb);
+    this.#windows.delete(record);
     try {
       this.#tellRestored(tcb, record);
     } finally {
       this.#stack.tcp.destroy(tcb, TcpError.reset);
       this.#release(record, nowMs);
     }
+  }
+
+  /** Without a scale there may be more room than the window field, and so the record, can say. */
+  #noteWindow(record: number, tcb: Tcb): void {
+    this.#windows.delete(record);
+    const bytes = receiveWindow(tcb);
+    if (tcb.rcvShift <= 0 && bytes > peekWindow(tcb)) this.#windows.set(record, bytes);
   }
 
   #tellRestored(tcb: Tcb, record: number): void {

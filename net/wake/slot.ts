@@ -153,11 +153,6 @@ export function receiveWindowOf(map: ConnectionMap, record: number): number {
   return (map.get(record, Field.windows) & 0xffff) << shift;
 }
 
-/** Whether our window field is scaled. */
-export function hasReceiveScale(meta: number): boolean {
-  return ((meta >>> RECEIVE_SHIFT_BIT) & 15) > 0;
-}
-
 /** Bytes of window that a window field of the peer means. */
 export function sendWindowOf(map: ConnectionMap, record: number, field: number): number {
   return field << ((map.get(record, Field.meta) >>> SEND_SHIFT_BIT) & 15);
