@@ -55,19 +55,23 @@ export class Account {
 
   /**
    * Its server has died, and this is what the next one knows of a durable connection: less than the dead one had done,
-   * perhaps, but nothing less than anybody has seen of that.
+   * perhaps, but nothing less than anybody has seen of that; of one that may break, whatever it is.
    */
   restart(known: { got: number; said: number; pushed: number; notes: number; ended: boolean }): void {
-    const { id, got, said, heard, clientSawEnd } = this;
-    must(known.got <= got, () => `Connection ${id} has got ${known.got}, of ${got} that came`);
-    must(known.said <= said, () => `Connection ${id} has said ${known.said}, of ${said}`);
-    must(known.said >= heard, () => `Connection ${id} forgets: ${known.said} said, and ${heard} were heard`);
-    must(known.ended || !clientSawEnd, () => `Connection ${id} forgets its end, which its client has seen`);
+    if (this.mayBreak === undefined) this.#judgeRestart(known);
     this.got = known.got;
     this.said = known.said;
     this.pushed = known.pushed;
     this.notes = known.notes;
     this.serverSawEnd = this.serverEnded = known.ended;
+  }
+
+  #judgeRestart(known: { got: number; said: number; ended: boolean }): void {
+    const { id, got, said, heard, clientSawEnd } = this;
+    must(known.got <= got, () => `Connection ${id} has got ${known.got}, of ${got} that came`);
+    must(known.said <= said, () => `Connection ${id} has said ${known.said}, of ${said}`);
+    must(known.said >= heard, () => `Connection ${id} forgets: ${known.said} said, and ${heard} were heard`);
+    must(known.ended || !clientSawEnd, () => `Connection ${id} forgets its end, which its client has seen`);
   }
 
   accepted(): void {

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { Recorder } from "../../checkpoint/replay/recorder.ts";
@@ -81,6 +81,7 @@ async function report(plan: Plan, options: SimOptions): Promise<void> {
   }
   const { plan: least, failed: last } = options.shrink ? await shrink(plan, failed) : { plan, failed };
   const file = join(options.out, `sim-failure-${plan.seed}.json`);
+  mkdirSync(options.out, { recursive: true });
   writeFileSync(file, `${JSON.stringify(least, null, 1)}\n`);
   const recordings = await record(least, options.out);
   console.error(last.story.slice(-60).join("\n"));

@@ -121,6 +121,12 @@ export class ServerMachine {
       const flow = this.#world.judge.flow(account.id);
       if (flow !== undefined) flow.forgiven = true;
     }
+    // Who has not said yet which connection it is may have slept and woken as well.
+    if (power) {
+      for (const flow of this.#world.judge.flows.values()) {
+        flow.forgiven ||= flow.id === undefined;
+      }
+    }
     process.die();
     if (power) {
       this.disk.off = true;

@@ -396,6 +396,7 @@ export class World {
       );
     }
     await this.#run(() => false, this.clock.nowMs() + LINGER_MS);
+    await new Promise((resolve) => void setTimeout(resolve, 0)); // a disk without delays deletes file after file
     const left: string[] = [];
     const host = this.server.process!.host;
     // Whom a power failure or a rotten image has cut off may sleep for ever: its peer is gone.
