@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { expect } from "vitest";
 import { Prng } from "../../base/random.ts";
@@ -13,10 +14,11 @@ const NEEDS = ["root", "tun", "ip"] as const;
 const INTERFACE = "tor0";
 const [SERVER_ADDRESS, CLIENT_ADDRESS] = ["10.77.1.1", "10.77.1.2"];
 const CLIENTS = 6;
-const BYTES = 250_000;
-/** A server lives for so long at most, from its first moment on, and is killed. */
-const LIFE_MS = 900;
-const LIVES_MIN = 5;
+const BYTES = 900_000;
+/** A server is killed so long after it has heard something, at most: else a slow machine would get nowhere. */
+const LIFE_MS = 400;
+/** The last one is left alone. */
+const KILLS = 4;
 const file = (name: string): string => fileURLToPath(new URL(`./${name}.ts`, import.meta.url));
 
 const seed = drawSeed("DURABLE_SEED", 1e9);
@@ -32,7 +34,11 @@ judge(
     netns.configure(INTERFACE, `${CLIENT_ADDRESS}/24`);
     const [program, ...args] = RUN_ON.node;
     const told: string[] = [];
-    const start = async (): Promise<ReturnType<NetworkNamespace["start"]>> => {
+    let over = false;
+    /** @returns The process, once it is ready, and what resolves when it has heard something. */
+    const start = async (): Promise<
+      { server: ReturnType<NetworkNamespace["start"]>; heard: Promise<void> }
+    > => {
       const server = netns.start(program!, [
         ...args,
         file("durable_server"),
@@ -40,16 +46,19 @@ judge(
         `${SERVER_ADDRESS}/24`,
         join(folder.path, "store"),
       ]);
+      let hear: () => void = () => {};
+      const heard = new Promise<void>((resolve) => void (hear = resolve));
       await new Promise<void>((resolve, reject) => {
         server.once("exit", (code) => reject(new Error(`The server ended with ${code} before it was ready`)));
-        server.stdout!.setEncoding("utf8").on("data", (text: string) => {
-          if (text.includes("ready")) resolve();
-          told.push(...text.split("\n").filter((line) => line !== "" && line !== "ready"));
+        createInterface({ input: server.stdout! }).on("line", (line) => {
+          if (line === "ready") resolve();
+          else if (line === "heard") hear();
+          else told.push(line);
         });
       });
-      return server;
+      return { server, heard };
     };
-    let server = await start();
+    let { server, heard } = await start();
     const clients = netns.start(program!, [
       ...args,
       file("durable_client"),
@@ -59,22 +68,20 @@ judge(
     ]);
     let results = "";
     clients.stdout!.setEncoding("utf8").on("data", (text: string) => void (results += text));
-    let over = false;
     const ended = new Promise<void>((resolve) =>
       void clients.once("exit", () => resolve(void (over = true)))
     );
-    let lives = 1;
-    while (!over) {
-      await Promise.race([ended, sleep(prng.below(LIFE_MS))]);
-      if (over && lives >= LIVES_MIN) break;
+    let kills = 0;
+    for (; kills < KILLS && !over; kills++) {
+      await Promise.race([ended, heard.then(() => sleep(prng.below(LIFE_MS)))]);
       server.kill("SIGKILL");
       await new Promise((resolve) => void server.once("exit", resolve));
-      server = await start();
-      lives++;
+      ({ server, heard } = await start());
     }
+    await ended;
     expect(told).toEqual([]);
     expect(results.trim().split("\n")).toEqual(Array(CLIENTS).fill("whole"));
-    expect(lives).toBeGreaterThanOrEqual(LIVES_MIN);
+    expect(kills).toBe(KILLS);
   },
   300_000,
 );

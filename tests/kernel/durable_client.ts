@@ -11,7 +11,7 @@ import { durableByte } from "./durable_bytes.ts";
 const [address, count, length] = process.argv.slice(2);
 /** Some pieces are bulk, some a few bytes. */
 const PIECES = [40_000, 10, 3_000, 1, 700];
-const PAUSE_MS = 30;
+const PAUSE_MS = 60;
 
 async function converse(bytes: number, first: number): Promise<string> {
   const socket = connect({ host: address!, port: 7, allowHalfOpen: true });

@@ -19,6 +19,7 @@ const host = new SleepyHost({
   idleMs: 400,
 });
 host.sleeper.on("error", (error) => console.error(error));
+let heard = false;
 host.serve({
   port: 7,
   durable: true,
@@ -29,6 +30,8 @@ host.serve({
       if (byte !== durableByte(memory.got + at)) console.log(`wrong byte ${memory.got + at}`);
     });
     memory.got += bytes.length;
+    if (!heard) console.log("heard");
+    heard = true;
     connection.write(bytes.map((byte) => byte ^ 0xff));
   },
   close: (_, error) => void (error === undefined || console.log(`closed: ${error.message}`)),
