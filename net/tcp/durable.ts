@@ -3,7 +3,7 @@ import type { AddressTable } from "../ip/address_table.ts";
 import { freezeTcb, type Unsettled } from "./freeze.ts";
 import type { FrozenTcb } from "./frozen_tcb.ts";
 import { sendFirstSyn } from "./handshake.ts";
-import { freeWindow } from "./output.ts";
+import { freeWindow, peekWindow } from "./output.ts";
 import { takeRecordEnd } from "./records.ts";
 import { Sent } from "./sent_queue.ts";
 import { sendEnd, type Tcb, TcpState } from "./tcb.ts";
@@ -158,7 +158,9 @@ export function tcpLog(
   const { rcvAdv } = tcb;
   const edge = (tcb.rcvNxt + freeWindow(tcb)) | 0;
   durable.takenRcvNxt = tcb.rcvNxt;
-  durable.takenRcvAdv = seqLess(rcvAdv, edge) ? edge : rcvAdv;
+  // What an earlier log allows may have been offered by the time that this one is durable, however short room is now.
+  if (seqLess(durable.takenRcvAdv, rcvAdv)) durable.takenRcvAdv = rcvAdv;
+  if (seqLess(durable.takenRcvAdv, edge)) durable.takenRcvAdv = edge;
   durable.takenSndEnd = writtenEnd(tcb);
   durable.takenUnread = tcb.receiveQueue.length;
   durable.takenState = tcb.state;
@@ -200,6 +202,18 @@ export function holdsBack(tcb: Tcb): boolean {
   const unsent = maySend(tcb.state) && seqLess(tcb.sndMax, writtenEnd(tcb));
   return tcb.ackNow || durable.rcvNxt !== tcb.rcvNxt ||
     (unsent && tcb.retransmitAtMs === Infinity && tcb.persistAtMs === Infinity);
+}
+
+/**
+ * A durable connection wakes: what was answered for it asleep, by this process or an earlier one, has offered the window
+ * that its image leads to, which may be more than the image says was offered.
+ */
+export function promiseWindow(tcb: Tcb): void {
+  const { durable } = tcb;
+  if (durable === undefined || tcb.state < TcpState.established) return;
+  const edge = (tcb.rcvNxt + (peekWindow(tcb) << Math.max(tcb.rcvShift, 0))) | 0;
+  if (seqLess(tcb.rcvAdv, edge)) tcb.rcvAdv = edge;
+  durable.rcvAdv = durable.takenRcvAdv = tcb.rcvAdv;
 }
 
 /**

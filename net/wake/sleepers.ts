@@ -5,7 +5,7 @@ import type { AddressTable } from "../ip/address_table.ts";
 import { InputGate } from "../firewall/gate.ts";
 import { Verdict } from "../firewall/packet.ts";
 import type { Stack } from "../stack.ts";
-import { holdsBack, takeLogged, takeOver } from "../tcp/durable.ts";
+import { holdsBack, promiseWindow, takeLogged, takeOver } from "../tcp/durable.ts";
 import { thawedAddress, thawTcb } from "../tcp/freeze.ts";
 import type { FrozenTcb } from "../tcp/frozen_tcb.ts";
 import type { TcpListener } from "../tcp/listeners.ts";
@@ -59,12 +59,11 @@ export class Sleepers {
   readonly #windows = new Map<number, number>(); // by record, where a window field without scale cannot say it
   /** Records of durable connections that an earlier process may have brought further than their image says. */
   readonly #inherited = new Set<number>();
-  readonly #asked = new Tcb(-1); // for what is known of keep-alives by a summary
+  #asked: Tcb | undefined; // for what is known of keep-alives by a summary
 
   constructor(stack: Stack) {
     this.#stack = stack;
     const { heldPacketsMax, heldBytesMax } = stack.tcp.config;
-    this.#asked.keepAlive = true;
     this.held = new HeldPackets(heldPacketsMax, heldBytesMax);
   }
 
@@ -333,7 +332,8 @@ export class Sleepers {
       }
       if (!isOurs) told.unreachable.push(entered);
       if ((metas[at]! & Asleep.keepAlive) === 0) continue;
-      const asked = this.#asked;
+      const asked = this.#asked ??= new Tcb(-1);
+      asked.keepAlive = true;
       asked.keepAliveIdleMs = words[Summary.keepAliveIdleMs]![at]!;
       asked.keepAliveIntervalMs = words[Summary.keepAliveIntervalMs]![at]!;
       asked.keepAliveProbes = words[Summary.keepAliveProbes]![at]!;
@@ -379,6 +379,7 @@ export class Sleepers {
     if (this.#inherited.delete(record)) takeOver(tcb, nowMs);
     if (tcb.state === TcpState.timeWait) this.#stack.tcp.timeWaits++;
     wakeRecord(this.#stack.connections, record, tcb, nowMs);
+    promiseWindow(tcb);
     this.#keepAlives.take(record, tcb);
     this.#challenges.wake(record, tcb);
     this.#windows.delete(record);

@@ -31,7 +31,7 @@ test("bench --quick packets measures all three kinds of work and writes JSON", a
   expect(results.map(({ name }: { name: string }) => name)).toEqual(["packets"]);
   expect(results[0].tables.length).toBe(3);
   for (const { rows } of results[0].tables) {
-    expect(rows.length).toBe(5); // ours as hosts, recorded hosts and bare stacks, and the peer
+    expect(rows.length).toBe(6); // ours as hosts, with offloads and without, recorded hosts and bare stacks, and the peer
     for (const [name, speed] of rows) expect(speed, name).toBeGreaterThan(0);
   }
 });
@@ -47,14 +47,17 @@ test("bench --quick loss measures Linux and both directions of ours, or says wha
 test("bench refuses names that there are not, and names those that there are", async () => {
   const { code, out, errors } = await run("packets", "speed");
   expect(code).toBe(2);
-  expect(errors).toContain(`There is no benchmark "speed"; there are packets, sleep, image, `);
+  expect(errors).toContain(`There is no benchmark "speed"; there are packets, sleep, herd, `);
   expect(out).toBe("");
 });
 
 test("bench --list names every benchmark, and --help the options", async () => {
   const [list, help] = await Promise.all([run("--list"), run("--help")]);
   expect(list.out.split("\n").map((line) => line.split(" ")[0]).filter((name) => name !== "")).toEqual(
-    ["packets", "sleep", "image", "allocation", "connection_map", "firewall", "loss"],
+    [
+      ...["packets", "sleep", "herd", "store", "image", "allocation", "connection_map", "firewall"],
+      ...["tun", "million", "durable", "loss"],
+    ],
   );
   for (const option of ["--quick", "--full", "--json", "--list", "--help"]) {
     expect(help.out).toContain(option);

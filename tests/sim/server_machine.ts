@@ -108,18 +108,17 @@ export class ServerMachine {
     this.suspends += process.host.sleeper.stats.suspends;
     this.restores += process.host.sleeper.stats.restores;
     for (const account of this.#world.accounts()) {
-      if (account.over || account.broken !== undefined || account.service === "durable") continue;
-      if (account.tuple !== undefined && process.isAsleep(account.tuple)) {
+      if (account.service === "durable") continue;
+      const asleep = account.tuple !== undefined && process.isAsleep(account.tuple);
+      if (power && !asleep) this.#forgive(account); // also who is over for its client, and here perhaps not
+      if (account.over || account.broken !== undefined) continue;
+      if (asleep) {
         if (account.unnoted) account.excuse("it slept before its server could note what it had read");
         continue;
       }
       account.excuse(
         power ? "its server lost power while it was awake" : "its server was killed while it was awake",
       );
-      if (!power) continue;
-      account.forgiven = true;
-      const flow = this.#world.judge.flow(account.id);
-      if (flow !== undefined) flow.forgiven = true;
     }
     // Who has not said yet which connection it is may have slept and woken as well.
     if (power) {
@@ -132,6 +131,13 @@ export class ServerMachine {
       this.disk.off = true;
       this.disk.reboot(this.#prng.uint32());
     } else this.disk.restart();
+  }
+
+  /** An old image of it may come back (decision 4). */
+  #forgive(account: Account): void {
+    account.forgiven = true;
+    const flow = this.#world.judge.flow(account.id);
+    if (flow !== undefined) flow.forgiven = true;
   }
 
   /** Turns one bit of the image of a connection that sleeps; whether there was one. */

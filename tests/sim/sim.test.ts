@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { promisify } from "node:util";
@@ -26,6 +26,15 @@ test(`worlds from seed ${SEED} on live: nothing is lost, doubled, reordered or l
     if ("error" in result) throw new Error(`npm run sim -- --runs 1 --seed ${seed}`, { cause: result.error });
   }
 }, 300_000);
+
+const KEPT = join(import.meta.dirname, "kept");
+
+for (const file of readdirSync(KEPT)) {
+  test(`a world that found a bug once: ${file.replace(".json", "")}`, async () => {
+    const result = await simulate(JSON.parse(readFileSync(join(KEPT, file), "utf8")));
+    if ("error" in result) throw result.error;
+  }, 60_000);
+}
 
 test("a plan makes the same world every time: the same packets at the same moments", async () => {
   for (const seed of [3, 17]) {
