@@ -18,7 +18,11 @@ export class Capture {
   }
 
   static async start(netns: NetworkNamespace, interfaceName: string, file: string): Promise<Capture> {
-    const args = ["-i", interfaceName, "-B", "65536", "-s", `${SNAPSHOT_BYTES}`, "-U", "-w", file];
+    // Immediate, or what does not fill a block of the kernel's is lost at the end.
+    const args = [
+      ...["-i", interfaceName, "-B", "65536", "-s", `${SNAPSHOT_BYTES}`],
+      ...["--immediate-mode", "-U", "-w", file],
+    ];
     const tcpdump = netns.start("tcpdump", args);
     await sleep(1_000);
     return new Capture(netns, file, tcpdump);
