@@ -141,7 +141,9 @@ function sendTrain(tcp: Tcp, tcb: Tcb, count: number, nowMs: number): number {
   if (bytesMax === 0 || !tcb.pathMtuDiscovery || hasNewsForOne(tcb)) return 0;
   const mss = currentMss(tcp, tcb);
   const unsent = (sendLimit(tcb) - tcb.sndMax) | 0;
-  const full = Math.floor(Math.min(unsent - (finReady(tcb) ? 1 : 0), bytesOfRecord(tcb) - 1) / mss);
+  const usable = (tcb.sndUna + tcb.sndWnd - tcb.sndMax) | 0;
+  const ready = Math.min(unsent - (finReady(tcb) ? 1 : 0), usable, bytesOfRecord(tcb) - 1);
+  const full = Math.floor(ready / mss);
   const fit = Math.floor((bytesMax - ipHeaderLength(tcb.remoteAddress) - TCP_HEADER_BYTES_MAX) / mss);
   const segments = Math.min(count, full, fit);
   if (segments < 2) return 0;

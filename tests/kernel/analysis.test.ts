@@ -39,9 +39,9 @@ for (const [mode, packets] of [["bare", 10_000], ["tun", 200]] as const) {
         await server.netns.finished("sh", "-c", `nc -z -w 2 ${STACK_ADDRESS} 81`); // refused
         await capture.stop();
         // Either may fill a window faster than it is read out: curl ours, and with trains we curl's. tshark says so of
-        // the segment that does, and of the ACK that opens it again: both are what should happen then, and nothing
-        // else is.
-        const full = "!tcp.analysis.window_full && !tcp.analysis.window_update";
+        // the segment that does, of the ACK that says so, and of the one that opens it again: that is what should happen
+        // then, and nothing else is.
+        const full = "!tcp.analysis.window_full && !tcp.analysis.zero_window && !tcp.analysis.window_update";
         const ours = capture.lines(`tcp.analysis.flags && ip.src == ${STACK_ADDRESS} && ${full}`);
         const kernels = capture.lines(`tcp.analysis.flags && ip.src == ${KERNEL_ADDRESS} && ${full}`);
         if (ours.length + kernels.length > 0 && attempt < ATTEMPTS && capture.lines(STALL).length > 0) {

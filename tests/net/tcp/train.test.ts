@@ -76,10 +76,12 @@ interface Run {
   readonly ipv6: boolean;
   readonly lossEvery: number;
   readonly tcp: Partial<TcpConfig>;
+  /** Of the client's receive buffer; it reads in small pieces then. */
+  readonly windowBytes?: number;
 }
 
 /** Everything that a server sends that is asked for some lengths of data, and whether it came in trains. */
-async function served({ seed, ipv6, lossEvery, tcp }: Run, trainBytesMax: number) {
+async function served({ seed, ipv6, lossEvery, tcp, windowBytes }: Run, trainBytesMax: number) {
   const clock = new VirtualClock();
   const [left, right] = pipe({ clock, delayMs: 3, medium: "ip" });
   const wire = new Wire(left, trainBytesMax, lossEvery);
@@ -90,7 +92,9 @@ async function served({ seed, ipv6, lossEvery, tcp }: Run, trainBytesMax: number
       addresses: [{ address: `${network}${host}/${ipv6 ? 64 : 24}` }],
       clock,
       entropy: new Prng(seed + host),
-      tcp,
+      tcp: host === 2 && windowBytes !== undefined
+        ? { ...tcp, receiveBufferBytes: windowBytes, receiveBufferMax: windowBytes }
+        : tcp,
     });
   using server = make(wire, 1);
   using client = make(right, 2);
@@ -112,11 +116,14 @@ async function served({ seed, ipv6, lossEvery, tcp }: Run, trainBytesMax: number
   let done = false;
   let received = 0;
   void connecting.then(async (conn) => {
-    const buffer = new Uint8Array(70_000);
+    const buffer = new Uint8Array(windowBytes === undefined ? 70_000 : 1_777);
     for (;;) {
       const count = await conn.read(buffer);
       if (count === null) break;
       received += count;
+      if (windowBytes !== undefined) {
+        await new Promise((resolve) => void clock.at(clock.nowMs() + 1, () => resolve(0)));
+      }
     }
     done = true;
     conn.close();
@@ -131,6 +138,8 @@ const RUNS: readonly (Run & { readonly trains: boolean })[] = [
   { seed: 3, ipv6: false, lossEvery: 50, tcp: {}, trains: true },
   { seed: 4, ipv6: true, lossEvery: 23, tcp: { timestamps: false }, trains: true },
   { seed: 5, ipv6: false, lossEvery: 31, tcp: { sack: false, ecn: 1 }, trains: true },
+  { seed: 7, ipv6: false, lossEvery: Infinity, tcp: {}, windowBytes: 20_001, trains: true },
+  { seed: 8, ipv6: true, lossEvery: 40, tcp: {}, windowBytes: 9_999, trains: true },
   { seed: 6, ipv6: false, lossEvery: Infinity, tcp: { ecn: 3 }, trains: false }, // Accurate ECN counts in each
 ];
 
