@@ -79,7 +79,12 @@ export class SleepyHost extends Host {
       analyzer,
       ...(options.wake === undefined ? {} : { wake: options.wake }),
     });
-    this.recovered = this.sleeper.recover();
+    try {
+      this.recovered = this.sleeper.recover();
+    } catch (error) {
+      this.close(); // its links are open
+      throw error;
+    }
   }
 
   /** Connections now, by what holds them. */

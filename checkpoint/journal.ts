@@ -16,19 +16,23 @@ const BATCH_BYTES_MAX = 4 << 20;
 const RETRY_MS = 1_000;
 
 /** A stretch that the newest image of a connection needs. */
-interface Piece {
+export interface Piece {
   readonly number: number;
   readonly start: number;
   readonly end: number;
 }
 
+/** The stretches of both queues. */
+export interface Pieces {
+  sent: readonly Piece[];
+  unread: readonly Piece[];
+}
+
 /** What the store has of an awake durable connection. */
-interface Log {
+interface Log extends Pieces {
   readonly tcb: Tcb;
   /** Its newest image, -1 while there is none. */
   location: Location;
-  sent: readonly Piece[];
-  unread: readonly Piece[];
 }
 
 /** A state that is about to be written. */
@@ -108,19 +112,22 @@ export class Journal {
     if (log !== undefined) this.#forget(log);
   }
 
-  /** A durable connection is awake: its image stays, and is the beginning of its log. */
-  begin(tcb: Tcb, location: Location, stretches?: Stretches): void {
-    const piecesOf = (numbers: readonly number[]): Piece[] =>
+  /**
+   * Where the stretches that an image names begin and end: asked before its connection wakes, since a disk may refuse.
+   * @throws {ImageError} {StoreError} As `stretch`.
+   */
+  piecesOf(stretches: Stretches | undefined): Pieces {
+    const read = (numbers: readonly number[]): Piece[] =>
       numbers.map((number) => {
         const { start, bytes } = readStretch(this.stretch(number), number);
         return { number, start, end: (start + bytes.length) | 0 };
       });
-    const log: Log = {
-      tcb,
-      location,
-      sent: piecesOf(stretches?.sent ?? []),
-      unread: piecesOf(stretches?.unread ?? []),
-    };
+    return { sent: read(stretches?.sent ?? []), unread: read(stretches?.unread ?? []) };
+  }
+
+  /** A durable connection is awake: its image stays, and is the beginning of its log. */
+  begin(tcb: Tcb, location: Location, { sent, unread }: Pieces = { sent: [], unread: [] }): void {
+    const log: Log = { tcb, location, sent, unread };
     this.#logs.set(tcb, log);
     this.#byLocation.set(location, log);
   }

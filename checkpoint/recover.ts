@@ -5,7 +5,7 @@ import type { SleepTimers } from "../net/wake/sleep_timers.ts";
 import { summarize, SUMMARY_WORDS } from "../net/wake/summary.ts";
 import type { Journal } from "./journal.ts";
 import { type FrozenSocket, readSocketImage, stretchesIn } from "./sockets/socket_image.ts";
-import type { Store } from "./store/store.ts";
+import { type Store, StoreError } from "./store/store.ts";
 
 /** What `recover` found in the store. */
 export interface Recovered {
@@ -56,6 +56,8 @@ export function recoverConnections(
     try {
       act();
     } catch (error) {
+      // The disk refuses: perhaps not the next time. Going on without these would reset whoever they are.
+      if (error instanceof StoreError && error.cause !== undefined) throw error;
       damaged++;
       errors.push(error);
     }

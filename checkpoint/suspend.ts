@@ -18,7 +18,7 @@ import {
 } from "../net/wake/summary.ts";
 import { type Analyzer, IdleAnalyzer } from "./analyzer.ts";
 import { type CborValue, encodeCbor } from "./image/cbor.ts";
-import { Journal } from "./journal.ts";
+import { Journal, type Pieces } from "./journal.ts";
 import { recoverConnections, type Recovered } from "./recover.ts";
 import {
   type FrozenSocket,
@@ -101,6 +101,8 @@ interface Wake {
   readonly record: number;
   readonly location: number;
   readonly image: FrozenSocket | undefined;
+  /** The stretches that the image names. */
+  readonly pieces: Pieces | undefined;
 }
 
 /** A connection whose image is written and not yet durable. */
@@ -518,7 +520,8 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
         const image = saving === undefined
           ? readSocketImage(this.store.read(location), (number) => this.#journal.stretch(number))
           : undefined;
-        wakes.push({ record, location, image });
+        const pieces = image?.stretches === undefined ? undefined : this.#journal.piecesOf(image.stretches);
+        wakes.push({ record, location, image, pieces });
       } catch (cause) {
         const error = toError(cause);
         if (this.#mayBeRead(record, error)) this.#postpone([record], error, nowMs);
@@ -588,7 +591,7 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
     return image === undefined ? tcb?.durable !== undefined : isDurableImage(image.tcb);
   }
 
-  #restore({ record, location, image }: Wake, nowMs: number): void {
+  #restore({ record, location, image, pieces }: Wake, nowMs: number): void {
     if (image === undefined) {
       const { tcb } = this.#saving.get(record)!;
       this.#saving.delete(record);
@@ -599,7 +602,7 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
     const id = this.#stack.idOf(record); // what it does first may be to end
     this.#restores++;
     const tcb = this.#stack.sleepers.resume(record, image.tcb, image.attachment, nowMs);
-    if (tcb.durable !== undefined) this.#journal.begin(tcb, location, image.stretches);
+    if (tcb.durable !== undefined) this.#journal.begin(tcb, location, pieces);
     this.watch(tcb, nowMs);
     this.emit("restored", { id });
   }
