@@ -242,6 +242,19 @@ export function takeOver(tcb: Tcb, nowMs: number): boolean {
   return durable.inherits || tcb.ackNow || tcb.receiveQueue.length > 0;
 }
 
+/** Whether the peer may acknowledge more than this process has sent: an earlier one may have. */
+export function stillInherits({ durable, state, sndMax }: Tcb): boolean {
+  return durable !== undefined && durable.inherits &&
+    (state === TcpState.synReceived || seqLess(sndMax, durable.inheritedEnd));
+}
+
+/** The same holds after a sleep in this process, whose image does not say so. */
+export function inheritAgain({ durable }: Tcb, inheritedEnd: number | undefined): void {
+  if (durable === undefined || inheritedEnd === undefined) return;
+  durable.inherits = true;
+  durable.inheritedEnd = inheritedEnd;
+}
+
 /**
  * Whether `ack` acknowledges what an earlier process has sent, beyond all that we have. Then it counts as sent, by
  * whom and when nobody knows.

@@ -5,7 +5,14 @@ import type { AddressTable } from "../ip/address_table.ts";
 import { InputGate } from "../firewall/gate.ts";
 import { Verdict } from "../firewall/packet.ts";
 import type { Stack } from "../stack.ts";
-import { holdsBack, promiseWindow, takeLogged, takeOver } from "../tcp/durable.ts";
+import {
+  holdsBack,
+  inheritAgain,
+  promiseWindow,
+  stillInherits,
+  takeLogged,
+  takeOver,
+} from "../tcp/durable.ts";
 import { thawedAddress, thawTcb } from "../tcp/freeze.ts";
 import type { FrozenTcb } from "../tcp/frozen_tcb.ts";
 import type { TcpListener } from "../tcp/listeners.ts";
@@ -59,6 +66,8 @@ export class Sleepers {
   readonly #windows = new Map<number, number>(); // by record, where a window field without scale cannot say it
   /** Records of durable connections that an earlier process may have brought further than their image says. */
   readonly #inherited = new Set<number>();
+  /** Of those that woke since and sleep again, what that process may have sent, by record. */
+  readonly #inheritedEnds = new Map<number, number>();
   #asked: Tcb | undefined; // for what is known of keep-alives by a summary
 
   constructor(stack: Stack) {
@@ -199,7 +208,9 @@ export class Sleepers {
     const record = tcb.record;
     assert(this.#stack.connections.state(record) === RecordState.awake, "Somebody wants it awake");
     this.#stack.upcalls?.tcpSuspended(tcb, record);
-    sleepRecord(this.#stack.connections, record, tcb, location);
+    const inherits = stillInherits(tcb); // an ACK may come of what this process has not sent: the record knows nothing of it
+    if (inherits) this.#inheritedEnds.set(record, tcb.durable!.inheritedEnd);
+    sleepRecord(this.#stack.connections, record, tcb, location, inherits);
     this.#keepAlives.add(record, tcb, this.#stack.tcp.config);
     this.#challenges.add(record, tcb, this.#stack.tcp.config.challengeAckMs);
     this.#noteWindow(record, tcb);
@@ -377,6 +388,8 @@ export class Sleepers {
     const tcb = this.#stack.tcp.attach(record);
     thawTcb(frozen, tcb, this.#stack.tcp.config, nowMs, this.#stack.addresses);
     if (this.#inherited.delete(record)) takeOver(tcb, nowMs);
+    inheritAgain(tcb, this.#inheritedEnds.get(record));
+    this.#inheritedEnds.delete(record);
     if (tcb.state === TcpState.timeWait) this.#stack.tcp.timeWaits++;
     wakeRecord(this.#stack.connections, record, tcb, nowMs);
     promiseWindow(tcb);
@@ -402,6 +415,7 @@ export class Sleepers {
       "Only what wakes can be found to be lost",
     );
     this.#inherited.delete(record);
+    this.#inheritedEnds.delete(record);
     const tcb = this.#stack.tcp.attach(record);
     loseRecord(this.#stack.connections, record, tcb);
     this.#keepAlives.take(record, tcb);
