@@ -7,8 +7,10 @@ const otherRuntime = process.versions["deno"] !== undefined || process.versions[
 export default defineConfig({
   test: {
     include: ["tests/**/*.test.ts"],
-    // The kernel's tests start servers on Node and on Deno themselves: once is enough.
-    exclude: otherRuntime ? ["tests/kernel/**", "node_modules/**"] : ["node_modules/**"],
+    // The tests of kernel and package start programs on each runtime themselves: once is enough.
+    exclude: otherRuntime
+      ? ["tests/kernel/**", "tests/packaging/**", "node_modules/**"]
+      : ["node_modules/**"],
     // Far above what any test takes: a busy machine must not fail a test.
     testTimeout: 60_000,
     hookTimeout: 60_000,

@@ -1,30 +1,11 @@
-import { Host } from "../net/socket/host.ts";
-import type { HostOptions } from "../net/socket/host_options.ts";
-import type { WakeBudget } from "../net/wake/policy.ts";
-import { type Analyzer, IdleAnalyzer } from "./analyzer.ts";
 import type { Archived, ArchiveOptions, ArchiveSink } from "./archive/archive_writer.ts";
 import { writeArchive } from "./archive/archive_writer.ts";
 import { writeArchiveFile } from "./archive/archive_file.ts";
 import { type HandoverOffer, offerHandover, type OfferOptions } from "./handover/offer.ts";
 import { type TakenOver, takeOver, type TakeOverOptions } from "./handover/take_over.ts";
-import type { Store } from "./store/store.ts";
-import type { Recovered } from "./recover.ts";
-import { Sleeper } from "./suspend.ts";
+import { SleepingHost } from "./sleeping_host.ts";
 
-/** A host whose idle connections sleep. */
-export interface SleepyHostOptions extends HostOptions {
-  /** Where sleeping connections live. The host closes it when it is closed by `shutdown`. */
-  store: Store;
-  /** Milliseconds without data after which a connection sleeps. Default 60,000. */
-  idleMs?: number;
-  /** Another way to decide; `idleMs` is then ignored. */
-  analyzer?: Analyzer;
-  /**
-   * How many may wake, and be awake, of all listeners together; a listener has its own beside that (`WakePolicy`). What
-   * waits meanwhile is bounded by `tcp.heldPacketsMax` and `tcp.heldBytesMax`. Default: no limit.
-   */
-  wake?: WakeBudget;
-}
+export type { SleepyHostOptions } from "./sleeping_host.ts";
 
 /**
  * A {@linkcode Host} whose idle connections sleep in a store. Connections that an earlier process left
@@ -63,45 +44,12 @@ export interface SleepyHostOptions extends HostOptions {
  * });
  * ```
  */
-export class SleepyHost extends Host {
-  readonly sleeper: Sleeper;
-  /** What the store held when it was opened. */
-  readonly recovered: Recovered;
-  readonly #store: Store;
+export class SleepyHost extends SleepingHost {
   #offer: HandoverOffer | undefined;
 
-  constructor(options: SleepyHostOptions) {
-    super(options);
-    this.#store = options.store;
-    const analyzer = options.analyzer ??
-      new IdleAnalyzer(options.idleMs === undefined ? {} : { idleMs: options.idleMs });
-    this.sleeper = new Sleeper(this, options.store, {
-      analyzer,
-      ...(options.wake === undefined ? {} : { wake: options.wake }),
-    });
-    try {
-      this.recovered = this.sleeper.recover();
-    } catch (error) {
-      this.close(); // its links are open
-      throw error;
-    }
-  }
-
-  /** Connections now, by what holds them. */
-  get counts(): { awake: number; asleep: number; waking: number } {
-    const { awake, asleep, waking } = this.stack.connections;
-    return { awake, asleep, waking };
-  }
-
-  /**
-   * Puts every connection to sleep, then closes links and store: a later process goes on with all of them.
-   * New connections are not accepted from now on, nor refused: their peers ask again, and reach that process.
-   */
-  async shutdown(): Promise<void> {
+  override async shutdown(): Promise<void> {
     await this.#offer?.close();
-    await this.sleeper.shutdown();
-    this.close();
-    await this.#store.close();
+    await super.shutdown();
   }
 
   /**
@@ -120,42 +68,24 @@ export class SleepyHost extends Host {
   }
 
   /**
-   * Puts every connection to sleep and writes all of them into one portable file, or gives it to `sink` piece by
-   * piece, in bounded memory. Then they wake as they are wanted, and this process goes on; until then nobody wakes and
-   * nobody new is accepted. {@linkcode unarchive} brings them up elsewhere, and only one of both processes may go on
-   * with them.
-   *
-   * `awake` connections are not in it: handshakes under way, and those whose attachment CBOR cannot hold.
+   * As the checkpoint of a {@linkcode SleepingHost}, into a file as well.
    *
    * @throws {StoreError} When the store refuses, or another checkpoint is under way.
    * @throws {Error} When the file is there already or cannot be written, or what `sink` throws.
    */
-  async checkpoint(
+  override async checkpoint(
     target: string | ArchiveSink,
     options: Pick<ArchiveOptions, "onProgress"> = {},
   ): Promise<Archived & { awake: number }> {
-    return await this.sleeper.whileAllSleep(async () => {
-      const { awake } = this.counts;
-      const all = { ...options, nowMs: this.clock.nowMs() };
-      const archived = typeof target === "string"
-        ? await writeArchiveFile(this.#store, target, all)
-        : await writeArchive(this.#store, target, all);
-      return { ...archived, awake };
-    });
+    return await this.archive(
+      (store, all) =>
+        typeof target === "string" ? writeArchiveFile(store, target, all) : writeArchive(store, target, all),
+      options,
+    );
   }
 
   /** Asks another process for its connections; see {@linkcode takeOver}. The store is opened after this. */
   static takeOver(path: string, options: TakeOverOptions = {}): Promise<TakenOver> {
     return takeOver(path, options);
-  }
-
-  override close(): void {
-    if (this.closed) return;
-    super.close();
-    this.sleeper.hostClosed();
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.shutdown();
   }
 }

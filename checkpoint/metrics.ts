@@ -1,4 +1,4 @@
-import type { SleepyHost } from "./host.ts";
+import type { SleepingHost } from "./sleeping_host.ts";
 
 type Labels = Readonly<Record<string, string | number>>;
 
@@ -57,7 +57,7 @@ function labelled(label: string, of: object): [Labels, number][] {
  * host.close();
  * ```
  */
-export function metricsText(host: SleepyHost): string {
+export function metricsText(host: SleepingHost): string {
   const page = new Page();
   const { stack, sleeper } = host;
   page.gauge("torpor_connections", "Connections by what holds them.", labelled("state", host.counts));

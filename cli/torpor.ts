@@ -1,3 +1,4 @@
+#!/usr/bin/env node
 import process from "node:process";
 import { createInterface } from "node:readline";
 import type { Terminal } from "./command.ts";

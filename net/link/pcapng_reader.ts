@@ -41,9 +41,9 @@ const BLOCK_BYTES_MAX = 1 << 28;
  * @throws {PcapngError} While iterating, at the first byte that cannot be understood.
  * @example
  * ```ts
- * import { deno } from "@torpor/torpor/base/runtime.ts";
+ * import { readFile } from "node:fs/promises";
  * import { readPcapng } from "@torpor/torpor/net/link/pcapng_reader.ts";
- * const file = new Uint8Array(await deno.readFile("a.pcapng"));
+ * const file = new Uint8Array(await readFile("a.pcapng"));
  * for (const { timeMs, bytes } of readPcapng(file)) console.log(timeMs, bytes.length);
  * ```
  */

@@ -1,10 +1,10 @@
-import { setImmediate } from "node:timers";
 import { assert } from "../../base/assert.ts";
 import { type Clock, SystemClock } from "../../base/clock.ts";
 import type { Slab } from "../../base/slab.ts";
 import { checkMtu, frameBytesMax } from "./frame_limit.ts";
 import { FrameQueue } from "./frame_queue.ts";
 import { cutTrain } from "../wire/train.ts";
+import { soon } from "./soon.ts";
 import { type Link, type LinkCounters, linkCounters, type LinkSink, type Medium } from "./link.ts";
 
 /** Frames that may wait in each direction: more than the largest window of a connection, 6 MiB, in segments. */
@@ -143,7 +143,7 @@ class PipeEnd implements Link {
   #schedule(): void {
     if (this.#scheduled || this.#sink === undefined) return;
     this.#scheduled = true;
-    if (this.#clock === undefined) setImmediate(this.#turn);
+    if (this.#clock === undefined) soon(this.#turn);
     else {this.#clock.at(
         this.#incoming.count > 0 ? this.#incoming.headDueMs : this.#clock.nowMs(),
         this.#turn,

@@ -1,6 +1,7 @@
 /**
  * The C library as a TUN link needs it, on each runtime: Deno.dlopen, bun:ffi, koffi on Node.
  */
+import process from "node:process";
 import { runtime } from "../../base/runtime.ts";
 import { LinkError } from "./link_error.ts";
 
@@ -61,7 +62,7 @@ export function loadLibc(): Promise<Libc> {
     }
     const advice = {
       deno: "run Deno with --allow-ffi, or -A",
-      node: "install the package koffi",
+      node: "install the package koffi (npm install koffi)",
       bun: "use a Bun that has bun:ffi",
     }[runtime];
     throw new LinkError("unsupported", `Cannot load the C library through FFI on ${runtime}: ${advice}`, {
@@ -127,9 +128,14 @@ export type BunFfi = {
   read: { i32(pointer: unknown, offset: number): number };
 };
 
-async function loadBun(library: string): Promise<Libc> {
-  const name = "bun:ffi"; // by a name that other runtimes' checkers do not follow
-  const { dlopen, read } = await import(name) as BunFfi;
+/** Bun's own module, asked for in a way that other runtimes' checkers and bundlers do not follow. */
+export function bunFfi(): BunFfi {
+  const { getBuiltinModule } = process as unknown as { getBuiltinModule(name: string): unknown };
+  return getBuiltinModule("bun:ffi") as BunFfi;
+}
+
+function loadBun(library: string): Promise<Libc> {
+  const { dlopen, read } = bunFfi();
   const { symbols } = dlopen(library, {
     open: { args: ["ptr", "i32"], returns: "i32" },
     close: { args: ["i32"], returns: "i32" },
@@ -143,11 +149,12 @@ async function loadBun(library: string): Promise<Libc> {
   const byValue =
     dlopen(library, { ioctl: { args: ["i32", "u64", "u64"], returns: "i32" } }).symbols["ioctl"];
   const errno = symbols["__errno_location"]!;
-  return {
+  const libc = {
     library,
     ...symbols,
     ioctlValue: byValue,
     pollAsync: undefined,
     errno: () => read.i32(errno(), 0),
-  } as unknown as Libc;
+  };
+  return Promise.resolve(libc as unknown as Libc);
 }

@@ -2,7 +2,7 @@
  * Waits for a TUN device in poll(2) on behalf of a Bun thread, and wakes that thread: Bun has neither
  * FFI calls that leave the event loop free nor a handle for descriptors that are not sockets.
  */
-import type { BunFfi } from "./tun_ffi.ts";
+import { bunFfi } from "./tun_ffi.ts";
 import type { PollWorkerStart } from "./tun_wait.ts";
 
 const worker = globalThis as unknown as {
@@ -13,8 +13,7 @@ const worker = globalThis as unknown as {
 
 type Poll = (fds: Uint8Array, count: number, timeoutMs: number) => number;
 
-const name = "bun:ffi"; // by a name that other runtimes' checkers do not follow
-const { dlopen } = await import(name) as BunFfi;
+const { dlopen } = bunFfi();
 
 worker.onmessage = ({ data: { library, fds, state } }) => {
   const poll = dlopen(library, { poll: { args: ["ptr", "u64", "i32"], returns: "i32" } })

@@ -157,6 +157,9 @@ class PollReadiness implements Readiness {
   }
 }
 
+/** The worker's file: beside this one, and like this one TypeScript, or what a package made of it. */
+const POLL_WORKER = import.meta.url.endsWith(".ts") ? "./tun_poll_worker.ts" : "./tun_poll_worker.js";
+
 /** What this thread and the poll worker share: `state[0]` is 1 while the worker shall wait, -1 to end. */
 export interface PollWorkerStart {
   library: string;
@@ -179,7 +182,7 @@ class WorkerReadiness implements Readiness {
   }
 
   start(onReady: (length: number) => void): void {
-    this.#worker = new Worker(new URL("./tun_poll_worker.ts", import.meta.url), { type: "module" });
+    this.#worker = new Worker(new URL(POLL_WORKER, import.meta.url), { type: "module" });
     this.#worker.onmessage = ({ data }) => {
       if (data === "ready") {
         const begin: PollWorkerStart = {

@@ -1,6 +1,7 @@
 import { ConnectionReset, TimedOut } from "../errors.ts";
 import type { Host } from "../host.ts";
-import { decodeResponse, type DnsResponse, type DnsType, encodeQuery } from "./message.ts";
+import { decodeResponse, encodeQuery } from "./codec.ts";
+import type { DnsResponse, DnsType } from "./message.ts";
 
 /** One question to one server. */
 export interface DnsQuestion {

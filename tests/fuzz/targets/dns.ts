@@ -1,7 +1,8 @@
 import { Buffer } from "node:buffer";
 import packet from "dns-packet";
 import { assert } from "../../../base/assert.ts";
-import { decodeResponse, DNS_TYPES, type DnsType, encodeQuery } from "../../../net/socket/dns/message.ts";
+import { decodeResponse, encodeQuery } from "../../../net/socket/dns/codec.ts";
+import { DNS_TYPES, type DnsType } from "../../../net/socket/dns/message.ts";
 import type { Target } from "../target.ts";
 
 const ID = 0x1234;

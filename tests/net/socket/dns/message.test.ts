@@ -2,7 +2,8 @@ import { Buffer } from "node:buffer";
 import packet from "dns-packet";
 import { expect, test } from "vitest";
 import { Prng } from "../../../../base/random.ts";
-import { canonical, decodeResponse, DNS_TYPES, encodeQuery } from "../../../../net/socket/dns/message.ts";
+import { decodeResponse, encodeQuery } from "../../../../net/socket/dns/codec.ts";
+import { canonical, DNS_TYPES } from "../../../../net/socket/dns/message.ts";
 import { parseIpv4 } from "../../../../net/wire/address.ts";
 
 const response = (answers: packet.Answer[]): Uint8Array =>

@@ -1,0 +1,104 @@
+import { Host } from "../net/socket/host.ts";
+import type { HostOptions } from "../net/socket/host_options.ts";
+import type { WakeBudget } from "../net/wake/policy.ts";
+import { type Analyzer, IdleAnalyzer } from "./analyzer.ts";
+import type { Archived, ArchiveOptions, ArchiveSink } from "./archive/archive_writer.ts";
+import { writeArchive } from "./archive/archive_writer.ts";
+import type { Store } from "./store/store.ts";
+import type { Recovered } from "./recover.ts";
+import { Sleeper } from "./suspend.ts";
+
+/** A host whose idle connections sleep. */
+export interface SleepyHostOptions extends HostOptions {
+  /** Where sleeping connections live. The host closes it when it is closed by `shutdown`. */
+  store: Store;
+  /** Milliseconds without data after which a connection sleeps. Default 60,000. */
+  idleMs?: number;
+  /** Another way to decide; `idleMs` is then ignored. */
+  analyzer?: Analyzer;
+  /**
+   * How many may wake, and be awake, of all listeners together; a listener has its own beside that (`WakePolicy`). What
+   * waits meanwhile is bounded by `tcp.heldPacketsMax` and `tcp.heldBytesMax`. Default: no limit.
+   */
+  wake?: WakeBudget;
+}
+
+/** The part of {@linkcode SleepyHost} that needs no files and no sockets of the machine: what runs in a page. */
+export class SleepingHost extends Host {
+  /** Who puts connections to sleep, and tells when they go and come. */
+  readonly sleeper: Sleeper;
+  /** What the store held when it was opened. */
+  readonly recovered: Recovered;
+  readonly #store: Store;
+
+  constructor(options: SleepyHostOptions) {
+    super(options);
+    this.#store = options.store;
+    const analyzer = options.analyzer ??
+      new IdleAnalyzer(options.idleMs === undefined ? {} : { idleMs: options.idleMs });
+    this.sleeper = new Sleeper(this, options.store, {
+      analyzer,
+      ...(options.wake === undefined ? {} : { wake: options.wake }),
+    });
+    try {
+      this.recovered = this.sleeper.recover();
+    } catch (error) {
+      this.close(); // its links are open
+      throw error;
+    }
+  }
+
+  /** Connections now, by what holds them. */
+  get counts(): { awake: number; asleep: number; waking: number } {
+    const { awake, asleep, waking } = this.stack.connections;
+    return { awake, asleep, waking };
+  }
+
+  /**
+   * Puts every connection to sleep, then closes links and store: a later process goes on with all of them.
+   * New connections are not accepted from now on, nor refused: their peers ask again, and reach that process.
+   */
+  async shutdown(): Promise<void> {
+    await this.sleeper.shutdown();
+    this.close();
+    await this.#store.close();
+  }
+
+  /**
+   * Puts every connection to sleep and gives all of them to `sink` piece by piece, in bounded memory, as one portable
+   * archive. Then they wake as they are wanted, and this process goes on; until then nobody wakes and nobody new is
+   * accepted. {@linkcode unarchive} brings them up elsewhere, and only one of both processes may go on with them.
+   *
+   * `awake` connections are not in it: handshakes under way, and those whose attachment CBOR cannot hold.
+   *
+   * @throws {StoreError} When the store refuses, or another checkpoint is under way.
+   * @throws {Error} What `sink` throws.
+   */
+  async checkpoint(
+    sink: ArchiveSink,
+    options: Pick<ArchiveOptions, "onProgress"> = {},
+  ): Promise<Archived & { awake: number }> {
+    return await this.archive((store, all) => writeArchive(store, sink, all), options);
+  }
+
+  /** Has `write` write an archive of all connections while they sleep. */
+  protected async archive(
+    write: (store: Store, options: ArchiveOptions) => Promise<Archived>,
+    options: Pick<ArchiveOptions, "onProgress">,
+  ): Promise<Archived & { awake: number }> {
+    return await this.sleeper.whileAllSleep(async () => {
+      const { awake } = this.counts;
+      return { ...await write(this.#store, { ...options, nowMs: this.clock.nowMs() }), awake };
+    });
+  }
+
+  override close(): void {
+    if (this.closed) return;
+    super.close();
+    this.sleeper.hostClosed();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.shutdown();
+  }
+}

@@ -1,0 +1,37 @@
+import { execFileSync } from "node:child_process";
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { type Manifest, npmManifest } from "./manifest.ts";
+
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+const PAGES = ["README.md", "CHANGELOG.md", "LICENSE"];
+
+/**
+ * Makes the npm package: JavaScript and types of every module, in `dist/npm`, and a tarball of that beside it.
+ * Nothing is bundled: the files are those of the repository.
+ * @returns The tarball's path.
+ */
+export function pack(): string {
+  const built = join(ROOT, "dist/npm");
+  rmSync(built, { recursive: true, force: true });
+  mkdirSync(built, { recursive: true });
+  run(join(ROOT, "node_modules/.bin/tsc"), ["-p", join(ROOT, "packaging/tsconfig.json")]);
+  const ours = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as Manifest;
+  writeFileSync(join(built, "package.json"), `${JSON.stringify(npmManifest(ours), undefined, 2)}\n`);
+  for (const page of PAGES) cpSync(join(ROOT, page), join(built, page));
+  const [packed] = JSON.parse(
+    run("npm", ["pack", built, "--json", "--pack-destination", join(ROOT, "dist")]),
+  ) as { filename: string }[];
+  return join(ROOT, "dist", packed!.filename.replace("@", "").replace("/", "-"));
+}
+
+function run(program: string, args: readonly string[]): string {
+  return execFileSync(program, args, {
+    cwd: ROOT,
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "inherit"],
+    env: process.env,
+  });
+}
