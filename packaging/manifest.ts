@@ -11,7 +11,7 @@ export interface Manifest {
 }
 
 /** The folders whose modules are reached by their own path, named as they are in the repository and on JSR: `.ts`. */
-const FOLDERS = ["base", "net", "checkpoint"];
+const FOLDERS = ["base", "net", "checkpoint", "serve"];
 
 /**
  * What only some need: `openTun` on Node asks for koffi, and says so when it is not there (Deno and Bun have FFI of their

@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { checkFile, COMPUTED, type ImportRule, scan } from "./import_rules.ts";
 
-const EVERYWHERE = ["base/", "net/", "checkpoint/", "patching/", "cli/", "examples/", "mod.ts"];
+const EVERYWHERE = ["base/", "net/", "checkpoint/", "patching/", "serve/", "cli/", "examples/", "mod.ts"];
 /** Time, chance, waiting, and whatever belongs to one runtime. */
 const OUTSIDE_WORLD = [
   ...["Date", "performance", "Temporal", "setTimeout", "setInterval", "setImmediate", "queueMicrotask"],
@@ -26,6 +26,11 @@ const RULES: readonly ImportRule[] = [
     ours: ["base/", "net/", "checkpoint/", "patching/"],
   },
   {
+    rule: "serve imports only base, net and checkpoint",
+    of: ["serve/"],
+    ours: ["base/", "net/", "checkpoint/", "serve/"],
+  },
+  {
     rule: "images can be used alone: checkpoint/image imports only base",
     of: ["checkpoint/image/"],
     ours: ["base/", "checkpoint/image/"],
@@ -38,10 +43,14 @@ const RULES: readonly ImportRule[] = [
   {
     rule: "nothing imports the command line, examples, tests or benches",
     of: ["mod.ts", "cli/"],
-    ours: ["base/", "net/", "checkpoint/", "patching/", "mod.ts", "cli/"],
+    ours: ["base/", "net/", "checkpoint/", "patching/", "serve/", "mod.ts", "cli/"],
   },
   { rule: "mod.ts does not import the command line", of: ["mod.ts"], ours: EVERYWHERE.slice(0, 4) },
-  { rule: "examples import only mod.ts", of: ["examples/"], ours: ["mod.ts", "examples/"] },
+  {
+    rule: "examples import only mod.ts and serve",
+    of: ["examples/"],
+    ours: ["mod.ts", "serve/", "examples/"],
+  },
   {
     rule: "the core does no I/O and takes no clock, chance or promise",
     of: ["net/"],
@@ -100,7 +109,7 @@ const RULES: readonly ImportRule[] = [
   },
   {
     rule:
-      "the runtime is touched only in base/runtime, net/link, net/shards, checkpoint/store and handover, files of replay and archive, cli and examples",
+      "the runtime is touched only in base/runtime, net/link, net/shards, checkpoint/store and handover, files of replay and archive, serve, cli and examples",
     of: EVERYWHERE,
     except: [
       ...[
@@ -113,7 +122,7 @@ const RULES: readonly ImportRule[] = [
         "checkpoint/archive/archive_file.ts",
         "checkpoint/replay/replay_file.ts",
       ],
-      ...["cli/", "examples/"],
+      ...["serve/", "cli/", "examples/"],
     ],
     never: ["node:*", "bun", "bun:*", "koffi", COMPUTED],
   },
@@ -254,6 +263,7 @@ const BAD: Record<string, [path: string, source: string, line: number, rule: str
   ],
   "mod.ts that knows the command line": ["mod.ts", `export * from "./cli/main.ts";`, 1, "command line"],
   "a command that imports a test": ["cli/x.ts", `import "../tests/x.ts";`, 1, "nothing imports"],
+  "a server that knows the command line": ["serve/x.ts", `import "../cli/main.ts";`, 1, "serve imports only"],
   "an example behind the scenes": ["examples/x.ts", `import "../net/mod.ts";`, 1, "examples import only"],
   "a clock in the core": ["net/tcp/x.ts", `// Date\nconst now = Date.now();`, 2, "the core does no I/O"],
   "chance in the core": ["net/ip/x.ts", `const isn = Math\n  .random();`, 1, "the core does no I/O"],

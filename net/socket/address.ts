@@ -37,8 +37,8 @@ export function netAddr(
   return { transport, hostname, port };
 }
 
-/** @throws {TypeError} When `port` is not a whole number from `least` to 65535. */
+/** @throws {RangeError} When `port` is not a whole number from `least` to 65535. */
 export function checkPort(port: number, least: number): void {
   if (Number.isInteger(port) && port >= least && port <= 65535) return;
-  throw new TypeError(`Port ${port} is not a whole number from ${least} to 65535`);
+  throw new RangeError(`Invalid port (out of range): ${port}`); // as Deno says it
 }

@@ -1,6 +1,7 @@
 import type { TcpInfo } from "../tcp/info.ts";
 import type { TcpOptions } from "../tcp/options.ts";
 import type { Endpoint } from "./endpoint.ts";
+import { BadResource, Busy } from "./errors.ts";
 import type { NetAddr, TcpConn, Trouble } from "./types.ts";
 
 /** Bytes asked for at a time by the readable stream when its reader brings no buffer. */
@@ -9,6 +10,7 @@ const CHUNK_BYTES = 64 * 1024;
 /** `Deno.TcpConn` over an endpoint. */
 export class TcpConnection implements TcpConn {
   readonly endpoint: Endpoint;
+  #taken = false;
   #readable: ReadableStream<Uint8Array<ArrayBuffer>> | undefined;
   #writable: WritableStream<Uint8Array<ArrayBufferLike>> | undefined;
 
@@ -37,19 +39,31 @@ export class TcpConnection implements TcpConn {
   }
 
   read(p: Uint8Array): Promise<number | null> {
-    return this.endpoint.read(p);
+    return this.#taken ? Promise.reject(usedUp()) : this.endpoint.read(p);
   }
   write(p: Uint8Array): Promise<number> {
-    return this.endpoint.write(p);
+    return this.#taken ? Promise.reject(usedUp()) : this.endpoint.write(p);
   }
   closeWrite(): Promise<void> {
-    return this.endpoint.closeWrite();
+    return this.#taken ? Promise.reject(usedUp()) : this.endpoint.closeWrite();
   }
   close(): void {
+    if (this.#taken) throw usedUp();
     this.endpoint.close();
   }
   [Symbol.dispose](): void {
-    if (!this.endpoint.closed) this.endpoint.close();
+    if (!this.#taken && !this.endpoint.closed) this.endpoint.close();
+  }
+
+  /**
+   * Uses the connection up, as `Deno.startTls` does: whoever has its endpoint goes on with it.
+   * @throws {BadResource} When it is closed or has been used up. {Busy} When one of its streams is in use.
+   */
+  takeEndpoint(): Endpoint {
+    if (this.#taken || this.endpoint.closed) throw usedUp();
+    if (this.#readable?.locked || this.#writable?.locked) throw new Busy("TCP stream is currently in use");
+    this.#taken = true;
+    return this.endpoint;
   }
 
   setNoDelay(noDelay?: boolean): void {
@@ -134,4 +148,8 @@ export class TcpConnection implements TcpConn {
       },
     });
   }
+}
+
+function usedUp(): Error {
+  return new BadResource("Bad resource ID");
 }

@@ -74,7 +74,8 @@ export class Datagrams implements UdpConn {
   async send(p: Uint8Array, addr: NetAddr): Promise<number> {
     if (this.#closed) throw new BadResource("Socket has been closed");
     const remote = this.#remoteOf(addr.hostname);
-    checkPort(addr.port, 1);
+    checkPort(addr.port, 0);
+    if (addr.port === 0) throw new TypeError("Port 0 is nobody's: Invalid argument (os error 22)");
     this.#throwReport();
     const { stack, clock } = this.#host;
     const { address } = this.#socket;

@@ -4,7 +4,7 @@ import type { Tcb } from "../tcp/tcb.ts";
 import { netAddr } from "./address.ts";
 import { TcpConnection } from "./conn.ts";
 import { Endpoint } from "./endpoint.ts";
-import { BadResource } from "./errors.ts";
+import { BadResource, Busy } from "./errors.ts";
 import type { Host } from "./host.ts";
 import type { Acceptor } from "./owner.ts";
 import type { NetAddr, TcpListener } from "./types.ts";
@@ -29,11 +29,16 @@ export class ConnListener implements TcpListener, Acceptor {
     this.addr = netAddr("tcp", entry.address, entry.port, entry.address, host.stack.addresses);
   }
 
+  /**
+   * The next connection. One caller waits at a time, as with Deno.
+   * @throws {BadResource} Once the listener is closed. {Busy} While somebody else waits.
+   */
   async accept(): Promise<TcpConnection> {
+    if (this.#waiting.length > 0) throw new Busy("Another accept task is ongoing");
     return new TcpConnection(await this.acceptEndpoint());
   }
 
-  /** As `accept`, but gives the bare endpoint that adapters build on. */
+  /** As `accept`, but gives the bare endpoint that adapters build on; several may wait. */
   acceptEndpoint(): Promise<Endpoint> {
     if (this.#closed) return Promise.reject(new BadResource("Listener has been closed"));
     const ready = this.#ready.shift();
@@ -63,17 +68,9 @@ export class ConnListener implements TcpListener, Acceptor {
     if (!this.#closed) this.close();
   }
 
-  async *[Symbol.asyncIterator](): AsyncIterableIterator<TcpConnection> {
-    while (!this.#closed) {
-      let conn: TcpConnection;
-      try {
-        conn = await this.accept();
-      } catch (error) {
-        if (this.#closed) return;
-        throw error;
-      }
-      yield conn;
-    }
+  /** Ends when the listener is closed, and closes it when the loop is left, as Deno's does. */
+  [Symbol.asyncIterator](): AsyncIterableIterator<TcpConnection> {
+    return acceptAll(this);
   }
 
   /** A listener never keeps the process alive by itself: its host's links do. */
@@ -109,4 +106,25 @@ export class ConnListener implements TcpListener, Acceptor {
   #rejectWaiting(): void {
     for (const { reject } of this.#waiting.splice(0)) reject(new BadResource("Listener has been closed"));
   }
+}
+
+/** What Deno's listeners do in `for await`, for whatever is accepted. */
+export function acceptAll<T>(listener: Disposable & { accept(): Promise<T> }): AsyncIterableIterator<T> {
+  return {
+    async next(): Promise<IteratorResult<T>> {
+      try {
+        return { value: await listener.accept(), done: false };
+      } catch (error) {
+        if (error instanceof BadResource) return { value: undefined, done: true }; // closed
+        throw error;
+      }
+    },
+    return(value?: unknown): Promise<IteratorResult<T>> {
+      listener[Symbol.dispose]();
+      return Promise.resolve({ value, done: true });
+    },
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+  };
 }

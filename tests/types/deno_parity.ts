@@ -3,6 +3,7 @@
  * does not know Deno, leaves it out.
  */
 import type { Host } from "../../net/socket/host.ts";
+import type { DenoApi, TlsConn, TlsListener } from "../../serve/deno/types.ts";
 import type { errors } from "../../mod.ts";
 import type { ConnectOptions, DatagramConn, ListenOptions, TcpConn, TcpListener } from "../../mod.ts";
 
@@ -41,6 +42,24 @@ export type ListenDatagram = Fits<Host["listenDatagram"], DenoListenDatagram>;
 export type DenosListen = Fits<typeof Deno.listen, DenoListen>; // or the three lines above prove nothing
 export type DenosConnect = Fits<typeof Deno.connect, DenoConnect>;
 export type DenosListenDatagram = Fits<typeof Deno.listenDatagram, DenoListenDatagram>;
+
+// All of it under Deno's own names: whoever takes the module `Deno` for its network takes this.
+export type Whole = Fits<
+  DenoApi,
+  Pick<
+    typeof Deno,
+    "listen" | "connect" | "listenDatagram" | "listenTls" | "connectTls" | "resolveDns"
+  >
+>;
+// `startTls` asks for one of ours: its keys go over our connection.
+export type StartTls = Fits<
+  DenoApi["startTls"],
+  (conn: TcpConn, options?: Deno.StartTlsOptions) => Promise<Deno.TlsConn>
+>;
+export type Tls = Fits<TlsConn, Deno.TlsConn>;
+export type TlsBack = Fits<Deno.TlsConn, TlsConn>;
+export type SecureListener = Fits<TlsListener, Deno.TlsListener>;
+export type SecureListenerBack = Fits<Deno.TlsListener, TlsListener>;
 
 // Functions written for Deno.
 async function echo(listener: Deno.Listener<Deno.TcpConn, Deno.NetAddr>): Promise<void> {
