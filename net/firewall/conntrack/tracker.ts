@@ -71,6 +71,8 @@ export interface Tracker {
   expirationMs(track: PacketTrack, nowMs: number): number;
   /** `ct id`: a number that no other living flow has, keyed; 0 without a flow. */
   id(track: PacketTrack): number;
+  /** Whether the flow with this id is still there; without it `ct count` counts those that are gone as well. */
+  alive?(id: number): boolean;
   /** `ct original|reply saddr` and the like: addresses as int32 or handles. */
   address(track: PacketTrack, direction: number, end: "source" | "destination"): number;
   /** `ct original|reply proto-src` and the like. */

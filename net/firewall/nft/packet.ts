@@ -1,22 +1,12 @@
 import { Slab } from "../../../base/slab.ts";
 import { NEXT_FRAGMENT } from "../../wire/ipv6.ts";
-
-/** Where in a packet's way chains stand, by netfilter's own numbers. */
-export const Hook = { Prerouting: 0, Input: 1, Forward: 2, Output: 3, Postrouting: 4 } as const;
-export type Hook = (typeof Hook)[keyof typeof Hook];
-export const HOOKS = 5;
+import { Hook, PacketTrack } from "../conntrack/state.ts";
 
 /** `meta nfproto`: the families as netfilter numbers them. */
 export const Nfproto = { Ipv4: 2, Ipv6: 10 } as const;
 
-/** `ct state` as a mask, by the kernel's own bits. */
-export const CtState = { Invalid: 1, Established: 2, Related: 4, New: 8, Untracked: 64 } as const;
-
 /** `meta pkttype`, by the kernel's numbers. */
 export const PacketType = { Host: 0, Broadcast: 1, Multicast: 2, OtherHost: 3, Loopback: 5 } as const;
-
-/** No entry of connection tracking. */
-export const NO_CT = -1;
 
 const IPV4_HEADER_BYTES = 20;
 const IPV6_HEADER_BYTES = 40;
@@ -40,7 +30,7 @@ export class NftPacket {
   protocol = -1;
   /** Where the transport header stands, -1 in a later fragment and where there is none. */
   transport = -1;
-  hook: Hook = Hook.Prerouting;
+  hook: Hook = Hook.prerouting;
   /** Where it came in and where it leaves, as indices of the stack; -1 is none. */
   iif = -1;
   oif = -1;
@@ -49,12 +39,8 @@ export class NftPacket {
   priority = 0;
   /** `meta nftrace set 1`. */
   traced = false;
-  /** The connection's entry in the tracker, `NO_CT` without one. */
-  ct: number = NO_CT;
-  /** One bit of `CtState`; what is not tracked is invalid. */
-  ctState: number = CtState.Invalid;
-  /** 0 in the direction of the connection's first packet, 1 in reply. */
-  ctDirection: 0 | 1 = 0;
+  /** What connection tracking knows of it. */
+  readonly track: PacketTrack = new PacketTrack();
   /** Epoch milliseconds. */
   nowMs = 0;
 
@@ -71,9 +57,7 @@ export class NftPacket {
     this.packetType = PacketType.Host;
     this.mark = this.priority = 0;
     this.traced = false;
-    this.ct = NO_CT;
-    this.ctState = CtState.Invalid;
-    this.ctDirection = 0;
+    this.track.clear();
     this.locate();
   }
 

@@ -1,0 +1,187 @@
+import type { NftEnvironment } from "./environment.ts";
+import type { CellSpec } from "./linked.ts";
+import { NO_FLOW } from "../conntrack/state.ts";
+import type { NftPacket } from "./packet.ts";
+
+/** What a cell has counted, as plain data. */
+export type CellState =
+  | { readonly packets: number; readonly bytes: number }
+  | { readonly used: number }
+  /** Nanoseconds of credit, and when they were counted, epoch milliseconds. */
+  | { readonly tokens: number; readonly lastMs: number }
+  /** The tracker's ids. */
+  | { readonly connections: readonly number[] };
+
+/** Something that keeps count, in a rule, a table or an element of a set. */
+export interface Cell {
+  /** Counts the packet. False: the rule ends here. */
+  hold(packet: NftPacket): boolean;
+  save(): CellState;
+  load(state: CellState): void;
+}
+
+/** Connections that one `ct count` remembers: more than any limit that somebody writes down. */
+const CONNECTIONS_MAX = 65_536;
+const NS_PER_MS = 1_000_000;
+const NS_PER_SECOND = 1_000_000_000n;
+
+/** The kernel's nft_counter. */
+export class CounterCell implements Cell {
+  packets: number;
+  bytes: number;
+
+  constructor({ packets, bytes }: { readonly packets: number; readonly bytes: number }) {
+    this.packets = packets;
+    this.bytes = bytes;
+  }
+
+  hold(packet: NftPacket): boolean {
+    this.packets++;
+    this.bytes += packet.end - packet.start;
+    return true;
+  }
+
+  save(): CellState {
+    return { packets: this.packets, bytes: this.bytes };
+  }
+
+  load(state: CellState): void {
+    if (!("packets" in state)) return;
+    this.packets = state.packets;
+    this.bytes = state.bytes;
+  }
+}
+
+/** The kernel's nft_quota: what goes over it counts as well. */
+class QuotaCell implements Cell {
+  readonly #bytes: number;
+  readonly #inv: boolean;
+  #used: number;
+
+  constructor(
+    { bytes, used, inv }: { readonly bytes: number; readonly used: number; readonly inv: boolean },
+  ) {
+    this.#bytes = bytes;
+    this.#used = used;
+    this.#inv = inv;
+  }
+
+  hold(packet: NftPacket): boolean {
+    this.#used += packet.end - packet.start;
+    return (this.#used > this.#bytes) === this.#inv;
+  }
+
+  save(): CellState {
+    return { used: this.#used };
+  }
+
+  load(state: CellState): void {
+    if ("used" in state) this.#used = state.used;
+  }
+}
+
+/** The kernel's nft_limit: a bucket of nanoseconds, of which each packet, or byte, costs some. */
+class LimitCell implements Cell {
+  readonly #isBytes: boolean;
+  readonly #inv: boolean;
+  readonly #max: number;
+  /** Nanoseconds that a packet costs; of a byte what is whole, and what is left over, of `rate`. */
+  readonly #cost: number;
+  readonly #costRest: number;
+  readonly #rate: number;
+  #tokens: number;
+  #lastMs = 0;
+
+  constructor(spec: CellSpec & { readonly kind: "limit" }) {
+    const ns = BigInt(spec.perSeconds) * NS_PER_SECOND;
+    const rate = BigInt(spec.rate);
+    this.#isBytes = spec.isBytes;
+    this.#inv = spec.inv;
+    this.#rate = spec.rate;
+    this.#cost = Number(ns / rate);
+    this.#costRest = Number(ns % rate);
+    const burst = BigInt(spec.burst);
+    this.#max = Number(spec.isBytes ? (ns * (rate + burst)) / rate : (ns / rate) * burst);
+    this.#tokens = this.#max;
+  }
+
+  hold(packet: NftPacket): boolean {
+    const { nowMs } = packet;
+    const passed = Math.max(0, nowMs - this.#lastMs) * NS_PER_MS;
+    const tokens = Math.min(this.#max, this.#tokens + passed);
+    this.#lastMs = nowMs;
+    const cost = this.#isBytes ? this.#costOf(packet.end - packet.start) : this.#cost;
+    const enough = tokens >= cost;
+    this.#tokens = enough ? tokens - cost : tokens;
+    return enough !== this.#inv;
+  }
+
+  #costOf(bytes: number): number {
+    return this.#cost * bytes + Math.floor((this.#costRest * bytes) / this.#rate);
+  }
+
+  save(): CellState {
+    return { tokens: this.#tokens, lastMs: this.#lastMs };
+  }
+
+  load(state: CellState): void {
+    if (!("tokens" in state)) return;
+    this.#tokens = Math.min(this.#max, state.tokens);
+    this.#lastMs = state.lastMs;
+  }
+}
+
+/** The kernel's nft_connlimit: the connections seen here that are still there. */
+class CountCell implements Cell {
+  readonly #environment: NftEnvironment;
+  readonly #most: number;
+  readonly #inv: boolean;
+  #connections: number[] = [];
+
+  constructor({ val, inv }: { readonly val: number; readonly inv: boolean }, environment: NftEnvironment) {
+    this.#most = val;
+    this.#inv = inv;
+    this.#environment = environment;
+  }
+
+  hold(packet: NftPacket): boolean {
+    const { tracker } = this.#environment;
+    const ids = this.#connections;
+    if (tracker !== undefined && packet.track.flow !== NO_FLOW) {
+      const id = tracker.id(packet.track);
+      let kept = 0;
+      let known = false;
+      for (let at = 0; at < ids.length; at++) {
+        const each = ids[at]!;
+        if (each === id) known = true;
+        else if (tracker.alive?.(each) === false) continue;
+        ids[kept++] = each;
+      }
+      ids.length = kept;
+      if (!known && kept < CONNECTIONS_MAX) ids.push(id);
+    }
+    return (ids.length > this.#most) === this.#inv;
+  }
+
+  save(): CellState {
+    return { connections: [...this.#connections] };
+  }
+
+  load(state: CellState): void {
+    if ("connections" in state) this.#connections = [...state.connections];
+  }
+}
+
+/** A cell in its first state. */
+export function makeCell(spec: CellSpec, environment: NftEnvironment): Cell {
+  switch (spec.kind) {
+    case "counter":
+      return new CounterCell(spec);
+    case "quota":
+      return new QuotaCell(spec);
+    case "limit":
+      return new LimitCell(spec);
+    case "ct count":
+      return new CountCell(spec, environment);
+  }
+}

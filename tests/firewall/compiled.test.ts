@@ -1,0 +1,113 @@
+import { expect, test } from "vitest";
+import { Prng } from "../../base/random.ts";
+import { Slab } from "../../base/slab.ts";
+import { CtState, Hook } from "../../net/firewall/conntrack/state.ts";
+import type { PacketTrack } from "../../net/firewall/conntrack/state.ts";
+import type { Tracker } from "../../net/firewall/conntrack/tracker.ts";
+import { NftCompiled } from "../../net/firewall/nft/compiled.ts";
+import type { NftEnvironment } from "../../net/firewall/nft/environment.ts";
+import { linkRules } from "../../net/firewall/nft/link.ts";
+import { NftPacket } from "../../net/firewall/nft/packet.ts";
+import { NftWalk } from "../../net/firewall/nft/walk.ts";
+import { drawSeed } from "../support/seed.ts";
+import { ANYWHERE, randomPacket } from "./random_packets.ts";
+import { INTERFACES, RandomRules } from "./random_rules.ts";
+
+const SEED = drawSeed("FIREWALL_SEED", 1_000_000);
+const RUNS = Number(process.env["FIREWALL_RUNS"] ?? 60);
+const PACKETS = 60;
+const HOOKS = ["prerouting", "input", "forward", "output", "postrouting"] as const;
+
+/** Marks by flow, and nothing else that tracking knows. */
+class FakeTracker implements Partial<Tracker> {
+  readonly marks = new Map<number, number>();
+  mark(track: PacketTrack): number {
+    return this.marks.get(track.flow) ?? 0;
+  }
+  setMark(track: PacketTrack, mark: number): void {
+    this.marks.set(track.flow, mark);
+  }
+}
+
+interface Logged {
+  readonly lines: string[];
+}
+
+function environmentOf(seed: number): NftEnvironment & Logged {
+  const random = new Prng(seed);
+  const lines: string[] = [];
+  return {
+    tracker: new FakeTracker() as unknown as Tracker,
+    fib: {
+      type: (packet, destination) =>
+        packet.slab.bytes[destination ? packet.start + 19 : packet.start + 15]! % 3 + 1,
+      oif: (packet, destination) =>
+        packet.slab.bytes[destination ? packet.start + 19 : packet.start + 15]! % 3 - 1,
+    },
+    random: () => random.uint32(),
+    log: (log, rule) => lines.push(`${log.prefix} ${rule.rule.expr.length}`),
+    lines,
+  };
+}
+
+test(`compiled rules decide, count and learn as the walk does (FIREWALL_SEED=${SEED})`, () => {
+  const verdicts = new Map<number, number>();
+  let matched = 0;
+  for (let run = 0; run < RUNS; run++) {
+    const prng = new Prng(SEED + run);
+    const options = { hooks: HOOKS, tracked: true, timed: true, fib: true, queue: true };
+    const ruleset = new RandomRules(prng, options).ruleset();
+    const linked = linkRules(ruleset, INTERFACES);
+    let nowMs = 1_000_000;
+    const environments = [environmentOf(run), environmentOf(run)] as const;
+    const walk = new NftWalk(linked, environments[0], nowMs);
+    let compiled = new NftCompiled(linked, environments[1], nowMs);
+    const packets = [new NftPacket(), new NftPacket()] as const;
+    for (let at = 0; at < PACKETS; at++) {
+      const bytes = randomPacket(prng, ANYWHERE);
+      nowMs += prng.pick([0, 0, 1, 50, 700, 3_000]);
+      const hook = Hook[prng.pick(HOOKS)];
+      const iif = prng.between(-1, 2);
+      const oif = prng.between(-1, 2);
+      const flow = prng.between(-1, 2);
+      const state = flow < 0
+        ? CtState.invalid
+        : prng.pick([CtState.new, CtState.established, CtState.related]);
+      const direction = prng.pick([0, 1] as const);
+      for (const packet of packets) {
+        packet.moveTo(new Slab(bytes), 0, bytes.length, nowMs);
+        Object.assign(packet, { iif, oif, mark: at % 3 });
+        Object.assign(packet.track, { flow, state, direction });
+      }
+      const where = `FIREWALL_SEED=${SEED + run}, packet ${at}`;
+      const expected = walk.judge(packets[0], hook);
+      expect(compiled.judge(packets[1], hook), where).toBe(expected.verdict);
+      expect(compiled.reject, where).toEqual(expected.reject);
+      expect(packets[1].mark, where).toBe(packets[0].mark);
+      expect(packets[1].track, where).toEqual(packets[0].track);
+      verdicts.set(expected.verdict, (verdicts.get(expected.verdict) ?? 0) + 1);
+      matched += expected.steps.filter((step) => step.matched && step.rule !== undefined).length;
+      if (at === PACKETS >> 1) { // goes on from what it has saved
+        const saved = compiled.save(nowMs);
+        compiled = new NftCompiled(linked, environments[1], nowMs);
+        compiled.load(saved);
+      }
+    }
+    const where = `FIREWALL_SEED=${SEED + run}`;
+    expect(sorted(compiled.save(nowMs)), where).toEqual(sorted(walk.save(nowMs)));
+    expect(environments[1].lines, where).toEqual(environments[0].lines);
+  }
+  // The twins were not merely idle together.
+  for (const verdict of [0, 1, 2, 3]) expect(verdicts.get(verdict), `${verdict}`).toBeGreaterThan(RUNS / 8);
+  expect(matched).toBeGreaterThan(RUNS * PACKETS / 4);
+});
+
+/** The same state, elements of sets in an order that both evaluations agree on. */
+function sorted(state: ReturnType<NftWalk["save"]>): unknown {
+  const text = (value: unknown): string =>
+    JSON.stringify(
+      value,
+      (_, each) => (typeof each === "bigint" ? `${each}` : each === Infinity ? "for ever" : each),
+    );
+  return { ...state, sets: state.sets.map((elements) => elements.map(text).sort()) };
+}
