@@ -58,6 +58,19 @@ export class Connection {
     return this.#server.write(this.#tcb, bytes);
   }
 
+  /**
+   * Has `data` called no more, after the bytes at hand: what comes waits in TCP's queue, and when that is full the peer
+   * waits. It may sleep so. Not after a restart, and not for `end` when nothing else waits.
+   */
+  pause(): void {
+    this.#server.pause(this);
+  }
+
+  /** Has `data` called again, soon; a connection that sleeps wakes for it. */
+  resume(): void {
+    this.#server.resume(this.#tcb, this);
+  }
+
   /** FIN behind what was written; the peer may go on sending. */
   end(): void {
     this.#server.act(this.#tcb, (tcb) => this.#server.calls.shutdown(this.#server.tcp, tcb));

@@ -64,6 +64,9 @@ export class HandlerServer implements Acceptor, Owner {
   readonly #awake = new Map<Tcb, Connection>();
   readonly #errands = new WaitingErrands();
   readonly #chunk = new Uint8Array(CHUNK_BYTES);
+  /** Ids of those whose bytes wait in TCP's queue because the application has enough for now. */
+  readonly #paused = new Set<string>();
+  readonly #endTold = new WeakSet<Connection>();
   #answers = 0;
   #closed = false;
 
@@ -82,6 +85,11 @@ export class HandlerServer implements Acceptor, Owner {
   /** How many of its connections are awake: those that have objects in memory. */
   get awake(): number {
     return this.#awake.size;
+  }
+
+  /** Those that are. */
+  awakeConnections(): Connection[] {
+    return [...this.#awake.values()];
   }
 
   /** How often `asleep` has answered, and the application was left alone. */
@@ -184,6 +192,28 @@ export class HandlerServer implements Acceptor, Owner {
     return false;
   }
 
+  /** Leaves what arrives in TCP's queue, which tells the peer how much more it may send. */
+  pause(connection: Connection): void {
+    this.#paused.add(connection.id);
+  }
+
+  /** Takes it from there again, in a moment: never inside the call. */
+  resume(tcb: Tcb, connection: Connection): void {
+    if (!this.#paused.delete(connection.id)) return;
+    queueMicrotask(() => {
+      if (this.#awake.get(tcb) !== connection || tcb.saving) { // whoever wakes gets what has come
+        this.with(connection.id, () => {});
+        return;
+      }
+      try {
+        this.#deliver(tcb, connection);
+      } catch (error) {
+        this.#failed(tcb, error);
+      }
+      this.#host.kick();
+    });
+  }
+
   /** What a durable connection keeps has changed. */
   attached(tcb: Tcb): void {
     this.calls.remember(this.tcp, tcb);
@@ -282,6 +312,7 @@ export class HandlerServer implements Acceptor, Owner {
     // TIME-WAIT is TCP's affair: both directions are over.
     this.#awake.delete(tcb);
     this.#errands.forget(connection.id);
+    this.#paused.delete(connection.id);
     if (tcb.record >= 0) this.#host.setOwner(tcb, undefined);
     const error = tcb.error === TcpError.none || tcb.orphan
       ? undefined
@@ -421,6 +452,7 @@ export class HandlerServer implements Acceptor, Owner {
   #deliver(tcb: Tcb, connection: Connection): void {
     // After its own `close` or `abort` a handler hears no more data.
     while (tcb.receiveQueue.length > 0 && !tcb.orphan && tcb.error !== TcpError.aborted) {
+      if (this.#paused.size > 0 && this.#paused.has(connection.id)) return;
       const count = Math.min(tcb.receiveQueue.length, CHUNK_BYTES);
       if (tcb.state === TcpState.closed) {
         tcb.receiveQueue.copyTo(0, count, this.#chunk, 0);
@@ -432,6 +464,8 @@ export class HandlerServer implements Acceptor, Owner {
       this.#handlers.data(connection, this.#chunk.subarray(0, count));
     }
     if (!tcb.finReceived || tcb.orphan || tcb.state === TcpState.closed) return;
+    if (this.#endTold.has(connection)) return;
+    this.#endTold.add(connection);
     if (this.#handlers.end !== undefined) this.#handlers.end(connection);
     else this.act(tcb, (each) => this.calls.shutdown(this.tcp, each));
   }

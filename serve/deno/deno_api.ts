@@ -4,10 +4,13 @@ import * as errors from "../../net/socket/errors.ts";
 import type { Host } from "../../net/socket/host.ts";
 import type { ConnectOptions, DatagramOptions, ListenOptions, TcpConn } from "../../net/socket/types.ts";
 import { connectTls, listenTls, startTls } from "../tls/tls.ts";
+import { serve } from "./serve.ts";
 import type {
   ConnectTlsOptions,
   DenoApi,
   ListenTlsOptions,
+  ServeHandler,
+  ServeOptions,
   StartTlsOptions,
   TlsCertifiedKeyPem,
 } from "./types.ts";
@@ -50,6 +53,17 @@ export function denoApi(host: Host): DenoApi & { readonly errors: typeof errors 
     },
     connectTls: (options: ConnectTlsOptions) => connectTls(host, options),
     startTls: (conn: TcpConn, options?: StartTlsOptions) => startTls(conn, options),
+    serve(
+      first: ServeHandler | (ServeOptions & Partial<TlsCertifiedKeyPem> & { handler?: ServeHandler }),
+      second?: ServeHandler,
+    ) {
+      const options = typeof first === "function" ? {} : first;
+      const handler = typeof first === "function" ? first : second ?? first.handler;
+      if ("path" in options || "cid" in options) onlyOn("tcp", "unix", "serve");
+      onlyOn("tcp", options.transport, "serve");
+      if (typeof handler !== "function") throw new TypeError("A handler function must be provided");
+      return serve(host, options, handler);
+    },
     async resolveDns(query: string, recordType: "A", options?: ResolveDnsOptions) {
       if ((recordType as string) === "ANAME") {
         throw new NotSupported("Cannot resolve ANAME records: they were never made a standard");

@@ -67,10 +67,53 @@ export interface ConnectTlsOptions extends StartTlsOptions {
   autoSelectFamilyAttemptDelay?: number;
 }
 
+/** `Deno.ServeHandlerInfo`. */
+export interface ServeHandlerInfo {
+  remoteAddr: NetAddr;
+  /** Resolves when the response has been written whole; rejects when it never will be. */
+  completed: Promise<void>;
+}
+
+/** `Deno.ServeHandler`. */
+export type ServeHandler = (request: Request, info: ServeHandlerInfo) => Response | Promise<Response>;
+
+/** `Deno.ServeTcpOptions`. */
+export interface ServeOptions {
+  transport?: "tcp";
+  /** Default 8000. */
+  port?: number;
+  hostname?: string;
+  reusePort?: boolean;
+  tcpBacklog?: number;
+  /** Ends the server at once: connections are closed, requests under way are over. */
+  signal?: AbortSignal;
+  /** Answers in the place of a handler that threw. Default: 500, and the error on the console. */
+  onError?: (error: unknown) => Response | Promise<Response>;
+  /** Default: says so on the console. */
+  onListen?: (localAddr: NetAddr) => void;
+  /** Taken for Deno's sake; nothing is compressed here. */
+  automaticCompression?: boolean;
+}
+
+/** `Deno.HttpServer`. */
+export interface HttpServer extends AsyncDisposable {
+  finished: Promise<void>;
+  addr: NetAddr;
+  ref(): void;
+  unref(): void;
+  /** Takes no new connection, and resolves when all requests under way have been answered. */
+  shutdown(): Promise<void>;
+}
+
 /** What has no place on a network of packets: `transport: "unix"` and `"vsock"` are refused by type and at run time. */
 interface Elsewhere {
   transport: "unix" | "vsock" | "unixpacket";
 }
+
+type ServeElsewhere =
+  | { transport?: "unix"; path: string }
+  | { transport?: "vsock"; cid: number; port: number };
+type AnyHandler = (request: Request, info: never) => Response | Promise<Response>;
 
 /** Deno's networking calls, over a host. */
 export interface DenoApi {
@@ -90,4 +133,11 @@ export interface DenoApi {
   ): Promise<DnsRecords[T][]>;
   /** A type that was never made a standard: refused. */
   resolveDns(query: string, recordType: "ANAME", options?: ResolveDnsOptions): Promise<never>;
+  serve(handler: ServeHandler): HttpServer;
+  serve(options: ServeElsewhere, handler: AnyHandler): never;
+  serve(options: ServeElsewhere & { handler: AnyHandler }): never;
+  serve(options: ServeOptions | (ServeOptions & TlsCertifiedKeyPem), handler: ServeHandler): HttpServer;
+  serve(
+    options: (ServeOptions | (ServeOptions & TlsCertifiedKeyPem)) & { handler: ServeHandler },
+  ): HttpServer;
 }

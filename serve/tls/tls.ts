@@ -80,13 +80,14 @@ export class TlsConnListener implements TlsListener {
   /** The next connection, before its handshake is over: a client that is slow keeps nobody waiting. */
   async accept(): Promise<TlsConnection> {
     const { endpoint } = await this.#listener.accept();
-    const socket = new TLSSocket(new StackSocket(endpoint.host, endpoint, HALF_OPEN) as never, {
+    const beneath = new StackSocket(endpoint.host, endpoint, HALF_OPEN);
+    const socket = new TLSSocket(beneath as never, {
       isServer: true,
       secureContext: this.#secureContext,
       ...HALF_OPEN,
       ...(this.#protocols === undefined ? {} : { ALPNProtocols: this.#protocols }),
     });
-    return new TlsConnection(socket, "secure", endpoint);
+    return new TlsConnection(socket, beneath, "secure", endpoint);
   }
 
   close(): void {
@@ -110,8 +111,9 @@ function client(
   own: Partial<TlsCertifiedKeyPem>,
 ): TlsConnection {
   const { hostname = endpoint.remoteAddr.hostname, caCerts = [], alpnProtocols } = options;
+  const beneath = new StackSocket(endpoint.host, endpoint, HALF_OPEN);
   const socket = connectOver({
-    socket: new StackSocket(endpoint.host, endpoint, HALF_OPEN) as never,
+    socket: beneath as never,
     ...HALF_OPEN,
     // An address is verified but not sent: RFC 6066 section 3 has names only.
     ...(isAddress(hostname) ? { host: hostname } : { servername: hostname, host: hostname }),
@@ -120,7 +122,7 @@ function client(
     ...(alpnProtocols === undefined ? {} : { ALPNProtocols: alpnProtocols }),
     ...(options.unsafelyDisableHostnameVerification ? { checkServerIdentity: () => undefined } : {}),
   });
-  return new TlsConnection(socket, "secureConnect", endpoint);
+  return new TlsConnection(socket, beneath, "secureConnect", endpoint);
 }
 
 function isAddress(hostname: string): boolean {

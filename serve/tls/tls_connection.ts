@@ -1,5 +1,6 @@
 import type { TLSSocket } from "node:tls";
 import { BadResource, Interrupted, NotConnected, UnexpectedEof } from "../../net/socket/errors.ts";
+import type { StackSocket } from "../../net/socket/stack_socket.ts";
 import type { NetAddr } from "../../net/socket/types.ts";
 import type { TlsConn, TlsHandshakeInfo } from "../deno/types.ts";
 import { tlsError } from "./tls_error.ts";
@@ -19,6 +20,7 @@ export class TlsConnection implements TlsConn {
   readonly localAddr: NetAddr;
   readonly remoteAddr: NetAddr;
   readonly #socket: TLSSocket;
+  readonly #beneath: StackSocket;
   readonly #waiting = new Set<Waiter>();
   #rest: Uint8Array = new Uint8Array(0);
   #secure = false;
@@ -29,13 +31,18 @@ export class TlsConnection implements TlsConn {
   #readable: ReadableStream<Uint8Array<ArrayBuffer>> | undefined;
   #writable: WritableStream<Uint8Array<ArrayBufferLike>> | undefined;
 
-  /** @param done The event that says that the handshake is over. */
+  /**
+   * @param beneath What `socket` is over.
+   * @param done The event that says that the handshake is over.
+   */
   constructor(
     socket: TLSSocket,
+    beneath: StackSocket,
     done: "secure" | "secureConnect",
     ends: { localAddr: NetAddr; remoteAddr: NetAddr },
   ) {
     this.#socket = socket;
+    this.#beneath = beneath;
     this.localAddr = ends.localAddr;
     this.remoteAddr = ends.remoteAddr;
     socket.on(done, () => {
@@ -104,8 +111,11 @@ export class TlsConnection implements TlsConn {
     this.#closed = true;
     for (const { reject } of this.#waiting) reject(new Interrupted("operation canceled"));
     this.#waiting.clear();
-    if (this.#secure && this.#error === undefined) this.#socket.destroySoon(); // what was written, close_notify, FIN
-    else this.#socket.destroy();
+    if (!this.#secure || this.#error !== undefined) return void this.#socket.destroy();
+    // What was written, close_notify and FIN have left; Bun's `destroySoon` would not wait for that.
+    if (this.#beneath.writableFinished) this.#socket.destroy();
+    else this.#beneath.once("finish", () => this.#socket.destroy());
+    this.#socket.end();
   }
 
   [Symbol.dispose](): void {

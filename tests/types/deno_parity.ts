@@ -3,7 +3,7 @@
  * does not know Deno, leaves it out.
  */
 import type { Host } from "../../net/socket/host.ts";
-import type { DenoApi, TlsConn, TlsListener } from "../../serve/deno/types.ts";
+import type { DenoApi, HttpServer, ServeHandler, TlsConn, TlsListener } from "../../serve/deno/types.ts";
 import type { errors } from "../../mod.ts";
 import type { ConnectOptions, DatagramConn, ListenOptions, TcpConn, TcpListener } from "../../mod.ts";
 
@@ -48,7 +48,7 @@ export type Whole = Fits<
   DenoApi,
   Pick<
     typeof Deno,
-    "listen" | "connect" | "listenDatagram" | "listenTls" | "connectTls" | "resolveDns"
+    "listen" | "connect" | "listenDatagram" | "listenTls" | "connectTls" | "resolveDns" | "serve"
   >
 >;
 // `startTls` asks for one of ours: its keys go over our connection.
@@ -60,6 +60,10 @@ export type Tls = Fits<TlsConn, Deno.TlsConn>;
 export type TlsBack = Fits<Deno.TlsConn, TlsConn>;
 export type SecureListener = Fits<TlsListener, Deno.TlsListener>;
 export type SecureListenerBack = Fits<Deno.TlsListener, TlsListener>;
+export type Http = Fits<HttpServer, Deno.HttpServer<Deno.NetAddr>>;
+export type HttpBack = Fits<Deno.HttpServer<Deno.NetAddr>, HttpServer>;
+export type Handles = Fits<Deno.ServeHandler<Deno.NetAddr>, ServeHandler>;
+export type HandlesBack = Fits<ServeHandler, Deno.ServeHandler<Deno.NetAddr>>;
 
 // Functions written for Deno.
 async function echo(listener: Deno.Listener<Deno.TcpConn, Deno.NetAddr>): Promise<void> {

@@ -582,3 +582,76 @@ test("where memory is short a write asks for patience early; where there is none
   connection!.end();
   expect((await settled(clock, readAll(conn))).length).toBe(30_100);
 });
+
+test("pause leaves bytes in TCP's queue until its window is shut, also asleep; resume brings all of them, then the end", async () => {
+  const { clock, server, client } = sleepyWorld();
+  const got: Uint8Array[] = [];
+  let held: Connection | undefined;
+  let ended = 0;
+  const served = server.serve({
+    port: 7,
+    data(connection, bytes) {
+      got.push(bytes.slice());
+      held = connection;
+      connection.pause();
+    },
+    end: (connection) => (ended++, connection.end()),
+  });
+  const conn = await settled(clock, client.connect({ hostname: SERVER, port: 7 }));
+  const bytes = patterned(10_000_000);
+  let written = false;
+  const writing = writeAll(conn, bytes).then(() => conn.closeWrite()).then(() => void (written = true));
+  await clock.advance(60_000);
+  expect(got.length, "Nothing came after the first piece").toBe(1);
+  expect([written, ended]).toEqual([false, 0]);
+  held!.resume();
+  await clock.advance(1_000);
+  expect(got.length, "One more piece").toBe(2);
+  const [id] = [...served.connections()];
+  for (let round = 0; ended === 0 && round < 100_000; round++) {
+    served.with(id!, (connection) => connection.resume());
+    await clock.advance(1);
+  }
+  await clock.advance(10);
+  await writing;
+  expect(ended).toBe(1);
+  const all = new Uint8Array(bytes.length);
+  let at = 0;
+  for (const piece of got) {
+    all.set(piece, at);
+    at += piece.length;
+  }
+  expect([at, difference(all, bytes)]).toEqual([bytes.length, -1]);
+  conn.close();
+  await clock.advance(1_000);
+  expect([...served.connections()]).toEqual([]);
+  server.close();
+  client.close();
+});
+
+test("a paused connection sleeps with what waits for it, and goes on where it stopped", async () => {
+  const { clock, server, client } = sleepyWorld();
+  const got: string[] = [];
+  const served = server.serve({
+    port: 7,
+    data(connection, bytes) {
+      got.push(text(bytes));
+      connection.pause();
+    },
+  });
+  const conn = await settled(clock, client.connect({ hostname: SERVER, port: 7 }));
+  await writeAll(conn, bytesOf("one"));
+  await clock.advance(100);
+  await writeAll(conn, bytesOf("two"));
+  await clock.advance(5_000);
+  expect([got, server.counts.asleep]).toEqual([["one"], 1]);
+  const [id] = [...served.connections()];
+  served.with(id!, () => {}); // awake, and still paused
+  await clock.advance(10);
+  expect([got, server.counts.awake]).toEqual([["one"], 1]);
+  served.with(id!, (connection) => connection.resume());
+  await clock.advance(10);
+  expect(got).toEqual(["one", "two"]);
+  server.close();
+  client.close();
+});
