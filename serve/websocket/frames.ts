@@ -97,8 +97,8 @@ export function readFrames(state: FrameState, bytes: Uint8Array, messageBytesMax
       state.left -= some;
       state.at += some;
       at += some;
-      if (state.left > 0) break;
     }
+    if (state.left > 0) break; // the rest has not come
     const [first = 0] = state.head.splice(0);
     if ((first & CONTROL) !== 0) {
       const event = controlEvent(first & OPCODE, Uint8Array.from(state.control.splice(0)));
