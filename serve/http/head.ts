@@ -36,7 +36,7 @@ export class RequestError extends Error {
 
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 const TARGET = /^[!-~]+$/;
-// deno-lint-ignore no-control-regex -- all but control characters; bytes beyond ASCII are opaque (RFC 9110 section 5.5)
+// All but control characters; bytes beyond ASCII are opaque (RFC 9110 section 5.5).
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 
 /**

@@ -3,7 +3,7 @@ import type { HandlerServer } from "../../net/socket/handlers.ts";
 import { webSocketPings } from "../../net/socket/asleep/web_socket_pings.ts";
 import type { Host } from "../../net/socket/host.ts";
 import type { ListenOptions, NetAddr } from "../../net/socket/types.ts";
-import { EventClient, WebSocketClient } from "./clients.ts";
+import { type EventClient, WebSocketClient } from "./clients.ts";
 import type { ServerEvent } from "./event_stream.ts";
 import { HttpEngine, type HttpHandlers } from "./http_engine.ts";
 

@@ -7,6 +7,7 @@ import { targets as link } from "./targets/link.ts";
 import { targets as pings } from "./targets/pings.ts";
 import { targets as replay } from "./targets/replay.ts";
 import { targets as frames } from "./targets/frames.ts";
+import { targets as serve } from "./targets/serve.ts";
 import { targets as socket } from "./targets/socket.ts";
 import { targets as stack } from "./targets/stack.ts";
 import { targets as store } from "./targets/store.ts";
@@ -29,6 +30,7 @@ const files: Readonly<Record<string, readonly Target[]>> = {
   "targets/image.ts": image,
   "targets/exchange.ts": exchange,
   "targets/store.ts": store,
+  "targets/serve.ts": serve,
   "targets/socket.ts": socket,
   "targets/replay.ts": replay,
   "targets/frames.ts": frames,

@@ -1,0 +1,102 @@
+import { assert } from "../../../base/assert.ts";
+import { BodyReader } from "../../../serve/http/body.ts";
+import { headEnd, readHead, RequestError } from "../../../serve/http/head.ts";
+import { type FrameEvent, newFrames, readFrames } from "../../../serve/websocket/frames.ts";
+import { orRefuses } from "../refuses.ts";
+import type { Target } from "../target.ts";
+
+const MESSAGE_BYTES_MAX = 300;
+
+/** A client's frames, in one piece and in two: the same events, and the same place where it stands. */
+function frames(input: Uint8Array<ArrayBuffer>): void {
+  const stream = input.subarray(1);
+  const at = (input[0] ?? 0) % (stream.length + 1);
+  const [whole, parts] = [newFrames(), newFrames()];
+  const once = readFrames(whole, stream, MESSAGE_BYTES_MAX);
+  const twice = readFrames(parts, stream.subarray(0, at), MESSAGE_BYTES_MAX);
+  if (!twice.some(isLast)) twice.push(...readFrames(parts, stream.subarray(at), MESSAGE_BYTES_MAX));
+  assert(shown(once) === shown(twice), `${shown(once)} whole, ${shown(twice)} in parts`);
+  assert(
+    whole.bytes <= MESSAGE_BYTES_MAX && whole.head.length <= 14 && whole.control.length <= 125,
+    "Limits",
+  );
+  if (once.some(isLast)) return;
+  const standing = (state: typeof whole): string =>
+    [state.head, state.left, state.message, state.data.subarray(0, state.bytes), state.control].join();
+  assert(standing(whole) === standing(parts), "It stands elsewhere in parts");
+}
+
+function isLast({ kind }: FrameEvent): boolean {
+  return kind === "close" || kind === "error";
+}
+function shown(events: readonly FrameEvent[]): string {
+  return events.map((event) =>
+    "data" in event ? `${event.kind} ${event.data}` : `${event.kind} ${event.code}`
+  ).join();
+}
+
+/** A request and its body, in one piece and in two: the same request, the same body, the same end, or refused. */
+function request(input: Uint8Array<ArrayBuffer>): void {
+  const stream = input.subarray(1);
+  const end = headEnd(stream);
+  for (let at = 0; at <= stream.length && at < 40; at++) {
+    const found = headEnd(stream.subarray(0, at));
+    assert(found < 0 || found === end, "A head ends in one place");
+    if (found < 0) assert(headEnd(stream, at) === end, "Looking on finds what looking again does");
+  }
+  if (end < 0) return;
+  const { value: head } = orRefuses(RequestError, () => readHead(stream.subarray(0, end)));
+  if (head === undefined) return;
+  assert(/^[^\s:]+$/.test(head.method) && /^\S+$/.test(head.target), "A method and a target");
+  for (const [name, value] of head.fields) new Headers([[name, value]]);
+  const rest = stream.subarray(end);
+  const at = (input[0] ?? 0) % (rest.length + 1);
+  const read = (pieces: readonly Uint8Array[]): string => {
+    const reader = new BodyReader(head.body);
+    const got: number[] = [];
+    let used = 0;
+    const { error } = orRefuses(RequestError, () => {
+      for (const piece of pieces) used += reader.read(piece, (bytes) => got.push(...bytes));
+    });
+    return error === undefined ? `${got} ${used} ${reader.done}` : "refused";
+  };
+  const [once, twice] = [read([rest]), read([rest.subarray(0, at), rest.subarray(at)])];
+  assert(once === twice, `${once} whole, ${twice} in parts`);
+}
+
+const text = (of: string): Uint8Array => new TextEncoder().encode(of);
+
+export const targets: readonly Target[] = [
+  {
+    name: "serve/frames",
+    about: "a WebSocket client's frames: cut anywhere, the same messages",
+    run: frames,
+    seeds: () => [
+      Uint8Array.of(3, 0x81, 0x82, 1, 2, 3, 4, 0x69, 0x6b),
+      Uint8Array.of(9, 0x01, 0x81, 0, 0, 0, 0, 65, 0x89, 0x80, 0, 0, 0, 0, 0x80, 0x81, 0, 0, 0, 0, 66),
+      Uint8Array.of(9, 0x82, 0xfe, 0, 2, 0, 0, 0, 0, 1, 2, 0x88, 0x82, 0, 0, 0, 0, 3, 0xe8),
+    ],
+    dictionary: [Uint8Array.of(0x81, 0x80, 0, 0, 0, 0), Uint8Array.of(0x82, 0xff, 0, 0, 0, 0, 0, 0, 0, 1)],
+  },
+  {
+    name: "serve/request",
+    about: "an HTTP request: cut anywhere, the same one with the same body, or refused",
+    run: request,
+    seeds: () => [
+      text("\x05GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
+      text("\x02POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabcGET"),
+      text("\x07PUT * HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"),
+      text(
+        "\x07PUT /a HTTP/1.1\r\nHost: b\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n0\r\nT: u\r\n\r\n",
+      ),
+    ],
+    dictionary: [
+      "\r\n",
+      "\r\n\r\n",
+      "HTTP/1.1",
+      "Content-Length: ",
+      "Transfer-Encoding: chunked\r\n",
+      "Host: a\r\n",
+    ],
+  },
+];
