@@ -51,6 +51,8 @@ test("the ws client: text, bytes, fragments, pings and a clean close, to handler
   const bytes = new Uint8Array(300_000).map((_, at) => at);
   expect(difference(await ask(() => socket.send(bytes)), bytes)).toBe(-1);
   await pair.sleep();
+  expect(text(await ask(() => socket.send("short")))).toBe("3 short"); // and the long answer's drain is told
+  await pair.sleep();
   const answers = service.answers;
   socket.ping("hello");
   expect(`${(await once(socket, "pong"))[0]}`).toBe("hello");
@@ -61,7 +63,7 @@ test("the ws client: text, bytes, fragments, pings and a clean close, to handler
     socket.ping();
     socket.send("mented", { fin: true });
   });
-  expect(text(fragmented)).toBe("3 fragmented");
+  expect(text(fragmented)).toBe("4 fragmented");
   await pair.sleep();
   for (const id of service.connections()) service.send(id, "from afar");
   expect(`${(await once(socket, "message"))[0]}`).toBe("from afar");
@@ -132,10 +134,12 @@ test("node:http's client: kept connections that sleep, bodies both ways, HEAD an
     expect(await ask("/", "PUT", new Uint8Array(400_000))).toBe("200 400000");
     await pair.sleep();
   }
-  expect(pair.client.counts.asleep, "One connection did it all").toBe(1);
+  // Bun's client does not keep a connection on which it asked for a head alone.
+  if (runtime !== "bun") expect(pair.client.counts.asleep, "One connection did it all").toBe(1);
 });
 
-test("drawn frames mean the same to us and to ws' own receiver", async () => {
+// Bun puts a WebSocket of its own in the place of ws.
+test.skipIf(runtime === "bun")("drawn frames mean the same to us and to ws' own receiver", async () => {
   const seed = 7;
   const prng = new Prng(seed);
   const pick = <T>(from: readonly T[]): T => from[prng.below(from.length)]!;
