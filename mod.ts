@@ -54,6 +54,9 @@ export { unarchive, type Unarchived, type UnarchiveOptions } from "./checkpoint/
 export { HandoverError, type HandoverReason } from "./checkpoint/handover/handover_error.ts";
 export type { HandoverOffer, OfferOptions } from "./checkpoint/handover/offer.ts";
 export type { TakenOver, TakeOverOptions } from "./checkpoint/handover/take_over.ts";
+export type { ControlOffer } from "./checkpoint/control/offer.ts";
+export { ControlClient } from "./checkpoint/control/client.ts";
+export { ControlError, type ControlReason } from "./checkpoint/control/control_error.ts";
 export { Sleeper, type SleeperEvents, type SleeperStats } from "./checkpoint/suspend.ts";
 export type { WakeBudget, WakePolicy } from "./net/wake/policy.ts";
 export { METRICS_TYPE, metricsText } from "./checkpoint/metrics.ts";

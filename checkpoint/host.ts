@@ -1,6 +1,7 @@
 import type { Archived, ArchiveOptions, ArchiveSink } from "./archive/archive_writer.ts";
 import { writeArchive } from "./archive/archive_writer.ts";
 import { writeArchiveFile } from "./archive/archive_file.ts";
+import { type ControlOffer, offerControl } from "./control/offer.ts";
 import { type HandoverOffer, offerHandover, type OfferOptions } from "./handover/offer.ts";
 import { type TakenOver, takeOver, type TakeOverOptions } from "./handover/take_over.ts";
 import { SleepingHost } from "./sleeping_host.ts";
@@ -50,6 +51,20 @@ export class SleepyHost extends SleepingHost {
   override async shutdown(): Promise<void> {
     await this.#offer?.close();
     await super.shutdown();
+  }
+
+  /**
+   * Offers a control socket at `path`, usually `control` in the store's folder: what `torpor ls`, `top`, `inspect`,
+   * `suspend`, `restore` and `capture` ask this host through. It ends with the host.
+   *
+   * @throws {ControlError} When there can be no socket at `path`, or another process has one there.
+   */
+  async offerControl(path: string): Promise<ControlOffer> {
+    this.checkOpen();
+    const control = await offerControl(this, path);
+    this.atClose.add(() => void control.close());
+    if (this.closed) await control.close();
+    return control;
   }
 
   /**

@@ -29,6 +29,8 @@ export class SleepingHost extends Host {
   readonly sleeper: Sleeper;
   /** What the store held when it was opened. */
   readonly recovered: Recovered;
+  /** What ends with the host. */
+  protected readonly atClose: Set<() => void> = new Set();
   readonly #store: Store;
 
   constructor(options: SleepyHostOptions) {
@@ -94,6 +96,7 @@ export class SleepingHost extends Host {
 
   override close(): void {
     if (this.closed) return;
+    for (const end of this.atClose) end();
     super.close();
     this.sleeper.hostClosed();
   }

@@ -1,4 +1,5 @@
 import { EventEmitter } from "eventemitter3";
+import { Histogram } from "../base/histogram.ts";
 import { TimerWheel } from "../base/timer_wheel.ts";
 import { RecordState } from "../net/connections/connection_map.ts";
 import type { Host } from "../net/socket/host.ts";
@@ -30,13 +31,14 @@ import { type Commit, RECORD_BYTES_MAX, type Store, StoreError } from "./store/s
 import { maySleep, Relief } from "./relief.ts";
 import { Unheard } from "./unheard.ts";
 import { WakeQueue } from "./wake_queue.ts";
+import { type WakeReason, WakeTimes } from "./wake_times.ts";
 
 /** What a sleeper tells about. */
 export interface SleeperEvents {
   /** The image is durable and the connection's objects are gone. */
-  suspended(event: { id: string; imageBytes: number }): void;
-  /** The connection is awake again. */
-  restored(event: { id: string }): void;
+  suspended(event: { id: string; imageBytes: number; tookMs: number }): void;
+  /** The connection is awake again: why, and how long that took, where it is known (of all but some in a herd it is). */
+  restored(event: { id: string; reason?: WakeReason; tookMs?: number }): void;
   /** The image could not be read: the peer will get a reset. An `error` when nobody listens to it. */
   lost(event: { id: string; error: Error }): void;
   /**
@@ -66,6 +68,8 @@ export interface SleeperStats {
   waiting: number;
   /** Wakes that had to. */
   waited: number;
+  /** Wakes by what asked for them. */
+  wakes: Readonly<Record<WakeReason, number>>;
 }
 
 /** Connections frozen per turn: about two milliseconds of work. */
@@ -108,6 +112,7 @@ interface Wake {
 /** A connection whose image is written and not yet durable. */
 interface Saving {
   readonly tcb: Tcb;
+  readonly frozenAtMs: number;
   location: number; // the store may move it
   readonly imageBytes: number;
   /** What the application may change without a call of ours: then the image is out of date. */
@@ -149,6 +154,9 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
   #closing = false; // nothing wakes, nothing is accepted: at the end, or while all are held asleep
   #holding = false;
   #suspends = 0;
+  readonly #suspendSeconds = new Histogram();
+  readonly #wakes = new WakeTimes();
+  #ringing = false; // deadlines of sleepers are being served
   #restores = 0;
 
   constructor(host: Host, store: Store, options: SleeperOptions = {}) {
@@ -179,7 +187,18 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
       saving: this.#saving.size,
       waiting: this.#queue.size,
       waited: this.#queue.waited,
+      wakes: this.#wakes.counts,
     };
+  }
+
+  /** How long connections took to fall asleep, from their freezing until their image was durable. */
+  get suspendSeconds(): Histogram {
+    return this.#suspendSeconds;
+  }
+
+  /** How long connections took to wake, from the first wish until they were awake. */
+  get restoreSeconds(): Histogram {
+    return this.#wakes.seconds;
   }
 
   /** Records in the store that are the log of awake durable connections. */
@@ -305,6 +324,8 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
   wake(record: number, nowMs: number): void {
     if (this.#saving.has(record)) return void this.#wanted.push(record); // its TCB is here
     const { sleepers } = this.#stack;
+    const reason = this.#ringing ? "timer" : sleepers.held.holdsFor(record) ? "packet" : "application";
+    this.#wakes.began(record, reason, this.#host.clock.nowMs());
     const listener = sleepers.listenerOf(record);
     this.#queue.add(record, listener?.id ?? -1, sleepers.budgetOf(listener), nowMs);
   }
@@ -322,7 +343,9 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
   }
 
   turn(nowMs: number): void {
+    this.#ringing = true;
     this.#timers.advance(nowMs, (record) => this.#due(record, nowMs), DUE_MAX);
+    this.#ringing = false;
     const wanted = this.#wanted.length + this.#queue.size > 0;
     if (!wanted) this.#relief.rest();
     else if (nowMs >= this.#wakeAgainAtMs && !this.#closing) this.#wakeSome(nowMs);
@@ -442,7 +465,8 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
       this.#journal.replaced(tcb);
       this.#unwritable.delete(tcb);
       const location = commit.locations[index]!;
-      const saving = { tcb, location, imageBytes: bytes.length, attachment: tcb.attachment, attached };
+      const { attachment } = tcb;
+      const saving = { tcb, frozenAtMs: nowMs, location, imageBytes: bytes.length, attachment, attached };
       this.#saving.set(tcb.record, saving);
       return saving;
     });
@@ -456,9 +480,9 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
   #saved(batch: readonly Saving[]): void {
     if (this.#host.closed) return;
     const nowMs = this.#host.clock.nowMs();
-    const events: { id: string; imageBytes: number }[] = [];
+    const events: { id: string; imageBytes: number; tookMs: number }[] = [];
     for (const saving of batch) {
-      const { tcb, location, imageBytes } = saving;
+      const { tcb, location, imageBytes, frozenAtMs } = saving;
       const record = tcb.record;
       if (record < 0 || this.#saving.get(record) !== saving) continue;
       const wanted = this.#stack.connections.state(record) !== RecordState.awake;
@@ -472,7 +496,11 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
       const deadlineMs = this.#stack.sleepers.sleep(tcb, location);
       if (deadlineMs < Infinity) this.#timers.set(record, deadlineMs);
       this.#suspends++;
-      if (this.listenerCount("suspended") > 0) events.push({ id: this.#stack.idOf(record), imageBytes });
+      const tookMs = Math.max(0, nowMs - frozenAtMs);
+      this.#suspendSeconds.record(tookMs / 1_000);
+      if (this.listenerCount("suspended") > 0) {
+        events.push({ id: this.#stack.idOf(record), imageBytes, tookMs });
+      }
     }
     this.#host.kick();
     for (const event of events) this.#guarded(() => this.emit("suspended", event));
@@ -604,7 +632,7 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
     const tcb = this.#stack.sleepers.resume(record, image.tcb, image.attachment, nowMs);
     if (tcb.durable !== undefined) this.#journal.begin(tcb, location, pieces);
     this.watch(tcb, nowMs);
-    this.emit("restored", { id });
+    this.emit("restored", { id, ...this.#wakes.ended(record, this.#host.clock.nowMs()) });
   }
 
   #lose(record: number, location: number, error: Error, nowMs: number): void {
@@ -615,6 +643,7 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
       if (this.store.failed !== undefined) this.#report(refusal); // else the store knows it to be gone
     }
     this.#stack.sleepers.forget(record, nowMs);
+    this.#wakes.forget(record);
     if (this.listenerCount("lost") > 0) this.emit("lost", { id, error });
     else this.#report(new Error(`Connection ${id} is lost: ${error.message}`, { cause: error }));
   }

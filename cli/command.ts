@@ -8,6 +8,8 @@ export interface Terminal {
   readonly color: boolean;
   /** Whether `err` is a terminal: there a line may be written again and again, as of something under way. */
   readonly live?: boolean;
+  /** Whether `out` is a screen, which may be written over. */
+  readonly screen?: boolean;
   /** Lines that are typed, or come in otherwise. */
   lines(): AsyncIterable<string>;
 }

@@ -56,7 +56,7 @@ const EXPECTED: ReadonlySet<string> = new Set(["StoreError", "ImageError", "Criu
 
 /** The names of commands and what they do, a line each. */
 export function listed(commands: readonly Command[]): string {
-  return commands.map(({ name, summary }) => `  ${name.padEnd(11)}${summary}`).join("\n");
+  return commands.map(({ name, summary }) => `  ${name.padEnd(13)}${summary}`).join("\n");
 }
 
 /** Several commands under one name. */

@@ -1,17 +1,30 @@
 import type { Command, Terminal } from "./command.ts";
-import { explain } from "./commands/explain.ts";
 import { archive } from "./commands/archive.ts";
+import { bench } from "./commands/bench.ts";
+import { capture } from "./commands/capture.ts";
+import { check } from "./commands/check.ts";
+import { completions } from "./commands/completions.ts";
 import { criu } from "./commands/criu.ts";
 import { doctor } from "./commands/doctor.ts";
+import { explain } from "./commands/explain.ts";
 import { handover } from "./commands/handover.ts";
+import { inspect } from "./commands/inspect.ts";
+import { ls } from "./commands/ls.ts";
 import { replay } from "./commands/replay.ts";
+import { restore } from "./commands/restore.ts";
+import { serve } from "./commands/serve.ts";
 import { store } from "./commands/store.ts";
+import { suspend } from "./commands/suspend.ts";
+import { top } from "./commands/top.ts";
 import { unarchive } from "./commands/unarchive.ts";
 import { dispatch, listed } from "./dispatch.ts";
 
-const COMMANDS: readonly Command[] = [
-  ...[doctor, store, archive, unarchive, handover],
-  ...[replay, explain, criu],
+/** Every command, in the order in which they are listed. */
+export const COMMANDS: readonly Command[] = [
+  ...[doctor, serve],
+  ...[ls, top, inspect, suspend, restore, capture],
+  ...[store, check, archive, unarchive, handover],
+  ...[replay, explain, criu, bench, completions(() => COMMANDS)],
 ];
 
 const HELP = `torpor: connections that sleep, and what is to be done about them
@@ -20,7 +33,8 @@ const HELP = `torpor: connections that sleep, and what is to be done about them
 
 ${listed(COMMANDS)}
 
-  torpor COMMAND --help tells the rest. NO_COLOR turns colours off.
+  torpor COMMAND --help tells the rest, exit codes too: 0 is done, 2 what was
+  given wrongly. --json is for machines. NO_COLOR turns colours off.
 `;
 
 /**

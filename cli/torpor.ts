@@ -14,6 +14,7 @@ const terminal: Terminal = {
   err: (text) => void process.stderr.write(text),
   color: process.stdout.isTTY === true && !process.env["NO_COLOR"],
   live: process.stderr.isTTY === true,
+  screen: process.stdout.isTTY === true,
   lines: async function* () {
     const typed = createInterface({ input: process.stdin });
     try {

@@ -109,7 +109,7 @@ const RULES: readonly ImportRule[] = [
   },
   {
     rule:
-      "the runtime is touched only in base/runtime, net/link, net/shards, checkpoint/store and handover, files of replay and archive, serve, cli and examples",
+      "the runtime is touched only in base/runtime, net/link, net/shards, checkpoint/store, handover and control, files of replay and archive, serve, cli and examples",
     of: EVERYWHERE,
     except: [
       ...[
@@ -119,6 +119,7 @@ const RULES: readonly ImportRule[] = [
         "net/shards/",
         "checkpoint/store/",
         "checkpoint/handover/",
+        "checkpoint/control/",
         "checkpoint/archive/archive_file.ts",
         "checkpoint/replay/replay_file.ts",
       ],

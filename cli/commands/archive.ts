@@ -1,14 +1,16 @@
-import { parseArgs } from "node:util";
 import { writeArchiveFile } from "../../checkpoint/archive/archive_file.ts";
 import { FileStore } from "../../checkpoint/store/file_store.ts";
+import { readArguments } from "../arguments.ts";
 import { type Command, InputError, type Terminal, UsageError } from "../command.ts";
 import { Progress } from "../progress.ts";
 import { counted, mustBeStore } from "../store/open.ts";
 
 const HELP = `\
-Writes all connections that sleep in a store into one portable file, which torpor unarchive puts into another store,
-on another machine or under another address. The store stays as it is, and only one of both may go on with them. A
-store that a process has open is left alone: SleepyHost.checkpoint() is for those.
+Writes all connections that sleep in a store into one portable file, which
+torpor unarchive puts into another store, on another machine or under another
+address. The store stays as it is, and only one of both may go on with them. A
+store that a process has open is left alone: SleepyHost.checkpoint() is for
+those.
 
   torpor archive FOLDER FILE [--json]
 
@@ -18,10 +20,12 @@ store that a process has open is left alone: SleepyHost.checkpoint() is for thos
   torpor archive ./connections monday.archive
   torpor explain monday.archive | less
 
-FILE is under its name only when it is whole and durable. One that is there already is not written over.
+FILE is under its name only when it is whole and durable. One that is there
+already is not written over.
 
-Exit codes: 0 done, 1 done, without connections that are damaged (torpor store check says which), 2 the store cannot be
-opened, the file cannot be written or the command line is wrong.
+Exit codes: 0 done, 1 done, without connections that are damaged (torpor store
+check says which), 2 the store cannot be opened, the file cannot be written or
+the command line is wrong.
 `;
 
 const EXIT_DAMAGED = 1;
@@ -32,11 +36,7 @@ export const archive: Command = {
   summary: "writes all sleeping connections into one portable file",
   help: HELP,
   async run(args: string[], terminal: Terminal): Promise<number> {
-    const { values, positionals } = parseArgs({
-      args,
-      options: { json: { type: "boolean", default: false } },
-      allowPositionals: true,
-    });
+    const { json, positionals } = readArguments(args);
     const [folder, path, more] = positionals;
     if (folder === undefined || path === undefined || more !== undefined) {
       throw new UsageError("which folder, and into which file?");
@@ -50,7 +50,7 @@ export const archive: Command = {
       });
       progress.end();
       terminal.out(
-        values.json
+        json
           ? `${JSON.stringify({ connections, bytes })}\n`
           : `${counted(connections, "connection")} in ${counted(bytes, "byte")}\n`,
       );

@@ -7,6 +7,6 @@ import { criuImport } from "./criu/import.ts";
 export const criu: Command = group(
   "criu",
   "exchanges connections with CRIU's images",
-  "Turns sleeping connections into CRIU's images (files.img, tcp-stream-*.img; criu.org) and back.",
+  "Turns sleeping connections into CRIU's images (files.img, tcp-stream-*.img;\ncriu.org) and back.",
   [criuExport, criuImport],
 );

@@ -1,6 +1,6 @@
 import { tmpdir } from "node:os";
-import { parseArgs } from "node:util";
 import { type Color, paint } from "../color.ts";
+import { readArguments } from "../arguments.ts";
 import { type Command, type Terminal, UsageError } from "../command.ts";
 import { type Examination, type Finding, reasonOf, type Verdict, worst } from "../doctor/finding.ts";
 import { examineFolder } from "../doctor/folder.ts";
@@ -8,21 +8,26 @@ import { examineFfi, examineFiles, examineRuntime, examineTun } from "../doctor/
 import { examineSelf } from "../doctor/self.ts";
 
 const HELP = `\
-Says what this machine allows: runtime, FFI, TUN interfaces and their offloads, open files, a folder as a place for
-connections (how long a commit takes, what is free), and whether Torpor itself works here.
+Says what this machine allows: runtime, FFI, TUN interfaces and their offloads,
+open files, a folder as a place for connections (how long a commit takes, what
+is free), and whether Torpor itself works here.
 
   torpor doctor [FOLDER] [--json]
 
-  FOLDER   where connections are to sleep; by default the folder for temporary files
-  --json   one object: { verdict, findings: [{ name, verdict, found, advice }] }
+  FOLDER   where connections are to sleep; by default the folder for temporary
+           files
+  --json   one object: { verdict, findings: [{ name, verdict, found, advice }]
+           }
   --help   print this
 
   torpor doctor /var/lib/myserver
   sudo torpor doctor --json | jq .findings
 
-It makes a TUN interface and a folder of its own for a moment, and nothing else.
+It makes a TUN interface and a folder of its own for a moment, and nothing
+else.
 
-Exit codes: 0 everything works, or less well as it says; 1 something that is always needed does not; 2 wrong use.
+Exit codes: 0 everything works, or less well as it says; 1 something that is
+always needed does not; 2 wrong use.
 `;
 
 const EXIT_BAD = 1;
@@ -38,11 +43,7 @@ export const doctor: Command = {
   summary: "says what this machine allows: runtime, FFI, TUN, offloads, disk",
   help: HELP,
   async run(args: string[], terminal: Terminal): Promise<number> {
-    const { values, positionals } = parseArgs({
-      args,
-      options: { json: { type: "boolean", default: false } },
-      allowPositionals: true,
-    });
+    const { json, positionals } = readArguments(args);
     if (positionals.length > 1) throw new UsageError("one folder is enough");
     const folder = positionals[0] ?? tmpdir();
     const examinations: Record<string, Examination> = {
@@ -57,10 +58,10 @@ export const doctor: Command = {
     for (const [name, examine] of Object.entries(examinations)) {
       const finding = await examined(name, examine);
       findings.push(finding);
-      if (!values.json) terminal.out(lines(finding, terminal));
+      if (!json) terminal.out(lines(finding, terminal));
     }
     const verdict = worst(findings);
-    if (values.json) terminal.out(`${JSON.stringify({ verdict, findings })}\n`);
+    if (json) terminal.out(`${JSON.stringify({ verdict, findings })}\n`);
     return verdict === "bad" ? EXIT_BAD : 0;
   },
 };

@@ -1,29 +1,32 @@
 import { readFileSync } from "node:fs";
-import { parseArgs } from "node:util";
 import { ArchiveError, ArchiveReader, archiveSource } from "../../checkpoint/archive/archive_reader.ts";
 import { explainImage } from "../../checkpoint/image/explain.ts";
 import { ImageError } from "../../checkpoint/image/image_error.ts";
 import { measureImage } from "../../checkpoint/image/measure.ts";
 import { verifyImage } from "../../checkpoint/image/verify.ts";
 import { printable } from "../color.ts";
+import { readArguments } from "../arguments.ts";
 import { type Command, type Terminal, UsageError } from "../command.ts";
 import "../../checkpoint/replay/segments.ts"; // these register their kinds
 import "../../checkpoint/sockets/socket_image.ts";
 
 const HELP = `\
-Prints an image in words: its kind, every field with its byte, every part with its verdict. A file may hold
-several images, one after the other, as recordings and archives do.
+Prints an image in words: its kind, every field with its byte, every part with
+its verdict. A file may hold several images, one after the other, as recordings
+and archives do.
 
   torpor explain FILE... [--json]
 
-  --json   one object per image: { file, offset, length, ok, parts }; what is damaged in an archive so that no image
-           can be made of it: { file, offset, length, ok, damage }
+  --json   one object per image: { file, offset, length, ok, parts }; what is
+           damaged in an archive so that no image can be made of it: { file,
+           offset, length, ok, damage }
   --help   print this
 
   torpor explain connection.img
   torpor explain run.replay | less
 
-Exit codes: 0 every part is whole, 1 a part is damaged, 2 a file cannot be read or the command line is wrong.
+Exit codes: 0 every part is whole, 1 a part is damaged, 2 a file cannot be read
+or the command line is wrong.
 `;
 
 /** `torpor explain`. */
@@ -32,11 +35,7 @@ export const explain: Command = {
   summary: "prints an image in words",
   help: HELP,
   run(args: string[], terminal: Terminal): number {
-    const { values, positionals } = parseArgs({
-      args,
-      options: { json: { type: "boolean", default: false } },
-      allowPositionals: true,
-    });
+    const { json, positionals } = readArguments(args);
     if (positionals.length === 0) throw new UsageError("which file?");
     let whole = true;
     for (const file of positionals) {
@@ -47,7 +46,7 @@ export const explain: Command = {
           whole = false;
           const told = { file, offset: start, length: image.length, ok: false, damage };
           terminal.out(
-            values.json
+            json
               ? `${JSON.stringify(told)}\n`
               : printable(`${file} at byte ${start}: BAD, ${image.length} bytes: ${damage}\n`),
           );
@@ -55,7 +54,7 @@ export const explain: Command = {
         }
         const { ok, parts } = verifyImage(image);
         whole &&= ok;
-        if (values.json) {
+        if (json) {
           terminal.out(`${JSON.stringify({ file, offset: start, length: image.length, ok, parts })}\n`);
         } else {
           const where = start === 0 && end === bytes.length ? "" : ` at byte ${start}`;

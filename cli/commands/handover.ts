@@ -8,10 +8,12 @@ import { takeOver } from "../../checkpoint/handover/take_over.ts";
 import { type Command, InputError, type Terminal, UsageError } from "../command.ts";
 
 const HELP = `\
-Asks the process that has a store open to put its connections to sleep and to let go, and starts another one in its
-place as soon as it has: a deploy without a reset. The old process must offer it (SleepyHost.offerHandover, with
-the path FOLDER/handover); the new one just opens the store. One that calls SleepyHost.takeOver itself needs no such
-command, and takes over faster: it is loaded by then.
+Asks the process that has a store open to put its connections to sleep and to
+let go, and starts another one in its place as soon as it has: a deploy without
+a reset. The old process must offer it (SleepyHost.offerHandover, with the path
+FOLDER/handover); the new one just opens the store. One that calls
+SleepyHost.takeOver itself needs no such command, and takes over faster: it is
+loaded by then.
 
   torpor handover FOLDER [options] [-- COMMAND...]
 
@@ -19,14 +21,16 @@ command, and takes over faster: it is loaded by then.
   --timeout MS    how long the old process may take to let go (default 60000)
   --help          print this
 
-FOLDER may also be the socket itself. Without COMMAND the connections sleep on until something opens the store.
-COMMAND gets SIGINT, SIGTERM and SIGHUP that are sent to this process.
+FOLDER may also be the socket itself. Without COMMAND the connections sleep on
+until something opens the store. COMMAND gets SIGINT, SIGTERM and SIGHUP that
+are sent to this process.
 
   torpor handover ./connections -- node --import tsx server.ts
   torpor handover ./connections --or-start -- ./server
 
-Exit codes: that of COMMAND, when it was started (128 and the number of the signal that ended it); else 0 the old
-process has let go, 1 it was told to and has not (standard error says why), 2 it was not told, or the command line is
+Exit codes: that of COMMAND, when it was started (128 and the number of the
+signal that ended it); else 0 the old process has let go, 1 it was told to and
+has not (standard error says why), 2 it was not told, or the command line is
 wrong.
 `;
 

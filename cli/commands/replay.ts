@@ -18,27 +18,35 @@ const EXIT_DIFFERS = 1;
 const EXIT_NEVER = 3;
 
 const HELP = `\
-Does to a stack what a recording says was done to another, and compares every packet that it sends and every
-answer that it gives, bit for bit. A recording is made by a host that has a recorder: recordTo("run.replay").
+Does to a stack what a recording says was done to another, and compares every
+packet that it sends and every answer that it gives, bit for bit. A recording
+is made by a host that has a recorder: recordTo("run.replay").
 
   torpor replay FILE [options]
 
   --info            say what the file holds; nothing is played
-  --print           print the packet walk: what came in, what became of it, what went out
+  --print           print the packet walk: what came in, what became of it,
+                    what went out
   --all             print also what every turn does
-  --step            stop after each step: enter plays the next, ? tells the rest; with --print's words
+  --step            stop after each step: enter plays the next, ? tells the
+                    rest; with --print's words
   --steps N         stop after N steps
-  --until CONDITION stop when it comes true:
-${CONDITIONS.replace(/^/gm, "                  ")}
-  --pcapng OUT      write the packets of both ways, what the stack did as their comments
-  --json            one object a line: what happens (with --print), or what the file holds; the result at the end
-  --tcp NAME=VALUE  another configuration than the recorded: what would have been? (more than once)
+  --until CONDITION stop when that comes true:
+${CONDITIONS.replace(/^/gm, "  ")}
+  --pcapng OUT      write the packets of both ways, what the stack did as their
+                    comments
+  --json            one object a line: what happens (with --print), or what the
+                    file holds; the result at the end
+  --tcp NAME=VALUE  another configuration than the recorded: what would have
+                    been? (more than once)
   --help            print this
 
-A pcap or pcapng capture from elsewhere is fed to a stack in place of a host in it. The stack listens on the
-ports that SYNs go to, writes what the host wrote, and numbers are translated to its own; nothing is compared:
+A pcap or pcapng capture from elsewhere is fed to a stack in place of a host in
+it. The stack listens on the ports that SYNs go to, writes what the host wrote,
+and numbers are translated to its own; nothing is compared:
 
-  --as-host ADDRESS whose place it takes (more than once for a host with several)
+  --as-host ADDRESS whose place it takes (more than once for a host with
+                    several)
   --record OUT      write what happened as a recording
 
   torpor replay run.replay
@@ -48,9 +56,10 @@ ports that SYNs go to, writes what the host wrote, and numbers are translated to
   torpor replay run.replay --pcapng run.pcapng && wireshark run.pcapng
   torpor replay capture.pcap --as-host 10.0.0.1 --print
 
-Exit codes: 0 all that was played is the same, 1 something differs, 2 the file cannot be read (the message names
-the byte) or the command line is wrong, 3 the condition never came true. A recording that was cut short, as by
-kill -9, is played as far as it goes, and a line on standard error says where it was cut.
+Exit codes: 0 all that was played is the same, 1 something differs, 2 the file
+cannot be read (the message names the byte) or the command line is wrong, 3 the
+condition never came true. A recording that was cut short, as by kill -9, is
+played as far as it goes, and a line on standard error says where it was cut.
 `;
 
 /** `torpor replay`. */

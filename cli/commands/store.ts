@@ -9,7 +9,7 @@ import { storeRepair } from "./store/repair.ts";
 /** `torpor store`. */
 export const store: Command = group(
   "store",
-  "checks, repairs, compacts and lists a folder of sleeping connections",
+  "checks, repairs, lists a folder of sleeping connections",
   "Looks after the folder in which connections sleep.",
   [storeCheck, storeRepair, storeCompact, storeLs, storeExplain],
 );

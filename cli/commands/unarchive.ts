@@ -1,21 +1,24 @@
 import { statSync } from "node:fs";
-import { parseArgs } from "node:util";
 import { unarchive as putBack } from "../../checkpoint/archive/unarchive.ts";
 import { FileStore } from "../../checkpoint/store/file_store.ts";
+import { readArguments } from "../arguments.ts";
 import { type Command, InputError, type Terminal, UsageError } from "../command.ts";
 import { Progress } from "../progress.ts";
 import { counted } from "../store/open.ts";
 
 const HELP = `\
-Puts the connections of an archive into an empty store, where they sleep until they are spoken to: the process that
-opens it goes on with them. The one that wrote the archive must not.
+Puts the connections of an archive into an empty store, where they sleep until
+they are spoken to: the process that opens it goes on with them. The one that
+wrote the archive must not.
 
   torpor unarchive FILE FOLDER [--move FROM=TO]... [--json]
 
-  --move FROM=TO  connections of the local address FROM are of TO from now on. Their peers know nothing of it and go on
-                  talking to FROM: what lies between must follow, as a NAT does
-  --json          one object for each damaged stretch, { offset, bytes, reason }, and one at the end:
-                  { connections, moved, damaged, expected }
+  --move FROM=TO  connections of the local address FROM are of TO from now on.
+                  Their peers know nothing of it and go on talking to FROM:
+                  what lies between must follow, as a NAT does
+  --json          one object for each damaged stretch, { offset, bytes, reason
+                  }, and one at the end: { connections, moved, damaged,
+                  expected }
   --help          print this
 
   torpor unarchive monday.archive ./connections
@@ -23,8 +26,9 @@ opens it goes on with them. The one that wrote the archive must not.
 
 FOLDER is made when missing. What is damaged costs itself only, and is told.
 
-Exit codes: 0 all is there, 1 some of the archive is damaged and the rest is there, 2 it is no archive, connections are
-in the store already, the store is open elsewhere, or the command line is wrong.
+Exit codes: 0 all is there, 1 some of the archive is damaged and the rest is
+there, 2 it is no archive, connections are in the store already, the store is
+open elsewhere, or the command line is wrong.
 `;
 
 const EXIT_DAMAGED = 1;
@@ -35,13 +39,8 @@ export const unarchive: Command = {
   summary: "puts the connections of an archive into a store",
   help: HELP,
   async run(args: string[], terminal: Terminal): Promise<number> {
-    const { values, positionals } = parseArgs({
-      args,
-      options: {
-        json: { type: "boolean", default: false },
-        move: { type: "string", multiple: true, default: [] },
-      },
-      allowPositionals: true,
+    const { json, positionals, values } = readArguments(args, {
+      move: { type: "string", multiple: true, default: [] },
     });
     const [path, folder, more] = positionals;
     if (path === undefined || folder === undefined || more !== undefined) {
@@ -60,7 +59,7 @@ export const unarchive: Command = {
         move,
         onProgress: (done) => progress.show(counted(done, "connection")),
         onDamage: ({ offset, bytes, reason }) => {
-          if (values.json) terminal.out(`${JSON.stringify({ offset, bytes, reason })}\n`);
+          if (json) terminal.out(`${JSON.stringify({ offset, bytes, reason })}\n`);
           else terminal.err(`torpor unarchive: byte ${offset} to ${offset + bytes}: ${reason}\n`);
         },
       });
@@ -68,7 +67,7 @@ export const unarchive: Command = {
       const { connections, moved, damaged, expected } = told;
       const lost = expected === undefined || connections === expected ? "" : ` of ${expected}`;
       terminal.out(
-        values.json
+        json
           ? `${JSON.stringify({ connections, moved, damaged, expected })}\n`
           : `${counted(connections, "connection")}${lost}, ${moved} of them moved\n`,
       );

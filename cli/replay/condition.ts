@@ -4,14 +4,17 @@ import type { Happening } from "./happening.ts";
 
 /** What may be waited for, for `--help`. */
 export const CONDITIONS = `\
-  step N                  the N-th call from outside
-  time SECONDS            so long after the beginning
-  packet WORDS            a packet of which all words hold: in, out, ip, ip6, arp, tcp, udp, icmp, icmp6,
-                          syn, fin, rst, psh, ack, urg, "port N", "host ADDRESS", "length N" (at least), or any
-                          other word that stands in its line
-  drop [REASON]           a packet is dropped, for that reason: drop TcpChecksum
-  state [CONNECTION] STATE   a connection gets into a state: state established, state 10.0.0.1:7-10.0.0.2:4000 asleep
-  note [TEXT]             a remark of whoever recorded, with that text in it`;
+  step N         the N-th call from outside
+  time SECONDS   so long after the beginning
+  packet WORDS   a packet of which all words hold: in, out, ip, ip6, arp,
+                 tcp, udp, icmp, icmp6, syn, fin, rst, psh, ack, urg,
+                 "port N", "host ADDRESS", "length N" (at least), or any
+                 other word that stands in its line
+  drop [REASON]  a packet is dropped, for that reason: drop TcpChecksum
+  state [CONNECTION] STATE
+                 a connection gets into a state: state established,
+                 state 10.0.0.1:7-10.0.0.2:4000 asleep
+  note [TEXT]    a remark of whoever recorded, with that text in it`;
 
 /** Says whether what happens is what is waited for. */
 export type Condition = (happening: Happening, startMs: number) => boolean;

@@ -7,6 +7,7 @@ export const BlockType = {
   InterfaceDescription: 1,
   SimplePacket: 3,
   EnhancedPacket: 6,
+  DecryptionSecrets: 0x0a,
 } as const;
 
 /** Stands in a section header; read backward it tells that the writer's byte order was the other one. */
@@ -24,7 +25,13 @@ export const OptionCode = {
 } as const;
 
 /** What the packets of an interface start with (tcpdump's registry of link types). */
-export const LinkType = { Ethernet: 1, RawIp: 101 } as const;
+export const LinkType = { Ethernet: 1, RawIp: 101, UpperPdu: 252 } as const;
+
+/** What a decryption secrets block holds: the lines of a TLS key log. */
+export const SECRETS_TLS_KEY_LOG = 0x544c_534b;
+
+/** Tags in front of an exported PDU (Wireshark's epan/exported_pdu.h): which dissector reads the rest, and the end. */
+export const PduTag = { DissectorName: 12, End: 0 } as const;
 
 /** Which way a packet went, seen from the interface that was captured on. */
 export type Direction = "in" | "out";

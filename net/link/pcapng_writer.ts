@@ -7,10 +7,17 @@ import {
   DIRECTION_FLAG,
   LinkType,
   OptionCode,
+  PduTag,
+  SECRETS_TLS_KEY_LOG,
 } from "./pcapng.ts";
 
 /** Bytes gathered before they are written. */
 const GATHER_BYTES = 65_536;
+
+const SYSLOG = new TextEncoder().encode("syslog\0\0"); // padded to a multiple of 4
+const SYSLOG_TAGS = Uint8Array.of(0, PduTag.DissectorName, 0, SYSLOG.length, ...SYSLOG, 0, PduTag.End, 0, 0);
+/** Facility "user", severity "info" (RFC 5424 section 6.2.1). */
+const SYSLOG_INFO = "<14>";
 
 /**
  * Turns frames into a pcapng capture with nanosecond timestamps.
@@ -49,9 +56,39 @@ export class PcapngWriter {
 
   /** Describes one more interface and returns its number, for `packet`. */
   addInterface(medium: Medium, name?: string): number {
+    return this.#describe(medium === "ethernet" ? LinkType.Ethernet : LinkType.RawIp, name);
+  }
+
+  /** Describes an interface for `event`. */
+  addEvents(name: string): number {
+    return this.#describe(LinkType.UpperPdu, name);
+  }
+
+  /**
+   * Adds something that happened and is no packet: to Wireshark it is a line of syslog, with the same as its comment.
+   * @param eventsIndex What `addEvents` has returned.
+   */
+  event(eventsIndex: number, timeMs: number, text: string): void {
+    const line = new TextEncoder().encode(`${SYSLOG_INFO}${text}`);
+    const slab = Slab.of(SYSLOG_TAGS.length + line.length);
+    slab.bytes.set(SYSLOG_TAGS);
+    slab.bytes.set(line, SYSLOG_TAGS.length);
+    this.packet(eventsIndex, "in", timeMs, slab, 0, slab.bytes.length, text);
+  }
+
+  /** Adds lines of a TLS key log, in NSS's format: what follows can be read with them. */
+  secrets(keyLog: Uint8Array): void {
+    const start = this.#begin(BlockType.DecryptionSecrets, 32 + keyLog.length);
+    this.#uint32(SECRETS_TLS_KEY_LOG);
+    this.#uint32(keyLog.length);
+    this.#bytes(keyLog);
+    this.#end(start);
+  }
+
+  #describe(linkType: number, name: string | undefined): number {
     const nameBytes = new TextEncoder().encode(name ?? "");
     const start = this.#begin(BlockType.InterfaceDescription, 64 + nameBytes.length);
-    this.#uint16(medium === "ethernet" ? LinkType.Ethernet : LinkType.RawIp);
+    this.#uint16(linkType);
     this.#uint16(0);
     this.#uint32(0); // no limit on the bytes captured of a packet
     if (nameBytes.length > 0) this.#option(OptionCode.InterfaceName, nameBytes);

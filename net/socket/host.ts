@@ -31,6 +31,7 @@ import { takeLeases } from "./leased_routes.ts";
 import type { Acceptor, Owner } from "./owner.ts";
 import { Owners } from "./owners.ts";
 import { throwLater } from "./throw_later.ts";
+import { PacketWatch, type PacketWatcher } from "./packet_watch.ts";
 import { Turns } from "./turns.ts";
 import type {
   ConnectDatagramOptions,
@@ -64,6 +65,7 @@ export class Host {
   readonly #links: Link[] = [];
   readonly #owners: Owners;
   readonly #turns: Turns;
+  readonly #watch: PacketWatch;
   readonly #datagrams = new Map<UdpSocket, Datagrams>();
   readonly #interfaceNames: readonly string[];
   #closed = false;
@@ -83,6 +85,7 @@ export class Host {
     };
     this.#recorder = options.recorder;
     this.stack = options.recorder?.stack(stackOptions) ?? new Stack(stackOptions);
+    this.#watch = new PacketWatch(this.stack);
     const names = this.#interfaceNames = options.interfaces.map(({ name }, index) => name ?? `net${index}`);
     options.interfaces.forEach(({ link, mac }, index) => {
       this.stack.addInterface({ name: names[index]!, link, mac: stationAddress(mac, entropy) });
@@ -448,7 +451,9 @@ export class Host {
     this.#links.push(link);
     link.open({
       receive: (slab: Slab, start: number, end: number, segmentBytes?: number): void => {
-        this.stack.receive(index, slab, start, end, this.#turns.arrival(), segmentBytes);
+        const nowMs = this.#turns.arrival();
+        if (this.#watch.on) this.#watch.receive(index, slab, start, end, nowMs, segmentBytes);
+        else this.stack.receive(index, slab, start, end, nowMs, segmentBytes);
       },
       trains: this.#recorder === undefined, // a recording holds frames only
       flush: () => this.turn(),
@@ -466,6 +471,13 @@ export class Host {
     this.stack.receive(interfaceIndex, new Slab(packet), 0, packet.length, this.#turns.arrival());
     this.stack.sharesAddresses = true;
     this.turn();
+  }
+
+  /**
+   * Tells `watcher` of every frame that arrives or leaves, and of what becomes of it, until what this returns is called.
+   */
+  watchPackets(watcher: PacketWatcher): () => void {
+    return this.#watch.add(watcher);
   }
 
   /** What the links have counted, by the index of their interfaces. */

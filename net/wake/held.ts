@@ -121,6 +121,11 @@ export class HeldPackets {
     return true;
   }
 
+  /** Whether anything is held for `record`. */
+  holdsFor(record: number): boolean {
+    return this.#chains.has(record);
+  }
+
   /** Whether a packet of this length whose segment begins there is held for `record`: it has been sent again. */
   has(record: number, sequence: number, length: number): boolean {
     const words = this.#words;

@@ -261,7 +261,7 @@ test("wrong use: exit code 2, and what is wrong", async () => {
     [["store", "check", empty], "is no store"],
     [["store", "repair", temporary.file("nowhere")], "ENOENT"],
     [["store", "ls", temporary.file("nowhere")], "ENOENT"],
-    [["store", "ls", sound, "--port", "x"], '"x" is no port'],
+    [["store", "ls", sound, "--port", "x"], '"x" is no whole number from 1 to 65535'],
     [["store", "ls", sound, "--color"], "--color"],
     [["store", "explain", sound], "which connection?"],
   ];

@@ -14,20 +14,22 @@ import { type Command, type Terminal, UsageError } from "../../command.ts";
 import { counted, findConnection, snapshotOf } from "../../store/open.ts";
 
 const HELP = `\
-Writes sleeping connections as CRIU's images: files.img with their addresses, and for each a tcp-stream-N.img with
-its numbers, options and queues, N its inode in hexadecimal. What CRIU cannot hold is left behind: attachments,
-TS.Recent, estimates and running timers; checkpoint/criu/convert.ts lists it. The connections stay in the store, and
-only one of both may go on with them.
+Writes sleeping connections as CRIU's images: files.img with their addresses,
+and for each a tcp-stream-N.img with its numbers, options and queues, N its
+inode in hexadecimal. What CRIU cannot hold is left behind: attachments,
+TS.Recent, estimates and running timers; checkpoint/criu/convert.ts lists it.
+The connections stay in the store, and only one of both may go on with them.
 
   torpor criu export FOLDER CONNECTION... OUT
 
-CONNECTION is as torpor store ls prints it, name or location. OUT is a folder, made when missing, without images.
+CONNECTION is as torpor store ls prints it, name or location. OUT is a folder,
+made when missing, without images.
 
   torpor criu export ./connections 10.7.0.1:80-10.9.0.4:51312 ./images
   crit show ./images/tcp-stream-1.img
 
-Exit codes: 0 done, 2 a connection is not there or in a state that CRIU has no image of, a file cannot be read or
-written, or the command line is wrong.
+Exit codes: 0 done, 2 a connection is not there or in a state that CRIU has no
+image of, a file cannot be read or written, or the command line is wrong.
 `;
 
 /** `torpor criu export`. */

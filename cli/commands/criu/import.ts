@@ -16,19 +16,21 @@ import { type Command, InputError, type Terminal, UsageError } from "../../comma
 import { counted } from "../../store/open.ts";
 
 const HELP = `\
-Puts the TCP connections of CRIU's images (files.img, tcp-stream-*.img) into a store, where they sleep until they are
-spoken to. What was in flight is sent again a second after the store's process has opened it. The process that they
+Puts the TCP connections of CRIU's images (files.img, tcp-stream-*.img) into a
+store, where they sleep until they are spoken to. What was in flight is sent
+again a second after the store's process has opened it. The process that they
 were taken from must not go on with them.
 
   torpor criu import IMAGES FOLDER
 
-FOLDER is made when missing; a connection that sleeps there already is refused, and then nothing is imported.
+FOLDER is made when missing; a connection that sleeps there already is refused,
+and then nothing is imported.
 
   criu dump --tree PID --images-dir ./images --tcp-established
   torpor criu import ./images ./connections
 
-Exit codes: 0 done, 2 an image is damaged or holds what we cannot, the store is open elsewhere, or the command line is
-wrong.
+Exit codes: 0 done, 2 an image is damaged or holds what we cannot, the store is
+open elsewhere, or the command line is wrong.
 `;
 
 /** `torpor criu import`. */

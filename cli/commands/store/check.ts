@@ -1,26 +1,30 @@
-import { parseArgs } from "node:util";
 import { judgeRecords, placeOf } from "../../../checkpoint/sockets/stored.ts";
 import { checkSegments, type Finding } from "../../../checkpoint/store/check.ts";
 import { paint, printable } from "../../color.ts";
+import { readArguments } from "../../arguments.ts";
 import type { Command, Terminal } from "../../command.ts";
 import { counted, oneFolder, snapshotOf } from "../../store/open.ts";
 
 const HELP = `\
-Reads a store whole and changes nothing in it: every segment's header and every entry's hash, every index beside
-its segment, every image, double images of one connection, removals of what is not there, unfinished files. It
-may be open in another process, which goes on.
+Reads a store whole and changes nothing in it: every segment's header and every
+entry's hash, every index beside its segment, every image, double images of one
+connection, removals of what is not there, unfinished files. It may be open in
+another process, which goes on.
 
   torpor store check FOLDER [--json]
 
-  --json   one object a finding, { severity, file, offset, bytes, what, connections }, and the result at the end
+  --json   one object a finding, { severity, file, offset, bytes, what,
+           connections }, and the result at the end
   --help   print this
 
   torpor store check ./connections && echo sound
 
-"damage" is what is not as it was written, with the connections that it costs, at most. "notice" is what a crash
-leaves: the next opening deals with it, and nothing that was promised is lost.
+"damage" is what is not as it was written, with the connections that it costs,
+at most. "notice" is what a crash leaves: the next opening deals with it, and
+nothing that was promised is lost.
 
-Exit codes: 0 sound (there may be notices), 1 damaged, 2 the folder cannot be read or the command line is wrong.
+Exit codes: 0 sound (there may be notices), 1 damaged, 2 the folder cannot be
+read or the command line is wrong.
 `;
 
 const EXIT_DAMAGED = 1;
@@ -31,11 +35,7 @@ export const storeCheck: Command = {
   summary: "reads all and says what is damaged; changes nothing",
   help: HELP,
   async run(args: string[], terminal: Terminal): Promise<number> {
-    const { values, positionals } = parseArgs({
-      args,
-      options: { json: { type: "boolean", default: false } },
-      allowPositionals: true,
-    });
+    const { json, positionals } = readArguments(args);
     const folder = oneFolder(positionals);
     const { disk, store } = await snapshotOf(folder, "store check", terminal);
     let damages = 0;
@@ -44,7 +44,7 @@ export const storeCheck: Command = {
       const { severity, file, offset, bytes, what, records: connections } = finding;
       if (severity === "damage") damages++;
       concerned += connections;
-      if (values.json) {
+      if (json) {
         terminal.out(`${JSON.stringify({ severity, file, offset, bytes, what, connections })}\n`);
       } else terminal.out(findingText(finding, terminal));
     };
@@ -56,7 +56,7 @@ export const storeCheck: Command = {
         report({ severity, file, offset, bytes: length, what: why, records: kind === "image" ? 1 : 0 });
       });
       const sound = damages === 0;
-      if (values.json) {
+      if (json) {
         const result = { sound, damages, concerned, connections, segments, entries, bytes };
         terminal.out(`${JSON.stringify({ result })}\n`);
       } else {

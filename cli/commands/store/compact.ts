@@ -1,14 +1,15 @@
-import { parseArgs } from "node:util";
 import { judgeRecords } from "../../../checkpoint/sockets/stored.ts";
 import { compactStore } from "../../../checkpoint/store/compact.ts";
+import { readArguments } from "../../arguments.ts";
 import type { Command, Terminal } from "../../command.ts";
 import { Progress } from "../../progress.ts";
 import { counted, mustBeStore, oneFolder, snapshotOf } from "../../store/open.ts";
 
 const HELP = `\
-Writes the sleeping connections of a store anew, one behind the other, and lets all else go. Killed at any
-instant, each connection is there once; run again, it goes on. Needs 32 MiB of free disk. A store that a process
-has open is left alone (it cleans up by itself), and so is one that has to be repaired before.
+Writes the sleeping connections of a store anew, one behind the other, and lets
+all else go. Killed at any instant, each connection is there once; run again,
+it goes on. Needs 32 MiB of free disk. A store that a process has open is left
+alone (it cleans up by itself), and so is one that has to be repaired before.
 
   torpor store compact FOLDER [--json]
 
@@ -17,8 +18,8 @@ has open is left alone (it cleans up by itself), and so is one that has to be re
 
   torpor store compact ./connections
 
-Exit codes: 0 done, 1 the store has to be repaired before, 2 the store cannot be opened, the disk refuses or the
-command line is wrong.
+Exit codes: 0 done, 1 the store has to be repaired before, 2 the store cannot
+be opened, the disk refuses or the command line is wrong.
 `;
 
 const EXIT_DAMAGED = 1;
@@ -29,11 +30,7 @@ export const storeCompact: Command = {
   summary: "writes live records anew and gives the rest of the disk back",
   help: HELP,
   async run(args: string[], terminal: Terminal): Promise<number> {
-    const { values, positionals } = parseArgs({
-      args,
-      options: { json: { type: "boolean", default: false } },
-      allowPositionals: true,
-    });
+    const { json, positionals } = readArguments(args);
     const folder = oneFolder(positionals);
     mustBeStore(folder);
     const trouble = await toRepair(folder, terminal);
@@ -50,7 +47,7 @@ export const storeCompact: Command = {
       progress.end();
       const connections = records;
       terminal.out(
-        values.json
+        json
           ? `${JSON.stringify({ connections, bytesBefore, bytesAfter })}\n`
           : `${counted(connections, "connection")}: ${counted(bytesBefore, "byte")} before, ` +
             `${counted(bytesAfter, "byte")} now\n`,

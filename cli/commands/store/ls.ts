@@ -1,4 +1,3 @@
-import { parseArgs } from "node:util";
 import {
   describeSocketImage,
   locationText,
@@ -7,12 +6,15 @@ import {
 import { isStretch, stretchesOf } from "../../../checkpoint/sockets/stretch.ts";
 import { ImageError } from "../../../checkpoint/image/image_error.ts";
 import { paint, printable } from "../../color.ts";
-import { type Command, type Terminal, UsageError } from "../../command.ts";
+import { portOf, readArguments } from "../../arguments.ts";
+import type { Command, Terminal } from "../../command.ts";
+import { Gathered } from "../../gathered.ts";
 import { oneFolder, snapshotOf } from "../../store/open.ts";
 
 const HELP = `\
-Lists the connections that sleep in a store, in the order in which they lie there. It may be open in another
-process: then those that sleep at this moment, and the durable ones that are awake, which are in it as well.
+Lists the connections that sleep in a store, in the order in which they lie
+there. It may be open in another process: then those that sleep at this moment,
+and the durable ones that are awake, which are in it as well.
 
   torpor store ls FOLDER [options]
 
@@ -22,20 +24,19 @@ process: then those that sleep at this moment, and the durable ones that are awa
   --json          one object a connection
   --help          print this
 
-A line is: connection (local end first), state, since when it sleeps, bytes written and not acknowledged, bytes
-received and not read, bytes of the attachment, of the image, and where it lies, as explain takes it.
+A line is: connection (local end first), state, since when it sleeps, bytes
+written and not acknowledged, bytes received and not read, bytes of the
+attachment, of the image, and where it lies, as explain takes it.
 
   torpor store ls ./connections --port 6667
   torpor store ls ./connections --from 10.9.0.4 --count
   torpor store ls ./connections --json | jq -r 'select(.sendQueueBytes > 0).id'
 
-Exit codes: 0 all is listed, 1 an image is damaged (standard error says which), 2 the folder cannot be read or the
-command line is wrong.
+Exit codes: 0 all is listed, 1 an image is damaged (standard error says which),
+2 the folder cannot be read or the command line is wrong.
 `;
 
 const EXIT_DAMAGED = 1;
-/** Text gathered before it is written: a call per line takes longer than reading the line. */
-const TEXT_MAX = 64 * 1024;
 
 /** `torpor store ls`. */
 export const storeLs: Command = {
@@ -43,25 +44,17 @@ export const storeLs: Command = {
   summary: "lists the connections that sleep",
   help: HELP,
   async run(args: string[], terminal: Terminal): Promise<number> {
-    const { values, positionals } = parseArgs({
-      args,
-      options: {
-        json: { type: "boolean", default: false },
-        count: { type: "boolean", default: false },
-        port: { type: "string" },
-        from: { type: "string" },
-      },
-      allowPositionals: true,
+    const { json, positionals, values } = readArguments(args, {
+      count: { type: "boolean", default: false },
+      port: { type: "string" },
+      from: { type: "string" },
     });
     const folder = oneFolder(positionals);
-    const port = values.port === undefined ? undefined : Number(values.port);
-    if (port !== undefined && !(Number.isInteger(port) && port > 0 && port < 65_536)) {
-      throw new UsageError(`--port: "${values.port}" is no port`);
-    }
+    const port = portOf(values.port);
     const { disk, store } = await snapshotOf(folder, "store ls", terminal);
     let damaged = 0;
     let count = 0;
-    let text = "";
+    const lines = new Gathered(terminal);
     try {
       const stretchOf = stretchesOf(store);
       for (const { location, bytes } of store.live()) {
@@ -79,14 +72,10 @@ export const storeLs: Command = {
         if (values.from !== undefined && connection.remoteAddress !== values.from) continue;
         count++;
         if (values.count) continue;
-        text += values.json ? `${jsonOf(connection)}\n` : lineOf(connection, terminal);
-        if (text.length < TEXT_MAX) continue;
-        terminal.out(text);
-        text = "";
-        await terminal.drained?.();
+        await lines.add(json ? `${jsonOf(connection)}\n` : lineOf(connection, terminal));
       }
-      if (values.count) text = values.json ? `${JSON.stringify({ count })}\n` : `${count}\n`;
-      terminal.out(text);
+      if (values.count) await lines.add(json ? `${JSON.stringify({ count })}\n` : `${count}\n`);
+      lines.end();
       damaged += store.stats.damaged;
       if (store.stats.damaged > 0) {
         terminal.err("torpor store ls: entries are damaged; torpor store check says where\n");

@@ -1,16 +1,18 @@
-import { parseArgs } from "node:util";
 import { judgeRecords } from "../../../checkpoint/sockets/stored.ts";
 import { DAMAGED_FOLDER, repairStore } from "../../../checkpoint/store/repair.ts";
 import { paint, printable } from "../../color.ts";
+import { readArguments } from "../../arguments.ts";
 import type { Command, Terminal } from "../../command.ts";
 import { counted, mustBeStore, oneFolder } from "../../store/open.ts";
 
 const HELP = `\
-Makes a store sound: cuts a torn end, takes damaged entries, images that cannot be used and older images of one
-connection out, makes missing indexes. What is taken out is kept in FOLDER/${DAMAGED_FOLDER}: 00000007.seg.4096 is what was
-at byte 4096 of segment 7. Where segments are damaged, all sound records are written anew, which needs 32 MiB of
-free disk. Whenever this is interrupted, nothing sound is lost; run again, it goes on. A store that a process has
-open is left alone.
+Makes a store sound: cuts a torn end, takes damaged entries, images that cannot
+be used and older images of one connection out, makes missing indexes. What is
+taken out is kept in FOLDER/${DAMAGED_FOLDER}: 00000007.seg.4096 is what was at
+byte 4096 of segment 7. Where segments are damaged, all sound records are
+written anew, which needs 32 MiB of free disk. Whenever this is interrupted,
+nothing sound is lost; run again, it goes on. A store that a process has open
+is left alone.
 
   torpor store repair FOLDER [--dry-run] [--json]
 
@@ -21,8 +23,9 @@ open is left alone.
   torpor store repair ./connections --dry-run
   torpor store repair ./connections && torpor store check ./connections
 
-Exit codes: 0 sound now, there was nothing to do or it is done (of a dry run: nothing to do), 1 a dry run with
-something to do, 2 the store cannot be opened, the disk refuses or the command line is wrong.
+Exit codes: 0 sound now, there was nothing to do or it is done (of a dry run:
+nothing to do), 1 a dry run with something to do, 2 the store cannot be opened,
+the disk refuses or the command line is wrong.
 `;
 
 const EXIT_TO_DO = 1;
@@ -33,12 +36,10 @@ export const storeRepair: Command = {
   summary: "takes out what is damaged, and keeps it aside",
   help: HELP,
   async run(args: string[], terminal: Terminal): Promise<number> {
-    const { values, positionals } = parseArgs({
-      args,
-      options: { "dry-run": { type: "boolean", default: false }, json: { type: "boolean", default: false } },
-      allowPositionals: true,
+    const { json, positionals, values } = readArguments(args, {
+      "dry-run": { type: "boolean", default: false },
     });
-    const { "dry-run": dryRun, json } = values;
+    const { "dry-run": dryRun } = values;
     const folder = oneFolder(positionals);
     mustBeStore(folder);
     let steps = 0;

@@ -1,5 +1,7 @@
 import { assert } from "../../../base/assert.ts";
 import { UsageError } from "../../../cli/command.ts";
+import { ControlError } from "../../../checkpoint/control/control_error.ts";
+import { parseRequest } from "../../../checkpoint/control/request.ts";
 import { parseCondition } from "../../../cli/replay/condition.ts";
 import type { Happening } from "../../../cli/replay/happening.ts";
 import { Prng } from "../../../base/random.ts";
@@ -183,7 +185,30 @@ const SCRIPT = `--mss=1000
 +0...0.1 write(4, ..., 1000) = 1000
 `;
 
+/** A line to a control socket. */
+function control(input: Uint8Array): void {
+  const { value } = orRefuses(ControlError, () => parseRequest(textOf(input)));
+  if (value === undefined) return;
+  const again = parseRequest(JSON.stringify(value));
+  assert(JSON.stringify(again) === JSON.stringify(value), "What was understood is understood again");
+  assert(!("id" in value) || typeof value.id === "string", "A name is text");
+}
+
 export const targets: readonly Target[] = [
+  {
+    name: "text/control",
+    about: "what a control socket is asked: refused with a typed error, or the same when asked again",
+    run: control,
+    bytesMax: 300,
+    seeds: () =>
+      [
+        '{"do":"status"}',
+        '{"do":"ls","port":7,"from":"10.0.0.2","state":"asleep"}',
+        '{"do":"inspect","id":"10.7.0.1:80-10.9.0.4:51312"}',
+        '{"do":"capture","keys":true,"port":443}',
+      ].map((text) => utf8.encode(text)),
+    dictionary: ['"do"', '"suspend"', '"restore"', '"id"', '"__proto__"', "null", "[]", "1e9", "-1"],
+  },
   {
     name: "text/address",
     about:

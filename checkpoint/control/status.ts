@@ -1,0 +1,95 @@
+import process from "node:process";
+import type { Histogram } from "../../base/histogram.ts";
+import { runtime } from "../../base/runtime.ts";
+import type { LinkCounters } from "../../net/link/link.ts";
+import type { SleepingHost } from "../sleeping_host.ts";
+import type { WakeReason } from "../wake_times.ts";
+
+/** How long something took: how often it happened, and bounds that half and 99 of 100 did not exceed. */
+export interface Took {
+  readonly count: number;
+  readonly meanSeconds: number;
+  readonly p50Seconds: number;
+  /** `null` above ten seconds. */
+  readonly p99Seconds: number | null;
+}
+
+/** A host at one moment, in numbers. */
+export interface HostStatus {
+  readonly pid: number;
+  /** `node 20.20.2`. */
+  readonly runtime: string;
+  readonly nowMs: number;
+  readonly upSeconds: number;
+  readonly connections: { readonly awake: number; readonly asleep: number; readonly waking: number };
+  readonly suspends: number;
+  readonly restores: number;
+  readonly saving: number;
+  readonly waiting: number;
+  readonly wakes: Readonly<Record<WakeReason, number>>;
+  readonly suspendTook: Took;
+  readonly restoreTook: Took;
+  readonly memory: { readonly rssBytes: number; readonly heapBytes: number };
+  readonly interfaces: readonly (Readonly<LinkCounters> & { readonly name: string })[];
+  readonly drops: Readonly<Record<string, number>>;
+  readonly store: { readonly records: number; readonly bytesLive: number; readonly bytes: number };
+  /** Packets that each rule has decided, then the policies; absent without a firewall. */
+  readonly firewall?: readonly { readonly rule: string; readonly packets: number; readonly bytes: number }[];
+}
+
+/** What a host says of itself now. */
+export function hostStatus(host: SleepingHost): HostStatus {
+  const { sleeper, stack } = host;
+  const { suspends, restores, saving, waiting, wakes } = sleeper.stats;
+  const { rss, heapUsed } = process.memoryUsage();
+  const { recordsLive, bytesLive, bytesTotal } = sleeper.store.stats;
+  const firewall = firewallCounts(host);
+  return {
+    pid: process.pid,
+    runtime: `${runtime} ${process.versions[runtime] ?? ""}`,
+    nowMs: host.clock.nowMs(),
+    upSeconds: process.uptime(),
+    connections: host.counts,
+    ...{ suspends, restores, saving, waiting, wakes: { ...wakes } },
+    suspendTook: tookOf(sleeper.suspendSeconds),
+    restoreTook: tookOf(sleeper.restoreSeconds),
+    memory: { rssBytes: rss, heapBytes: heapUsed },
+    interfaces: host.linkCounters.map((counters, index) => ({
+      name: stack.output.interfaces[index]!.name,
+      ...counters,
+    })),
+    drops: stack.drops.toJSON(),
+    store: { records: recordsLive, bytesLive, bytes: bytesTotal },
+    ...(firewall.length === 0 ? {} : { firewall }),
+  };
+}
+
+/** The firewall's counters: each rule by its number and comment, each policy by its direction. */
+export function firewallCounts(
+  host: SleepingHost,
+): { rule: string; packets: number; bytes: number }[] {
+  const counted = host.stack.firewall?.rules();
+  if (counted === undefined) return [];
+  return [
+    ...counted.rules.map(({ packets, bytes, rule: { comment } }, index) => ({
+      rule: comment === undefined ? `${index}` : `${index} ${comment}`,
+      packets,
+      bytes,
+    })),
+    ...Object.entries(counted.policy).map(([direction, { packets, bytes }]) => ({
+      rule: `policy ${direction}`,
+      packets,
+      bytes,
+    })),
+  ];
+}
+
+function tookOf(seconds: Histogram): Took {
+  const p99 = seconds.quantile(0.99);
+  return {
+    count: seconds.count,
+    meanSeconds: seconds.count === 0 ? 0 : seconds.sum / seconds.count,
+    p50Seconds: seconds.quantile(0.5),
+    p99Seconds: p99 === Infinity ? null : p99,
+  };
+}

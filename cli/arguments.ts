@@ -1,0 +1,34 @@
+import { parseArgs, type ParseArgsConfig } from "node:util";
+import { UsageError } from "./command.ts";
+
+type Options = NonNullable<ParseArgsConfig["options"]>;
+type WithJson<O extends Options> = {
+  args: string[];
+  options: O & { json: { type: "boolean"; default: false } };
+  allowPositionals: true;
+};
+
+/** The arguments of a command: its own options, positionals, and `--json`, which is told by `json`. */
+export function readArguments<const O extends Options = Record<never, never>>(
+  args: string[],
+  options: O = {} as O,
+): ReturnType<typeof parseArgs<WithJson<O>>> & { json: boolean } {
+  const parsed = parseArgs<WithJson<O>>({
+    args,
+    options: { ...options, json: { type: "boolean", default: false } },
+    allowPositionals: true,
+  });
+  return { ...parsed, json: (parsed.values as { json: boolean }).json };
+}
+
+/** An option that is a whole number between two others. */
+export function wholeNumber(option: string, text: string, least: number, most: number): number {
+  const value = Number(text);
+  if (/^\d+$/.test(text) && value >= least && value <= most) return value;
+  throw new UsageError(`--${option}: "${text}" is no whole number from ${least} to ${most}`);
+}
+
+/** `--port`. */
+export function portOf(text: string | undefined): number | undefined {
+  return text === undefined ? undefined : wholeNumber("port", text, 1, 65_535);
+}

@@ -1,0 +1,198 @@
+import { mkdirSync, readFileSync } from "node:fs";
+import { createServer } from "node:http";
+import { join } from "node:path";
+import { SleepyHost } from "../../checkpoint/host.ts";
+import { HandoverError } from "../../checkpoint/handover/handover_error.ts";
+import { METRICS_TYPE, metricsText } from "../../checkpoint/metrics.ts";
+import { FileStore } from "../../checkpoint/store/file_store.ts";
+import type { FirewallRules } from "../../net/firewall/rule.ts";
+import type { Link } from "../../net/link/link.ts";
+import { ReconnectingLink } from "../../net/link/reconnecting.ts";
+import { openTun } from "../../net/link/tun.ts";
+import { listenUnix } from "../../net/link/unix.ts";
+import { serveHttp } from "../../serve/http/http_server.ts";
+import { portOf, readArguments, wholeNumber } from "../arguments.ts";
+import { type Command, InputError, type Terminal, UsageError } from "../command.ts";
+import { UntilEnded } from "../control.ts";
+import { loadServed, type Served } from "../serve/module.ts";
+import { counted } from "../store/open.ts";
+
+const HELP = `\
+Serves a module over a userspace network, and lets idle connections sleep. The
+module's default export is { fetch(request, client) } or a function, as
+Deno.serve takes it, with webSocket handlers if need be (serveHttp), or
+{ data(connection, bytes), ... }, the handlers of host.serve.
+
+  torpor serve MODULE [options]
+
+  --store FOLDER      where connections sleep (default ./connections)
+  --tun NAME          the TUN interface of Linux (default tor0)
+  --unix PATH         instead of it, a unix socket for one link at a time,
+                      framed as QEMU's -netdev stream does
+  --address A/PREFIX  an address of the server (default 10.7.0.1/24); again for
+                      more
+  --gateway ADDRESS   where everything goes that is not beside it
+  --port PORT         the port (default 8000)
+  --idle SECONDS      how long without data until sleep (default 30)
+  --firewall FILE     rules in JSON: { policy, rules }
+  --metrics PORT      a page for Prometheus at 127.0.0.1:PORT/metrics
+  --help              print this
+
+  ip tuntap add tor0 mode tun         # once: it outlives the processes
+  ip addr add 10.7.0.2/24 dev tor0    # the other end: the kernel's
+  ip link set tor0 up
+  torpor serve server.js
+  curl http://10.7.0.1:8000/
+  torpor top ./connections
+
+Started again, it takes over from the process that has the store, without a
+reset: that is a deploy. ^C puts everybody to sleep; the next start goes on
+with them. torpor ls, top, inspect and the others ask it by FOLDER/control.
+
+Exit codes: 0 it was asked to end, or another process has taken over, 2 it
+could not start.
+`;
+
+/** `torpor serve`. */
+export const serve: Command = {
+  name: "serve",
+  summary: "serves a module whose idle connections sleep",
+  help: HELP,
+  async run(args: string[], terminal: Terminal): Promise<number> {
+    const { positionals: [path, more], values } = readArguments(args, {
+      store: { type: "string", default: "./connections" },
+      tun: { type: "string" },
+      unix: { type: "string" },
+      address: { type: "string", multiple: true },
+      gateway: { type: "string" },
+      port: { type: "string", default: "8000" },
+      idle: { type: "string", default: "30" },
+      firewall: { type: "string" },
+      metrics: { type: "string" },
+    });
+    if (path === undefined) throw new UsageError("which module?");
+    if (more !== undefined) throw new UsageError(`one module, not "${more}" as well`);
+    if (values.tun !== undefined && values.unix !== undefined) {
+      throw new UsageError("--tun or --unix, not both");
+    }
+    const port = portOf(values.port)!;
+    const metrics = values.metrics === undefined
+      ? undefined
+      : wholeNumber("metrics", values.metrics, 1, 65_535);
+    const idleMs = wholeNumber("idle", values.idle, 0, 86_400 * 365) * 1_000;
+    const firewall = values.firewall === undefined ? undefined : rulesOf(values.firewall);
+    const addresses = (values.address ?? ["10.7.0.1/24"]).map((address) => ({ address }));
+    const served = await loadServed(path); // what takes time comes before the old process lets go
+    const folder = values.store;
+    mkdirSync(folder, { recursive: true });
+    const say = (text: string): void => terminal.err(`torpor serve: ${text}\n`);
+    await takeOver(join(folder, "handover"), say);
+    const wire = values.unix === undefined
+      ? { link: await openTun({ name: values.tun ?? "tor0" }), close: () => {} }
+      : await unixLink(values.unix);
+    const store = await FileStore.open(folder).catch((error) => {
+      wire.link.close();
+      wire.close();
+      throw error;
+    });
+    const host = startHost(() =>
+      new SleepyHost({
+        interfaces: [{ link: wire.link }],
+        addresses,
+        ...(values.gateway === undefined
+          ? {}
+          : { routes: [{ destination: "0.0.0.0/0", gateway: values.gateway }] }),
+        store,
+        idleMs,
+        ...(firewall === undefined ? {} : { firewall }),
+      })
+    );
+    host.sleeper.on("error", (error) => say(error.message));
+    listen(host, served, port, say);
+    await host.offerControl(join(folder, "control"));
+    const { done } = await host.offerHandover(join(folder, "handover"));
+    const page = metrics === undefined ? undefined : metricsServer(host, metrics, say);
+    const where = `${addresses[0]!.address.split("/")[0]}:${port}`;
+    const { asleep } = host.counts;
+    say(
+      `serving ${"http" in served ? `http://${where}/` : where} over ${
+        values.unix ?? values.tun ?? "tor0"
+      }, ` +
+        `${counted(asleep, "connection")} asleep in ${folder}`,
+    );
+    try {
+      const over = await Promise.race([done.then(() => "taken over" as const), ended()]);
+      if (over === "taken over") say("another process has taken over");
+      else await host.shutdown();
+      say(`${counted(host.counts.asleep, "connection")} asleep`);
+    } finally {
+      page?.close();
+      wire.close();
+    }
+    return 0;
+  },
+};
+
+/** Resolves when somebody asks for the end. */
+async function ended(): Promise<"ended"> {
+  let end = (): void => {};
+  const over = new Promise<void>((resolve) => end = resolve);
+  using _until = new UntilEnded(() => end());
+  await over;
+  return "ended";
+}
+
+async function takeOver(path: string, say: (text: string) => void): Promise<void> {
+  try {
+    const { pid, connections } = await SleepyHost.takeOver(path);
+    say(`process ${pid} has let go of ${counted(connections, "connection")}`);
+  } catch (error) {
+    if (!(error instanceof HandoverError)) throw error;
+    if (error.reason !== "nobody") throw new InputError(error.message);
+  }
+}
+
+function startHost(make: () => SleepyHost): SleepyHost {
+  try {
+    return make();
+  } catch (error) {
+    if (error instanceof Error && /^(RouteError|FirewallError|TypeError)$/.test(error.name)) {
+      throw new InputError(error.message);
+    }
+    throw error;
+  }
+}
+
+function listen(host: SleepyHost, served: Served, port: number, say: (text: string) => void): void {
+  if ("bytes" in served) return void host.serve({ ...served.bytes, port });
+  const onError = (error: unknown): Response => {
+    say(`the module threw: ${error instanceof Error ? error.stack ?? error.message : String(error)}`);
+    return new Response("Internal Server Error\n", { status: 500 });
+  };
+  serveHttp(host, { onError, ...served.http, port });
+}
+
+async function unixLink(path: string): Promise<{ link: Link; close(): void }> {
+  const link = new ReconnectingLink();
+  const listener = await listenUnix({ path, onLink: (carrier) => link.attach(carrier) });
+  return { link, close: () => void listener.close() };
+}
+
+function rulesOf(path: string): FirewallRules {
+  try {
+    return JSON.parse(readFileSync(path, "utf8")) as FirewallRules; // the host checks it
+  } catch (error) {
+    if (error instanceof SyntaxError) throw new InputError(`"${path}" is no JSON: ${error.message}`);
+    throw error;
+  }
+}
+
+function metricsServer(host: SleepyHost, port: number, say: (text: string) => void): { close(): void } {
+  const server = createServer((request, response) => {
+    if (request.url !== "/metrics") return void response.writeHead(404).end();
+    response.writeHead(200, { "content-type": METRICS_TYPE }).end(metricsText(host));
+  });
+  server.on("error", (error) => say(`no metrics: ${error.message}`));
+  server.listen(port, "127.0.0.1");
+  return server;
+}
