@@ -4,5 +4,8 @@
  *
  * @module
  */
+export { Conntrack, type ConntrackOptions } from "./conntrack.ts";
+export { formatFlow, listFlows } from "./print.ts";
 export { CtDirection, CtState, CtStatus, Hook, HookPriority, NO_FLOW, PacketTrack } from "./state.ts";
-export type { Tracker } from "./tracker.ts";
+export type { NatRules, Tracker } from "./tracker.ts";
+export { type ConntrackTimeouts, TCP_STATE_NAMES, TcpState, TIMEOUTS } from "./timeouts.ts";

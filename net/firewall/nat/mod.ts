@@ -3,4 +3,5 @@
  *
  * @module
  */
-export { NatFlag, NatKind, NatRange } from "./range.ts";
+export type { NatAddresses } from "./nat.ts";
+export { NatFlag, NatKind, NatRequest } from "./range.ts";

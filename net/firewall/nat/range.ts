@@ -1,6 +1,6 @@
 /** How a NAT statement chooses: `NF_NAT_RANGE_*` of linux/netfilter/nf_nat.h. */
 export const NatFlag = {
-  /** Ports are drawn, not counted up. Both mean the same, as in the kernel since 5.0. */
+  /** Ports are drawn, not kept where they are free. Both mean the same, as in the kernel since 5.0. */
   random: 1,
   fullyRandom: 2,
   /** A client gets the same address for all its flows, whatever their destinations. */
@@ -9,21 +9,40 @@ export const NatFlag = {
   netmap: 8,
 } as const;
 
-/** Whether a flow's source is translated, or its destination. */
-export const NatKind = { source: 0, destination: 1 } as const;
+/** What rules ask for; `none`, where no rule spoke. */
+export const NatKind = { none: 0, snat: 1, dnat: 2, masquerade: 3, redirect: 4 } as const;
 export type NatKind = (typeof NatKind)[keyof typeof NatKind];
 
-/**
- * What a NAT statement gives a flow: an address from `addressLow` to `addressHigh`, a port from `portLow` to `portHigh`.
- * Plain data; whoever compiles rules makes it once for each statement, or fills one for each packet where a map says it.
- */
-export class NatRange {
-  /** IPv4 addresses as integers, or IPv6 ones as handles that somebody holds; both 0 for the packet's own address. */
-  addressLow = 0;
-  addressHigh = 0;
-  /** 0 for both: none is asked for. ICMP echo identifiers count as ports. */
+/** What a NAT statement asks for, as whoever evaluates it fills one. */
+export class NatRequest {
+  kind: NatKind = NatKind.none;
+  /** Words of the lowest address, and from the fifth on of the highest: one each of IPv4, four of IPv6. */
+  readonly address: Int32Array = new Int32Array(8);
+  hasAddress = false;
+  /** Of ICMP queries, the identifier. */
+  hasPort = false;
   portLow = 0;
   portHigh = 0;
   /** Of `NatFlag`. */
   flags = 0;
+}
+
+/** What a flow's address and port may become: `struct nf_nat_range2`. */
+export class NatRange {
+  /** IPv4 addresses as integers, or IPv6 ones as handles. */
+  hasAddress = false;
+  addressLow = 0;
+  addressHigh = 0;
+  hasPort = false;
+  portLow = 0;
+  portHigh = 0;
+  random = false;
+  persistent = false;
+
+  /** Exactly this address, and any port. */
+  setAddress(address: number): void {
+    this.hasAddress = true;
+    this.addressLow = this.addressHigh = address;
+    this.hasPort = this.random = this.persistent = false;
+  }
 }

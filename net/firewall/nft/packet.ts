@@ -39,6 +39,8 @@ export class NftPacket {
   priority = 0;
   /** `meta nftrace set 1`. */
   traced = false;
+  /** The transport's checksum is the pseudo-header's sum, not inverted: a device was, or is, to fill in the rest. */
+  checksumLeft = false;
   /** What connection tracking knows of it. */
   readonly track: PacketTrack = new PacketTrack();
   /** Epoch milliseconds. */
@@ -56,7 +58,7 @@ export class NftPacket {
     this.linkStart = this.iif = this.oif = -1;
     this.packetType = PacketType.Host;
     this.mark = this.priority = 0;
-    this.traced = false;
+    this.traced = this.checksumLeft = false;
     this.track.clear();
     this.locate();
   }
