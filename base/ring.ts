@@ -1,14 +1,17 @@
 import { assert } from "./assert.ts";
+import { givePacketMemory, takePacketMemory } from "./packet_memory.ts";
+import { copyBytes, packetSlab, Slab } from "./slab.ts";
 
-/** Buffers that are not in use, by power-of-two size, so that busy rings do not allocate. */
+// Rings borrow from the packet memory. When that is full they have buffers of their own, and those that are not in use
+// are kept by power-of-two size, so that busy rings do not allocate.
 const POOL_BYTES_MAX = 32 << 20; // what an idle process keeps; the rest goes to the garbage collector
 const SIZE_MIN = 1024; // below this the ring's own object outweighs its buffer
 const ROOMY_BYTES = 256 << 10; // a buffer larger than this goes back when it is almost empty, too
-const EMPTY = new Uint8Array(0);
-const pool: Uint8Array<ArrayBuffer>[][] = [];
+const EMPTY = Slab.of(0);
+const pool: Slab[][] = [];
 let pooledBytes = 0;
 
-/** Bytes of buffers that nobody has borrowed, at most 32 MiB: what looks for leaks takes them off. */
+/** Bytes of own buffers that nobody has borrowed, at most 32 MiB: what looks for leaks takes them off. */
 export function pooledRingBytes(): number {
   return pooledBytes;
 }
@@ -27,21 +30,22 @@ export function ringBytesLent(): number {
   return lentBytes;
 }
 
-function take(size: number): Uint8Array<ArrayBuffer> {
-  lentBytes += size;
+function takeOwn(size: number): Slab {
   const buffer = pool[31 - Math.clz32(size)]?.pop();
-  if (buffer === undefined) return new Uint8Array(size);
+  if (buffer === undefined) return Slab.of(size);
   pooledBytes -= size;
   return buffer;
 }
 
-function give(buffer: Uint8Array<ArrayBuffer>): void {
-  lentBytes -= buffer.length;
-  if (buffer.length === 0 || pooledBytes + buffer.length > POOL_BYTES_MAX) return;
-  const size = 31 - Math.clz32(buffer.length);
-  while (pool.length <= size) pool.push([]);
-  pool[size]!.push(buffer);
-  pooledBytes += buffer.length;
+function give(buffer: Slab, base: number, size: number): void {
+  if (size === 0) return;
+  lentBytes -= size;
+  if (buffer === packetSlab) return givePacketMemory(base, size);
+  if (pooledBytes + size > POOL_BYTES_MAX) return;
+  const power = 31 - Math.clz32(size);
+  while (pool.length <= power) pool.push([]);
+  pool[power]!.push(buffer);
+  pooledBytes += size;
 }
 
 /**
@@ -62,7 +66,10 @@ function give(buffer: Uint8Array<ArrayBuffer>): void {
 export class ByteRing {
   /** Who counts its memory; set before it holds any. */
   meter: RingMeter | undefined = undefined;
-  #buffer: Uint8Array<ArrayBuffer> = EMPTY;
+  // `[base, base + size)` of a slab, which may be everybody's.
+  #slab: Slab = EMPTY;
+  #base = 0;
+  #size = 0;
   #start = 0;
   #length = 0;
   #sizeHint = SIZE_MIN; // what it needed lately, so that a refill does not regrow step by step
@@ -75,16 +82,14 @@ export class ByteRing {
 
   /** Bytes of memory held. */
   get capacity(): number {
-    return this.#buffer.length;
+    return this.#size;
   }
 
   /** The capacity that it may come to with `left` bytes more than it has; never less than it has. */
   capacityWithin(left: number): number {
-    const reach = this.#buffer.length + left;
+    const reach = this.#size + left;
     if (reach >= 2 ** 31) return Infinity;
-    return reach < Math.max(SIZE_MIN, this.#buffer.length)
-      ? this.#buffer.length
-      : 2 ** (31 - Math.clz32(reach));
+    return reach < Math.max(SIZE_MIN, this.#size) ? this.#size : 2 ** (31 - Math.clz32(reach));
   }
 
   /** Adds `source[from, to)` at the end. */
@@ -93,22 +98,37 @@ export class ByteRing {
     this.#length += to - from;
   }
 
+  /** As `append`, of a slab's bytes. */
+  appendSlab(source: Slab, from: number, to: number): void {
+    this.placeSlab(this.#length, source, from, to);
+    this.#length += to - from;
+  }
+
   /** Writes `source[from, to)` at `offset` without changing the length. */
   place(offset: number, source: Uint8Array, from: number, to: number): void {
     const count = to - from;
     if (count === 0) return;
-    if (offset + count > this.#buffer.length) this.#grow(offset + count);
-    if (offset + count > this.#needed) this.#needed = offset + count;
-    const size = this.#buffer.length;
-    const at = (this.#start + offset) & (size - 1);
-    const first = Math.min(count, size - at);
-    copy(source, from, this.#buffer, at, first);
-    if (first < count) copy(source, from + first, this.#buffer, 0, count - first);
+    this.#reach(offset + count);
+    const at = (this.#start + offset) & (this.#size - 1);
+    const first = Math.min(count, this.#size - at);
+    copy(source, from, this.#slab.bytes, this.#base + at, first);
+    if (first < count) copy(source, from + first, this.#slab.bytes, this.#base, count - first);
+  }
+
+  /** As `place`, of a slab's bytes. */
+  placeSlab(offset: number, source: Slab, from: number, to: number): void {
+    const count = to - from;
+    if (count === 0) return;
+    this.#reach(offset + count);
+    const at = (this.#start + offset) & (this.#size - 1);
+    const first = Math.min(count, this.#size - at);
+    copyBytes(source, from, this.#slab, this.#base + at, first);
+    if (first < count) copyBytes(source, from + first, this.#slab, this.#base, count - first);
   }
 
   /** Takes in `count` bytes that `place` put just behind the end. */
   extend(count: number): void {
-    assert(this.#length + count <= this.#buffer.length);
+    assert(this.#length + count <= this.#size);
     this.#length += count;
   }
 
@@ -116,11 +136,20 @@ export class ByteRing {
   copyTo(offset: number, count: number, target: Uint8Array, at: number): void {
     assert(offset + count <= this.#length);
     if (count === 0) return;
-    const size = this.#buffer.length;
-    const from = (this.#start + offset) & (size - 1);
-    const first = Math.min(count, size - from);
-    copy(this.#buffer, from, target, at, first);
-    if (first < count) copy(this.#buffer, 0, target, at + first, count - first);
+    const from = (this.#start + offset) & (this.#size - 1);
+    const first = Math.min(count, this.#size - from);
+    copy(this.#slab.bytes, this.#base + from, target, at, first);
+    if (first < count) copy(this.#slab.bytes, this.#base, target, at + first, count - first);
+  }
+
+  /** As `copyTo`, into a slab. */
+  copyToSlab(offset: number, count: number, target: Slab, at: number): void {
+    assert(offset + count <= this.#length);
+    if (count === 0) return;
+    const from = (this.#start + offset) & (this.#size - 1);
+    const first = Math.min(count, this.#size - from);
+    copyBytes(this.#slab, this.#base + from, target, at, first);
+    if (first < count) copyBytes(this.#slab, this.#base, target, at + first, count - first);
   }
 
   /** Removes `count` bytes from the front; `keep` holds on to the buffer for bytes placed beyond the end. */
@@ -128,8 +157,8 @@ export class ByteRing {
     assert(count <= this.#length);
     this.#length -= count;
     if (this.#length === 0 && !keep) return this.clear();
-    this.#start = (this.#start + count) & (this.#buffer.length - 1);
-    if (!keep && this.#buffer.length > ROOMY_BYTES && this.#length <= this.#buffer.length >>> 4) {
+    this.#start = (this.#start + count) & (this.#size - 1);
+    if (!keep && this.#size > ROOMY_BYTES && this.#length <= this.#size >>> 4) {
       this.#shrink();
     }
   }
@@ -154,8 +183,10 @@ export class ByteRing {
   /** A copy of `[offset, offset + count)`, which may lie beyond the end where `place` wrote. */
   placed(offset: number, count: number): Uint8Array<ArrayBuffer> {
     const bytes = new Uint8Array(count);
-    const mask = this.#buffer.length - 1;
-    for (let at = 0; at < count; at++) bytes[at] = this.#buffer[(this.#start + offset + at) & mask]!;
+    const mask = this.#size - 1;
+    for (let at = 0; at < count; at++) {
+      bytes[at] = this.#slab.bytes[this.#base + ((this.#start + offset + at) & mask)]!;
+    }
     return bytes;
   }
 
@@ -169,25 +200,37 @@ export class ByteRing {
   }
 
   #give(): void {
-    if (this.#buffer.length === 0) return;
-    this.meter?.borrowed(-this.#buffer.length);
-    give(this.#buffer);
-    this.#buffer = EMPTY;
+    if (this.#size === 0) return;
+    this.meter?.borrowed(-this.#size);
+    give(this.#slab, this.#base, this.#size);
+    this.#slab = EMPTY;
+    this.#base = this.#size = 0;
+  }
+
+  /** Sees to it that there is room up to `offset`. */
+  #reach(offset: number): void {
+    if (offset > this.#size) this.#grow(offset);
+    if (offset > this.#needed) this.#needed = offset;
   }
 
   #grow(needed: number): void {
     let size = this.meter?.tight ? SIZE_MIN : this.#sizeHint;
     while (size < needed) size *= 2;
-    const buffer = take(size);
-    const old = this.#buffer;
-    this.meter?.borrowed(size - old.length);
-    if (old.length > 0) {
+    lentBytes += size;
+    const at = takePacketMemory(size);
+    const slab = at < 0 ? takeOwn(size) : packetSlab;
+    const base = Math.max(0, at);
+    this.meter?.borrowed(size - this.#size);
+    if (this.#size > 0) {
       // All of it: placed bytes may lie anywhere behind the queue's end.
-      buffer.set(old.subarray(this.#start), 0);
-      buffer.set(old.subarray(0, this.#start), old.length - this.#start);
-      give(old);
+      const first = this.#size - this.#start;
+      copyBytes(this.#slab, this.#base + this.#start, slab, base, first);
+      copyBytes(this.#slab, this.#base, slab, base + first, this.#start);
+      give(this.#slab, this.#base, this.#size);
     }
-    this.#buffer = buffer;
+    this.#slab = slab;
+    this.#base = base;
+    this.#size = size;
     this.#start = 0;
     this.#sizeHint = size;
   }

@@ -130,6 +130,7 @@ export class TimerWheel {
     const nowTick = Math.floor(nowMs) - this.#originMs;
     assert(nowTick <= TICKS_MAX, "Time lies less than 1,115 years ahead"); // false for NaN, too
     if (nowTick > this.#nowTick) this.#nowTick = nowTick;
+    else if (this.#isThrough()) return; // the same tick again
     this.#advancing = true;
     try {
       this.#splice(DUE, FIRING);
@@ -147,6 +148,12 @@ export class TimerWheel {
     } finally {
       this.#advancing = false;
     }
+  }
+
+  /** Whether all that was due has fired: a call that was cut short, by its limit or a callback, leaves some. */
+  #isThrough(): boolean {
+    return this.#next[DUE] === DUE && this.#next[FIRING] === FIRING &&
+      this.#high * LOW_RANGE + this.#low === this.#nowTick;
   }
 
   /** @returns How many more may fire. */

@@ -29,6 +29,10 @@ const BENCHES: Readonly<Record<string, { about: string; load: () => Promise<{ be
     about: "a socket's image: nanoseconds to write and to read, bytes",
     load: () => import("./image.ts"),
   },
+  bytes: {
+    about: "nanoseconds to sum and to move a packet's bytes, in the packet memory and elsewhere",
+    load: () => import("./bytes.ts"),
+  },
   allocation: {
     about: "bytes of garbage per packet on the hot path",
     load: () => import("./allocation.ts"),

@@ -128,11 +128,15 @@ export class Stack {
   readonly mld: Mld;
   #forwarding = false;
   #nowMs: number;
-  /** The frame at hand is addressed to a group of stations. */
   /** Of the packet at hand: see `receive`. */
   #segmentBytes = 0;
+  // The last honest source and own destination that were looked up, and where: the next packet has mostly the same.
+  #knownSource = 0;
+  #knownDestination = 0;
+  #knownRoutes: RouteTable | undefined;
   /** Other stacks have the same addresses, and connections of theirs may be spoken to here. */
   sharesAddresses = false;
+  /** The frame at hand is addressed to a group of stations. */
   #toGroup = false;
   readonly #ethernet = new EthernetRecord();
   /** The packet at hand, of either family. */
@@ -304,9 +308,19 @@ export class Stack {
     // What looks like a handle in an IPv4 header is a class E address, and nobody's.
     if (isIpv6Handle(ip.source)) return Drop.Ipv4Source;
     if (isIpv6Handle(ip.destination)) return Drop.Ipv4NotOurs;
+    const { routes } = this.output;
+    const again = ip.source === this.#knownSource && ip.destination === this.#knownDestination &&
+      routes === this.#knownRoutes;
+    if (again && ip.fragmentOffset === 0 && !ip.moreFragments && !this.#toGroup) {
+      return this.#transportInput(from.index, slab, false, nowMs);
+    }
     // RFC 1122 section 3.2.1.3: nobody honest speaks from a group, from loopback, or as us.
-    if (this.output.routes.classify(ip.source) !== AddressKind.Other && !isNameless(ip)) {
-      return Drop.Ipv4Source;
+    const sourceKind = routes.classify(ip.source);
+    if (sourceKind !== AddressKind.Other && !isNameless(ip)) return Drop.Ipv4Source;
+    if (sourceKind === AddressKind.Other && routes.classify(ip.destination) === AddressKind.Ours) {
+      this.#knownSource = ip.source;
+      this.#knownDestination = ip.destination;
+      this.#knownRoutes = routes;
     }
     return this.#ipDeliver(from.index, slab, nowMs);
   }
@@ -521,7 +535,9 @@ export class Stack {
       this.igmp.nextDeadlineMs(),
       this.mld.nextDeadlineMs(),
     );
-    for (const each of this.output.interfaces) {
+    const { interfaces } = this.output;
+    for (let index = 0; index < interfaces.length; index++) {
+      const each = interfaces[index]!;
       if (each.neighbors !== undefined) deadlineMs = Math.min(deadlineMs, each.neighbors.nextDeadlineMs());
       if (each.neighbors6 !== undefined) deadlineMs = Math.min(deadlineMs, each.neighbors6.nextDeadlineMs());
     }
@@ -533,7 +549,9 @@ export class Stack {
     this.reassembly.advance(nowMs, this.#reassemblyExpired);
     this.igmp.advance(nowMs);
     this.mld.advance(nowMs);
-    for (const each of this.output.interfaces) {
+    const { interfaces } = this.output;
+    for (let index = 0; index < interfaces.length; index++) {
+      const each = interfaces[index]!;
       each.neighbors?.advance(nowMs, each.neighborSink);
       each.neighbors6?.advance(nowMs, each.neighborSink6);
     }

@@ -83,6 +83,7 @@ export class ConnectionMap {
 
   readonly #chunks: Int32Array[] = [];
   #recordsEnd = 0; // records from here on have never been used
+  #last = -1; // the record that `find` found last
   #freeRecord = -1; // the last freed one; its word 0 leads to the one freed before
   readonly #counts: Int32Array = new Int32Array(4); // records by state; [free] is not kept
   readonly #index: HashIndex;
@@ -133,8 +134,12 @@ export class ConnectionMap {
   /** The connection's record, or -1. */
   find(localAddress: number, remoteAddress: number, localPort: number, remotePort: number): number {
     const ports = (localPort << 16) | remotePort;
+    // Packets come in batches, and a batch is mostly one connection's.
+    if (this.#last >= 0 && this.#matches(this.#last, localAddress | 0, remoteAddress | 0, ports)) {
+      return this.#last;
+    }
     const hash = this.#hash.words3(localAddress, remoteAddress, ports);
-    return this.#find(hash, localAddress | 0, remoteAddress | 0, ports);
+    return this.#last = this.#find(hash, localAddress | 0, remoteAddress | 0, ports);
   }
 
   /**
@@ -202,6 +207,7 @@ export class ConnectionMap {
   remove(record: number): void {
     const state = this.state(record);
     assert(state !== RecordState.free, "A record is removed once");
+    if (record === this.#last) this.#last = -1;
     const chunk = this.#chunks[record >>> CHUNK_BITS]!;
     const at = (record & (CHUNK_RECORDS - 1)) * RECORD_WORDS;
     this.#index.remove(record, this.#hashOf(record));

@@ -68,11 +68,13 @@ export class AddressProbes {
 
   nextDeadlineMs(): number {
     let deadlineMs = Infinity;
+    if (this.#all.size === 0) return deadlineMs;
     for (const { untilMs } of this.#all.values()) deadlineMs = Math.min(deadlineMs, untilMs);
     return deadlineMs;
   }
 
   advance(nowMs: number): void {
+    if (this.#all.size === 0) return;
     let proven = false;
     for (const probe of this.#all.values()) {
       if (probe.untilMs > nowMs) continue;

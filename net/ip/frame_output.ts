@@ -12,7 +12,7 @@ import {
 } from "../wire/ethernet.ts";
 import { MAC_BROADCAST, MULTICAST6_MAC_HI, MULTICAST_MAC_HI, multicastMacLo } from "../wire/mac.ts";
 import type { AddressTable } from "./address_table.ts";
-import { HOP_LIMIT_DEFAULT, type Interface, type LinkOutput } from "./interface.ts";
+import { Interface, type LinkOutput } from "./interface.ts";
 import { Neighbors, type NeighborSink, Resolution } from "./neighbors.ts";
 import { AddressKind } from "./route_record.ts";
 import type { RouteTable } from "./routes.ts";
@@ -51,49 +51,30 @@ export class FrameOutput {
   /** Adds an interface at the next index. */
   addInterface(name: string, link: LinkOutput, macHi: number, macLo: number): Interface {
     const ethernet = link.medium === "ethernet";
-    const deliver = (etherType: number): NeighborSink["deliver"] => (frame, start, end, hi, lo) => {
-      this.#writeEthernet(frame, start, added, hi, lo, etherType);
-      this.#transmit(added, frame, start, end);
-    };
     const failed: NeighborSink["failed"] = (_address, waited) => {
       this.#way.drops.count(Drop.NeighborPending);
       for (const frame of waited) this.lost?.(frame, ETHERNET_HEADER_LENGTH, frame.bytes.length);
     };
-    const added: Interface = {
+    const sinkOf = (to: Interface, ipv6: boolean): NeighborSink => ({
+      request: (address, hi, lo) =>
+        ipv6 ? this.solicit(to, address, hi, lo) : this.askFor(to, address, hi, lo),
+      deliver: (frame, start, end, hi, lo) => {
+        this.#writeEthernet(frame, start, to, hi, lo, ipv6 ? ETHER_IPV6 : ETHER_IPV4);
+        this.#transmit(to, frame, start, end);
+      },
+      failed,
+    });
+    const holder = this.#way.addresses;
+    const added = new Interface({
       index: this.interfaces.length,
       name,
       link,
       macHi,
       macLo,
       neighbors: ethernet ? new Neighbors() : undefined,
-      neighborSink: {
-        request: (address, hi, lo) => this.askFor(added, address, hi, lo),
-        deliver: deliver(ETHER_IPV4),
-        failed,
-      },
-      neighbors6: ethernet
-        ? new Neighbors(undefined, undefined, { ...NDP, holder: this.#way.addresses })
-        : undefined,
-      neighborSink6: {
-        request: (address, hi, lo) => this.solicit(added, address, hi, lo),
-        deliver: deliver(ETHER_IPV6),
-        failed,
-      },
-      get mtu4() {
-        return Math.min(link.mtu, this.mtuMax4);
-      },
-      get mtu6() {
-        return Math.min(link.mtu, this.mtuMax6);
-      },
+      neighbors6: ethernet ? new Neighbors(undefined, undefined, { ...NDP, holder }) : undefined,
       trainBytesMax: ethernet ? 0 : link.trainBytesMax ?? 0,
-      mtuMax4: Infinity,
-      watched: 0,
-      claimed: false,
-      defendedMs: -Infinity,
-      mtuMax6: Infinity,
-      hopLimit6: HOP_LIMIT_DEFAULT,
-      dirty: false,
-    };
+    }, sinkOf);
     this.#way.addresses.zoneNames.push(name);
     this.interfaces.push(added);
     return added;
@@ -157,7 +138,9 @@ export class FrameOutput {
 
   /** Ends a turn: links that gather frames write them. */
   flush(): void {
-    for (const each of this.interfaces) {
+    const { interfaces } = this;
+    for (let index = 0; index < interfaces.length; index++) {
+      const each = interfaces[index]!;
       if (!each.dirty) continue;
       each.dirty = false;
       each.link.flush();

@@ -76,6 +76,7 @@ export class Igmp {
 
   nextDeadlineMs(): number {
     let deadlineMs = Infinity;
+    if (this.#memberships.length === 0) return deadlineMs;
     for (const each of this.#memberships) {
       if (each !== undefined) deadlineMs = Math.min(deadlineMs, each.nextDeadlineMs());
     }
@@ -84,6 +85,7 @@ export class Igmp {
 
   advance(nowMs: number): void {
     this.#nowMs = nowMs;
+    if (this.#memberships.length === 0) return;
     for (const each of this.#memberships) {
       if (each !== undefined && each.nextDeadlineMs() <= nowMs) each.advance(nowMs);
     }

@@ -105,6 +105,7 @@ export class Mld {
 
   nextDeadlineMs(): number {
     let deadlineMs = this.#ownSeen === this.#output.routes.ipv6.own ? Infinity : this.#nowMs;
+    if (this.#memberships.length === 0) return deadlineMs;
     for (const each of this.#memberships) {
       if (each !== undefined) deadlineMs = Math.min(deadlineMs, each.nextDeadlineMs());
     }
@@ -114,6 +115,7 @@ export class Mld {
   advance(nowMs: number): void {
     this.#nowMs = nowMs;
     if (this.#ownSeen !== this.#output.routes.ipv6.own) this.#followOwn(nowMs);
+    if (this.#memberships.length === 0) return;
     for (const each of this.#memberships) {
       if (each !== undefined && each.nextDeadlineMs() <= nowMs) each.advance(nowMs);
     }

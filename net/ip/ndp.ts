@@ -125,6 +125,7 @@ export class Ndp {
 
   nextDeadlineMs(): number {
     let deadlineMs = this.#probes.nextDeadlineMs();
+    if (this.#autoconf.length === 0) return deadlineMs;
     for (const each of this.#autoconf) {
       if (each !== undefined) deadlineMs = Math.min(deadlineMs, each.nextDeadlineMs());
     }
@@ -134,6 +135,7 @@ export class Ndp {
   advance(nowMs: number): void {
     this.#nowMs = nowMs;
     this.#probes.advance(nowMs);
+    if (this.#autoconf.length === 0) return;
     for (const each of this.#autoconf) each?.advance(nowMs);
   }
 

@@ -48,7 +48,7 @@ const LOOPBACK_MAX = 1024;
  * with room for the headers in front, so that nothing is copied on the way down.
  */
 export class IpOutput implements TransportOutput {
-  readonly slab: Slab = Slab.of(HEADERS_LENGTH + IPV4_LENGTH_MAX);
+  readonly slab: Slab = Slab.forPackets(HEADERS_LENGTH + IPV4_LENGTH_MAX);
   readonly transportStart: number = HEADERS_LENGTH;
   /** The last step, and the interfaces. */
   readonly frames: FrameOutput;
@@ -67,6 +67,9 @@ export class IpOutput implements TransportOutput {
   #nowMs = 0;
   readonly #ip = new Ipv4Record();
   readonly #route: RouteRecord = { interfaceIndex: 0, nextHop: 0, source: 0 };
+  // What `#route` is the way to, and by which table.
+  #routed = 0;
+  #routedBy: RouteTable | undefined;
   readonly #pathMtus: PathMtus;
   /** Both MTUs of each interface, in one number, when they were looked at last. */
   readonly #mtusSeen: number[] = [];
@@ -114,7 +117,7 @@ export class IpOutput implements TransportOutput {
     const { slab, transportStart } = this;
     const length = end - transportStart;
     if (length > IPV4_DATA_MAX) return this.#drop(Drop.PacketTooBig);
-    if (!this.routes.route(destination, this.#route)) return this.#drop(Drop.NoRoute);
+    if (!this.#routeTo(destination)) return this.#drop(Drop.NoRoute);
     const index = this.#route.interfaceIndex;
     const through = this.interfaces[index];
     const start = this.transportStart - IPV4_HEADER_LENGTH;
@@ -167,7 +170,7 @@ export class IpOutput implements TransportOutput {
     const { slab, transportStart, addresses } = this;
     const length = end - transportStart;
     if (length > IPV4_LENGTH_MAX) return this.#drop(Drop.PacketTooBig);
-    if (!this.routes.route(destination, this.#route)) return this.#drop(Drop.NoRoute);
+    if (!this.#routeTo(destination)) return this.#drop(Drop.NoRoute);
     const { interfaceIndex: index, nextHop } = this.#route;
     const through = this.interfaces[index];
     const start = transportStart - IPV6_HEADER_LENGTH;
@@ -348,14 +351,14 @@ export class IpOutput implements TransportOutput {
   }
 
   linkMtuTowards(destination: number): number {
-    if (!this.routes.route(destination, this.#route)) return pathMtuMin(destination);
+    if (!this.#routeTo(destination)) return pathMtuMin(destination);
     const through = this.interfaces[this.#route.interfaceIndex];
     if (through === undefined) return IPV4_LENGTH_MAX; // ourselves: no link
     return isIpv6Handle(destination) ? through.mtu6 : through.mtu4;
   }
 
   trainBytesTowards(destination: number): number {
-    if (!this.routes.route(destination, this.#route)) return 0;
+    if (!this.#routeTo(destination)) return 0;
     return this.interfaces[this.#route.interfaceIndex]?.trainBytesMax ?? 0;
   }
 
@@ -395,11 +398,23 @@ export class IpOutput implements TransportOutput {
 
   /** The address to speak from towards `destination`, or `undefined` when there is no way there. */
   sourceTowards(destination: number): number | undefined {
-    if (!this.routes.route(destination, this.#route)) return undefined;
+    if (!this.#routeTo(destination)) return undefined;
     const { source, interfaceIndex } = this.#route;
     return source !== 0 || !isIpv6Handle(destination)
       ? source
       : this.routes.ipv6.sourceTowards(destination, interfaceIndex);
+  }
+
+  /** Fills `#route`; false when there is no way to `destination`. Most packets take the way of the one before. */
+  #routeTo(destination: number): boolean {
+    const { routes } = this;
+    if (destination === this.#routed && routes === this.#routedBy) return true;
+    this.#routedBy = undefined;
+    if (!routes.route(destination, this.#route)) return false;
+    if (isIpv6Handle(destination)) return true; // a router may say something else at any time
+    this.#routed = destination;
+    this.#routedBy = routes;
+    return true;
   }
 
   #drop(reason: Drop): boolean {

@@ -1,5 +1,5 @@
 import { assert } from "../../base/assert.ts";
-import { Slab } from "../../base/slab.ts";
+import { copyBytes, Slab } from "../../base/slab.ts";
 
 /** The slab a queue starts with: a batch of 40 full Ethernet frames. */
 const BYTES_AT_FIRST = 65_536;
@@ -13,7 +13,7 @@ const BYTES_AT_FIRST = 65_536;
  */
 export class FrameQueue {
   readonly framesMax: number;
-  #slab = Slab.of(BYTES_AT_FIRST);
+  #slab = Slab.forPackets(BYTES_AT_FIRST);
   #starts: Int32Array;
   #lengths: Int32Array;
   #segmentBytes: Int32Array;
@@ -67,10 +67,7 @@ export class FrameQueue {
     if (this.#count === this.#starts.length) this.#growSlots();
     const length = end - start;
     const at = this.#place(length);
-    this.#slab.bytes.set(
-      start === 0 && end === from.bytes.length ? from.bytes : from.bytes.subarray(start, end),
-      at,
-    );
+    copyBytes(from, start, this.#slab, at, length);
     let slot = this.#head + this.#count;
     if (slot >= this.#starts.length) slot -= this.#starts.length;
     this.#starts[slot] = at;
@@ -116,12 +113,12 @@ export class FrameQueue {
     for (let index = 0; index < this.#count; index++) bytes += this.#lengths[this.#slot(index)]!;
     let capacity = this.#slab.bytes.length * 2;
     while (capacity < bytes + length) capacity *= 2;
-    const slab = Slab.of(capacity);
+    const slab = Slab.forPackets(capacity);
     let at = 0;
     for (let index = 0; index < this.#count; index++) {
       const slot = this.#slot(index);
       const start = this.#starts[slot]!;
-      slab.bytes.set(this.#slab.bytes.subarray(start, start + this.#lengths[slot]!), at);
+      copyBytes(this.#slab, start, slab, at, this.#lengths[slot]!);
       this.#starts[slot] = at;
       at += this.#lengths[slot]!;
     }

@@ -110,7 +110,7 @@ export async function openTun(options: OpenTunOptions): Promise<TunLink> {
   const { fd, name: given, offloads } = options.fd === undefined
     ? attach(libc, name, nameBytes, mode, options.offloads ?? mode === "tun", options.multiQueue ?? false)
     : { fd: unblocked(libc, options.fd, name), name, offloads: false };
-  const slab = Slab.of(READ_BYTES);
+  const slab = Slab.forPackets(READ_BYTES);
   for (const way of options.wait === undefined ? waysToWait() : [options.wait]) {
     const readiness = watch(way, libc, fd, slab.bytes);
     if (readiness !== undefined) return new Tun(libc, fd, readiness, slab, given, way, mode, mtu, offloads);

@@ -223,9 +223,11 @@ function sendNext(
  * connection sends in a millisecond, or more on a short path.
  */
 function trainSegments(tcp: Tcp, tcb: Tcb): number {
-  const mss = currentMss(tcp, tcb), cwnd = cwndPackets(tcb);
+  const mss = currentMss(tcp, tcb);
   const usable = (tcb.sndUna + tcb.sndWnd - tcb.sndMax) | 0;
   const ready = Math.min((sendLimit(tcb) - tcb.sndMax) | 0, usable);
+  if (ready <= mss) return 1;
+  const cwnd = cwndPackets(tcb);
   const most = Math.min(
     Math.max(1, cwnd >>> 1),
     cwnd - packetsInFlight(tcb),
@@ -307,7 +309,7 @@ export function transmitSegment(
   }
   const { slab, transportStart } = tcp.output;
   const dataStart = writeTcp(segment, slab, transportStart);
-  tcb.sendQueue.copyTo((sequence - tcb.sndUna) | 0, length, slab.bytes, dataStart);
+  tcb.sendQueue.copyToSlab((sequence - tcb.sndUna) | 0, length, slab, dataStart);
   tcb.bytesOut += length;
   if (length > 0) {
     tcb.dataSegmentsOut += segmentBytes > 0 ? length / segmentBytes : 1;
@@ -406,7 +408,7 @@ export function sendSyn(tcp: Tcp, tcb: Tcb, nowMs: number, fastOpen?: FastOpenOp
   const dataStart = writeTcp(segment, slab, transportStart);
   const length = answer || fastOpen === undefined ? 0 : tcb.sendQueue.length;
   if (length > 0) {
-    tcb.sendQueue.copyTo(0, length, slab.bytes, dataStart);
+    tcb.sendQueue.copyToSlab(0, length, slab, dataStart);
     tcb.bytesOut += length;
     tcb.dataSegmentsOut++;
     tcb.lastSentMs = nowMs;

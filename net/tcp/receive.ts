@@ -67,7 +67,7 @@ export function receiveData(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, 
     tcb.ackNow = true;
     return;
   }
-  tcb.receiveQueue.append(slab.bytes, from, to);
+  tcb.receiveQueue.appendSlab(slab, from, to);
   let count = to - from;
   const filledHole = tcb.ahead.length > 0;
   if (filledHole) {
@@ -130,7 +130,7 @@ function keepAhead(
   if (merged === at && ahead.length >= 2 * tcp.config.outOfOrderRangesMax) return;
   reportOverlap(tcp, tcb, offset, offset + to - from);
   addSackBlock(tcb, (tcb.rcvNxt + offset) | 0, (tcb.rcvNxt + offset + to - from + (fin ? 1 : 0)) | 0);
-  tcb.receiveQueue.place(tcb.receiveQueue.length + offset, slab.bytes, from, to);
+  tcb.receiveQueue.placeSlab(tcb.receiveQueue.length + offset, slab, from, to);
   ahead.splice(at, merged - at, start, end);
   growForHole(tcb, tcp.config, tcp.listeners.byId(tcb.listener));
 }

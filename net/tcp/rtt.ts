@@ -64,5 +64,6 @@ export function echoedRttUs(tcb: Tcb, tsEcr: number, nowMs: number): number {
 
 /** The timeout in force: the estimate, doubled once per unanswered retransmission (section 5.5). */
 export function rtoBackedOffMs(tcb: Tcb, config: TcpConfig): number {
+  if (tcb.backoff === 0) return Math.min(config.rtoMaxMs, tcb.rtoMs);
   return Math.min(config.rtoMaxMs, tcb.rtoMs * 2 ** Math.min(tcb.backoff, 16));
 }

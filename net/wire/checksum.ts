@@ -1,4 +1,4 @@
-import type { Slab } from "../../base/slab.ts";
+import { canSumBytes, type Slab, sumBytes } from "../../base/slab.ts";
 
 /**
  * The Internet checksum (RFC 1071): a one's complement sum of 16-bit words in network order.
@@ -12,6 +12,7 @@ import type { Slab } from "../../base/slab.ts";
  * padded with zero.
  */
 export function sumWords(slab: Slab, start: number, end: number, sum: number): number {
+  if (canSumBytes(slab, end - start)) return sum + sumBytes(slab, start, end - start);
   const view = slab.view;
   let at = start;
   let other = 0; // two chains of additions that do not wait for each other

@@ -1,4 +1,4 @@
-import { Slab } from "../../base/slab.ts";
+import { copyBytes, Slab } from "../../base/slab.ts";
 import { checksumOf, foldSum, sumWords } from "./checksum.ts";
 import { IPV4_HEADER_LENGTH, PROTOCOL_TCP, PROTOCOL_UDP } from "./ipv4.ts";
 import { IPV6_HEADER_LENGTH } from "./ipv6.ts";
@@ -17,7 +17,7 @@ const TCP = { sequence: 4, offset: 12, flags: 13 } as const;
 /** Flags that belong to the last segment of a train, and to its first (RFC 3168 section 6.1.2). */
 const OF_THE_LAST = TcpFlag.FIN | TcpFlag.PSH;
 
-const scratch = Slab.of(PACKET_BYTES_MAX);
+const scratch = Slab.forPackets(PACKET_BYTES_MAX);
 
 /**
  * Makes frames of a bare IP packet that came or should go with `segmentBytes` above 0: checksums are filled in, and a
@@ -54,8 +54,8 @@ export function cutTrain(
     const length = Math.min(segmentBytes, data - at);
     const last = at + length === data;
     const total = headers + length;
-    scratch.bytes.set(slab.bytes.subarray(start, start + headers));
-    scratch.bytes.set(slab.bytes.subarray(start + headers + at, start + headers + at + length), headers);
+    copyBytes(slab, start, scratch, 0, headers);
+    copyBytes(slab, start + headers + at, scratch, headers, length);
     if (ipv6) {
       to.setUint16(IPV6.length, total - IPV6_HEADER_LENGTH);
     } else {

@@ -2,6 +2,14 @@ import { expect, test } from "vitest";
 import { AssertionError } from "../../base/assert.ts";
 import { Prng } from "../../base/random.ts";
 import { ByteRing, ringBytesLent } from "../../base/ring.ts";
+import { Slab } from "../../base/slab.ts";
+
+/** A copy in the packet memory. */
+function lent(bytes: Uint8Array): Slab {
+  const slab = Slab.forPackets(bytes.length);
+  slab.bytes.set(bytes);
+  return slab;
+}
 
 test("a ring does what a plain array does, over any mix of calls", () => {
   for (let seed = 1; seed <= 40; seed++) {
@@ -16,11 +24,13 @@ test("a ring does what a plain array does, over any mix of calls", () => {
       const to = prng.between(from, source.length);
       const action = prng.below(10);
       if (action < 4) {
-        ring.append(source, from, to);
+        if (prng.chance(0.5)) ring.append(source, from, to);
+        else ring.appendSlab(prng.pick([new Slab(source), lent(source)]), from, to);
         for (let at = from; at < to; at++) twin[length++] = source[at]!;
       } else if (action < 6) {
         const offset = length + prng.below(500);
-        ring.place(offset, source, from, to);
+        if (prng.chance(0.5)) ring.place(offset, source, from, to);
+        else ring.placeSlab(offset, prng.pick([new Slab(source), lent(source)]), from, to);
         for (let at = from; at < to; at++) twin[offset + at - from] = source[at]!;
       } else if (action < 7) {
         let reach = 0;
@@ -42,6 +52,12 @@ test("a ring does what a plain array does, over any mix of calls", () => {
       const target = new Uint8Array(count + 5).fill(7);
       ring.copyTo(offset, count, target, 3);
       expect([...target]).toEqual([7, 7, 7, ...twin.slice(offset, offset + count), 7, 7]);
+      for (
+        const slab of [new Slab(new Uint8Array(count + 5).fill(7)), lent(new Uint8Array(count + 5).fill(7))]
+      ) {
+        ring.copyToSlab(offset, count, slab, 3);
+        expect([...slab.bytes]).toEqual([...target]);
+      }
       twin.forEach((byte, at) => {
         if (at >= length && ring.placed(at, 1)[0] !== byte) {
           throw new Error(`seed ${seed} step ${step} at ${at}`);

@@ -55,8 +55,8 @@ export const CANARIES: readonly Canary[] = [
     name: "hole-misplaced",
     what: "data that came ahead of a hole lands one byte off",
     file: "net/tcp/receive.ts",
-    find: "tcb.receiveQueue.place(tcb.receiveQueue.length + offset, slab.bytes, from, to);",
-    replace: "tcb.receiveQueue.place(tcb.receiveQueue.length + offset - 1, slab.bytes, from, to);",
+    find: "tcb.receiveQueue.placeSlab(tcb.receiveQueue.length + offset, slab, from, to);",
+    replace: "tcb.receiveQueue.placeSlab(tcb.receiveQueue.length + offset - 1, slab, from, to);",
     runsMax: 200,
   },
   {

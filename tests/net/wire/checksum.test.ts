@@ -37,6 +37,23 @@ test("sumWords() agrees with an obvious sum on long random buffers", () => {
   }
 });
 
+test("sumWords() agrees with an obvious sum in the packet memory, at every alignment and length", () => {
+  const prng = new Prng(1624);
+  const slab = Slab.forPackets(0x1_0000 + 8);
+  expect(slab.address, "there is a packet memory").toBeGreaterThanOrEqual(0);
+  for (let run = 0; run < 1_200; run++) {
+    const start = prng.below(8);
+    const length = run < 400 ? run : run === 400 ? 0xffff : run === 401 ? 0x1_0000 : prng.below(3_000);
+    const bytes = slab.bytes.subarray(start, start + length);
+    prng.fill(bytes);
+    if (prng.chance(0.3) || run === 400) bytes.fill(prng.pick([0, 0xff]));
+    const carried = prng.below(0x1_0000);
+    expect(foldSum(sumWords(slab, start, start + length, carried)), `start ${start}, length ${length}`)
+      .toBe(obviousSum(bytes, carried));
+  }
+  expect(() => sumWords(slab, 0x1_0000, 0x1_0000 + 80, 0)).toThrow(RangeError);
+});
+
 test("parts of even length add up to the whole, in any order", () => {
   const prng = new Prng(1624);
   for (let run = 0; run < 200; run++) {
