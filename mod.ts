@@ -60,6 +60,7 @@ export { ControlError, type ControlReason } from "./checkpoint/control/control_e
 export { Sleeper, type SleeperEvents, type SleeperStats } from "./checkpoint/suspend.ts";
 export type { WakeBudget, WakePolicy } from "./net/wake/policy.ts";
 export { METRICS_TYPE, metricsText } from "./checkpoint/metrics.ts";
+export { openTelemetry, type Telemetry } from "./checkpoint/telemetry/open_telemetry.ts";
 export type { Recovered } from "./checkpoint/recover.ts";
 export { FileStore, MemoryStore, type Store, StoreError } from "./checkpoint/store/mod.ts";
 export { explainImage, ImageError, readImage, verifyImage, writeImage } from "./checkpoint/image/mod.ts";

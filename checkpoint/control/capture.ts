@@ -7,7 +7,7 @@ import { ETHERNET_HEADER_LENGTH } from "../../net/wire/ethernet.ts";
 import { Ipv4Record, PROTOCOL_TCP, readIpv4 } from "../../net/wire/ipv4.ts";
 import { IPV6_HEADER_LENGTH } from "../../net/wire/ipv6.ts";
 import type { SleepingHost } from "../sleeping_host.ts";
-import { firewallCounts } from "./status.ts";
+import { firewallCounts } from "../telemetry/families.ts";
 
 /** A TCP segment's ends, seen from this host, and which connection's record that is, or -1. */
 interface Segment {
@@ -178,7 +178,9 @@ export class Capture implements PacketWatcher {
     const counted = firewallCounts(this.#host).find(({ packets }, index) =>
       packets !== this.#rules[index]?.packets
     );
-    return counted === undefined ? "" : ` by rule ${counted.rule}`;
+    if (counted === undefined) return "";
+    const { rule, comment } = counted;
+    return ` by rule ${comment === undefined ? rule : `${rule} ${comment}`}`;
   }
 
   #segmentOf(

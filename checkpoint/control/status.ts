@@ -3,6 +3,7 @@ import type { Histogram } from "../../base/histogram.ts";
 import { runtime } from "../../base/runtime.ts";
 import type { LinkCounters } from "../../net/link/link.ts";
 import type { SleepingHost } from "../sleeping_host.ts";
+import { firewallCounts } from "../telemetry/families.ts";
 import type { WakeReason } from "../wake_times.ts";
 
 /** How long something took: how often it happened, and bounds that half and 99 of 100 did not exceed. */
@@ -43,7 +44,11 @@ export function hostStatus(host: SleepingHost): HostStatus {
   const { suspends, restores, saving, waiting, wakes } = sleeper.stats;
   const { rss, heapUsed } = process.memoryUsage();
   const { recordsLive, bytesLive, bytesTotal } = sleeper.store.stats;
-  const firewall = firewallCounts(host);
+  const firewall = firewallCounts(host).map(({ rule, comment, packets, bytes }) => ({
+    rule: comment === undefined ? rule : `${rule} ${comment}`,
+    packets,
+    bytes,
+  }));
   return {
     pid: process.pid,
     runtime: `${runtime} ${process.versions[runtime] ?? ""}`,
@@ -62,26 +67,6 @@ export function hostStatus(host: SleepingHost): HostStatus {
     store: { records: recordsLive, bytesLive, bytes: bytesTotal },
     ...(firewall.length === 0 ? {} : { firewall }),
   };
-}
-
-/** The firewall's counters: each rule by its number and comment, each policy by its direction. */
-export function firewallCounts(
-  host: SleepingHost,
-): { rule: string; packets: number; bytes: number }[] {
-  const counted = host.stack.firewall?.rules();
-  if (counted === undefined) return [];
-  return [
-    ...counted.rules.map(({ packets, bytes, rule: { comment } }, index) => ({
-      rule: comment === undefined ? `${index}` : `${index} ${comment}`,
-      packets,
-      bytes,
-    })),
-    ...Object.entries(counted.policy).map(([direction, { packets, bytes }]) => ({
-      rule: `policy ${direction}`,
-      packets,
-      bytes,
-    })),
-  ];
 }
 
 function tookOf(seconds: Histogram): Took {

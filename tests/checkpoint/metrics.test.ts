@@ -57,6 +57,26 @@ for family in text_string_to_metric_families(sys.stdin.read()):
     .split("\n");
   const samples = page.trim().split("\n").filter((line) => !line.startsWith("#"));
   expect(read.length).toBe(samples.length);
-  for (const line of read) expect(line).toMatch(/^(gauge|counter) True torpor_\w+ [0-9.e+]+$/);
+  for (const line of read) expect(line).toMatch(/^(gauge|counter|histogram) True torpor_\w+ [0-9.e+-]+$/);
   expect(read.filter((line) => /_total /.test(line)).every((line) => line.startsWith("counter"))).toBe(true);
+});
+
+judge("promtool has nothing to say against the page", ["promtool"], async () => {
+  const page = await busyPage();
+  expect(execFileSync("promtool", ["check", "metrics"], { input: page, encoding: "utf8", stdio: "pipe" }))
+    .toBe("");
+});
+
+test("wakes are counted by reason, and histograms count every suspend and restore", async () => {
+  const page = await busyPage();
+  const wakes = ["packet", "timer", "application"].map((reason) =>
+    sample(page, `torpor_wakes_total{reason="${reason}"}`)
+  );
+  expect(wakes.reduce((sum, count) => sum + count)).toBe(sample(page, "torpor_restores_total"));
+  expect(wakes[0]).toBeGreaterThanOrEqual(1);
+  for (const what of ["suspend", "restore"]) {
+    const count = sample(page, `torpor_${what}s_total`);
+    expect(sample(page, `torpor_${what}_duration_seconds_count`)).toBe(count);
+    expect(sample(page, `torpor_${what}_duration_seconds_bucket{le="+Inf"}`)).toBe(count);
+  }
 });

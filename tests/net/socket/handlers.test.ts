@@ -334,7 +334,14 @@ test("send, with and close reach a connection whose image is being written", asy
     const served = server.serve({ port: 7, ...recorder({ open: (each) => void (kept = each) }) });
     const conn = await settled(clock, client.connect({ hostname: SERVER, port: 7 }));
     await clock.advance(3_000);
-    expect(server.sleeper.stats).toEqual({ suspends: 0, restores: 0, saving: 1, waiting: 0, waited: 0 });
+    expect(server.sleeper.stats).toEqual({
+      suspends: 0,
+      restores: 0,
+      saving: 1,
+      waiting: 0,
+      waited: 0,
+      wakes: { packet: 0, timer: 0, application: 0 },
+    });
     const [id] = [...served.connections()];
     if (how === "send") served.send(id!, bytesOf("now"));
     else if (how === "with") served.with(id!, (connection) => connection.write(bytesOf("now")));
