@@ -316,6 +316,18 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
 
   // SleepOwner
 
+  frozenPeerOf(record: number): number | Uint8Array | undefined {
+    const { addresses, connections } = this.#stack;
+    const saving = this.#saving.get(record);
+    if (saving !== undefined) return addresses.freeze(saving.tcb.remoteAddress);
+    try {
+      const { tcb: [, , remote] } = this.#imageAt(locationOfRecord(connections, record));
+      return remote;
+    } catch {
+      return undefined; // its wake finds that out too, and tells
+    }
+  }
+
   watch(tcb: Tcb, nowMs: number): void {
     if (tcb.state === TcpState.closed) return;
     this.#watchFor(tcb.slot, this.#stayAwakeMs(tcb, nowMs), nowMs);
@@ -493,14 +505,14 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
       }
       if (wanted) continue; // a wake is on its way, here or in the next process
       this.#saving.delete(record);
-      const deadlineMs = this.#stack.sleepers.sleep(tcb, location);
-      if (deadlineMs < Infinity) this.#timers.set(record, deadlineMs);
-      this.#suspends++;
       const tookMs = Math.max(0, nowMs - frozenAtMs);
-      this.#suspendSeconds.record(tookMs / 1_000);
       if (this.listenerCount("suspended") > 0) {
         events.push({ id: this.#stack.idOf(record), imageBytes, tookMs });
       }
+      const deadlineMs = this.#stack.sleepers.sleep(tcb, location);
+      if (deadlineMs < Infinity) this.#timers.set(record, deadlineMs);
+      this.#suspends++;
+      this.#suspendSeconds.record(tookMs / 1_000);
     }
     this.#host.kick();
     for (const event of events) this.#guarded(() => this.emit("suspended", event));
@@ -545,9 +557,7 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
       const saving = this.#saving.get(record);
       const location = saving?.location ?? locationOfRecord(this.#stack.connections, record);
       try {
-        const image = saving === undefined
-          ? readSocketImage(this.store.read(location), (number) => this.#journal.stretch(number))
-          : undefined;
+        const image = saving === undefined ? this.#imageAt(location) : undefined;
         const pieces = image?.stretches === undefined ? undefined : this.#journal.piecesOf(image.stretches);
         wakes.push({ record, location, image, pieces });
       } catch (cause) {
@@ -574,6 +584,10 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
     for (const { record, location, error } of lost) {
       this.#guarded(() => this.#lose(record, location, error, nowMs));
     }
+  }
+
+  #imageAt(location: number): FrozenSocket {
+    return readSocketImage(this.store.read(location), (number) => this.#journal.stretch(number));
   }
 
   /** As many are awake as may be, and others wait: who is quiet goes to sleep, however short it was awake. */
@@ -627,7 +641,7 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
       if (tcb.durable !== undefined) this.#journal.begin(tcb, location);
       return this.#stack.sleepers.unsave(tcb, nowMs);
     }
-    const id = this.#stack.idOf(record); // what it does first may be to end
+    const id = this.#stack.sleepers.idOfFrozen(image.tcb); // now: what it does first may be to end
     this.#restores++;
     const tcb = this.#stack.sleepers.resume(record, image.tcb, image.attachment, nowMs);
     if (tcb.durable !== undefined) this.#journal.begin(tcb, location, pieces);

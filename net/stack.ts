@@ -2,7 +2,7 @@ import { assert } from "../base/assert.ts";
 import type { Entropy } from "../base/random.ts";
 import type { Slab } from "../base/slab.ts";
 import { ConnectionMap, Field, RecordState } from "./connections/connection_map.ts";
-import { formatTuple } from "./connections/tuple.ts";
+import { joinEnds } from "./connections/tuple.ts";
 import type { Firewall } from "./firewall/firewall.ts";
 import { ForwardGate } from "./firewall/forward_gate.ts";
 import { InputGate } from "./firewall/gate.ts";
@@ -156,7 +156,7 @@ export class Stack {
     this.#ip4 = new Ipv4Input(this.reassembly);
     this.#ip6 = new Ipv6Input(this.addresses, this.reassembly);
     this.connections = new ConnectionMap({
-      holder: this.addresses,
+      addresses: this.addresses,
       seedHi: seeds[0]!,
       seedLo: seeds[1]!,
       ...(options.connectionsMax === undefined ? {} : { recordsMax: options.connectionsMax }),
@@ -240,13 +240,18 @@ export class Stack {
     return this.tcp.tcbAt(this.connections.get(record, Field.slot));
   }
 
-  /** The public name of a connection, the same through sleep and restart. */
+  /**
+   * The public name of a connection, the same through sleep and restart. Where an IPv6 address stands in an image that
+   * cannot be read, it is `::`, which nobody has.
+   */
   idOf(record: number): string {
     const map = this.connections;
     const ports = map.get(record, Field.ports);
     const local = map.get(record, Field.localAddress);
-    const remote = map.get(record, Field.remoteAddress);
-    return formatTuple(local, ports >>> 16, remote, ports & 0xffff, this.addresses);
+    const remote = map.state(record) === RecordState.awake
+      ? this.addresses.format(this.awakeTcb(record).remoteAddress)
+      : this.sleepers.peerOf(record);
+    return joinEnds(this.addresses.format(local), ports >>> 16, remote, ports & 0xffff);
   }
 
   isOurs(address: number): boolean {

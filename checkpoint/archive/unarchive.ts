@@ -6,7 +6,7 @@ import { Kind } from "../image/kinds.ts";
 import { readImage } from "../image/read.ts";
 import { writeImage } from "../image/write.ts";
 import { isStretch } from "../sockets/stretch.ts";
-import { addressText } from "../sockets/stored.ts";
+import { formatFrozenAddress } from "../../net/ip/address_table.ts";
 import type { Store } from "../store/store.ts";
 import { type ArchiveDamage, ArchiveError, ArchiveReader, archiveSource } from "./archive_reader.ts";
 import { openArchiveFile } from "./archive_file.ts";
@@ -69,7 +69,7 @@ export async function unarchive(
       if (typeof address !== typeof target) {
         throw new TypeError(`Cannot move connections from ${from} to ${to}: they are of different families`);
       }
-      return [addressText(address), target] as const;
+      return [formatFrozenAddress(address), target] as const;
     }),
   );
   if (store.stats.recordsLive > 0) {
@@ -122,7 +122,7 @@ function movedImage(
 ): Uint8Array | undefined {
   const { version, body } = readImage(image);
   const fields = [...body as CborValue[]];
-  const target = moves.get(addressText(fields[LOCAL_ADDRESS_AT] as number | Uint8Array));
+  const target = moves.get(formatFrozenAddress(fields[LOCAL_ADDRESS_AT] as number | Uint8Array));
   if (target === undefined) return undefined;
   fields[LOCAL_ADDRESS_AT] = target;
   return writeImage({ kind: Kind.Socket, version, body: fields });

@@ -1,9 +1,9 @@
 import { hash64 } from "../image/hash.ts";
 import { type CborValue, encodeCbor } from "../image/cbor.ts";
+import { joinEnds } from "../../net/connections/tuple.ts";
+import { formatFrozenAddress } from "../../net/ip/address_table.ts";
 import { frozenTcbFields } from "../../net/tcp/frozen_tcb.ts";
 import { tcpStateNames } from "../../net/tcp/tcb.ts";
-import { formatIpv4 } from "../../net/wire/address.ts";
-import { formatIpv6, isLinkLocalWord } from "../../net/wire/ipv6_address.ts";
 import { segmentName } from "../store/segment.ts";
 import {
   type LiveRecord,
@@ -66,9 +66,9 @@ export function describeSocketImage(
   return {
     location,
     id: idOf(socket),
-    localAddress: addressText(tcb[AT.localAddress] as number | Uint8Array),
+    localAddress: formatFrozenAddress(tcb[AT.localAddress] as number | Uint8Array),
     localPort: tcb[AT.localPort] as number,
-    remoteAddress: addressText(tcb[AT.remoteAddress] as number | Uint8Array),
+    remoteAddress: formatFrozenAddress(tcb[AT.remoteAddress] as number | Uint8Array),
     remotePort: tcb[AT.remotePort] as number,
     state: tcpStateNames[tcb[AT.state] as number]!,
     asleepSinceMs: tcb[AT.frozenAtMs] as number,
@@ -84,29 +84,8 @@ export function describeSocketImage(
 
 /** The name of a frozen connection: as `Stack.idOf`, where no interface is known by its name. */
 export function idOf({ tcb }: FrozenSocket): string {
-  const end = (address: number | Uint8Array, port: number): string => {
-    return typeof address === "number"
-      ? `${formatIpv4(address | 0)}:${port}`
-      : `[${addressText(address)}]:${port}`;
-  };
-  return `${end(tcb[AT.localAddress] as number | Uint8Array, tcb[AT.localPort] as number)}-${
-    end(tcb[AT.remoteAddress] as number | Uint8Array, tcb[AT.remotePort] as number)
-  }`;
-}
-
-/** An address as images hold it, as text. */
-export function addressText(frozen: number | Uint8Array): string {
-  if (typeof frozen === "number") return formatIpv4(frozen | 0);
-  const view = new DataView(frozen.buffer, frozen.byteOffset, 16);
-  const first = view.getInt32(0);
-  const zone = isLinkLocalWord(first) ? first & 0xffff : 0;
-  const text = formatIpv6(
-    zone > 0 ? first & ~0xffff : first,
-    view.getInt32(4),
-    view.getInt32(8),
-    view.getInt32(12),
-  );
-  return zone > 0 ? `${text}%${zone - 1}` : text;
+  const [, local, remote, localPort, remotePort] = tcb;
+  return joinEnds(formatFrozenAddress(local), localPort, formatFrozenAddress(remote), remotePort);
 }
 
 /** A live record whose image cannot be used, or that is the older of two of one connection. */

@@ -4,6 +4,7 @@ import { formatTuple } from "../../net/connections/tuple.ts";
 import type { Medium } from "../../net/link/link.ts";
 import type { Stack } from "../../net/stack.ts";
 import { type Tcb, tcpStateNames } from "../../net/tcp/tcb.ts";
+import { isIpv6Handle } from "../../net/wire/address.ts";
 import { Drop } from "../../net/wire/drop.ts";
 import { ETHERNET_HEADER_LENGTH } from "../../net/wire/ethernet.ts";
 import { Ipv4Record, PROTOCOL_TCP, readIpv4 } from "../../net/wire/ipv4.ts";
@@ -21,6 +22,8 @@ export class StateWatch {
   readonly #stack: Stack;
   readonly #known = new Map<string, string>();
   readonly #touched = new Map<string, Ends>();
+  /** Of this step: their addresses may be known only when it is over. */
+  readonly #frames: (() => Ends | undefined)[] = [];
 
   constructor(stack: Stack) {
     this.#stack = stack;
@@ -29,6 +32,7 @@ export class StateWatch {
   /** Of the step before nobody need be watched any more. */
   newStep(): void {
     this.#touched.clear();
+    this.#frames.length = 0;
   }
 
   touchTcb({ localAddress, localPort, remoteAddress, remotePort }: Tcb): void {
@@ -37,8 +41,12 @@ export class StateWatch {
 
   touchRecord(record: number): void {
     const { connections } = this.#stack;
-    if (connections.state(record) === RecordState.free) return;
+    const state = connections.state(record);
+    if (state === RecordState.free) return;
     const ports = connections.get(record, Field.ports);
+    if (state === RecordState.awake) return this.touchTcb(this.#stack.awakeTcb(record));
+    // A sleeper's IPv6 peer is in an image that is not here: it is known when it speaks or is awake.
+    if (isIpv6Handle(connections.get(record, Field.localAddress))) return;
     this.#touch({
       local: connections.get(record, Field.localAddress),
       localPort: ports >>> 16,
@@ -48,16 +56,14 @@ export class StateWatch {
   }
 
   touchFrame(frame: Uint8Array, medium: Medium, incoming: boolean, zone: number): void {
-    const ends = endsOf(
-      new Slab(frame.slice()),
-      medium === "ethernet" ? ETHERNET_HEADER_LENGTH : 0,
-      this.#stack,
-      zone,
-    );
-    if (ends === undefined) return;
-    const { local: source, localPort: sourcePort, remote: target, remotePort: targetPort } = ends;
-    if (!incoming) this.#touch(ends);
-    else this.#touch({ local: target, localPort: targetPort, remote: source, remotePort: sourcePort });
+    const slab = new Slab(frame.slice());
+    const start = medium === "ethernet" ? ETHERNET_HEADER_LENGTH : 0;
+    this.#frames.push(() => {
+      const ends = endsOf(slab, start, this.#stack, zone);
+      if (ends === undefined || !incoming) return ends;
+      const { local: source, localPort: sourcePort, remote: target, remotePort: targetPort } = ends;
+      return { local: target, localPort: targetPort, remote: source, remotePort: sourcePort };
+    });
   }
 
   #touch(ends: Ends): void {
@@ -67,6 +73,10 @@ export class StateWatch {
 
   /** What has changed since the last look. */
   *changes(): Generator<{ connection: string; from: string; to: string }> {
+    for (const frame of this.#frames.splice(0)) {
+      const ends = frame();
+      if (ends !== undefined) this.#touch(ends);
+    }
     for (const [connection, ends] of this.#touched) {
       const from = this.#known.get(connection) ?? "none";
       const to = this.#stateOf(ends);

@@ -1,7 +1,7 @@
 import { assert } from "../../base/assert.ts";
 import { HashIndex } from "../../base/hash_index.ts";
 import { TupleHash } from "../../base/xxhash64.ts";
-import type { AddressHolder } from "../ip/address_table.ts";
+import type { AddressDigests } from "../ip/address_table.ts";
 import { isIpv6Handle } from "../wire/address.ts";
 
 /**
@@ -10,6 +10,7 @@ import { isIpv6Handle } from "../wire/address.ts";
  */
 export const Field = {
   localAddress: 0,
+  /** An IPv4 address; of an IPv6 address the low half of its digest, by which alone it is known here. */
   remoteAddress: 1,
   /** Local port << 16 | remote port. */
   ports: 2,
@@ -40,8 +41,8 @@ export interface ConnectionMapOptions {
   seedLo: number;
   /** Connections to hold at most; `insert` refuses more. By default 2^24, which fill 0.9 GB. */
   recordsMax?: number;
-  /** Keeps the addresses of connections, where some are handles. */
-  holder?: AddressHolder;
+  /** Knows the addresses of connections, where some are handles. */
+  addresses?: AddressDigests;
   /** Instead of the seeded hash, for tests of bad luck. */
   hash?: { words3(a: number, b: number, c: number): number };
 }
@@ -79,15 +80,16 @@ const RECORDS_LIMIT = 2 ** 26;
 export class ConnectionMap {
   readonly recordsMax: number;
   readonly #hash: { words3(a: number, b: number, c: number): number };
-  readonly #holder: AddressHolder | undefined;
+  readonly #addresses: AddressDigests | undefined;
 
   readonly #chunks: Int32Array[] = [];
+  /** The high halves of digests, of the same records; only where there are some. */
+  readonly #highs: (Int32Array | undefined)[] = [];
   #recordsEnd = 0; // records from here on have never been used
   #last = -1; // the record that `find` found last
   #freeRecord = -1; // the last freed one; its word 0 leads to the one freed before
   readonly #counts: Int32Array = new Int32Array(4); // records by state; [free] is not kept
   readonly #index: HashIndex;
-  readonly #fresh: Int32Array = new Int32Array(RECORD_WORDS); // the words of a connection that begins
 
   constructor(options: ConnectionMapOptions) {
     this.recordsMax = options.recordsMax ?? RECORDS_MAX;
@@ -95,8 +97,7 @@ export class ConnectionMap {
       Number.isInteger(this.recordsMax) && this.recordsMax >= 1 && this.recordsMax <= RECORDS_LIMIT,
       "A map holds 1 to 2^26 records",
     );
-    this.#holder = options.holder;
-    this.#fresh[Field.meta] = RecordState.awake;
+    this.#addresses = options.addresses;
     this.#hash = options.hash ?? new TupleHash(options.seedHi, options.seedLo);
     this.#index = new HashIndex(this.recordsMax, {
       has: (record) => this.state(record) !== RecordState.free,
@@ -128,22 +129,23 @@ export class ConnectionMap {
   get byteLength(): number {
     let bytes = this.#index.byteLength + this.#counts.byteLength;
     for (const chunk of this.#chunks) bytes += chunk.byteLength;
+    for (const high of this.#highs) bytes += high?.byteLength ?? 0;
     return bytes;
   }
 
   /** The connection's record, or -1. */
   find(localAddress: number, remoteAddress: number, localPort: number, remotePort: number): number {
     const ports = (localPort << 16) | remotePort;
+    const local = localAddress | 0, remote = this.#remoteWord(localAddress, remoteAddress);
+    const high = this.#remoteHigh(localAddress, remoteAddress);
     // Packets come in batches, and a batch is mostly one connection's.
-    if (this.#last >= 0 && this.#matches(this.#last, localAddress | 0, remoteAddress | 0, ports)) {
-      return this.#last;
-    }
-    const hash = this.#hash.words3(localAddress, remoteAddress, ports);
-    return this.#last = this.#find(hash, localAddress | 0, remoteAddress | 0, ports);
+    if (this.#last >= 0 && this.#matches(this.#last, local, remote, high, ports)) return this.#last;
+    return this.#last = this.#find(this.#hash.words3(local, remote, ports), local, remote, high, ports);
   }
 
   /**
-   * Adds a connection that is not in the map, as an `awake` record whose other words are 0.
+   * Adds a connection that is not in the map, as an `awake` record whose other words are 0. What has an IPv6 address
+   * keeps the local one (`retain`) while it is there; the remote one is its owner's to keep.
    *
    * @returns The record, or -1 when the map is full.
    * @throws {AssertionError} When the connection is in the map.
@@ -151,51 +153,88 @@ export class ConnectionMap {
   insert(localAddress: number, remoteAddress: number, localPort: number, remotePort: number): number {
     assert(localPort >>> 16 === 0 && remotePort >>> 16 === 0, "A port is 0 to 65535");
     const ports = (localPort << 16) | remotePort;
-    const hash = this.#hash.words3(localAddress, remoteAddress, ports);
-    assert(this.#find(hash, localAddress | 0, remoteAddress | 0, ports) < 0, "A connection is inserted once");
-    const words = this.#fresh;
-    words[Field.localAddress] = localAddress;
-    words[Field.remoteAddress] = remoteAddress;
-    words[Field.ports] = ports;
-    return this.#insert(hash, words);
-  }
-
-  #insert(hash: number, words: Int32Array): number {
+    const local = localAddress | 0, remote = this.#remoteWord(localAddress, remoteAddress);
+    const high = this.#remoteHigh(localAddress, remoteAddress);
+    const hash = this.#hash.words3(local, remote, ports);
+    assert(this.#find(hash, local, remote, high, ports) < 0, "A connection is inserted once");
     if (this.size >= this.recordsMax) return -1;
     const record = this.#takeRecord();
     const chunk = this.#chunks[record >>> CHUNK_BITS]!;
     const at = (record & (CHUNK_RECORDS - 1)) * RECORD_WORDS;
-    for (let word = 0; word < RECORD_WORDS; word++) chunk[at + word] = words[word]!; // set() costs more
-    this.#counts[words[Field.meta]! & 3]!++;
-    this.#index.add(record, hash);
-    const localAddress = words[Field.localAddress]!;
-    if (isIpv6Handle(localAddress)) {
-      this.#holder?.retain(localAddress);
-      this.#holder?.retain(words[Field.remoteAddress]!);
-    }
+    chunk.fill(0, at, at + RECORD_WORDS);
+    chunk[at + Field.localAddress] = local;
+    chunk[at + Field.remoteAddress] = remote;
+    chunk[at + Field.ports] = ports;
+    chunk[at + Field.meta] = RecordState.awake;
+    this.#counts[RecordState.awake]!++;
+    this.#added(record, hash, local, high);
     return record;
   }
 
-  /** The hash of a connection's key, for `enter`. */
+  /** What is in the map beside the words of a new record. */
+  #added(record: number, hash: number, localAddress: number, high: number): void {
+    if (isIpv6Handle(localAddress)) {
+      this.#addresses?.retain(localAddress);
+      const highs = this.#highs[record >>> CHUNK_BITS] ??= new Int32Array(CHUNK_RECORDS);
+      highs[record & (CHUNK_RECORDS - 1)] = high;
+    }
+    this.#index.add(record, hash); // last: as the index grows it looks at keys
+  }
+
+  /** The hash of a connection's key, for `enterMany`. */
   hash(localAddress: number, remoteAddress: number, ports: number): number {
     return this.#hash.words3(localAddress, remoteAddress, ports);
   }
 
-  /** Fetches what the next `enter`s need, of so many hashes: all at once, where each would wait for memory. */
+  /** Fetches what `enterMany` needs, of so many hashes: all at once, where each would wait for memory. */
   prefetch(hashes: Int32Array, count: number): void {
     this.#index.touch(hashes, count);
   }
 
   /**
-   * Adds a connection with all words of its record, in the order of {@linkcode Field}, if it is not in the map.
+   * Adds many connections with all words of their records; `columns` has those of each word, in the order of
+   * {@linkcode Field}, and none of them is `free`. Of IPv6 addresses `highs` has the high halves of their digests.
    *
-   * @returns Its record; `-2 - record` when it was there, and nothing has changed; -1 when the map is full.
+   * @param skip Which of them not to add: not 0.
+   * @param entered Gets their records; -1 for one that is left out, is in the map already, or finds it full.
    */
-  enter(hash: number, words: Int32Array): number {
-    const localAddress = words[Field.localAddress]!;
-    const remoteAddress = words[Field.remoteAddress]!;
-    const known = this.#find(hash, localAddress, remoteAddress, words[Field.ports]!);
-    return known >= 0 ? -2 - known : this.#insert(hash, words);
+  enterMany(
+    count: number,
+    hashes: Int32Array,
+    columns: readonly Int32Array[],
+    highs: Int32Array,
+    skip: Uint8Array,
+    entered: Int32Array,
+  ): void {
+    assert(columns.length === RECORD_WORDS, "A record's words have a column each");
+    const [locals, remotes, ports, metas, word4, word5, word6, word7, word8, word9, word10] =
+      columns as readonly Int32Array[];
+    for (let at = 0; at < count; at++) {
+      entered[at] = -1;
+      const hash = hashes[at]!;
+      if (skip[at] !== 0 || this.size >= this.recordsMax) continue;
+      if (
+        this.#index.mayHave(hash) &&
+        this.#find(hash, locals![at]!, remotes![at]!, highs[at]!, ports![at]!) >= 0
+      ) continue;
+      const record = this.#takeRecord();
+      const chunk = this.#chunks[record >>> CHUNK_BITS]!;
+      const to = (record & (CHUNK_RECORDS - 1)) * RECORD_WORDS;
+      const local = chunk[to] = locals![at]!; // word by word: a loop over the columns takes twice as long
+      chunk[to + 1] = remotes![at]!;
+      chunk[to + 2] = ports![at]!;
+      chunk[to + 3] = metas![at]!;
+      chunk[to + 4] = word4![at]!;
+      chunk[to + 5] = word5![at]!;
+      chunk[to + 6] = word6![at]!;
+      chunk[to + 7] = word7![at]!;
+      chunk[to + 8] = word8![at]!;
+      chunk[to + 9] = word9![at]!;
+      chunk[to + 10] = word10![at]!;
+      this.#counts[metas![at]! & 3]!++;
+      this.#added(record, hash, local, highs[at]!);
+      entered[at] = record;
+    }
   }
 
   /** Makes room for so many connections at once, when it holds none yet: growing there would cost more. */
@@ -212,10 +251,7 @@ export class ConnectionMap {
     const at = (record & (CHUNK_RECORDS - 1)) * RECORD_WORDS;
     this.#index.remove(record, this.#hashOf(record));
     this.#counts[state]!--;
-    if (isIpv6Handle(chunk[at]!)) {
-      this.#holder?.release(chunk[at]!);
-      this.#holder?.release(chunk[at + Field.remoteAddress]!);
-    }
+    if (isIpv6Handle(chunk[at]!)) this.#addresses?.release(chunk[at]!);
     chunk[at] = this.#freeRecord;
     chunk[at + Field.meta] = RecordState.free;
     this.#freeRecord = record;
@@ -261,17 +297,30 @@ export class ConnectionMap {
     }
   }
 
-  #matches(record: number, localAddress: number, remoteAddress: number, ports: number): boolean {
-    const chunk = this.#chunks[record >>> CHUNK_BITS]!;
-    const at = (record & (CHUNK_RECORDS - 1)) * RECORD_WORDS;
-    return chunk[at + Field.remoteAddress] === remoteAddress && chunk[at + Field.ports] === ports &&
-      chunk[at + Field.localAddress] === localAddress;
+  /** The record's word for a remote address. */
+  #remoteWord(local: number, remote: number): number {
+    const addresses = this.#addresses;
+    return (addresses !== undefined && isIpv6Handle(local) ? addresses.digest(remote) : remote) | 0;
   }
 
-  #find(hash: number, localAddress: number, remoteAddress: number, ports: number): number {
+  /** And what is beside it in `#highs`. */
+  #remoteHigh(local: number, remote: number): number {
+    const addresses = this.#addresses;
+    return addresses !== undefined && isIpv6Handle(local) ? addresses.digestHigh(remote) : 0;
+  }
+
+  #matches(record: number, local: number, remote: number, high: number, ports: number): boolean {
+    const chunk = this.#chunks[record >>> CHUNK_BITS]!;
+    const at = (record & (CHUNK_RECORDS - 1)) * RECORD_WORDS;
+    return chunk[at + Field.remoteAddress] === remote && chunk[at + Field.ports] === ports &&
+      chunk[at + Field.localAddress] === local &&
+      (!isIpv6Handle(local) || this.#highs[record >>> CHUNK_BITS]![record & (CHUNK_RECORDS - 1)] === high);
+  }
+
+  #find(hash: number, local: number, remote: number, high: number, ports: number): number {
     const index = this.#index;
     for (let record = index.first(hash); record >= 0; record = index.next()) {
-      if (this.#matches(record, localAddress, remoteAddress, ports)) return record;
+      if (this.#matches(record, local, remote, high, ports)) return record;
     }
     return -1;
   }

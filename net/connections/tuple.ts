@@ -1,5 +1,4 @@
 import type { AddressTable } from "../ip/address_table.ts";
-import { isIpv6Handle } from "../wire/address.ts";
 
 /** The two ends of a connection; addresses as int32, IPv6 ones as handles. */
 export interface Tuple {
@@ -34,12 +33,16 @@ export function formatTuple(
   remotePort: number,
   addresses: AddressTable,
 ): string {
-  return `${endOf(localAddress, localPort, addresses)}-${endOf(remoteAddress, remotePort, addresses)}`;
+  return joinEnds(addresses.format(localAddress), localPort, addresses.format(remoteAddress), remotePort);
 }
 
-function endOf(address: number, port: number, addresses: AddressTable): string {
-  const text = addresses.format(address);
-  return isIpv6Handle(address) ? `[${text}]:${port}` : `${text}:${port}`;
+/** As `formatTuple`, of addresses that are text. */
+export function joinEnds(local: string, localPort: number, remote: string, remotePort: number): string {
+  return `${endOf(local, localPort)}-${endOf(remote, remotePort)}`;
+}
+
+function endOf(address: string, port: number): string {
+  return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
 }
 
 const END = String.raw`(?:([0-9.]+)|\[([0-9a-f:.]+(?:%[^\]]+)?)\]):(0|[1-9][0-9]{0,4})`;

@@ -32,6 +32,12 @@ export interface AddressHolder {
   release(address: number): void;
 }
 
+/** By what connections are found whose peers have IPv6 addresses: see `AddressTable.digest`. */
+export interface AddressDigests extends AddressHolder {
+  digest(address: number): number;
+  digestHigh(handle: number): number;
+}
+
 export interface AddressTableOptions {
   /** Gives the secret that chosen addresses would have to collide under. */
   readonly entropy: Entropy;
@@ -71,7 +77,7 @@ const DIGESTS_MASK = 1023;
  * console.log(table.format(address), table.parse("2001:db8::1") === address); // 2001:db8::1 true
  * ```
  */
-export class AddressTable implements AddressHolder {
+export class AddressTable implements AddressDigests {
   readonly addressesMax: number;
   readonly transientsMax: number;
   /** Interface names by index: the zones of text. */
@@ -81,7 +87,7 @@ export class AddressTable implements AddressHolder {
   readonly #again = new Int32Array(4); // the key of a record that is hashed once more
   readonly #memo = new Int32Array(MEMO_MASK + 1); // handles lately found, by a cheap hash
   readonly #digestOf = new Int32Array(DIGESTS_MASK + 1); // handles whose digests were lately asked for: a packet's two
-  readonly #digests = new Int32Array(DIGESTS_MASK + 1);
+  readonly #digests = new Int32Array(2 * (DIGESTS_MASK + 1)); // low word, high word
   readonly #chunks: Int32Array[] = [];
   #end = 0; // records from here on have never been used
   #freeRecord = -1;
@@ -151,10 +157,13 @@ export class AddressTable implements AddressHolder {
     this.#setKey(a, b, c, d, zone);
     if (known !== 0 && this.#is(known & 0xff_ffff)) return known;
     const hash = this.#hash.words(this.#key, 4);
+    const high = this.#hash.hi;
     let record = this.#find(hash);
     if (record < 0) record = this.#insert(hash);
     if (record < 0) return 0;
-    return this.#memo[slot] = handleOf(record);
+    const handle = this.#memo[slot] = handleOf(record);
+    this.#noteDigest(handle, hash, high); // whoever looks for a connection asks for it next
+    return handle;
   }
 
   retain(address: number): void {
@@ -221,13 +230,40 @@ export class AddressTable implements AddressHolder {
    * a keyed hash of an IPv6 address, which stays the same when its handle is forgotten and made anew.
    */
   digest(address: number): number {
-    if (!isIpv6Handle(address)) return address;
-    const at = address & DIGESTS_MASK;
-    if (this.#digestOf[at] !== address) {
-      this.#digestOf[at] = address;
-      this.#digests[at] = this.#hashOf(address & 0xff_ffff);
+    return isIpv6Handle(address) ? this.#digests[2 * this.#digested(address)]! : address;
+  }
+
+  /** 32 more bits of an IPv6 address's `digest`: with both, two addresses that differ are told apart. */
+  digestHigh(handle: number): number {
+    return this.#digests[2 * this.#digested(handle) + 1]!;
+  }
+
+  /**
+   * The digest of the IPv6 address whose 16 bytes `freeze` wrote, as words, which takes no room in the table.
+   * @param into Gets its low and its high half.
+   */
+  digestWords(first: number, b: number, c: number, d: number, into: Int32Array): void {
+    const zone = isLinkLocalWord(first) ? first & 0xffff : 0;
+    this.#setKey(zone > 0 ? first & ~0xffff : first, b, c, d, zone);
+    into[0] = this.#hash.words(this.#key, 4);
+    into[1] = this.#hash.hi;
+  }
+
+  /** Where the digest of an address is. */
+  #digested(handle: number): number {
+    const at = handle & DIGESTS_MASK;
+    if (this.#digestOf[at] !== handle) {
+      const low = this.#hashOf(handle & 0xff_ffff);
+      this.#noteDigest(handle, low, this.#hash.hi);
     }
-    return this.#digests[at]!;
+    return at;
+  }
+
+  #noteDigest(handle: number, low: number, high: number): void {
+    const at = handle & DIGESTS_MASK;
+    this.#digestOf[at] = handle;
+    this.#digests[2 * at] = low;
+    this.#digests[2 * at + 1] = high;
   }
 
   isMulticast(handle: number): boolean {
@@ -293,6 +329,11 @@ export class AddressTable implements AddressHolder {
     const zone = this.zone(address);
     if (zone > 0) view.setUint16(2, zone);
     return bytes;
+  }
+
+  /** As `format`, of what `freeze` wrote, which takes no room in the table. */
+  formatFrozen(frozen: number | Uint8Array): string {
+    return formatFrozenAddress(frozen, this.zoneNames);
   }
 
   /**
@@ -413,4 +454,15 @@ function withoutZone(first: number): number {
 
 function handleOf(record: number): number {
   return (0xf000_0000 | record) | 0;
+}
+
+/** An address as images have it (`AddressTable.freeze`), as text; its zone by its name where there is one. */
+export function formatFrozenAddress(frozen: number | Uint8Array, zoneNames: readonly string[] = []): string {
+  if (typeof frozen === "number") return formatIpv4(frozen | 0);
+  const view = new DataView(frozen.buffer, frozen.byteOffset, 16);
+  const first = view.getInt32(0);
+  const zone = isLinkLocalWord(first) ? first & 0xffff : 0;
+  const words = [view.getInt32(4), view.getInt32(8), view.getInt32(12)] as const;
+  const text = formatIpv6(zone > 0 ? first & ~0xffff : first, ...words);
+  return zone === 0 ? text : `${text}%${zoneNames[zone - 1] ?? zone - 1}`;
 }

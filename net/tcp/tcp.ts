@@ -163,11 +163,14 @@ export class Tcp {
    */
   create(local: number, remote: number, localPort: number, remotePort: number): Tcb | undefined {
     const record = this.connections.insert(local, remote, localPort, remotePort);
-    return record < 0 ? undefined : this.attach(record);
+    return record < 0 ? undefined : this.attach(record, remote);
   }
 
-  /** A TCB for a record that is in the map already: a new one, or one that wakes. */
-  attach(record: number): Tcb {
+  /**
+   * A TCB for a record that is in the map already: a new one, or one that wakes. The map does not know IPv6 addresses
+   * of peers: `remote` is its, and kept for the TCB while that lives.
+   */
+  attach(record: number, remote: number): Tcb {
     const slot = this.#freeSlots.pop() ?? this.#tcbs.length;
     const tcb = new Tcb(slot);
     this.#tcbs[slot] = tcb;
@@ -176,7 +179,8 @@ export class Tcp {
     const ports = this.connections.get(record, Field.ports);
     tcb.record = record;
     tcb.localAddress = this.connections.get(record, Field.localAddress);
-    tcb.remoteAddress = this.connections.get(record, Field.remoteAddress);
+    tcb.remoteAddress = remote;
+    this.output.addresses.retain(remote);
     tcb.localPort = ports >>> 16;
     tcb.remotePort = ports & 0xffff;
     this.configure(tcb);
@@ -258,6 +262,7 @@ export class Tcp {
     this.#countAwake(tcb, -1);
     this.#tcbs[tcb.slot] = undefined;
     this.#freeSlots.push(tcb.slot);
+    this.output.addresses.release(tcb.remoteAddress);
     this.memory.users--;
   }
 

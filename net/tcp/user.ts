@@ -39,7 +39,7 @@ export function tcpConnect(
 ): Tcb | undefined {
   if (!tcp.output.isHost(remote)) return undefined;
   const record = tcp.connections.find(local, remote, localPort, remotePort);
-  const predecessor = record < 0 ? undefined : reusableTimeWait(tcp, record, chosenPort, nowMs);
+  const predecessor = record < 0 ? undefined : reusableTimeWait(tcp, record, remote, chosenPort, nowMs);
   if (record >= 0) {
     if (predecessor === undefined) return undefined;
     tcp.counters.twRecycled++;
@@ -59,6 +59,7 @@ export function tcpConnect(
 function reusableTimeWait(
   tcp: Tcp,
   record: number,
+  remote: number,
   chosenPort: boolean,
   nowMs: number,
 ): Tcb | undefined {
@@ -66,14 +67,13 @@ function reusableTimeWait(
   if (connections.state(record) !== RecordState.awake) return undefined;
   const tcb = tcp.tcbAt(connections.get(record, Field.slot));
   if (tcb.state !== TcpState.timeWait || !tcb.timestamps || tcb.saving) return undefined;
-  return chosenPort || mayReuse(tcp, record, nowMs - tcb.tsRecentAtMs) ? tcb : undefined;
+  return chosenPort || mayReuse(tcp, record, remote, nowMs - tcb.tsRecentAtMs) ? tcb : undefined;
 }
 
 /** Whether the rules let an active open take over a TIME-WAIT whose TS.Recent is so old. */
-function mayReuse({ connections, config }: Tcp, record: number, stampAgeMs: number): boolean {
+function mayReuse({ connections, config }: Tcp, record: number, remote: number, stampAgeMs: number): boolean {
   if (config.timeWaitReuse === 0 || stampAgeMs <= config.timeWaitReuseDelayMs) return false;
-  const local = connections.get(record, Field.localAddress);
-  return config.timeWaitReuse === 1 || local === connections.get(record, Field.remoteAddress);
+  return config.timeWaitReuse === 1 || remote === connections.get(record, Field.localAddress);
 }
 
 /**
@@ -95,7 +95,7 @@ export function sleepingTimeWait(
   const tcb = tcp.tcbIn(connections.get(record, Field.slot));
   if (tcb?.record !== record) ageMs = timeWaitStampAgeMs(connections, record, nowMs);
   else if (tcb.saving && tcb.state === TcpState.timeWait && tcb.timestamps) ageMs = nowMs - tcb.tsRecentAtMs;
-  return mayReuse(tcp, record, ageMs) ? record : -1;
+  return mayReuse(tcp, record, remote, ageMs) ? record : -1;
 }
 
 /** Whether the application may still write. */

@@ -111,12 +111,13 @@ function reportsSack(meta: number, segment: TcpRecord): boolean {
 }
 
 /**
- * Answers `to` with the ACK of a sleeping connection, from its record alone; false when the rate limit of `challenge`
+ * Answers `to`, which `remote` has sent, with the ACK of a sleeping connection, from its record alone; false when the rate limit of `challenge`
  * ACKs forbids it. An old duplicate is reported as one (RFC 2883).
  */
 export function answerAsleep(
   tcp: Tcp,
   record: number,
+  remote: number,
   to: TcpRecord,
   challenge: SleepingChallenges | undefined,
   nowMs: number,
@@ -135,16 +136,16 @@ export function answerAsleep(
     segment.sackEdges[1] = seqLess(segment.acknowledgment, end) ? segment.acknowledgment : end;
     segment.sackCount = 1;
   }
-  finishAsleep(tcp, record, nowMs);
+  finishAsleep(tcp, record, remote, nowMs);
   return true;
 }
 
-/** Sends a keep-alive probe of a sleeping connection, which has nothing in flight: as tcp/output.ts's `sendProbe`. */
-export function probeAsleep(tcp: Tcp, record: number, nowMs: number): void {
+/** Sends `remote` a keep-alive probe of a sleeping connection, which has nothing in flight: as tcp/output.ts's `sendProbe`. */
+export function probeAsleep(tcp: Tcp, record: number, remote: number, nowMs: number): void {
   const segment = beginAsleep(tcp, record, nowMs);
   segment.sequence = (tcp.connections.get(record, Field.sndNxt) - 1) | 0;
   tcp.counters.keepAlive++;
-  finishAsleep(tcp, record, nowMs);
+  finishAsleep(tcp, record, remote, nowMs);
 }
 
 /** An ACK of a sleeping connection, from its record alone. */
@@ -167,11 +168,11 @@ function beginAsleep(tcp: Tcp, record: number, nowMs: number): TcpRecord {
   return segment;
 }
 
-function finishAsleep(tcp: Tcp, record: number, nowMs: number): void {
+function finishAsleep(tcp: Tcp, record: number, remote: number, nowMs: number): void {
   const map = tcp.connections;
   map.set(record, Field.meta, map.get(record, Field.meta) | Asleep.answered);
   const { slab, transportStart } = tcp.output;
   const end = writeTcp(tcp.segment, slab, transportStart);
-  const local = map.get(record, Field.localAddress), remote = map.get(record, Field.remoteAddress);
+  const local = map.get(record, Field.localAddress);
   tcp.output.sendTransport(PROTOCOL_TCP, local, remote, end, 0, 64, nowMs);
 }

@@ -137,6 +137,16 @@ export class HeldPackets {
     return false;
   }
 
+  /** The beginning of the first packet that is held for `record`, its IP header at least. */
+  peek(record: number): HeldPacket | undefined {
+    const first = this.#chains.get(record)?.first;
+    if (first === undefined) return undefined;
+    const slab = Slab.of(Math.min(BLOCK_BYTES, this.#words[first * WORDS + LENGTH]!));
+    const from = offsetOf(first);
+    slab.bytes.set(this.#chunkOf(first).subarray(from, from + slab.bytes.length));
+    return { slab, interfaceIndex: this.#words[first * WORDS + INTERFACE]! };
+  }
+
   /** Hands out and forgets what is held for `record`. */
   take(record: number): readonly HeldPacket[] {
     const chain = this.#chains.get(record);

@@ -1,3 +1,4 @@
+import type { AddressHolder } from "../ip/address_table.ts";
 import type { TcpConfig } from "../tcp/config.ts";
 import type { Tcb } from "../tcp/tcb.ts";
 import { keepAliveProbesMax } from "../tcp/timers.ts";
@@ -13,19 +14,26 @@ const Asked = {
   probes: 3,
   /** When the next probe is due, or the end. */
   atMs: 4,
+  /** Who is asked: an IPv6 address, which is kept, is nowhere else. */
+  remote: 5,
 } as const;
-const COLUMNS = 5;
+const COLUMNS = 6;
 const CHUNK_BITS = 12;
 const CHUNK_ROWS = 1 << CHUNK_BITS;
 
 /**
  * Sleepers with keep-alive: how often their peers were asked, and when they will be asked next. Each sign of life puts
- * that off, as it does for who is awake, and neither it nor a probe wakes anybody. 49 bytes for each; other sleepers
- * cost nothing here. A crash forgets it: the next process asks a little early, and counts from nothing.
+ * that off, as it does for who is awake, and neither it nor a probe wakes anybody. 57 bytes for each, and its
+ * address if that is an IPv6 address; other sleepers cost nothing here. A crash forgets it: the next process asks a little early, and counts from nothing.
  */
 export class SleepingKeepAlives {
   readonly #rows = new RecordRows();
   readonly #chunks: Float64Array[] = [];
+  readonly #holder: AddressHolder;
+
+  constructor(holder: AddressHolder) {
+    this.#holder = holder;
+  }
 
   get size(): number {
     return this.#rows.size;
@@ -33,7 +41,8 @@ export class SleepingKeepAlives {
 
   /** `tcb` goes to sleep in `record`. */
   add(record: number, tcb: Tcb, config: Readonly<TcpConfig>): void {
-    if (!tcb.keepAlive) return void this.#rows.remove(record);
+    this.#remove(record);
+    if (!tcb.keepAlive) return;
     const row = this.#rows.add(record);
     this.#chunks[row >>> CHUNK_BITS] ??= new Float64Array(CHUNK_ROWS * COLUMNS);
     this.#set(row, Asked.idleMs, tcb.keepAliveIdleMs);
@@ -41,6 +50,14 @@ export class SleepingKeepAlives {
     this.#set(row, Asked.probesMax, keepAliveProbesMax(tcb, config));
     this.#set(row, Asked.probes, tcb.keepAlives);
     this.#set(row, Asked.atMs, tcb.keepAliveAtMs);
+    this.#set(row, Asked.remote, tcb.remoteAddress);
+    this.#holder.retain(tcb.remoteAddress);
+  }
+
+  /** Who is asked for signs of life; `undefined` when nobody is. */
+  remoteOf(record: number): number | undefined {
+    const row = this.#rows.rowOf(record);
+    return row < 0 ? undefined : this.#get(row, Asked.remote);
   }
 
   /** The peer has shown life. @returns When the next probe is due. */
@@ -66,10 +83,16 @@ export class SleepingKeepAlives {
 
   /** Tells the thawed TCB how it stands, and forgets it. */
   take(record: number, tcb: Tcb): void {
-    const row = this.#rows.remove(record);
+    const row = this.#remove(record);
     if (row < 0) return;
     tcb.keepAlives = this.#get(row, Asked.probes);
     tcb.keepAliveAtMs = this.#get(row, Asked.atMs);
+  }
+
+  #remove(record: number): number {
+    const row = this.#rows.remove(record);
+    if (row >= 0) this.#holder.release(this.#get(row, Asked.remote));
+    return row;
   }
 
   #get(row: number, column: number): number {

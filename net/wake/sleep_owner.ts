@@ -15,6 +15,11 @@ export interface SleepOwner {
   waits(record: number): boolean;
   /** A sleeper's peer has shown life: its first deadline is now this one, epoch milliseconds. */
   deadlineMoved(record: number, deadlineMs: number): void;
+  /**
+   * The peer's address as its image has it, of a connection that sleeps or is wanted awake; `undefined` when that cannot
+   * be read. Without this, sleepers of IPv6 peers have no name.
+   */
+  frozenPeerOf?(record: number): number | Uint8Array | undefined;
   /** A durable connection is not as its log says, or has ended. Told once until its state is taken (`tcpLog`), and at its end. */
   moved(tcb: Tcb): void;
   /** The end of a turn: the time to serve the wakes that were gathered, all at once. */

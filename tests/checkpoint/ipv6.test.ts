@@ -28,7 +28,7 @@ test("an IPv6 connection sleeps without a word, wakes for data, and goes on in a
   await world.clock.advance(600_000);
   expect(world.trace.length).toBe(before);
   expect(process.host.counts).toEqual({ awake: 0, asleep: 1, waking: 0 });
-  expect(held(process)).toBe(1); // the peer's; ours is held already
+  expect(held(process)).toBe(0); // the peer's is in the image; ours is held already
   const [image] = [...world.disk.records.values()];
   const [, local, remote] = readSocketImage(image!).tcb;
   expect([local, remote].map((each) => (each as Uint8Array).at(-1))).toEqual([1, 2]);

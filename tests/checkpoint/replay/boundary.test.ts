@@ -18,7 +18,15 @@ const READS = new Set([
   "connections.reserve", // room in advance
   "sleepers.budgetOf",
   "sleepers.listenerOf",
-  ...["addresses.format", "addresses.isMulticast", "addresses.words", "stack.idOf", "stack.isOurs"],
+  "sleepers.idOfFrozen",
+  ...[
+    "addresses.format",
+    "addresses.isMulticast",
+    "addresses.words",
+    "addresses.freeze",
+    "stack.idOf",
+    "stack.isOurs",
+  ],
   ...["stack.awakeTcb", "tcp.tcbs", "tcp.tcbIn", "tcp.tcbAt", "listeners.find", "listeners.byId"],
   ...["connections.find", "connections.get", "connections.state", "map.get", "map.state", "map.forEach"],
   ...["output.sourceTowards", "output.isHost", "routes.route", "routes.interfaceOf", "ndp.nameServers"],

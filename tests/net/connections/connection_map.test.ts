@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { AssertionError } from "../../../base/assert.ts";
 import { Prng } from "../../../base/random.ts";
+import { AddressTable } from "../../../net/ip/address_table.ts";
 import { ConnectionMap, Field, RecordState } from "../../../net/connections/connection_map.ts";
 
 type Key = [localAddress: number, remoteAddress: number, localPort: number, remotePort: number];
@@ -271,4 +272,77 @@ test("What the map cannot mean is a bug", () => {
   expect(() => map.setState(record, RecordState.awake)).toThrow(AssertionError);
   expect(map.state(-1)).toBe(RecordState.free);
   expect(map.state(1e9)).toBe(RecordState.free);
+});
+
+test("An IPv6 peer is known by both halves of its address's digest, and its address is not kept", () => {
+  const addresses = new AddressTable({ entropy: new Prng(5), transientsMax: 16 });
+  const ours = addresses.parse("2001:db8::1")!;
+  addresses.retain(ours);
+  const held = addresses.retained;
+  const map = new ConnectionMap({ seedHi: 1, seedLo: 2, addresses });
+  const peerOf = (at: number): number => addresses.parse(`2001:db8:${at.toString(16)}::2`)!;
+  const records = Array.from({ length: 3_000 }, (_, at) => map.insert(ours, peerOf(at), 443, 7));
+  expect(addresses.retained).toBe(held); // so every one of those handles but the last few means another now
+  records.forEach((record, at) => expect(map.find(ours, peerOf(at), 443, 7)).toBe(record));
+  expect(map.find(ours, peerOf(3_000), 443, 7)).toBe(-1);
+  records.forEach((record) => map.remove(record));
+  addresses.release(ours);
+  expect(addresses.retained).toBe(held - 1); // nobody is counted twice
+
+  const halves = { retain() {}, release() {}, digest: () => 9, digestHigh: (handle: number) => handle & 1 };
+  const crowded = new ConnectionMap({ seedHi: 1, seedLo: 2, addresses: halves });
+  const [even, odd] = [0xf000_0010 | 0, 0xf000_0011 | 0];
+  const record = crowded.insert(even, even, 443, 7);
+  expect([crowded.find(even, odd, 443, 7), crowded.find(even, even, 443, 7)]).toEqual([-1, record]);
+});
+
+test("enterMany() enters what find() and get() know, once, skips, and stops when the map is full", () => {
+  const prng = new Prng(11);
+  const recordsMax = 3_000;
+  for (const addresses of [undefined, new AddressTable({ entropy: prng })]) {
+    const map = new ConnectionMap({ seedHi: 1, seedLo: 2, recordsMax, ...(addresses && { addresses }) });
+    map.reserve(4_000);
+    const local = addresses?.parse("2001:db8::1") ?? 0x0a07_0001;
+    const known = map.insert(local, addresses?.parse("2001:db8::2") ?? 2, 80, 5);
+    const digest = new Int32Array(2);
+    const twin = new Map<string, number[]>();
+    let refused = 0;
+    for (let batch = 0; batch < 20; batch++) {
+      const count = 1 + prng.below(512);
+      const columns = Array.from({ length: 11 }, () => new Int32Array(512));
+      const [highs, hashes, entered] = [new Int32Array(512), new Int32Array(512), new Int32Array(512)];
+      const skip = new Uint8Array(512);
+      const peers: number[] = [];
+      for (let at = 0; at < count; at++) {
+        const peer = peers[at] = 2 + prng.below(2_500);
+        digest.set([peer, 0]);
+        addresses?.digestWords(0x2001_0db8, 0, 0, peer, digest);
+        columns.forEach((column) => column[at] = prng.uint32());
+        columns[Field.localAddress]![at] = local;
+        columns[Field.remoteAddress]![at] = digest[0]!;
+        highs[at] = digest[1]!;
+        columns[Field.ports]![at] = (80 << 16) | 5 + prng.below(2);
+        columns[Field.meta]![at] = 4 | RecordState.asleep;
+        skip[at] = prng.chance(0.1) ? 1 : 0;
+        hashes[at] = map.hash(local, digest[0]!, columns[Field.ports]![at]!);
+      }
+      map.prefetch(hashes, count);
+      map.enterMany(count, hashes, columns, highs, skip, entered);
+      for (let at = 0; at < count; at++) {
+        const port = columns[Field.ports]![at]! & 0xffff, name = `${peers[at]} ${port}`;
+        const isNew = skip[at] === 0 && !twin.has(name) && !(peers[at] === 2 && port === 5);
+        if (!isNew || entered[at]! < 0) {
+          expect(entered[at]).toBe(-1);
+          if (isNew) expect([++refused > 0, map.size]).toEqual([true, recordsMax]);
+          continue;
+        }
+        twin.set(name, columns.map((column) => column[at]!));
+        const remote = addresses?.parse(`2001:db8::${peers[at]!.toString(16)}`) ?? peers[at]!;
+        expect(map.find(local, remote, 80, port)).toBe(entered[at]);
+        expect(columns.map((_, field) => map.get(entered[at]!, field as Field))).toEqual(twin.get(name));
+      }
+    }
+    expect([map.asleep, map.awake, map.state(known)]).toEqual([twin.size, 1, RecordState.awake]);
+    if (addresses === undefined) expect(twin.size).toBeGreaterThan(2_000);
+  }
 });

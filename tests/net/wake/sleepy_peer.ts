@@ -212,6 +212,10 @@ export class SleepyPeer implements SleepOwner {
 
   // SleepOwner
 
+  frozenPeerOf(): number | Uint8Array | undefined {
+    return this.frozen?.[2];
+  }
+
   watch(): void {}
   waits(): boolean {
     return false;

@@ -117,11 +117,13 @@ function drawFrozen(prng: Prng, base: FrozenTcb): FrozenTcb {
 }
 
 /** A host that has the address of IPv4 sleepers. */
-function newStack(nowMs: number): Stack {
+function newStack(nowMs: number, frozen: FrozenTcb): Stack {
   const stack = new Stack({ nowMs, entropy: new Prng(1) });
   stack.addInterface({ name: "net0", link: { medium: "ip", mtu: 1500, send: () => true, flush: () => {} } });
   stack.setRoutes({ addresses: [{ address: "10.0.0.1/24" }] });
-  stack.sleepers.owner = new SleepyPeer(); // who answers nothing
+  const nobody = new SleepyPeer(); // who answers nothing
+  nobody.frozen = frozen;
+  stack.sleepers.owner = nobody;
   return stack;
 }
 
@@ -157,7 +159,7 @@ test("a connection that is adopted by its summary is known as one that is adopte
     const [frozenAtMs] = frozen;
     const nowMs = frozenAtMs + prng.pick([1_000, 1_001, 60_000, 40 * DAY_MS, 0, 5, -1, -3_600_000]);
     const location = prng.pick([0, 5, 2 ** 32 - 1, 2 ** 32 * 70_000 + 12_345]);
-    const [byImage, bySummary] = [newStack(nowMs), newStack(nowMs)];
+    const [byImage, bySummary] = [newStack(nowMs, frozen), newStack(nowMs, frozen)];
     const adopted = byImage.sleepers.adopt(frozen, location, nowMs);
     const words = new Int32Array(3 + SUMMARY_WORDS);
     summarize(frozen, words, 3);
@@ -204,7 +206,7 @@ test("an ordinary sleeper's summary is whole: none of them is read when a proces
 test("adoptSummaries(): of a connection that is known the image decides, and what another Torpor wrote is left", () => {
   const frozen = frozenSleeper();
   const nowMs = frozen[0] + 5_000;
-  const stack = newStack(nowMs);
+  const stack = newStack(nowMs, frozenSleeper());
   const words = new Int32Array(SUMMARY_WORDS);
   summarize(frozen, words);
   const columns = (tag: number): Int32Array[] =>
