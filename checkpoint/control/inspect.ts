@@ -7,7 +7,7 @@ import { locationOfRecord } from "../../net/wake/slot.ts";
 import { explainImage } from "../image/explain.ts";
 import type { SleepingHost } from "../sleeping_host.ts";
 import { readSocketImage, writeSocketImage } from "../sockets/socket_image.ts";
-import { addressText, locationText } from "../sockets/stored.ts";
+import { formatFrozenAddress, locationText } from "../sockets/stored.ts";
 import { stretchesOf } from "../sockets/stretch.ts";
 import { ControlError } from "./control_error.ts";
 import type { ConnectionState } from "./request.ts";
@@ -86,7 +86,7 @@ function described(
   const timers: Record<string, number> = {};
   frozenTcbFields.forEach((name, place) => {
     const value = tcb[place] as unknown;
-    if (name.endsWith("Address")) fields[name] = addressText(value as number | Uint8Array);
+    if (name.endsWith("Address")) fields[name] = formatFrozenAddress(value as number | Uint8Array);
     else fields[name] = value instanceof Uint8Array ? value.length : value;
     if (TIMERS.includes(name) && typeof value === "number") timers[name.slice(0, -2)] = value;
   });
