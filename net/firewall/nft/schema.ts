@@ -8,6 +8,9 @@
  *   (canonical text, as nft prints them), names of interfaces (`"eth*"`: a prefix of names), `@set` and `"*"`.
  * - A list whose members could be a single value or an array (`flags`, `type`) is an array, sorted where order says nothing.
  * - Rates, bursts and quotas count packets or bytes; kbytes and mbytes are multiplied out. Times are seconds.
+ * - Times of day (`meta hour`) are seconds since midnight UTC, days 0 (Sunday) to 6, `meta time` seconds since 1970.
+ * - What nft adds before it loads a rule is there: `reject with tcp reset` stands behind a match of TCP, `icmp id` behind one of
+ *   echo types, and in family inet `reject with icmp` and `dnat ip` behind one of the family.
  * - What JSON may omit is there with its default (`inv`, `burst`, `offset`, `policy`, reject's type and code), but for
  *   what is optional here.
  * - Elements of sets are always the long form (`SetElement`), also in anonymous sets; `[key, data]` pairs are `MapElement`.
@@ -77,7 +80,6 @@ export interface Rule {
 export type DataType =
   | "ipv4_addr"
   | "ipv6_addr"
-  | "ether_addr"
   | "inet_proto"
   | "inet_service"
   | "mark"
@@ -100,7 +102,14 @@ export type DataType =
   | "fib_addrtype"
   | "uid"
   | "gid"
+  | "classid"
+  | "devgroup"
+  | "time"
+  | "date"
+  | "day"
+  | "hour"
   | "boolean"
+  | "string"
   | "integer";
 
 export type SetFlag = "constant" | "dynamic" | "interval" | "timeout";
@@ -333,13 +342,13 @@ export type Expression =
   | { readonly concat: readonly Expression[] }
   | AnonymousSet
   | MapExpression
-  | { readonly prefix: { readonly addr: string | number; readonly len: number } }
+  | { readonly prefix: { readonly addr: string; readonly len: number } }
   | { readonly range: readonly [Immediate, Immediate] }
   | { readonly payload: Payload }
-  | { readonly exthdr: { readonly name: string; readonly field?: string; readonly offset?: number } }
+  | { readonly exthdr: { readonly name: string; readonly field?: string } }
   | { readonly "tcp option": { readonly name: string; readonly field?: string } }
   | { readonly meta: { readonly key: MetaKey } }
-  | { readonly rt: { readonly key: "mtu" | "nexthop" | "classid" | "ipsec"; readonly family?: "ip" | "ip6" } }
+  | { readonly rt: { readonly key: "mtu" } }
   | { readonly ct: Ct }
   | { readonly fib: Fib }
   | { readonly numgen: { readonly mode: "inc" | "random"; readonly mod: number; readonly offset: number } }
@@ -470,6 +479,7 @@ export type NftTarget =
 /**
  * One step of a file. A file is a list of them, and they take effect together or not at all. `create` and `delete` fail where
  * `add` and `destroy` find the work done already. JSON's bare objects, as `list ruleset` prints them, are `add`.
+ * `at` is where it stands: `line:column` of a text, or a path like `nftables[3].add`.
  */
 export type Command =
   | { readonly op: "add" | "create" | "insert" | "replace"; readonly object: NftObject; readonly at: string }

@@ -1,0 +1,121 @@
+import type { Expression, Family, Statement } from "../schema.ts";
+import type { At, Source } from "./raw.ts";
+
+const TCP = 6;
+const ECHO = { icmp: [0, 8], icmpv6: [128, 129] } as const;
+const NF_PROTO = { ip: 2, ip6: 10 } as const;
+
+/**
+ * The matches that nft adds before a statement that makes sense only behind them: TCP before a reset, the types of
+ * echoes before their `id`, and in family inet the family before an ICMP error or an address of one.
+ */
+export function impliedBefore(
+  source: Source,
+  family: Family,
+  before: readonly Statement[],
+  statement: Statement,
+  at: At,
+): Statement[] {
+  if ("reject" in statement) {
+    const { type } = statement.reject;
+    if (type === "tcp reset") return needsTcp(source, before, at);
+    if (type === "icmpx") return [];
+    return needsFamily(family, before, type === "icmp" ? "ip" : "ip6");
+  }
+  for (const kind of ["snat", "dnat"] as const) {
+    if (!(kind in statement)) continue;
+    const of = (statement as unknown as Record<typeof kind, { family?: "ip" | "ip6" }>)[kind].family;
+    return of === undefined ? [] : needsFamily(family, before, of);
+  }
+  if ("match" in statement) {
+    const { left } = statement.match;
+    for (const protocol of ["icmp", "icmpv6"] as const) {
+      if (reads(left, protocol, "id") || reads(left, protocol, "sequence")) {
+        if (before.some((one) => "match" in one && reads(one.match.left, protocol, "type"))) return [];
+        const set = ECHO[protocol].map((val) => ({ val }));
+        return [{ match: { op: "==", left: { payload: { protocol, field: "type" } }, right: { set } } }];
+      }
+    }
+  }
+  return [];
+}
+
+/** Refuses `ct original saddr` where nothing says of which family it is. */
+export function checkCtFamily(source: Source, family: Family, statement: Statement, at: At): void {
+  const left = "match" in statement
+    ? statement.match.left
+    : "vmap" in statement
+    ? statement.vmap.key
+    : undefined;
+  if (left === undefined || family === "ip") return;
+  if (mentions(left, (part) => "ct" in part && (part.ct.key === "saddr" || part.ct.key === "daddr"))) {
+    source.fail(
+      at,
+      'Nothing says of which family this address is: use "ip saddr" or "ip6 saddr" behind the direction',
+    );
+  }
+}
+
+function needsTcp(source: Source, before: readonly Statement[], at: At): Statement[] {
+  for (const one of before) {
+    if (!("match" in one)) continue;
+    const { op, left, right } = one.match;
+    if (
+      mentions(
+        left,
+        (part) => "payload" in part && "protocol" in part.payload && part.payload.protocol === "tcp",
+      )
+    ) {
+      return [];
+    }
+    if (mentions(left, (part) => "tcp option" in part)) return [];
+    const protocol = isMeta(left, "l4proto") || reads(left, "ip", "protocol") ||
+      reads(left, "ip6", "nexthdr");
+    if (!protocol) continue;
+    if (op === "==" && right === TCP) return [];
+    if (op === "==") source.fail(at, "Only TCP has resets");
+  }
+  return [{ match: { op: "==", left: { meta: { key: "l4proto" } }, right: TCP } }];
+}
+
+function needsFamily(family: Family, before: readonly Statement[], of: "ip" | "ip6"): Statement[] {
+  if (family !== "inet") return [];
+  const protocols = of === "ip" ? ["ip", "icmp"] : ["ip6", "icmpv6"];
+  const known = before.some((one) => {
+    const left = "match" in one ? one.match.left : "vmap" in one ? one.vmap.key : undefined;
+    if (left === undefined) return false;
+    if ("match" in one && isMeta(left, "nfproto")) {
+      return one.match.op === "==" && one.match.right === NF_PROTO[of];
+    }
+    return mentions(
+      left,
+      (part) => "payload" in part && "protocol" in part.payload && protocols.includes(part.payload.protocol),
+    );
+  });
+  return known ? [] : [{ match: { op: "==", left: { meta: { key: "nfproto" } }, right: NF_PROTO[of] } }];
+}
+
+/** Whether an expression or some part of it is what `is` looks for. */
+function mentions(
+  expression: Expression,
+  is: (part: Exclude<Expression, string | number | boolean>) => boolean,
+): boolean {
+  if (typeof expression !== "object") return false;
+  if (is(expression)) return true;
+  if ("concat" in expression) return expression.concat.some((part) => mentions(part, is));
+  for (const op of ["&", "|", "^", "<<", ">>"] as const) {
+    if (op in expression) {
+      return mentions((expression as Record<typeof op, [Expression, Expression]>)[op][0], is);
+    }
+  }
+  return false;
+}
+
+function reads(expression: Expression, protocol: string, field: string): boolean {
+  return typeof expression === "object" && "payload" in expression && "protocol" in expression.payload &&
+    expression.payload.protocol === protocol && expression.payload.field === field;
+}
+
+function isMeta(expression: Expression, key: string): boolean {
+  return typeof expression === "object" && "meta" in expression && expression.meta.key === key;
+}
