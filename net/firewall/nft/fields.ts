@@ -235,6 +235,13 @@ export const TYPE_BITS: Readonly<Record<DataType, number>> = {
   fib_addrtype: 32,
   uid: 32,
   gid: 32,
+  classid: 32,
+  devgroup: 32,
+  time: 32,
+  date: 64,
+  day: 8,
+  hour: 32,
+  string: 128,
   boolean: 8,
   integer: 32,
 };

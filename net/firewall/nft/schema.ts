@@ -80,6 +80,7 @@ export interface Rule {
 export type DataType =
   | "ipv4_addr"
   | "ipv6_addr"
+  | "ether_addr"
   | "inet_proto"
   | "inet_service"
   | "mark"

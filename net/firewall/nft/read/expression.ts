@@ -69,9 +69,16 @@ export function readRight(source: Source, raw: Raw, types: readonly ValueType[])
       return raw.items.reduce((bits, item) => or(bits, flag(source, item, type)), 0);
     case "prefix": {
       const address = readValue(source, raw.address, type);
+      if (typeof address === "number" && DATA_TYPES[type.type].base === "number") {
+        // nft lists intervals of numbers so, where they happen to be prefixes.
+        if (raw.length > type.bits) source.fail(raw.at, `A prefix has 0 to ${type.bits} bits`);
+        const size = 2 ** (type.bits - raw.length);
+        const low = address - address % size;
+        return size === 1 ? low : { range: [low, low + size - 1] };
+      }
       const masked = typeof address === "string" && (type.type === "ipv4_addr" || type.type === "ipv6_addr")
         ? maskAddress(address, raw.length, type.bits)
-        : source.fail(raw.at, "Only addresses have prefixes");
+        : source.fail(raw.at, "Only addresses and numbers have prefixes");
       if (masked === undefined) source.fail(raw.at, `A prefix has 0 to ${type.bits} bits`);
       return raw.length === type.bits ? masked : { prefix: { addr: masked, len: raw.length } };
     }

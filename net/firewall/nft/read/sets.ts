@@ -98,7 +98,10 @@ export function readTypes(source: Source, names: readonly { text: string; at: At
     if (!Object.hasOwn(DATA_TYPES, text)) {
       source.fail(at, `There is no type "${text}", or sets of it are not supported`);
     }
-    if (text === "integer" || text === "boolean" || text === "string" || text === "icmpx_code") {
+    if (
+      text === "ether_addr" || text === "integer" || text === "boolean" || text === "string" ||
+      text === "icmpx_code"
+    ) {
       source.fail(at, `Sets of type ${text} are not supported`);
     }
     return text as DataType;

@@ -72,6 +72,7 @@ export const DATA_TYPES: Readonly<Record<DataType, DataTypeInfo>> = {
   string: { base: "text", bits: 128 },
   ipv4_addr: { base: "ipv4", bits: 32 },
   ipv6_addr: { base: "ipv6", bits: 128 },
+  ether_addr: { base: "text", bits: 48 },
   inet_proto: { base: "number", bits: 8, symbols: PROTOCOLS },
   inet_service: { base: "number", bits: 16, symbols: SERVICES },
   mark: { base: "number", bits: 32, print: "hex8" },
