@@ -2,6 +2,7 @@ import { assert } from "../../../base/assert.ts";
 import { BodyReader } from "../../../serve/http/body.ts";
 import { headEnd, readHead, RequestError } from "../../../serve/http/head.ts";
 import { type FrameEvent, newFrames, readFrames } from "../../../serve/websocket/frames.ts";
+import { isTopic, MqttError, packetLength, readPacket } from "../../../serve/mqtt/packets.ts";
 import { orRefuses } from "../refuses.ts";
 import type { Target } from "../target.ts";
 
@@ -64,6 +65,18 @@ function request(input: Uint8Array<ArrayBuffer>): void {
   assert(once === twice, `${once} whole, ${twice} in parts`);
 }
 
+/** An MQTT packet of either version: read, or refused, whatever mqtt-packet thinks of it. */
+function mqttPacket(input: Uint8Array<ArrayBuffer>): void {
+  const stream = input.subarray(1);
+  const { value: length } = orRefuses(MqttError, () => packetLength(stream));
+  if (length === undefined || length > stream.length) return;
+  const version = input[0]! % 2 === 0 ? 4 : 5;
+  const { value: packet } = orRefuses(MqttError, () => readPacket(stream.subarray(0, length), version));
+  if (packet?.cmd === "publish" && isTopic(packet.topic)) {
+    assert(packet.topic.length < length && packet.payload.length < length, "No longer than the packet");
+  }
+}
+
 const text = (of: string): Uint8Array => new TextEncoder().encode(of);
 
 export const targets: readonly Target[] = [
@@ -97,6 +110,18 @@ export const targets: readonly Target[] = [
       "Content-Length: ",
       "Transfer-Encoding: chunked\r\n",
       "Host: a\r\n",
+    ],
+  },
+  {
+    name: "serve/mqtt",
+    about: "MQTT packets of a client: read, or refused with an error of ours",
+    run: mqttPacket,
+    seeds: () => [
+      Uint8Array.of(0, 0x10, 13, 0, 4, 77, 81, 84, 84, 4, 2, 0, 60, 0, 1, 97),
+      Uint8Array.of(1, 0x10, 16, 0, 4, 77, 81, 84, 84, 5, 2, 0, 60, 3, 0x21, 0, 9, 0, 0),
+      Uint8Array.of(1, 0x32, 8, 0, 1, 97, 0, 7, 0, 104, 105),
+      Uint8Array.of(0, 0x82, 6, 0, 1, 0, 1, 35, 1),
+      Uint8Array.of(1, 0xe0, 2, 4, 0),
     ],
   },
 ];
