@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -20,6 +20,9 @@ export function pack(): string {
   run(join(ROOT, "node_modules/.bin/tsc"), ["-p", join(ROOT, "packaging/tsconfig.json")]);
   const ours = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as Manifest;
   writeFileSync(join(built, "package.json"), `${JSON.stringify(npmManifest(ours), undefined, 2)}\n`);
+  for (const path of readdirSync(join(ROOT, "serve"), { recursive: true, encoding: "utf8" })) {
+    if (/\.(html|css|js)$/.test(path)) cpSync(join(ROOT, "serve", path), join(built, "serve", path));
+  }
   for (const page of PAGES) cpSync(join(ROOT, page), join(built, page));
   const [packed] = JSON.parse(
     run("npm", ["pack", built, "--json", "--pack-destination", join(ROOT, "dist")]),

@@ -64,7 +64,7 @@ export function hostStatus(host: SleepingHost): HostStatus {
       ...counters,
     })),
     drops: stack.drops.toJSON(),
-    store: { records: recordsLive, bytesLive, bytes: bytesTotal },
+    store: { records: recordsLive, bytesLive, bytes: Math.max(bytesTotal, bytesLive) }, // a store in memory has no rest
     ...(firewall.length === 0 ? {} : { firewall }),
   };
 }

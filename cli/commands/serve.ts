@@ -1,15 +1,14 @@
 import { mkdirSync, readFileSync } from "node:fs";
-import { createServer } from "node:http";
 import { join } from "node:path";
 import { SleepyHost } from "../../checkpoint/host.ts";
 import { HandoverError } from "../../checkpoint/handover/handover_error.ts";
-import { METRICS_TYPE, metricsText } from "../../checkpoint/metrics.ts";
 import { FileStore } from "../../checkpoint/store/file_store.ts";
 import type { FirewallRules } from "../../net/firewall/rule.ts";
 import type { Link } from "../../net/link/link.ts";
 import { ReconnectingLink } from "../../net/link/reconnecting.ts";
 import { openTun } from "../../net/link/tun.ts";
 import { listenUnix } from "../../net/link/unix.ts";
+import { serveDashboard } from "../../serve/dashboard/dashboard.ts";
 import { serveHttp } from "../../serve/http/http_server.ts";
 import { portOf, readArguments, wholeNumber } from "../arguments.ts";
 import { type Command, InputError, type Terminal, UsageError } from "../command.ts";
@@ -35,7 +34,8 @@ Deno.serve takes it, with webSocket handlers if need be (serveHttp), or
   --port PORT         the port (default 8000)
   --idle SECONDS      how long without data until sleep (default 30)
   --firewall FILE     rules in JSON: { policy, rules }
-  --metrics PORT      a page for Prometheus at 127.0.0.1:PORT/metrics
+  --metrics PORT      a dashboard at http://127.0.0.1:PORT/, a page for
+                      Prometheus at /metrics
   --help              print this
 
   ip tuntap add tor0 mode tun         # once: it outlives the processes
@@ -111,7 +111,7 @@ export const serve: Command = {
     listen(host, served, port, say);
     await host.offerControl(join(folder, "control"));
     const { done } = await host.offerHandover(join(folder, "handover"));
-    const page = metrics === undefined ? undefined : metricsServer(host, metrics, say);
+    const page = metrics === undefined ? undefined : await serveDashboard(host, { port: metrics });
     const where = `${addresses[0]!.address.split("/")[0]}:${port}`;
     const { asleep } = host.counts;
     say(
@@ -126,7 +126,7 @@ export const serve: Command = {
       else await host.shutdown();
       say(`${counted(host.counts.asleep, "connection")} asleep`);
     } finally {
-      page?.close();
+      await page?.close();
       wire.close();
     }
     return 0;
@@ -185,14 +185,4 @@ function rulesOf(path: string): FirewallRules {
     if (error instanceof SyntaxError) throw new InputError(`"${path}" is no JSON: ${error.message}`);
     throw error;
   }
-}
-
-function metricsServer(host: SleepyHost, port: number, say: (text: string) => void): { close(): void } {
-  const server = createServer((request, response) => {
-    if (request.url !== "/metrics") return void response.writeHead(404).end();
-    response.writeHead(200, { "content-type": METRICS_TYPE }).end(metricsText(host));
-  });
-  server.on("error", (error) => say(`no metrics: ${error.message}`));
-  server.listen(port, "127.0.0.1");
-  return server;
 }

@@ -188,3 +188,18 @@ for (
     for (const line of lines) expect(out).toContain(line);
   }, 60_000);
 }
+
+test("dashboard.ts serves its page while its clients talk, fall asleep and wake", async () => {
+  let page: Promise<string> | undefined;
+  const { code, out, errors } = await run(
+    "dashboard.ts",
+    ["--clients", "100", "--port", "0", "--seconds", "5"],
+    (line) => {
+      const url = /^Open (http:\S+)$/.exec(line)?.[1];
+      if (url !== undefined) page = fetch(url).then((response) => response.text());
+    },
+  );
+  expect({ code, errors }).toEqual({ code: 0, errors: "" });
+  expect(await page).toContain("<title>Torpor</title>");
+  expect(out).toMatch(/^[1-9]\d* of 100 asleep, \d+ wakes$/m);
+}, 60_000);
