@@ -1,7 +1,7 @@
 import { measureImage } from "../image/measure.ts";
 import { Hash64 } from "../image/hash.ts";
 import { ImageError } from "../image/image_error.ts";
-import { EntryKind, newEntry } from "../store/entry.ts";
+import { EntryKind, newEntry, recordIn } from "../store/entry.ts";
 import type { DiskFile } from "../store/disk.ts";
 import { isStretch } from "../sockets/stretch.ts";
 import { entryAt, readFully, Window } from "../store/scan.ts";
@@ -100,7 +100,7 @@ export class ArchiveReader {
       const reason = entryAt(window, at, this.end, salt, entry);
       if (reason === undefined && entry.kind === EntryKind.Put) {
         const end = entry.end;
-        const image = window.bytes.subarray(entry.recordStart, entry.recordEnd);
+        const image = recordIn(window.bytes, entry);
         if (!isStretch(image)) count++;
         yield { offset: window.base + entry.recordStart, image };
         at = end;

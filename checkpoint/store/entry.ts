@@ -1,7 +1,7 @@
 /**
  * The entries of a segment. Each is one CBOR item, so that a segment is a CBOR sequence (RFC 8742):
  *
- *     [record, hash]                 a record
+ *     [record, hash]                 a record: its bytes, or of an image without chunks `[kind, version, body]` (bare.ts)
  *     [record, location, hash]       a record that supersedes the one at `location`
  *     [record, location, origin, hash]  one that was moved here from `location`, first written at `origin`
  *     [[location, ...], hash]        a removal
@@ -15,6 +15,7 @@
  */
 import { CborError, type Head, headBytes, readHead, writeHead } from "../image/cbor_head.ts";
 import { getHash, hash64, HASH_BYTES, hashText, putHash } from "../image/hash.ts";
+import { bareEnd, recordOf } from "./bare.ts";
 import { type Location, RECORD_BYTES_MAX } from "./store.ts";
 
 /** What an entry is. */
@@ -26,8 +27,10 @@ export interface Entry {
   kind: EntryKind;
   /** The byte after the entry; where it should end, when `readEntry` says that it does not. */
   end: number;
+  /** The record's bytes, or what is left of them: see `recordIn`. */
   recordStart: number;
   recordEnd: number;
+  isBare: boolean;
   /** Locations that die by this entry. */
   removed: Location[];
   /** Where a record that was moved was written first; -1 for one that was not. */
@@ -46,6 +49,7 @@ export function newEntry(): Entry {
     end: 0,
     recordStart: 0,
     recordEnd: 0,
+    isBare: false,
     removed: [],
     origin: -1,
     mark: 0,
@@ -57,14 +61,22 @@ export function newEntry(): Entry {
 /** The most locations of one removal: its entry stays below the size of a record's. */
 export const REMOVED_MAX = 2 ** 20;
 
+/** The record of an entry that was read from `bytes`: a view, or made anew. */
+export function recordIn(bytes: Uint8Array, { recordStart, recordEnd, isBare }: Entry): Uint8Array {
+  const content = bytes.subarray(recordStart, recordEnd);
+  return isBare ? recordOf(content) : content;
+}
+
 /** Bytes of a record's entry. Only one that supersedes another has an origin. */
 export function putBytes(
   recordBytes: number,
   superseded: Location | undefined,
   origin: Location = -1,
+  isBare = false,
 ): number {
   const extra = (superseded === undefined ? 0 : headBytes(superseded)) + (origin < 0 ? 0 : headBytes(origin));
-  return 1 + headBytes(recordBytes) + recordBytes + extra + 1 + HASH_BYTES;
+  const heads = isBare ? 1 : headBytes(recordBytes);
+  return 1 + heads + recordBytes + extra + 1 + HASH_BYTES;
 }
 
 /** Bytes of a removal's entry. */
@@ -74,7 +86,7 @@ export function removeBytes(locations: readonly Location[]): number {
   return length;
 }
 
-/** Writes a record's entry at `at`; returns the byte after it. */
+/** Writes the entry of a record, or of what `bareOf` left of it, at `at`; returns the byte after it. */
 export function writePut(
   into: Uint8Array,
   at: number,
@@ -82,9 +94,10 @@ export function writePut(
   superseded: Location | undefined,
   salt: bigint,
   origin: Location = -1,
+  isBare = false,
 ): number {
   into[at] = superseded === undefined ? 0x82 : origin < 0 ? 0x83 : 0x84;
-  let next = writeHead(into, at + 1, 0x40, record.length);
+  let next = isBare ? writeHead(into, at + 1, 0x80, 3) : writeHead(into, at + 1, 0x40, record.length);
   into.set(record, next);
   next += record.length;
   if (superseded !== undefined) next = writeHead(into, next, 0, superseded);
@@ -160,11 +173,14 @@ export function readEntry(
     next = head.next;
     into.removed.length = 0;
     into.origin = -1;
-    if (head.major === 2) {
-      if (head.argument > RECORD_BYTES_MAX) return "is no entry";
+    const bare = head.major === 4 && head.argument === 3 ? bareEnd(bytes, next, limit) : -1;
+    if (head.major === 2 || bare >= 0) {
+      const end = bare >= 0 ? bare : next + head.argument;
+      if (end - next > RECORD_BYTES_MAX) return "is no entry";
       into.kind = EntryKind.Put;
+      into.isBare = bare >= 0;
       into.recordStart = next;
-      into.recordEnd = next += head.argument;
+      into.recordEnd = next = end;
       if (initial !== 0x82) {
         if (next >= limit) return cutShort(into, next + 9 + 1 + HASH_BYTES);
         readHead(bytes, next, head, limit);

@@ -9,7 +9,8 @@ import {
   removeBytes,
   REMOVED_MAX,
 } from "./entry.ts";
-import { writeMark, writePut, writeRemove } from "./entry.ts";
+import { bareOf } from "./bare.ts";
+import { recordIn, writeMark, writePut, writeRemove } from "./entry.ts";
 import { GroupCommit } from "./group_commit.ts";
 import { checkRecords } from "./memory_store.ts";
 import { Summaries } from "./recall.ts";
@@ -156,9 +157,12 @@ export class FileStore implements Store {
       throw new StoreError(`Cannot append: summaries of ${words} words, need 0 to ${SUMMARY_WORDS_MAX}`);
     }
     let total = 0;
-    for (let index = 0; index < records.length; index++) {
-      total += putBytes(records[index]!.length, supersedes[index]);
-    }
+    const bare = records.map(bareOf);
+    const bytesOf = (index: number): number => {
+      const content = bare[index] ?? records[index]!;
+      return putBytes(content.length, supersedes[index], -1, bare[index] !== undefined);
+    };
+    for (let index = 0; index < records.length; index++) total += bytesOf(index);
     if (total > BATCH_BYTES_MAX) throw new StoreError(`Cannot append ${total} bytes at once`);
     const locations = new Float64Array(records.length);
     this.#change(
@@ -166,11 +170,11 @@ export class FileStore implements Store {
       total,
       (segment, put) => {
         for (let index = 0; index < records.length; index++) {
-          const record = records[index]!;
+          const content = bare[index] ?? records[index]!;
           const superseded = supersedes[index];
           const write = (into: Uint8Array, at: number): number =>
-            writePut(into, at, record, superseded, segment.salt);
-          locations[index] = locationOf(segment.number, put(putBytes(record.length, superseded), write));
+            writePut(into, at, content, superseded, segment.salt, -1, bare[index] !== undefined);
+          locations[index] = locationOf(segment.number, put(bytesOf(index), write));
         }
       },
       (segment) => {
@@ -228,7 +232,7 @@ export class FileStore implements Store {
     if (reason !== undefined || this.#entry.kind !== EntryKind.Put) {
       throw this.#damaged(segment, start, bytes.length, reason ?? "is no record");
     }
-    return bytes.subarray(this.#entry.recordStart, this.#entry.recordEnd);
+    return recordIn(bytes, this.#entry);
   }
 
   *live(): IterableIterator<LiveRecord> {
@@ -280,7 +284,7 @@ export class FileStore implements Store {
           continue;
         }
         record.location = locationOf(segment.number, start);
-        record.bytes = window.bytes.subarray(entry.recordStart, entry.recordEnd);
+        record.bytes = recordIn(window.bytes, entry);
         record.origin = entry.origin < 0 ? record.location : entry.origin;
         record.summary = summaries?.of(index);
         yield record;
@@ -323,15 +327,20 @@ export class FileStore implements Store {
   #move(moves: readonly Move[]): void {
     const targets = new Float64Array(moves.length);
     let total = 0;
-    for (const { record, from, origin } of moves) total += putBytes(record.length, from, origin);
+    const contents = moves.map(({ record }) => bareOf(record) ?? record);
+    const isBare = (index: number): boolean => contents[index] !== moves[index]!.record;
+    const bytesOf = ({ from, origin }: Move, index: number): number =>
+      putBytes(contents[index]!.length, from, origin, isBare(index));
+    for (const [index, move] of moves.entries()) total += bytesOf(move, index);
     this.#change(
       moves.map(({ from }) => from),
       total,
       (segment, put) => {
-        for (const [index, { record, from, origin }] of moves.entries()) {
+        for (const [index, move] of moves.entries()) {
+          const { from, origin } = move;
           const write = (into: Uint8Array, at: number): number =>
-            writePut(into, at, record, from, segment.salt, origin);
-          targets[index] = locationOf(segment.number, put(putBytes(record.length, from, origin), write));
+            writePut(into, at, contents[index]!, from, segment.salt, origin, isBare(index));
+          targets[index] = locationOf(segment.number, put(bytesOf(move, index), write));
         }
       },
       (segment) => {

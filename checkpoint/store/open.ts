@@ -1,6 +1,6 @@
 import type { Disk, DiskFile } from "./disk.ts";
 import { type Damage, readFully, scanEntries, type Scanned, scanSegment } from "./scan.ts";
-import { HEADER_BYTES_MAX, readHeader, Segment, segmentName, segmentNumber } from "./segment.ts";
+import { FORMAT, HEADER_BYTES_MAX, readHeader, Segment, segmentName, segmentNumber } from "./segment.ts";
 import { fillFromIndex, indexName, readIndexFile, SegmentIndex } from "./segment_index.ts";
 import { offsetOf, segmentOf, StoreError } from "./store.ts";
 
@@ -43,7 +43,7 @@ export function openSegments(disk: Disk, onDamage: (damage: Damage) => void): Op
   const segments = found.map(({ segment }) => segment);
   settle(segments);
   const last = found.at(-1);
-  const active = last?.sound ? last.segment : undefined;
+  const active = last?.sound && last.segment.format === FORMAT ? last.segment : undefined;
   for (const { segment, damage } of found) {
     if (damage.length > 0) segment.index.stop(); // it would be told of no more
     segment.forgetRemoved(segment.index.entries);
@@ -82,6 +82,7 @@ function indexed(disk: Disk, file: DiskFile, number: number): Scanned | undefine
   if (bytes === undefined) return undefined;
   const segment = new Segment(number, header.salts[0]!, file.size());
   segment.emptySize = header.length;
+  segment.format = header.format;
   const sound = fillFromIndex(bytes, segment, header.length);
   segment.index = new SegmentIndex(undefined, sound, sound > 0 ? segment.count : 0);
   const found = scanEntries(file, segment, Math.max(header.length, segment.indexedBytes), true);

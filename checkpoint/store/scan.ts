@@ -86,11 +86,13 @@ export function scanSegment(file: DiskFile, number: number): Scanned | undefined
   const size = file.size();
   const start = new Uint8Array(Math.min(size, HEADER_BYTES_MAX));
   if (readFully(file, start, 0) < start.length) throw new StoreError("Cannot read segment: it shrank");
-  const { salts, length, sound } = readHeader(start, number);
+  const { salts, length, sound, format } = readHeader(start, number);
   if (salts.length === 0) return undefined;
   let best: Scanned | undefined;
   for (const salt of salts) {
-    const scanned = scanEntries(file, new Segment(number, salt, size), length, sound);
+    const segment = new Segment(number, salt, size);
+    segment.format = format;
+    const scanned = scanEntries(file, segment, length, sound);
     if (!best || scanned.segment.count - scanned.damage.length > best.segment.count - best.damage.length) {
       best = scanned;
     }

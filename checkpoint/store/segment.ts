@@ -19,6 +19,8 @@ export class Segment {
   /** Where the first entry that somebody has asked for starts: a segment that ends there may take any batch. */
   emptySize: number;
   index: SegmentIndex = new SegmentIndex();
+  /** Of its header. */
+  format: number = FORMAT;
   /** How much of it was known by its index when it was opened. */
   indexedBytes = 0;
   recordsLive = 0;
@@ -202,20 +204,26 @@ export function segmentNumber(name: string): number {
 }
 
 const TITLE = new TextEncoder().encode("torpor store");
+/** Segments of format 1 have no bare records (bare.ts); they are read, and nothing is added to them. */
+export const FORMAT = 2;
 
 /** How much of a file holds any header. */
 export const HEADER_BYTES_MAX = 4 + 1 + TITLE.length + 1 + 5 + 3 * (1 + HASH_BYTES);
 
 /**
- * A segment's first item: `55799(["torpor store", 1, number, salt, salt, hash])`. The salt is there
+ * A segment's first item: `55799(["torpor store", 2, number, salt, salt, hash])`. The salt is there
  * twice, since without it no entry can be verified; the hash is not seeded.
  */
-export function segmentHeader(number: number, salt: bigint): Uint8Array<ArrayBuffer> {
+export function segmentHeader(
+  number: number,
+  salt: bigint,
+  format: number = FORMAT,
+): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(HEADER_BYTES_MAX);
   bytes.set([0xd9, 0xd9, 0xf7, 0x86, 0x60 | TITLE.length]);
   bytes.set(TITLE, 5);
   let at = 5 + TITLE.length;
-  bytes[at++] = 1;
+  bytes[at++] = format;
   at = writeHead(bytes, at, 0, number);
   for (let copy = 0; copy < 2; copy++) {
     bytes[at] = 0x40 | HASH_BYTES;
@@ -227,16 +235,17 @@ export function segmentHeader(number: number, salt: bigint): Uint8Array<ArrayBuf
   return bytes.subarray(0, at + HASH_BYTES);
 }
 
-/** The salts a header may mean, the likeliest first, and whether it is exactly as written. */
+/** The salts a header may mean, the likeliest first, whether it is exactly as written, and in which format. */
 export function readHeader(
   bytes: Uint8Array,
   number: number,
-): { salts: bigint[]; length: number; sound: boolean } {
+): { salts: bigint[]; length: number; sound: boolean; format: number } {
   const { length } = segmentHeader(number, 0n);
-  if (bytes.length < length) return { salts: [], length, sound: false };
+  const format = bytes[5 + TITLE.length] === 1 ? 1 : FORMAT;
+  if (bytes.length < length) return { salts: [], length, sound: false, format };
   const first = getHash(bytes, length - 2 * (1 + HASH_BYTES) - HASH_BYTES);
   const second = getHash(bytes, length - (1 + HASH_BYTES) - HASH_BYTES);
-  const written = segmentHeader(number, first);
+  const written = segmentHeader(number, first, format);
   const sound = written.every((byte, at) => byte === bytes[at]);
-  return { salts: sound || first === second ? [first] : [first, second], length, sound };
+  return { salts: sound || first === second ? [first] : [first, second], length, sound, format };
 }

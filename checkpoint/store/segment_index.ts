@@ -3,7 +3,7 @@ import { CborError, writeHead } from "../image/cbor_head.ts";
 import { getHash, hash64, HASH_BYTES, putHash } from "../image/hash.ts";
 import { type Column, packColumn, unpackColumn } from "./column.ts";
 import type { Disk, DiskFile } from "./disk.ts";
-import { EntryKind, newEntry, putBytes, readEntry, writePut } from "./entry.ts";
+import { EntryKind, newEntry, putBytes, readEntry, recordIn, writePut } from "./entry.ts";
 import { readFully } from "./scan.ts";
 import type { Segment } from "./segment.ts";
 import { type Location, locationOf, offsetOf, segmentOf } from "./store.ts";
@@ -254,7 +254,7 @@ export class IndexReader {
     }
     if (entry.kind !== EntryKind.Put) return undefined;
     try {
-      const block = blockOf(decodeCbor(this.#bytes.subarray(entry.recordStart, entry.recordEnd)));
+      const block = blockOf(decodeCbor(recordIn(this.#bytes, entry)));
       if (block.start !== this.#next || block.end > this.#limit) return undefined;
       this.#next = block.end;
       this.size = entry.end;

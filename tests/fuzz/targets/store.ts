@@ -70,6 +70,11 @@ class MemoryDisk implements Disk {
 /** A segment's salt, so that entries with right hashes can be made. */
 const SALT = 0x1122_3344_5566_7788n;
 
+/** What is left of an image of a small body. */
+function bare(body: Uint8Array): Uint8Array {
+  return Uint8Array.of(7, 1, 0x40 | body.length, ...body);
+}
+
 /** One file: entries as a store writes them, and then what happens to disks. */
 function segment(dice: Dice, number: number): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(4_096);
@@ -84,7 +89,10 @@ function segment(dice: Dice, number: number): Uint8Array<ArrayBuffer> {
         dice.chance(128) ? number : dice.byte(),
         dice.chance(192) ? dice.pick(starts) : dice.uint16(),
       );
-    switch (dice.below(5)) {
+    switch (dice.below(6)) {
+      case 5:
+        at = writePut(bytes, at, bare(dice.take(dice.below(20))), location(), SALT, -1, true);
+        break;
       case 4:
         at = writeSeam(bytes, at, Math.max(0, number - 1), dice.chance(128) ? 4_096 : dice.uint16(), SALT);
         break;
@@ -339,6 +347,7 @@ export const targets: readonly Target[] = [
     run: raw,
     seeds: () => [
       plain((bytes, at) => writePut(bytes, at, Uint8Array.of(7, 7), undefined, SALT)),
+      plain((bytes, at) => writePut(bytes, at, bare(Uint8Array.of(1)), undefined, SALT, -1, true)),
       plain((bytes, at) => {
         const next = writePut(bytes, at, Uint8Array.of(7, 7), undefined, SALT);
         const last = writeRemove(bytes, next, [locationOf(1, at)], SALT);
