@@ -4,6 +4,7 @@ import { targets as dns } from "./targets/dns.ts";
 import { targets as exchange } from "./targets/exchange.ts";
 import { targets as image } from "./targets/image.ts";
 import { targets as link } from "./targets/link.ts";
+import { targets as nft } from "./targets/nft.ts";
 import { targets as pings } from "./targets/pings.ts";
 import { targets as replay } from "./targets/replay.ts";
 import { targets as frames } from "./targets/frames.ts";
@@ -25,6 +26,7 @@ const files: Readonly<Record<string, readonly Target[]>> = {
   "targets/dhcp.ts": dhcp,
   "targets/dns.ts": dns,
   "targets/link.ts": link,
+  "targets/nft.ts": nft,
   "targets/pings.ts": pings,
   "targets/text.ts": text,
   "targets/image.ts": image,

@@ -96,6 +96,7 @@ class RulesetDraft {
       const found = sets.find(({ name }) => name === set.name);
       if (found === undefined) {
         if (sets.length === NAMES_MAX) this.#refuse(at, `More than ${NAMES_MAX} sets in a table`);
+        this.#places.set(set, at);
         sets.push(set);
         return;
       }

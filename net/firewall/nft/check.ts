@@ -4,6 +4,7 @@ import type {
   DataType,
   Expression,
   NamedSet,
+  ObjectName,
   Rule,
   Ruleset,
   SetReference,
@@ -56,7 +57,15 @@ function checkTable(table: Table, refuse: Refuse): Table {
     }
   }
   for (const set of table.sets) {
-    for (const element of set.elem) if ("data" in element) checkVerdict(table, {}, element.data, refuse);
+    for (const element of set.elem) {
+      if (!("data" in element)) continue;
+      checkVerdict(table, set, element.data, refuse);
+      if (set.data === undefined || !("object" in set.data)) continue;
+      const { object } = element.data as ObjectName;
+      if (!table[`${set.data.object}s`].some(({ name }) => name === object)) {
+        refuse(set, `There is no ${set.data.object} "${object}" in table ${table.name}`);
+      }
+    }
   }
   checkDepth(table, refuse);
   const filled = filledSets(table);

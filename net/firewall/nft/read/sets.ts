@@ -3,6 +3,7 @@ import { DATA_TYPES } from "../words/datatypes.ts";
 import { CONCAT_MAX } from "../words/limits.ts";
 import type { ValueType } from "../words/selectors.ts";
 import { type DataReader, readElements, readRight } from "./expression.ts";
+import { checkName } from "./names.ts";
 import type { At, RawElement, Source } from "./raw.ts";
 import { sorted } from "./sorted.ts";
 
@@ -77,7 +78,7 @@ function dataReader(source: Source, data: MapData | undefined): DataReader | und
   if ("object" in data) {
     return (value) =>
       value.kind === "word"
-        ? { object: value.text }
+        ? { object: checkName(source, value.text, value.at) }
         : source.fail(value.at, `Expected the name of a ${data.object}`);
   }
   const types = data.value.map(valueType);

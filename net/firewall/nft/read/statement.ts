@@ -2,6 +2,7 @@ import type { Expression, Family, MapElement, Match, Nat, SetUpdate, Statement }
 import { DATA_TYPES, symbolOf } from "../words/datatypes.ts";
 import { STATEMENTS_MAX } from "../words/limits.ts";
 import type { ValueType } from "../words/selectors.ts";
+import { checkName } from "./names.ts";
 import { sorted } from "./sorted.ts";
 import { maskAddress, show } from "./value.ts";
 import { readMap, readMapData, readRight, readSelector, typesOfKey } from "./expression.ts";
@@ -115,7 +116,7 @@ function readStatement(source: Source, family: Family, raw: RawStatement): State
 }
 
 function readObjectName(source: Source, raw: Raw): string | ReturnType<typeof readMap> {
-  if (raw.kind === "word") return raw.text;
+  if (raw.kind === "word") return checkName(source, raw.text, raw.at);
   if (raw.kind !== "map") return source.fail(raw.at, "Expected a name, or a map that leads to names");
   const key = readSelector(source, raw.key);
   const data = readMapData(
@@ -124,7 +125,7 @@ function readObjectName(source: Source, raw: Raw): string | ReturnType<typeof re
     typesOfKey(source, key, raw.key.at),
     (value): MapElement["data"] =>
       value.kind === "word"
-        ? { object: value.text }
+        ? { object: checkName(source, value.text, value.at) }
         : source.fail(value.at, "Expected the name of an object"),
   );
   return { map: { key, data } };
