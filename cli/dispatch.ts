@@ -52,7 +52,15 @@ function isExpected(error: unknown): error is Error {
 }
 
 /** What our own modules throw for files and folders that cannot be used. */
-const EXPECTED: ReadonlySet<string> = new Set(["StoreError", "ImageError", "CriuError", "ArchiveError"]);
+const EXPECTED: ReadonlySet<string> = new Set([
+  "FirewallError",
+  "FirewallSyntaxError",
+  "LinkError",
+  "StoreError",
+  "ImageError",
+  "CriuError",
+  "ArchiveError",
+]);
 
 /** The names of commands and what they do, a line each. */
 export function listed(commands: readonly Command[]): string {

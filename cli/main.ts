@@ -7,6 +7,7 @@ import { completions } from "./commands/completions.ts";
 import { criu } from "./commands/criu.ts";
 import { doctor } from "./commands/doctor.ts";
 import { explain } from "./commands/explain.ts";
+import { firewall } from "./commands/firewall.ts";
 import { handover } from "./commands/handover.ts";
 import { inspect } from "./commands/inspect.ts";
 import { ls } from "./commands/ls.ts";
@@ -24,7 +25,7 @@ export const COMMANDS: readonly Command[] = [
   ...[doctor, serve],
   ...[ls, top, inspect, suspend, restore, capture],
   ...[store, check, archive, unarchive, handover],
-  ...[replay, explain, criu, bench, completions(() => COMMANDS)],
+  ...[firewall, replay, explain, criu, bench, completions(() => COMMANDS)],
 ];
 
 const HELP = `torpor: connections that sleep, and what is to be done about them

@@ -13,7 +13,7 @@ import { RandomRules } from "./random_rules.ts";
 import { CHAINS, EXAMPLES, tableOf } from "./statements.ts";
 
 const SEED = drawSeed("FIREWALL_SEED", 1_000_000);
-const RUNS = Number(process.env["FIREWALL_RUNS"] ?? 60);
+const RUNS = Number(process.env["FIREWALL_RUNS"] ?? 30);
 const HOOKS = ["prerouting", "input", "forward", "output", "postrouting"] as const;
 
 /** Without lines, which only a text has. */

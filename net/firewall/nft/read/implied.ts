@@ -5,39 +5,50 @@ const TCP = 6;
 const ECHO = { icmp: [0, 8], icmpv6: [128, 129] } as const;
 const NF_PROTO = { ip: 2, ip6: 10 } as const;
 
+/** Where nft puts a match that it adds: at the beginning of the rule, or right before the statement that needs it. */
+export interface Implied {
+  readonly first: readonly Statement[];
+  readonly before: readonly Statement[];
+}
+
+const NOTHING: Implied = { first: [], before: [] };
+
 /**
- * The matches that nft adds before a statement that makes sense only behind them: TCP before a reset, the types of
- * echoes before their `id`, and in family inet the family before an ICMP error or an address of one.
+ * The matches that nft adds for a statement that makes sense only behind them: TCP for a reset, the types of echoes for
+ * their `id`, and in family inet the family for an ICMP error or an address of one.
  */
-export function impliedBefore(
+export function impliedBy(
   source: Source,
   family: Family,
   before: readonly Statement[],
   statement: Statement,
   at: At,
-): Statement[] {
+): Implied {
   if ("reject" in statement) {
     const { type } = statement.reject;
-    if (type === "tcp reset") return needsTcp(source, before, at);
-    if (type === "icmpx") return [];
-    return needsFamily(family, before, type === "icmp" ? "ip" : "ip6");
+    if (type === "icmpx") return NOTHING;
+    const first = type === "tcp reset"
+      ? needsTcp(source, before, at)
+      : needsFamily(family, before, type === "icmp" ? "ip" : "ip6");
+    return { first, before: [] };
   }
   for (const kind of ["snat", "dnat"] as const) {
     if (!(kind in statement)) continue;
     const of = (statement as unknown as Record<typeof kind, { family?: "ip" | "ip6" }>)[kind].family;
-    return of === undefined ? [] : needsFamily(family, before, of);
+    return of === undefined ? NOTHING : { first: [], before: needsFamily(family, before, of) };
   }
   if ("match" in statement) {
     const { left } = statement.match;
     for (const protocol of ["icmp", "icmpv6"] as const) {
       if (reads(left, protocol, "id") || reads(left, protocol, "sequence")) {
-        if (before.some((one) => "match" in one && reads(one.match.left, protocol, "type"))) return [];
+        if (before.some((one) => "match" in one && reads(one.match.left, protocol, "type"))) return NOTHING;
         const set = ECHO[protocol].map((val) => ({ val }));
-        return [{ match: { op: "==", left: { payload: { protocol, field: "type" } }, right: { set } } }];
+        const left = { payload: { protocol, field: "type" } };
+        return { first: [], before: [{ match: { op: "==", left, right: { set } } }] };
       }
     }
   }
-  return [];
+  return NOTHING;
 }
 
 /** Refuses `ct original saddr` where nothing says of which family it is. */
@@ -79,20 +90,32 @@ function needsTcp(source: Source, before: readonly Statement[], at: At): Stateme
 }
 
 function needsFamily(family: Family, before: readonly Statement[], of: "ip" | "ip6"): Statement[] {
-  if (family !== "inet") return [];
-  const protocols = of === "ip" ? ["ip", "icmp"] : ["ip6", "icmpv6"];
-  const known = before.some((one) => {
+  if (family !== "inet" || familyOf(before) === of) return [];
+  return [{ match: { op: "==", left: { meta: { key: "nfproto" } }, right: NF_PROTO[of] } }];
+}
+
+/** The family that packets have for which all these statements hold, where one of them says it. */
+export function familyOf(before: readonly Statement[]): "ip" | "ip6" | undefined {
+  for (const one of before) {
     const left = "match" in one ? one.match.left : "vmap" in one ? one.vmap.key : undefined;
-    if (left === undefined) return false;
-    if ("match" in one && isMeta(left, "nfproto")) {
-      return one.match.op === "==" && one.match.right === NF_PROTO[of];
+    if (left === undefined) continue;
+    for (const [family, protocols] of [["ip", ["ip", "icmp"]], ["ip6", ["ip6", "icmpv6"]]] as const) {
+      if (
+        "match" in one && isMeta(left, "nfproto") && one.match.op === "==" &&
+        one.match.right === NF_PROTO[family]
+      ) {
+        return family;
+      }
+      const names: readonly string[] = protocols;
+      if (
+        mentions(
+          left,
+          (part) => "payload" in part && "protocol" in part.payload && names.includes(part.payload.protocol),
+        )
+      ) return family;
     }
-    return mentions(
-      left,
-      (part) => "payload" in part && "protocol" in part.payload && protocols.includes(part.payload.protocol),
-    );
-  });
-  return known ? [] : [{ match: { op: "==", left: { meta: { key: "nfproto" } }, right: NF_PROTO[of] } }];
+  }
+  return undefined;
 }
 
 /** Whether an expression or some part of it is what `is` looks for. */

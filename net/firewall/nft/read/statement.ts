@@ -6,7 +6,7 @@ import { checkName } from "./names.ts";
 import { sorted } from "./sorted.ts";
 import { maskAddress, show } from "./value.ts";
 import { readMap, readMapData, readRight, readSelector, typesOfKey } from "./expression.ts";
-import { checkCtFamily, impliedBefore } from "./implied.ts";
+import { checkCtFamily, familyOf, impliedBy } from "./implied.ts";
 import { type At, NAT_FLAGS, type Raw, type RawStatement, type Source } from "./raw.ts";
 
 const PORT: ValueType = { type: "inet_service", bits: 16 };
@@ -30,9 +30,11 @@ export function readStatements(
   for (const raw of raws) {
     const last = statements.at(-1);
     if (last !== undefined && endsRule(last)) source.fail(raw.at, "Nothing can stand behind a verdict");
-    const statement = readStatement(source, family, raw);
+    const statement = readStatement(source, family, raw, statements);
     checkCtFamily(source, family, statement, raw.at);
-    statements.push(...impliedBefore(source, family, statements, statement, raw.at), statement);
+    const { first, before } = impliedBy(source, family, statements, statement, raw.at);
+    statements.unshift(...first);
+    statements.push(...before, statement);
   }
   return statements;
 }
@@ -54,7 +56,12 @@ function endsRule(statement: Statement): boolean {
     .some((word) => word in statement) || "queue" in statement;
 }
 
-function readStatement(source: Source, family: Family, raw: RawStatement): Statement {
+function readStatement(
+  source: Source,
+  family: Family,
+  raw: RawStatement,
+  before: readonly Statement[],
+): Statement {
   switch (raw.kind) {
     case "ready":
       return raw.statement;
@@ -85,7 +92,7 @@ function readStatement(source: Source, family: Family, raw: RawStatement): State
     case "use":
       return { use: { kind: raw.what, name: readObjectName(source, raw.name) } };
     case "reject":
-      return readReject(source, family, raw);
+      return readReject(source, family, raw, before);
     case "nat":
       return { [raw.what]: readNat(source, family, raw) } as unknown as Statement;
     case "queue": {
@@ -216,8 +223,10 @@ function readReject(
   source: Source,
   family: Family,
   raw: Extract<RawStatement, { kind: "reject" }>,
+  before: readonly Statement[],
 ): Statement {
-  const own = family === "ip" ? "icmp" : family === "ip6" ? "icmpv6" : "icmpx";
+  const known = family === "inet" ? familyOf(before) : family;
+  const own = known === "ip" ? "icmp" : known === "ip6" ? "icmpv6" : "icmpx";
   const type = raw.type ?? own;
   if (type === "tcp reset") return { reject: { type } };
   if (type !== own && family !== "inet") {
@@ -245,7 +254,7 @@ function readNat(source: Source, family: Family, raw: Extract<RawStatement, { ki
     if (raw.what === "snat" || raw.what === "dnat") source.fail(raw.at, `${raw.what} needs an address`);
     return { ...port, flags };
   }
-  const own = family === "inet" ? raw.family ?? familyOf(raw.addr) : family;
+  const own = family === "inet" ? raw.family ?? familyOfAddress(raw.addr) : family;
   if (own === undefined) {
     return source.fail(
       raw.at,
@@ -260,9 +269,9 @@ function readNat(source: Source, family: Family, raw: Extract<RawStatement, { ki
 }
 
 /** The family of an address that is written out. */
-function familyOf(raw: Raw): "ip" | "ip6" | undefined {
-  if (raw.kind === "range") return familyOf(raw.low);
-  if (raw.kind === "prefix") return familyOf(raw.address);
+function familyOfAddress(raw: Raw): "ip" | "ip6" | undefined {
+  if (raw.kind === "range") return familyOfAddress(raw.low);
+  if (raw.kind === "prefix") return familyOfAddress(raw.address);
   return raw.kind === "word" ? raw.text.includes(":") ? "ip6" : "ip" : undefined;
 }
 
