@@ -34,6 +34,15 @@ export type { TcpOptions } from "./net/tcp/options.ts";
 export { linuxTcpInfo, type TcpInfo, TcpInfoOption } from "./net/tcp/info.ts";
 export * as errors from "./net/socket/errors.ts";
 
+// Servers whose connections keep nothing in memory while they sleep, and Deno's own calls over a host.
+export { type HttpServerOptions, HttpService, serveHttp } from "./serve/http/http_server.ts";
+export type { HttpHandlers, WebSocketHandlers } from "./serve/http/http_engine.ts";
+export type { EventClient, HttpClient, WebSocketClient } from "./serve/http/clients.ts";
+export type { ServerEvent } from "./serve/http/event_stream.ts";
+export type { AttachmentOptions } from "./serve/hibernation/kept.ts";
+export { denoApi } from "./serve/deno/deno_api.ts";
+export type { DenoApi, TlsConn, TlsListener } from "./serve/deno/types.ts";
+
 // node:net's shape, for node:http, TLS, WebSockets and database clients.
 export { connectNode, type NodeServer, nodeServer, StackSocket } from "./net/socket/stack_socket.ts";
 

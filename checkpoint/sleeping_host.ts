@@ -57,6 +57,16 @@ export class SleepingHost extends Host {
   }
 
   /**
+   * What is attached to a connection. One that sleeps sleeps on: its image is read, no more.
+   * @returns `undefined` also when there is no such connection.
+   * @throws {TypeError} When `id` is not one. {StoreError} {ImageError} When its image cannot be read.
+   */
+  attachmentOf(id: string): unknown {
+    const record = this.recordOf(id);
+    return record < 0 ? undefined : this.sleeper.attachmentOf(record);
+  }
+
+  /**
    * Puts every connection to sleep, then closes links and store: a later process goes on with all of them.
    * New connections are not accepted from now on, nor refused: their peers ask again, and reach that process.
    */

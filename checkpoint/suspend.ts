@@ -8,6 +8,7 @@ import { type Tcb, TcpError, TcpState } from "../net/tcp/tcb.ts";
 import { checkWakeBudget, type WakeBudget } from "../net/wake/policy.ts";
 import type { SleepOwner } from "../net/wake/sleep_owner.ts";
 import { SleepTimers } from "../net/wake/sleep_timers.ts";
+import { Field } from "../net/connections/connection_map.ts";
 import { locationOfRecord } from "../net/wake/slot.ts";
 import {
   summarize,
@@ -312,6 +313,14 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
         this.#host.kick();
       }
     }
+  }
+
+  /** What is attached to a connection, awake or asleep; a sleeper's image is read, and it sleeps on. */
+  attachmentOf(record: number): unknown {
+    const { connections, tcp } = this.#stack;
+    const tcb = this.#saving.get(record)?.tcb ?? tcp.tcbIn(connections.get(record, Field.slot));
+    if (tcb?.record === record) return tcb.attachment;
+    return this.#imageAt(locationOfRecord(connections, record)).attachment;
   }
 
   // SleepOwner

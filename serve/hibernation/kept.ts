@@ -1,5 +1,7 @@
 import { type CborValue, encodeCbor } from "../../checkpoint/image/cbor.ts";
+import { SleepingHost } from "../../checkpoint/sleeping_host.ts";
 import type { Connection } from "../../net/socket/connection.ts";
+import type { Host } from "../../net/socket/host.ts";
 
 /** Bytes of an attachment by default: what each of a million sleepers may keep on disk. */
 export const ATTACHMENT_BYTES_MAX = 4_096;
@@ -127,4 +129,25 @@ function checked(found: unknown): Kept {
   throw new TypeError(
     "Cannot take a connection over: what is attached to it is not of a protocol served here",
   );
+}
+
+/**
+ * What is attached to the connections of a server that a protocol serves: the sleepers' is read from their images, and
+ * they sleep on. What another version has left there is migrated, for the reader alone.
+ */
+export function* attachments<A>(
+  host: Host,
+  ids: Iterable<string>,
+  by: readonly KeptBy[],
+  options: AttachmentOptions<A>,
+): IterableIterator<[id: string, attachment: A]> {
+  if (!(host instanceof SleepingHost)) {
+    throw new TypeError("Only a host whose connections sleep has their attachments");
+  }
+  for (const id of ids) {
+    const found = host.attachmentOf(id);
+    if (found === undefined) continue;
+    const keeping = new Keeping<A>({ id, attachment: structuredClone(found) }, options, KeptBy.http);
+    if (by.includes(keeping.by)) yield [id, keeping.attachment];
+  }
 }

@@ -3,6 +3,7 @@ import type { HandlerServer } from "../../net/socket/handlers.ts";
 import { webSocketPings } from "../../net/socket/asleep/web_socket_pings.ts";
 import type { Host } from "../../net/socket/host.ts";
 import type { ListenOptions, NetAddr } from "../../net/socket/types.ts";
+import { attachments, KeptBy } from "../hibernation/kept.ts";
 import { type EventClient, WebSocketClient } from "./clients.ts";
 import type { ServerEvent } from "./event_stream.ts";
 import { HttpEngine, type HttpHandlers } from "./http_engine.ts";
@@ -50,10 +51,14 @@ export function serveHttp<A = unknown>(host: Host, options: HttpServerOptions<A>
 
 /** A server of HTTP by handlers; its connections are reached by their ids, asleep or awake. */
 export class HttpService<A> {
+  readonly #host: Host;
+  readonly #options: HttpServerOptions<A>;
   readonly #server: HandlerServer;
   readonly #engine: HttpEngine<A>;
 
   constructor(host: Host, options: HttpServerOptions<A>) {
+    this.#host = host;
+    this.#options = options;
     const engine = this.#engine = new HttpEngine<A>(
       options,
       (id, action) => this.#server.with(id, action),
@@ -117,6 +122,14 @@ export class HttpService<A> {
       const client = this.#engine.clientOf(connection);
       if (client !== undefined) action(client);
     });
+  }
+
+  /**
+   * What is attached to each WebSocket and event stream, without waking anybody: who is in which room, after a restart.
+   * @throws {TypeError} When the host's connections do not sleep, or an attachment is of a version that nothing migrates.
+   */
+  attachments(): IterableIterator<[id: string, attachment: A]> {
+    return attachments(this.#host, this.connections(), [KeptBy.webSocket, KeptBy.events], this.#options);
   }
 
   /** Takes no new connections, and resolves when all requests under way have been answered. Sleepers sleep on. */

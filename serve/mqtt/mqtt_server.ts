@@ -11,7 +11,7 @@ import type { Connection } from "../../net/socket/connection.ts";
 import type { HandlerServer } from "../../net/socket/handlers.ts";
 import type { Host } from "../../net/socket/host.ts";
 import type { ListenOptions, NetAddr } from "../../net/socket/types.ts";
-import { type AttachmentOptions, Keeping, KeptBy } from "../hibernation/kept.ts";
+import { type AttachmentOptions, attachments, Keeping, KeptBy } from "../hibernation/kept.ts";
 import { listenOptions } from "../http/http_server.ts";
 import {
   IN_FLIGHT_MAX,
@@ -206,11 +206,13 @@ export function serveMqtt<A = unknown>(host: Host, options: MqttHandlers<A> & Li
 
 /** A server of MQTT by handlers; its clients are reached by their ids, asleep or awake. */
 export class MqttService<A> {
+  readonly #host: Host;
   readonly #server: HandlerServer;
   readonly #handlers: MqttHandlers<A>;
   readonly #held = new WeakMap<Connection, Held<A>>();
 
   constructor(host: Host, options: MqttHandlers<A> & ListenOptions) {
+    this.#host = host;
     this.#handlers = options;
     this.#server = host.serve({
       ...listenOptions(options),
@@ -246,6 +248,14 @@ export class MqttService<A> {
       const held = this.#hold(connection);
       if (held.state.version !== 0 && !held.state.over) action(new MqttClient(held));
     });
+  }
+
+  /**
+   * What is attached to each client, without waking anybody: who wants what, after a restart.
+   * @throws {TypeError} When the host's connections do not sleep, or an attachment is of a version that nothing migrates.
+   */
+  attachments(): IterableIterator<[id: string, attachment: A]> {
+    return attachments(this.#host, this.connections(), [KeptBy.mqtt], this.#handlers);
   }
 
   /** Takes no new connections. Those that there are live on, and sleeping ones come back to these handlers. */

@@ -164,6 +164,26 @@ test("parseOptions() takes numbers up to their limits", () => {
   for (const args of [["--nonsense"], ["12"]]) expect(() => parseOptions(args), args[0]!).toThrow(args[0]!);
 });
 
+for (const example of ["web_chat.ts", "mqtt_broker.ts"]) {
+  test(
+    `${example}: all clients sleep, a group is woken, pings wake nobody, kill -9 loses nobody`,
+    async () => {
+      const { code, out, errors, left } = await run(example, ["--clients", "200"]);
+      expect({ code, errors, left }).toEqual({ code: 0, errors: "", left: [] });
+      for (
+        const line of [
+          /^200 clients in 2 groups, all asleep: the server's process has \d+ MB$/m,
+          /^One speaks: 100 are woken and hear it, the others sleep on$/m,
+          /^200 pings are answered, and no handler is called$/m,
+          /^kill -9, and a new process: it knows all 200 from their images after \d+ ms$/m,
+          /^One speaks: 100 are woken and hear it$/m,
+        ]
+      ) expect(out).toMatch(line);
+    },
+    120_000,
+  );
+}
+
 for (
   const [example, ...lines] of [
     ["echo_server.ts", "  4000000 bytes came back unchanged", "Echoed on 4 connections"],

@@ -407,3 +407,34 @@ test("durable: a message is answered once, whenever the process is killed", asyn
     start();
   }
 });
+
+test("what is attached is read from the images, and nobody wakes; other versions are migrated for the reader", async () => {
+  const world = new SleepWorld();
+  world.start();
+  chat(world);
+  const peers = [await upgraded(world), await upgraded(world), await Peer.connect(world)];
+  await peers[0]!.say(clientFrame(1, "hello"));
+  await peers[2]!.say("GET /page HTTP/1.1\r\nHost: a\r\n\r\n");
+  await kill(world);
+  const { service } = chat(world);
+  const all = [...service.attachments()].sort(([, a], [, b]) => b.said - a.said);
+  expect(all.map(([, attachment]) => attachment)).toEqual([{ name: "ann", said: 1 }, {
+    name: "ann",
+    said: 0,
+  }]);
+  expect(world.process.host.counts).toMatchObject({ awake: 0, asleep: 3 });
+  expect(world.process.host.sleeper.stats.restores).toBe(0);
+  service.with(all[0]![0], (client) => void client.attachment.said++);
+  await peers[0]!.pass(100);
+  const again = [...service.attachments()].find(([id]) => id === all[0]![0])!;
+  expect(again[1]).toEqual({ name: "ann", said: 2 }); // awake
+  service.close();
+  const renamed = serveHttp<string>(world.process.host, {
+    port: 80,
+    version: 3,
+    migrate: (attachment) => (attachment as Member).name.toUpperCase(),
+    fetch: () => new Response(),
+    webSocket: { message() {} },
+  });
+  expect([...renamed.attachments()].map(([, name]) => name)).toEqual(["ANN", "ANN"]);
+});
