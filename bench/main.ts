@@ -45,6 +45,10 @@ const BENCHES: Readonly<Record<string, { about: string; load: () => Promise<{ be
     about: "nanoseconds per decision, compiled and as a list walk",
     load: () => import("./firewall.ts"),
   },
+  conntrack: {
+    about: "what it costs to follow and translate flows, a thousand to a million: nanoseconds, bytes",
+    load: () => import("./conntrack.ts"),
+  },
   tun: {
     about:
       "bulk, round trips and connections over TUN against the kernel's iperf3, beside the kernel with itself (root, TUN)",

@@ -1,7 +1,10 @@
 import { readFileSync } from "node:fs";
 import { ArchiveError, ArchiveReader, archiveSource } from "../../checkpoint/archive/archive_reader.ts";
+import { explainFirewall } from "../../checkpoint/firewall/explain.ts";
 import { explainImage } from "../../checkpoint/image/explain.ts";
+import { readFrame } from "../../checkpoint/image/frame.ts";
 import { ImageError } from "../../checkpoint/image/image_error.ts";
+import { Kind } from "../../checkpoint/image/kinds.ts";
 import { measureImage } from "../../checkpoint/image/measure.ts";
 import { verifyImage } from "../../checkpoint/image/verify.ts";
 import { printable } from "../color.ts";
@@ -12,8 +15,9 @@ import "../../checkpoint/sockets/socket_image.ts";
 
 const HELP = `\
 Prints an image in words: its kind, every field with its byte, every part with
-its verdict. A file may hold several images, one after the other, as recordings
-and archives do.
+its verdict; of a firewall's also its rules as nft prints them, and its flows
+as conntrack lists them. A file may hold several images, one after the other,
+as recordings and archives do.
 
   torpor explain FILE... [--json]
 
@@ -59,6 +63,7 @@ export const explain: Command = {
         } else {
           const where = start === 0 && end === bytes.length ? "" : ` at byte ${start}`;
           terminal.out(`${printable(`${file}${where}: ${explainImage(image)}`)}`);
+          if (ok && readFrame(image).kind === Kind.Firewall) terminal.out(printable(explainFirewall(image)));
         }
       }
     }

@@ -55,8 +55,8 @@ test("bench --list names every benchmark, and --help the options", async () => {
   const [list, help] = await Promise.all([run("--list"), run("--help")]);
   expect(list.out.split("\n").map((line) => line.split(" ")[0]).filter((name) => name !== "")).toEqual(
     [
-      ...["packets", "sleep", "herd", "store", "image", "allocation", "connection_map", "firewall"],
-      ...["tun", "million", "durable", "loss"],
+      ...["packets", "sleep", "herd", "store", "image", "bytes", "allocation", "connection_map"],
+      ...["firewall", "conntrack", "tun", "million", "durable", "loss"],
     ],
   );
   for (const option of ["--quick", "--full", "--json", "--list", "--help"]) {

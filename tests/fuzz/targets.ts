@@ -2,6 +2,7 @@ import type { Target } from "./target.ts";
 import { targets as dhcp } from "./targets/dhcp.ts";
 import { targets as dns } from "./targets/dns.ts";
 import { targets as exchange } from "./targets/exchange.ts";
+import { targets as firewallImage } from "./targets/firewall_image.ts";
 import { targets as image } from "./targets/image.ts";
 import { targets as link } from "./targets/link.ts";
 import { targets as nft } from "./targets/nft.ts";
@@ -29,6 +30,7 @@ const files: Readonly<Record<string, readonly Target[]>> = {
   "targets/nft.ts": nft,
   "targets/pings.ts": pings,
   "targets/text.ts": text,
+  "targets/firewall_image.ts": firewallImage,
   "targets/image.ts": image,
   "targets/exchange.ts": exchange,
   "targets/store.ts": store,

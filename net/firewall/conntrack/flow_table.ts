@@ -34,6 +34,8 @@ const INDEXED = [0x4000, 0x8000] as const;
 const STATUS_MASK = 0x3fff;
 
 const FLOW_WORDS = 26;
+/** Of which the protocol has the last ones. */
+export const PROTOCOL_WORDS: number = FLOW_WORDS - Word.tcp;
 const CHUNK_BITS = 10;
 const CHUNK_FLOWS = 1 << CHUNK_BITS;
 /** `nf_conntrack_max` of a machine with more than a gigabyte of memory. */
@@ -46,8 +48,8 @@ const EVICTION_RANGE = 64;
 const SWEEP = 4;
 /** Deadlines are in ticks of 10 ms, the kernel's jiffies at its slowest. */
 export const TICK_MS = 10;
-/** Ticks are compared by the sign of a difference: whatever is older than this has to be swept before. */
-const SWEEP_ALL_TICKS: number = 2 ** 30;
+/** Ticks are compared by the sign of a difference of 32 bits, so all are looked at this often: every 124 days. */
+const SWEEP_ALL_MS: number = 2 ** 30 * TICK_MS;
 const LIFE_MASK = 0x0fff_ffff;
 
 export interface FlowTableOptions {
@@ -82,7 +84,7 @@ export class FlowTable {
   #free = NO_FLOW;
   #size = 0;
   #hand = 0;
-  #sweptTick = 0;
+  #sweepAtMs: number;
   /** Told before a flow leaves the table. */
   removing: (flow: number) => void = () => {};
 
@@ -94,6 +96,7 @@ export class FlowTable {
     options.entropy.fill(new Uint8Array(seeds.buffer));
     this.#hash = new TupleHash(seeds[0]!, seeds[1]!);
     this.#originMs = Math.floor(options.nowMs);
+    this.#sweepAtMs = this.#originMs + SWEEP_ALL_MS;
     this.#index = new HashIndex(2 * this.flowsMax, {
       has: (number) => (this.get(number >>> 1, Word.status) & INDEXED[(number & 1) as CtDirection]) !== 0,
       hashOf: (number) => this.#hashOf(number),
@@ -190,6 +193,7 @@ export class FlowTable {
    * is taken out.
    */
   find(key: FlowKey, nowMs: number): number {
+    if (nowMs >= this.#sweepAtMs) this.#sweepAll(nowMs);
     const found = this.#lookup(key);
     if (found < 0) return NO_FLOW;
     if (!this.isOver(found >>> 1, nowMs)) return found;
@@ -220,7 +224,7 @@ export class FlowTable {
 
   /** A record for a flow that nobody knows yet. @returns `NO_FLOW` when there is no room, and none can be made. */
   make(original: FlowKey, reply: FlowKey, nowMs: number): number {
-    this.#sweep(nowMs);
+    for (let steps = SWEEP; steps > 0; steps--) this.#handStep(nowMs);
     if (this.#size >= this.flowsMax && !this.#giveUpOne(nowMs)) return NO_FLOW;
     const flow = this.#take();
     const chunk = this.chunk(flow);
@@ -346,12 +350,14 @@ export class FlowTable {
     return flow;
   }
 
-  #sweep(nowMs: number): void {
-    const tick = this.tick(nowMs);
-    let steps = SWEEP;
-    if (((tick - this.#sweptTick) | 0) > SWEEP_ALL_TICKS) steps = this.#end; // nobody has come for months
-    this.#sweptTick = tick;
-    for (; steps > 0; steps--) this.#handStep(nowMs);
+  #sweepAll(nowMs: number): void {
+    // If nobody came since the last time was due, the longest timeout is over as well.
+    const all = nowMs - this.#sweepAtMs >= SWEEP_ALL_MS;
+    this.#sweepAtMs = nowMs + SWEEP_ALL_MS;
+    for (let flow = 0; flow < this.#end; flow++) {
+      const confirmed = (this.status(flow) & CtStatus.confirmed) !== 0;
+      if (confirmed && (all || this.isOver(flow, nowMs))) this.remove(flow);
+    }
   }
 
   /** Looks at one flow. @returns It, when it is still there. */

@@ -23,6 +23,37 @@ export const REPLAY_EVENTS: readonly CborValue[] = [
   [10, "closed"],
 ];
 
+/** Flows of a firewall that says little: TCP through a masquerade, datagrams, IPv6 echo with counters. */
+export const FIREWALL_FLOWS: readonly CborValue[] = [
+  [
+    6,
+    0,
+    [0x0a010002, 0x0a020002, 262_144_080],
+    [0x0a020002, 0x0a020001, 5_246_880],
+    0x19e,
+    7,
+    432_000_000,
+    "tun1",
+    [101, 1_101, 1_000, 501, 501, 1_501, 1_000, 101, 101, 501, 101, 805_307_368, 50_343_968],
+    [],
+  ],
+  [17, 3, [0x0a010002, 0x0a020002, 65_536_053], [0x0a020002, 0x0a010002, 3_474_408], 0x8, 0, 30_000, null, [
+    1_990,
+  ], []],
+  [
+    58,
+    0,
+    [new Uint8Array(16).fill(1), new Uint8Array(16).fill(2), 0x1234_8000],
+    [new Uint8Array(16).fill(2), new Uint8Array(16).fill(1), 0x1234_8100],
+    0xa,
+    0,
+    29_990,
+    null,
+    [],
+    [1, 104, 1, 104],
+  ],
+];
+
 function sequence(items: readonly CborValue[]): Uint8Array {
   return Uint8Array.from(items.flatMap((item) => [...encodeCbor(item)]));
 }
@@ -71,6 +102,11 @@ export function samples(): Record<string, ImageContent> {
       kind: Kind.Replay,
       body: [1, 3, random(8, 8), {}],
       chunks: [sequence(REPLAY_EVENTS)],
+    },
+    firewall: {
+      kind: Kind.Firewall,
+      body: [1_700_000_000_000, '{"nftables":[{"table":{"family":"inet","name":"filter","handle":1}}]}', 3],
+      chunks: [sequence(FIREWALL_FLOWS)],
     },
     large: {
       kind: Kind.Layer,

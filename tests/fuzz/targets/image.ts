@@ -35,7 +35,7 @@ function hasMark(input: Uint8Array): boolean {
 }
 
 /** Makes every hash of an image right that can be found. */
-function mendImage(input: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+export function mendImage(input: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
   try {
     const frame = readFrame(input);
     for (const { start, end, hashStart } of frame.chunks) {

@@ -1,6 +1,7 @@
-import type { Prng } from "../../../base/random.ts";
+import type { Prng } from "../../../../base/random.ts";
+import { formatIpv6 } from "../../../../net/wire/ipv6_address.ts";
 import { icmpMessage, ipPacket, tcpSegment, udpDatagram } from "./packets.ts";
-import type { Sided, TestRouter } from "./router.ts";
+import type { Sided, TestRouter } from "./test_router.ts";
 
 /** Somebody on a side. */
 interface Place {
@@ -35,7 +36,8 @@ const FIN = 1, SYN = 2, RST = 4, PSH = 8, ACK = 16, URG = 32;
  */
 export class TrafficWorld {
   readonly #prng: Prng;
-  readonly #router: TestRouter;
+  /** Who stands in the middle. */
+  router: TestRouter;
   readonly #conversations: Conversation[] = [];
   readonly #targets: readonly (readonly Place[])[];
   readonly #seen: Sided[] = [];
@@ -52,7 +54,7 @@ export class TrafficWorld {
     targets: readonly (readonly Place[])[],
   ) {
     this.#prng = prng;
-    this.#router = router;
+    this.router = router;
     this.#hosts = hosts;
     this.#targets = targets;
     this.#ipv6 = hosts[0]!.address.includes(":");
@@ -131,22 +133,11 @@ export class TrafficWorld {
     if (talk === undefined || made === undefined) return;
     const view = new DataView(made.bytes.buffer);
     const ipv6 = made.bytes[0]! >>> 4 === 6;
-    const { addresses } = this.#router;
-    const text = (at: number): string =>
-      ipv6
-        ? addresses.format(
-          addresses.ofWords([
-            view.getInt32(at),
-            view.getInt32(at + 4),
-            view.getInt32(at + 8),
-            view.getInt32(at + 12),
-          ]),
-        )
-        : addresses.format(view.getInt32(at));
     const far = talk.ends[1];
     const header = ipv6 ? 40 : 20;
     talk.known = true;
-    const place = { side: made.side, address: text(ipv6 ? 24 : 16), peer: text(ipv6 ? 8 : 12) };
+    const [peer, address] = this.#endsOf(made.bytes);
+    const place = { side: made.side, address, peer };
     Object.assign(far, place);
     if (talk.protocol === 6 || talk.protocol === 17) {
       far.peerPort = view.getUint16(header);
@@ -162,7 +153,7 @@ export class TrafficWorld {
   }
 
   #isRouter(address: string): boolean {
-    return this.#router.networks.some((own) => own.includes(address));
+    return this.router.networks.some((own) => own.includes(address));
   }
 
   #segment(talk: Conversation, from: End, to: End, way: number): Uint8Array<ArrayBuffer> {
@@ -219,24 +210,23 @@ export class TrafficWorld {
     });
   }
 
+  /** Source and destination, as text. */
+  #endsOf(bytes: Uint8Array): [string, string] {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    const { addresses } = this.router;
+    if (bytes[0]! >>> 4 === 4) {
+      return [addresses.format(view.getInt32(12)), addresses.format(view.getInt32(16))];
+    }
+    const read = (at: number): string =>
+      formatIpv6(view.getInt32(at), view.getInt32(at + 4), view.getInt32(at + 8), view.getInt32(at + 12));
+    return [read(8), read(24)];
+  }
+
   /** An ICMP error about something that a side has seen lately, from whom it went to or from somebody on the way. */
   #error(): Sided {
     const about = this.#pick(this.#seen);
     const ipv6 = about.bytes[0]! >>> 4 === 6;
-    const view = new DataView(about.bytes.buffer);
-    const { addresses } = this.#router;
-    const text = (at: number): string =>
-      ipv6
-        ? addresses.format(
-          addresses.ofWords([
-            view.getInt32(at),
-            view.getInt32(at + 4),
-            view.getInt32(at + 8),
-            view.getInt32(at + 12),
-          ]),
-        )
-        : addresses.format(view.getInt32(at));
-    const [source, destination] = ipv6 ? [text(8), text(24)] : [text(12), text(16)];
+    const [source, destination] = this.#endsOf(about.bytes);
     const from = this.#below(2) === 0 && !this.#isRouter(destination)
       ? destination
       : this.#hosts.filter(({ side }) => side === about.side).at(-1)!.address;

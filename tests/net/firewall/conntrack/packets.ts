@@ -1,7 +1,7 @@
-import { Slab } from "../../../base/slab.ts";
-import { checksumOf, foldSum, sumWords } from "../../../net/wire/checksum.ts";
-import { parseIpv4 } from "../../../net/wire/address.ts";
-import { parseIpv6 } from "../../../net/wire/ipv6_address.ts";
+import { Slab } from "../../../../base/slab.ts";
+import { checksumOf, foldSum, sumWords } from "../../../../net/wire/checksum.ts";
+import { parseIpv4 } from "../../../../net/wire/address.ts";
+import { parseIpv6 } from "../../../../net/wire/ipv6_address.ts";
 
 /** How packets of the tests are told from what the kernel says of its own accord: identification, or flow label. */
 export const OURS = 0x0ff1;

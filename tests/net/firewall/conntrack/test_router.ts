@@ -1,17 +1,17 @@
-import { type Entropy, Prng } from "../../../base/random.ts";
-import { Slab } from "../../../base/slab.ts";
+import { type Entropy, Prng } from "../../../../base/random.ts";
+import { Slab } from "../../../../base/slab.ts";
 import {
   Conntrack,
   type ConntrackOptions,
   CtState,
   Hook,
   type NatRules,
-} from "../../../net/firewall/conntrack/mod.ts";
-import type { NatRequest } from "../../../net/firewall/nat/mod.ts";
-import { Nfproto, NftPacket } from "../../../net/firewall/nft/packet.ts";
-import { AddressTable } from "../../../net/ip/address_table.ts";
-import { formatIpv4 } from "../../../net/wire/address.ts";
-import { checksumOf } from "../../../net/wire/checksum.ts";
+} from "../../../../net/firewall/conntrack/mod.ts";
+import type { NatRequest } from "../../../../net/firewall/nat/mod.ts";
+import { Nfproto, NftPacket } from "../../../../net/firewall/nft/packet.ts";
+import { AddressTable } from "../../../../net/ip/address_table.ts";
+import { formatIpv4 } from "../../../../net/wire/address.ts";
+import { checksumOf } from "../../../../net/wire/checksum.ts";
 
 /** A packet and the side it is on. */
 export interface Sided {
