@@ -36,7 +36,8 @@ function give(
   if (low === "") return;
   for (const [at, text] of [low, high].entries()) {
     const address = router.addresses.parse(text)!;
-    into.address.set(packet.nfproto === Nfproto.Ipv6 ? router.addresses.words(address) : [address], 4 * at);
+    const words = packet.nfproto === Nfproto.Ipv6 ? router.addresses.words(address) : [address];
+    into.address.set(words, words.length * at);
   }
 }
 
