@@ -9,6 +9,8 @@ import { IPV4, IPV6, LENGTHS, PORTS, TTLS } from "./random_rules.ts";
 export interface RandomPacketsOptions {
   /** Also those that end too early, that are fragments, or whose headers have options. */
   readonly odd: boolean;
+  /** Also fragments that begin behind the transport's header. */
+  readonly laterFragments: boolean;
   readonly sources4: readonly string[];
   readonly destinations4: readonly string[];
   readonly sources6: readonly string[];
@@ -17,6 +19,7 @@ export interface RandomPacketsOptions {
 
 export const ANYWHERE: RandomPacketsOptions = {
   odd: true,
+  laterFragments: true,
   sources4: [...IPV4, "10.9.9.9"],
   destinations4: [...IPV4, "10.9.9.9"],
   sources6: [...IPV6, "fd09::9"],
@@ -117,7 +120,8 @@ function ipv4(
   const ipOptions = options.odd && prng.chance(0.1) ? [1, 1, 1, 0] : [];
   const header = 20 + ipOptions.length;
   const length = header + transport.length;
-  const fragment = options.odd && prng.chance(0.08) ? prng.pick([0x2000, 5, 0x2001]) : prng.pick([0, 0x4000]);
+  const fragment = options.odd && prng.chance(0.08)
+    ? prng.pick(options.laterFragments ? [0x2000, 5, 0x2001] : [0x2000]) : prng.pick([0, 0x4000]);
   const tos = prng.pick([0, 0, 0x20, 0x28, 0xb8, 1, 2, 3]);
   const id = prng.pick([0, 7]);
   const words = [
@@ -160,7 +164,7 @@ function ipv6(
   let next = protocol;
   if (options.odd && prng.chance(0.2)) {
     const kind = prng.pick([0, 60, 44]);
-    const later = kind === 44 && prng.chance(0.5);
+    const later = kind === 44 && options.laterFragments && prng.chance(0.5);
     extensions.push(...(kind === 44 ? [next, 0, 0, later ? 8 : 1, 0, 0, 0, 1] : [next, 0, 1, 4, 0, 0, 0, 0]));
     next = kind;
   }

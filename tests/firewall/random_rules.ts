@@ -7,6 +7,7 @@ import type {
   Expression,
   Family,
   MapElement,
+  Match,
   NamedSet,
   Rule,
   Ruleset,
@@ -45,8 +46,15 @@ export interface RandomRulesOptions {
   readonly timed: boolean;
   readonly fib: boolean;
   readonly queue: boolean;
+  /**
+   * Without what nft 1.0.6 compiles wrongly: it makes one comparison of two that stand next to each other in a header,
+   * also when both are `!=`, and when a counter stands between them.
+   */
+  readonly unmerged: boolean;
 }
 
+/** Fields that are no whole bytes: nft 1.0.6 stumbles over them in concatenations. */
+const PARTIAL: ReadonlySet<string> = new Set(["dscp", "ecn", "version", "hdrlength", "flowlabel"]);
 const WELL_FILTERS: readonly BaseChain["prio"][] = [-300, -150, 0, 0, 10, 200];
 const HANDSHAKE = 0x3f;
 
@@ -54,8 +62,8 @@ const HANDSHAKE = 0x3f;
 interface Known {
   family: Family;
   protocol: "tcp" | "udp" | "icmp" | "icmpv6" | "asked" | undefined;
-  /** A statement that ends the rule has been written. */
-  ended: boolean;
+  /** A single value of a header has been compared: another one would be merged with it. */
+  compared: boolean;
 }
 
 /** Draws rule sets that nft takes: every expression and statement, in values that packets are likely to have. */
@@ -119,7 +127,7 @@ export class RandomRules {
 
   #rule(family: Family, hook: BaseChain["hook"] | undefined, targets: readonly string[]): Rule {
     const prng = this.#prng;
-    const known: Known = { family, protocol: undefined, ended: false };
+    const known: Known = { family, protocol: undefined, compared: false };
     const expr: Statement[] = [];
     for (let at = prng.between(0, 3); at > 0; at--) {
       const match = this.#match(known);
@@ -279,22 +287,29 @@ export class RandomRules {
       const numgen = { mode: "inc" as const, mod: prng.between(2, 4), offset: 0 };
       return { match: { op: "==", left: { numgen }, right: prng.below(numgen.mod) } };
     }
+    const match = this.#fieldMatch(known);
+    if (match === undefined || !this.#options.unmerged || !("payload" in (match.left as object))) {
+      return match === undefined ? undefined : { match };
+    }
+    // One value, or a set of one.
+    const { right } = match;
+    const single = typeof right !== "object" || ("set" in right && right.set.length < 2);
+    if (single && known.compared) return undefined;
+    known.compared ||= single;
+    return { match };
+  }
+
+  #fieldMatch(known: Known): Match | undefined {
+    const prng = this.#prng;
     const field = this.#field(known);
     if (field === undefined) return undefined;
     const { expression: left, draw, ranged, ordered } = field;
+    const equal = prng.pick(["==", "==", "!="] as const);
     const shape = prng.below(6);
-    if (shape === 0) {
-      return {
-        match: { op: prng.pick(["==", "!="] as const), left, right: { set: this.#elements([draw], ranged) } },
-      };
-    }
-    if (shape === 1 && ordered) {
-      return { match: { op: prng.pick(["<", ">", "<=", ">="] as const), left, right: this.#inner(draw) } };
-    }
-    if (shape === 2 && ranged) {
-      return { match: { op: prng.pick(["==", "!="] as const), left, right: this.#range(draw) } };
-    }
-    return { match: { op: prng.pick(["==", "==", "!="] as const), left, right: draw() } };
+    if (shape === 0) return { op: equal, left, right: { set: this.#elements([draw], ranged) } };
+    if (shape === 1 && ordered) return { op: prng.pick(["<", ">", "<=", ">="] as const), left, right: this.#inner(draw) };
+    if (shape === 2 && ranged) return { op: equal, left, right: this.#range(draw) };
+    return { op: equal, left, right: draw() };
   }
 
   /** Not the lowest: nft refuses comparisons that can never, or must always, hold. */
@@ -431,9 +446,14 @@ export class RandomRules {
         version: () => 4,
         hdrlength: () => prng.pick([5, 6]),
       }[which];
-      return field({ payload: { protocol: "ip", field: which } }, draw);
+      return field({ payload: { protocol: "ip", field: which } }, draw, { wide: PARTIAL.has(which) });
     }
-    const which = prng.pick(["hoplimit", "dscp", "ecn", "flowlabel", "length", "nexthdr"] as const);
+    const which = prng.pick(
+      known.protocol === undefined
+        ? ["hoplimit", "dscp", "ecn", "flowlabel", "length", "nexthdr"] as const
+        : ["hoplimit", "dscp", "ecn", "flowlabel", "length"] as const,
+    );
+    if (which === "nexthdr") known.protocol = "asked";
     const draw = {
       hoplimit: () => prng.pick(TTLS),
       dscp: () => prng.pick([0, 8, 10, 46]),
@@ -442,7 +462,7 @@ export class RandomRules {
       length: () => 20 + prng.pick(LENGTHS),
       nexthdr: () => prng.pick([6, 17, 58, 44]),
     }[which];
-    return field({ payload: { protocol: "ip6", field: which } }, draw);
+    return field({ payload: { protocol: "ip6", field: which } }, draw, { wide: PARTIAL.has(which) });
   }
 
   #icmp(known: Known): Field | undefined {
@@ -458,7 +478,6 @@ export class RandomRules {
   #option(known: Known): Field | undefined {
     const prng = this.#prng;
     if (known.protocol !== undefined && known.protocol !== "tcp") return undefined;
-    known.protocol = "tcp";
     if (prng.chance(0.5)) {
       const name = prng.pick(["maxseg", "window", "timestamp", "sack-perm"]);
       return field({ "tcp option": { name } }, () => prng.chance(0.5), { single: true });

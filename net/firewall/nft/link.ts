@@ -127,7 +127,7 @@ function linkChain(chain: Chain, id: number, scope: TableScope, context: LinkCon
   };
 }
 
-/** Base chains by hook, by priority; equal ones in the order in which they were made. */
+/** Base chains by hook, by priority; of equal ones the last that was made comes first, as the kernel has it. */
 function basesOf(
   chains: readonly LinkedChain[],
   scopes: readonly { scope: TableScope; first: number }[],
@@ -141,7 +141,7 @@ function basesOf(
       hooks[HOOK_NAMES.indexOf(base.hook)]!.push(chains[first + at]!);
     });
   }
-  for (const hook of hooks) hook.sort((a, b) => a.priority - b.priority);
+  for (const hook of hooks) hook.reverse().sort((a, b) => a.priority - b.priority);
   return hooks;
 }
 

@@ -168,13 +168,14 @@ export class RuleLinker {
   }
 
   #reject(reject: Reject): void {
-    if (reject.type === "tcp reset") {
-      this.#needProtocol(PROTOCOL_TCP);
-      return this.#push({ op: "reject", reject: { type: "tcp reset", code: 0 } });
-    }
+    const before = this.#ops.length;
+    if (reject.type === "tcp reset") this.#needProtocol(PROTOCOL_TCP);
     if (reject.type === "icmp") this.#needNfproto(Nfproto.Ipv4);
     if (reject.type === "icmpv6") this.#needNfproto(Nfproto.Ipv6);
-    this.#push({ op: "reject", reject: { type: reject.type, code: reject.expr } });
+    // At the rule's beginning, unlike others: what is not rejected is not counted or logged either.
+    this.#ops.unshift(...this.#ops.splice(before));
+    const code = reject.type === "tcp reset" ? 0 : reject.expr;
+    this.#push({ op: "reject", reject: { type: reject.type, code } });
   }
 
   #mangle(key: Expression, value: Expression): void {
@@ -361,8 +362,8 @@ export class RuleLinker {
     if ("ct" in expression) return this.#ct(expression.ct.key, expression.ct.dir);
     if ("fib" in expression) return this.#fib(expression.fib);
     if ("tcp option" in expression) {
+      // nft asks for no protocol here: what is not TCP has no option, and so does "missing" hold for it.
       const { name, field } = expression["tcp option"];
-      this.#needProtocol(PROTOCOL_TCP);
       return this.#option("tcp option", TCP_OPTIONS, name, field);
     }
     if ("exthdr" in expression) {

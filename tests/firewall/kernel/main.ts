@@ -1,0 +1,30 @@
+import process from "node:process";
+import { parseArgs } from "node:util";
+import { compareOne, type Outcome } from "./differential.ts";
+import { KernelFirewall } from "./kernel_firewall.ts";
+
+const HELP = `usage: npm run firewall:kernel -- [--seed N] [--runs M]
+
+Draws M rule sets with packets (default 1000), from seed N on, gives both to the kernel in a network namespace and to
+Torpor, and compares every counter, quota and set. Needs root, nft and python3.`;
+
+const { values } = parseArgs({
+  options: { seed: { type: "string" }, runs: { type: "string" }, help: { type: "boolean" } },
+});
+if (values.help) console.log(HELP);
+else process.exitCode = await main(Number(values.seed ?? Date.now() % 1_000_000), Number(values.runs ?? 1_000));
+
+async function main(seed: number, runs: number): Promise<number> {
+  using kernel = await KernelFirewall.start();
+  const counts: Record<Outcome["kind"], number> = { same: 0, refused: 0, different: 0 };
+  for (let run = 0; run < runs; run++) {
+    const outcome = await compareOne(seed + run, kernel);
+    counts[outcome.kind]++;
+    if (outcome.kind === "same") continue;
+    console.log(`--seed ${seed + run} --runs 1: ${outcome.kind}\n${outcome.rules}`);
+    if (outcome.kind === "refused") console.log(outcome.said);
+    else console.log(outcome.differences.join("\n"));
+  }
+  console.log(`${runs} rule sets from seed ${seed}: ${JSON.stringify(counts)}`);
+  return counts.different + counts.refused === 0 ? 0 : 1;
+}

@@ -1,0 +1,88 @@
+import { Slab } from "../../../base/slab.ts";
+import { Hook } from "../../../net/firewall/conntrack/state.ts";
+import { NftCompiled } from "../../../net/firewall/nft/compiled.ts";
+import type { Fib } from "../../../net/firewall/nft/fib.ts";
+import { linkRules } from "../../../net/firewall/nft/link.ts";
+import type { LinkedRules } from "../../../net/firewall/nft/linked.ts";
+import { listRules } from "../../../net/firewall/nft/list.ts";
+import { Nfproto, NftPacket } from "../../../net/firewall/nft/packet.ts";
+import type { Ruleset } from "../../../net/firewall/nft/schema.ts";
+import { checksumOf } from "../../../net/wire/checksum.ts";
+import { INTERFACES } from "../random_rules.ts";
+import { NftVerdict } from "../../../net/firewall/nft/environment.ts";
+
+const TUN0 = INTERFACES.indexOf("tun0");
+const ETH1 = INTERFACES.indexOf("eth1");
+
+/** Where a packet goes: to the namespace, on to `eth1`, or nowhere. */
+type Way = "local" | "forward" | "nowhere";
+
+/** The same firewall as the kernel's, and its routes, as far as packets meet rules on them. */
+export class OurFirewall {
+  readonly #linked: LinkedRules;
+  readonly #compiled: NftCompiled;
+  readonly #packet = new NftPacket();
+
+  constructor(ruleset: Ruleset) {
+    this.#linked = linkRules(ruleset, INTERFACES);
+    this.#compiled = new NftCompiled(this.#linked, { fib: FIB }, 0);
+  }
+
+  /** A packet comes in by `tun0`, and goes as far as the rules let it. */
+  inject(bytes: Uint8Array<ArrayBuffer>): void {
+    const packet = this.#packet;
+    const slab = new Slab(bytes.slice());
+    packet.moveTo(slab, 0, bytes.length, 0);
+    packet.iif = TUN0;
+    if (!this.#passes(Hook.prerouting)) return;
+    const way = wayOf(packet, true);
+    if (way === "local") {
+      // The kernel puts fragments together before the rules of input see them; these never become whole.
+      if (packet.nfproto === Nfproto.Ipv6 || (slab.view.getUint16(6) & 0x3fff) === 0) this.#passes(Hook.input);
+      return;
+    }
+    if (way === "nowhere") return;
+    const six = packet.nfproto === Nfproto.Ipv6;
+    const ttlAt = six ? 7 : 8;
+    if (slab.bytes[ttlAt]! <= 1) return;
+    slab.bytes[ttlAt]!--;
+    if (!six) {
+      const header = (slab.bytes[0]! & 15) * 4;
+      slab.view.setUint16(10, 0);
+      slab.view.setUint16(10, checksumOf(slab, 0, header));
+    }
+    packet.oif = ETH1;
+    if (this.#passes(Hook.forward)) this.#passes(Hook.postrouting);
+  }
+
+  #passes(hook: Hook): boolean {
+    const verdict = this.#compiled.judge(this.#packet, hook);
+    return verdict === NftVerdict.Accept;
+  }
+
+  list(): Ruleset {
+    return listRules(this.#linked, this.#compiled.save(0), 0);
+  }
+}
+
+function wayOf({ slab, nfproto }: NftPacket, destination: boolean): Way {
+  const { view } = slab;
+  if (nfproto === Nfproto.Ipv4) {
+    const address = view.getUint32(destination ? 16 : 12);
+    if (address === 0x0a010001) return "local";
+    return address >>> 16 === 0x0a02 ? "forward" : "nowhere";
+  }
+  const at = destination ? 24 : 8;
+  const low = view.getBigUint64(at + 8);
+  if (view.getBigUint64(at) === 0xfd01_0000_0000_0000n && low === 1n) return "local";
+  return view.getUint16(at) === 0xfd02 ? "forward" : "nowhere";
+}
+
+const FIB: Fib = {
+  // Of IPv4 the kernel asks its table of local addresses alone: whatever is not there is unicast.
+  type(packet, destination) {
+    const way = wayOf(packet, destination);
+    return way === "local" ? 2 : way === "forward" || packet.nfproto === Nfproto.Ipv4 ? 1 : 7;
+  },
+  oif: (packet, destination) => ({ local: TUN0, forward: ETH1, nowhere: -1 })[wayOf(packet, destination)],
+};
