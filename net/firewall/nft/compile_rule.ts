@@ -28,7 +28,7 @@ export class Outcome {
 /** An address translation, and where its values stand when it has been said. */
 export interface CompiledNat {
   readonly nat: LinkedNat;
-  /** Words of the addresses, four each. */
+  /** Words of the addresses, the second from the fifth on: as `NatRequest` has them. */
   readonly address: Int32Array;
   readonly port: Int32Array;
 }
@@ -398,7 +398,7 @@ export class RuleCompiler {
     const outcome = this.#outcome;
     const compiled: CompiledNat = { nat, address: new Int32Array(8), port: new Int32Array(2) };
     const loads = [
-      ...this.#pair(nat.address, compiled.address, nat.address?.[0].bits === 128 ? 4 : 1),
+      ...this.#pair(nat.address, compiled.address, 4),
       ...this.#pair(nat.port, compiled.port, 1),
     ];
     return (packet) => {

@@ -105,7 +105,20 @@ export function compileLoad(value: Value, machine: Machine): Load {
     case "ct": {
       const { tracker } = machine.environment;
       const way = value.direction === CtDirection.reply ? CtDirection.reply : CtDirection.original;
-      const end = value.key === "ip6 saddr" ? "source" : "destination";
+      const { key: name, direction } = value;
+      if (name === "bytes" || name === "packets") {
+        return (packet, key, at) => {
+          if (tracker === undefined || packet.track.flow === NO_FLOW) return false;
+          const counted = direction < 0
+            ? tracker[name](packet.track, CtDirection.original) + tracker[name](packet.track, CtDirection.reply)
+            : tracker[name](packet.track, way);
+          key[at] = key[at + 1] = 0;
+          key[at + 2] = Math.floor(counted / 0x1_0000_0000);
+          key[at + 3] = counted % 0x1_0000_0000;
+          return true;
+        };
+      }
+      const end = name === "ip6 saddr" ? "source" : "destination";
       return (packet, key, at) => {
         if (tracker === undefined || packet.track.flow === NO_FLOW) return false;
         const address = tracker.address(packet.track, way, end);
@@ -398,9 +411,11 @@ function compileCt({ key, direction }: Value & { readonly op: "ct" }, machine: M
         return isIpv6Handle(address) ? machine.break() : address;
       };
     }
+    case "bytes":
+    case "packets":
     case "ip6 saddr":
     case "ip6 daddr":
-      throw new Error("An IPv6 address is wider than 32 bits");
+      throw new Error(`ct ${key} is wider than 32 bits`);
   }
 }
 

@@ -206,6 +206,8 @@ export const CT: Readonly<Partial<Record<CtKey, KeyKind & { readonly directed?: 
   "ip daddr": { bits: 32, type: "ipv4_addr", directed: "must" },
   "ip6 saddr": { bits: 128, type: "ipv6_addr", directed: "must" },
   "ip6 daddr": { bits: 128, type: "ipv6_addr", directed: "must" },
+  bytes: { bits: 64, type: "integer", directed: "may" },
+  packets: { bits: 64, type: "integer", directed: "may" },
 };
 
 /** Bits of a part of a key in a set, by type. */

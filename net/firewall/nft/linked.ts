@@ -93,7 +93,9 @@ export type CtName =
   | "ip saddr"
   | "ip daddr"
   | "ip6 saddr"
-  | "ip6 daddr";
+  | "ip6 daddr"
+  | "bytes"
+  | "packets";
 
 export type LinkedVerdict =
   | { readonly kind: "accept" | "drop" | "continue" | "return" }

@@ -81,6 +81,7 @@ export class NftWalk implements WalkScope {
   readonly interfaces: readonly string[];
   readonly linked: LinkedRules;
   readonly cells: Cell[];
+  readonly #dry: boolean;
   readonly #generators: number[];
   readonly #sets: WalkSet[];
   #reject: RejectSpec | undefined;
@@ -89,8 +90,12 @@ export class NftWalk implements WalkScope {
   #found = "";
   #nowMs = 0;
 
-  /** @param nowMs When elements with timeouts begin to count, epoch milliseconds. */
-  constructor(linked: LinkedRules, environment: NftEnvironment, nowMs: number) {
+  /**
+   * @param nowMs When elements with timeouts begin to count, epoch milliseconds.
+   * @param dry Marks of connections are not set: for those who only want to know.
+   */
+  constructor(linked: LinkedRules, environment: NftEnvironment, nowMs: number, dry = false) {
+    this.#dry = dry;
     this.linked = linked;
     this.environment = environment;
     this.interfaces = linked.interfaces;
@@ -312,7 +317,7 @@ export class NftWalk implements WalkScope {
       case "set ct": {
         const value = valueOf(op.value, packet, this);
         if (value === undefined) return "break";
-        if (packet.track.flow !== NO_FLOW) {
+        if (packet.track.flow !== NO_FLOW && !this.#dry) {
           this.environment.tracker?.setMark(packet.track, Number(BigInt.asIntN(32, value)));
         }
         return undefined;

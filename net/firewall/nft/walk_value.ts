@@ -142,6 +142,11 @@ function ctOf(
       return BigInt(tracker.port(track, way, "source"));
     case "proto-dst":
       return BigInt(tracker.port(track, way, "destination"));
+    case "bytes":
+    case "packets": {
+      const of = (each: CtDirection): number => tracker[key](track, each);
+      return BigInt(direction < 0 ? of(CtDirection.original) + of(CtDirection.reply) : of(way));
+    }
     default: {
       const address = tracker.address(track, way, key.endsWith("saddr") ? "source" : "destination");
       if (isIpv6Handle(address) !== key.startsWith("ip6")) return undefined;
