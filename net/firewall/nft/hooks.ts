@@ -1,0 +1,250 @@
+import type { Slab } from "../../../base/slab.ts";
+import { AddressKind, type RouteRecord } from "../../ip/route_record.ts";
+import type { Stack } from "../../stack.ts";
+import { isIpv6Handle } from "../../wire/address.ts";
+import { foldSum } from "../../wire/checksum.ts";
+import { Drop } from "../../wire/drop.ts";
+import type { Ipv4Record } from "../../wire/ipv4.ts";
+import { Conntrack } from "../conntrack/conntrack.ts";
+import { CtDirection, CtState, Hook, NO_FLOW } from "../conntrack/state.ts";
+import { type NftEnvironment, NftVerdict } from "./environment.ts";
+import type { Fib } from "./fib.ts";
+import { Nfproto, NftPacket, PacketType } from "./packet.ts";
+import { rejectPacket, rejectToOurselves } from "./reject.ts";
+import { NftRules } from "./rules.ts";
+import type { Ruleset } from "./schema.ts";
+
+/** What goes with a packet to ourselves from its output to its input. */
+export interface PassedOutput {
+  readonly mark: number;
+  readonly flow: number;
+  readonly state: CtState;
+  readonly direction: CtDirection;
+}
+
+/** Route types as `fib` names them, the kernel's RTN_. */
+const FibType = { Unicast: 1, Local: 2, Broadcast: 3, Multicast: 5, Unreachable: 7 } as const;
+
+/**
+ * Where a stack's packets meet nftables rules: prerouting when a packet has arrived, input when it is ours,
+ * forward when it is passed on, output when it is sent, postrouting before it leaves. Without rules nothing is called.
+ */
+export class PacketHooks {
+  /** The rules in force. */
+  rules: NftRules | undefined;
+  /** Followed connections; made when the first rules ask for them, and kept when rules change. */
+  conntrack: Conntrack | undefined;
+  /** The last packet at input was said to be queued: the wake policy of its connection may ask. */
+  queued = false;
+  /** What happens to `log`, for whoever watches. */
+  log: NftEnvironment["log"];
+  readonly #stack: Stack;
+  readonly #in = new NftPacket();
+  readonly #out = new NftPacket();
+  readonly #route: RouteRecord = { interfaceIndex: 0, nextHop: 0, source: 0 };
+  readonly #environment: NftEnvironment;
+
+  constructor(stack: Stack) {
+    this.#stack = stack;
+    const hooks = this;
+    this.#environment = {
+      get tracker() {
+        return hooks.#track();
+      },
+      addresses: stack.addresses,
+      fib: this.#fib,
+      random: () => stack.draws.below(0x1_0000_0000),
+      log: (log, rule, packet) => this.log?.(log, rule, packet),
+    };
+  }
+
+  /**
+   * Takes other rules, all at once; `undefined` for none. Connections that are followed stay.
+   * @throws {LinkError} At the first mistake; the old rules stay in force.
+   */
+  setRules(ruleset: Ruleset | undefined, nowMs: number): void {
+    this.rules = ruleset === undefined
+      ? undefined
+      : new NftRules(ruleset, this.interfaceNames(), this.#environment, nowMs);
+    if (this.rules?.uses.accounting) this.conntrack!.accounting = true;
+  }
+
+  /** Names by the numbers that packets have: the interfaces, and `lo` for what we send to ourselves. */
+  interfaceNames(): string[] {
+    return [...this.#stack.output.interfaces.map(({ name }) => name), "lo"];
+  }
+
+  /** A packet has arrived, or comes back from ourselves, whole. `ip` is filled again where rules moved the packet. */
+  prerouting(
+    interfaceIndex: number,
+    ip: Ipv4Record,
+    slab: Slab,
+    toGroup: boolean,
+    checksumLeft: boolean,
+    nowMs: number,
+    passed: PassedOutput | undefined,
+  ): Drop {
+    const packet = this.#in;
+    packet.moveTo(slab, ip.headerStart, ip.dataEnd, nowMs);
+    packet.iif = this.#numberOf(interfaceIndex);
+    packet.checksumLeft = checksumLeft;
+    if (toGroup) {
+      const multicast = this.#stack.output.routes.classify(ip.destination) === AddressKind.Multicast;
+      packet.packetType = multicast ? PacketType.Multicast : PacketType.Broadcast;
+    }
+    if (passed !== undefined) {
+      packet.mark = passed.mark;
+      packet.track.flow = passed.flow;
+      packet.track.state = passed.state;
+      packet.track.direction = passed.direction;
+    }
+    return this.#passIn(packet, Hook.prerouting, ip, slab, nowMs);
+  }
+
+  /** The packet that passed prerouting is ours. */
+  input(ip: Ipv4Record, slab: Slab, nowMs: number): Drop {
+    const packet = this.#in;
+    packet.oif = -1;
+    return this.#passIn(packet, Hook.input, ip, slab, nowMs);
+  }
+
+  /** The packet that passed prerouting is passed on, and leaves by an interface. */
+  forward(ip: Ipv4Record, slab: Slab, oif: number, nowMs: number): Drop {
+    const packet = this.#in;
+    packet.oif = oif;
+    // As in the kernel, the hop is spent before rules see the packet; whoever sends it spends it for the link.
+    changeHops(packet, -1);
+    let reason = this.#judgeIn(packet, Hook.forward);
+    if (reason === Drop.None) reason = this.#judgeIn(packet, Hook.postrouting);
+    changeHops(packet, 1);
+    this.#refresh(packet, ip);
+    if (reason === Drop.FirewallReject) this.#reject(packet, ip, slab, nowMs);
+    return reason;
+  }
+
+  /**
+   * We send the packet in `[start, end)`.
+   * @returns Whether it may be sent. Its destination may be another one afterwards: see `moved`.
+   */
+  output(slab: Slab, start: number, end: number, oif: number, checksumLeft: boolean, nowMs: number): boolean {
+    const packet = this.#out;
+    packet.moveTo(slab, start, end, nowMs);
+    packet.oif = this.#numberOf(oif);
+    packet.checksumLeft = checksumLeft;
+    const verdict = this.rules!.pass(packet, Hook.output);
+    if (verdict === NftVerdict.Reject) rejectToOurselves(this.#stack, this.rules!.reject!, packet);
+    return verdict === NftVerdict.Accept || verdict === NftVerdict.Queue;
+  }
+
+  /** The packet that passed output leaves by an interface, -1 for ourselves. */
+  postrouting(oif: number): boolean {
+    const packet = this.#out;
+    packet.oif = this.#numberOf(oif);
+    const verdict = this.rules!.pass(packet, Hook.postrouting);
+    return verdict === NftVerdict.Accept || verdict === NftVerdict.Queue;
+  }
+
+  /** What has to be known of the packet at output when it comes back to us. */
+  passedOutput(): PassedOutput {
+    const { mark, track: { flow, state, direction } } = this.#out;
+    return { mark, flow, state, direction };
+  }
+
+  /** Source and destination of the packet at output. */
+  outSource(): number {
+    return this.#address(this.#out, false);
+  }
+  outDestination(): number {
+    return this.#address(this.#out, true);
+  }
+
+  #passIn(packet: NftPacket, hook: Hook, ip: Ipv4Record, slab: Slab, nowMs: number): Drop {
+    const reason = this.#judgeIn(packet, hook);
+    if (packet.track.flow !== NO_FLOW) this.#refresh(packet, ip);
+    if (reason === Drop.FirewallReject) this.#reject(packet, ip, slab, nowMs);
+    return reason;
+  }
+
+  #judgeIn(packet: NftPacket, hook: Hook): Drop {
+    const verdict = this.rules!.pass(packet, hook);
+    if (hook === Hook.input) this.queued = verdict === NftVerdict.Queue;
+    if (verdict === NftVerdict.Drop) return Drop.Firewall;
+    return verdict === NftVerdict.Reject ? Drop.FirewallReject : Drop.None;
+  }
+
+  #reject(packet: NftPacket, ip: Ipv4Record, slab: Slab, nowMs: number): void {
+    rejectPacket(this.#stack, this.rules!.reject!, packet, ip, slab, nowMs);
+  }
+
+  /** Rules may have given the packet other addresses. */
+  #refresh(packet: NftPacket, ip: Ipv4Record): void {
+    ip.source = this.#address(packet, false);
+    ip.destination = this.#address(packet, true);
+  }
+
+  #address({ slab, start, nfproto, iif, oif }: NftPacket, destination: boolean): number {
+    if (nfproto === Nfproto.Ipv4) return slab.view.getInt32(start + (destination ? 16 : 12));
+    const zone = (iif >= 0 ? iif : Math.max(oif, 0)) + 1;
+    return this.#stack.addresses.read(slab, start + (destination ? 24 : 8), zone);
+  }
+
+  #numberOf(interfaceIndex: number): number {
+    return interfaceIndex < 0 ? this.#stack.output.interfaces.length : interfaceIndex;
+  }
+
+  #track(): Conntrack {
+    const stack = this.#stack;
+    return this.conntrack ??= new Conntrack({
+      addresses: stack.addresses,
+      entropy: { fill: (bytes) => stack.draws.fill(bytes) },
+      nowMs: stack.nowMs,
+      natAddresses: {
+        masquerade: (packet) => stack.output.sourceTowards(this.#address(packet, true)) ?? 0,
+        redirect: (packet) => {
+          if (packet.hook === Hook.output) return this.#address(packet, false);
+          const own = packet.nfproto === Nfproto.Ipv4 ? stack.output.routes.addressOn(packet.iif) : 0;
+          return own !== 0 ? own : stack.output.sourceTowards(this.#address(packet, false)) ?? 0;
+        },
+      },
+    });
+  }
+
+  readonly #fib: Fib = {
+    type: (packet, destination, within) => {
+      const { routes } = this.#stack.output;
+      const address = this.#address(packet, destination);
+      switch (routes.classify(address)) {
+        case AddressKind.Ours:
+          if (within < 0 || isIpv6Handle(address)) return FibType.Local;
+          return routes.interfaceOf(address) === within ? FibType.Local : FibType.Unicast;
+        case AddressKind.Broadcast:
+          return FibType.Broadcast;
+        case AddressKind.Multicast:
+          return FibType.Multicast;
+        default:
+          // Of IPv4 the kernel asks its table of local addresses alone: all others are unicast.
+          if (!isIpv6Handle(address)) return FibType.Unicast;
+          return routes.route(address, this.#route) ? FibType.Unicast : FibType.Unreachable;
+      }
+    },
+    oif: (packet, destination, within) => {
+      if (!this.#stack.output.routes.route(this.#address(packet, destination), this.#route)) return -1;
+      const found = this.#numberOf(this.#route.interfaceIndex);
+      return within < 0 || within === found ? found : -1;
+    },
+  };
+}
+
+/** Spends a hop of a packet in place, or gives it back; an IPv4 header's checksum follows (RFC 1624). */
+function changeHops({ slab, start, nfproto }: NftPacket, by: 1 | -1): void {
+  const { view, bytes } = slab;
+  if (nfproto === Nfproto.Ipv6) {
+    bytes[start + 7]! += by;
+    return;
+  }
+  const before = view.getUint16(start + 8);
+  const after = (before + by * 0x100) & 0xffff;
+  view.setUint16(start + 8, after);
+  const sum = (~view.getUint16(start + 10) & 0xffff) + (~before & 0xffff) + after;
+  view.setUint16(start + 10, ~foldSum(sum) & 0xffff);
+}
