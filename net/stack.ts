@@ -6,6 +6,8 @@ import { joinEnds } from "./connections/tuple.ts";
 import type { Firewall } from "./firewall/firewall.ts";
 import { ForwardGate } from "./firewall/forward_gate.ts";
 import { InputGate } from "./firewall/gate.ts";
+import { PacketHooks, type PassedOutput } from "./firewall/nft/hooks.ts";
+import type { Ruleset } from "./firewall/nft/schema.ts";
 import { Verdict } from "./firewall/packet.ts";
 import { ADDRESSES_LIMIT, AddressTable } from "./ip/address_table.ts";
 import { Arp } from "./ip/arp.ts";
@@ -126,6 +128,8 @@ export class Stack {
   readonly igmp: Igmp;
   /** And the IPv6 ones. */
   readonly mld: Mld;
+  /** Where packets meet nftables rules: see `setRules`. */
+  readonly hooks: PacketHooks;
   #forwarding = false;
   #nowMs: number;
   /** Of the packet at hand: see `receive`. */
@@ -184,6 +188,7 @@ export class Stack {
     this.output.hasMembers = (group) => (isIpv6Handle(group) ? this.mld : this.igmp).isMember(-1, group);
     this.forwarding = options.forwarding ?? false;
     this.forwarder = new Forwarder(this, this.#ip6, new ForwardGate(this.#gate));
+    this.hooks = this.output.hooks = new PacketHooks(this);
     this.output.frames.lost = (slab, start, end) => this.forwarder.lose(slab, start, end);
   }
 
@@ -203,12 +208,28 @@ export class Stack {
     this.#gate.firewall = this.output.gate.firewall = firewall;
   }
 
+  /** The time of the call at hand, or of the last one. */
+  get nowMs(): number {
+    return this.#nowMs;
+  }
+
+  /**
+   * Takes other nftables rules, all at once, while packets flow; `undefined` for none. They stand beside `firewall`: a
+   * packet must pass both. What the rules in force have counted and learnt goes with `hooks.rules.list()` only.
+   * @throws {LinkError} At the first mistake; the old rules stay in force.
+   */
+  setRules(ruleset: Ruleset | undefined): void {
+    this.hooks.setRules(ruleset, this.#nowMs);
+  }
+
   /** Adds an interface; its number goes to `receive` and to the routes. */
   addInterface(options: InterfaceOptions): number {
     const ethernet = options.link.medium === "ethernet";
     assert(!ethernet || options.mac !== undefined, "An Ethernet interface needs a station address");
     const { name, link, mac = { hi: 0, lo: 0 } } = options;
-    return this.output.frames.addInterface(name, link, mac.hi, mac.lo).index;
+    const { index } = this.output.frames.addInterface(name, link, mac.hi, mac.lo);
+    if (this.hooks.rules !== undefined) this.setRules(this.hooks.rules.list(this.#nowMs)); // they name interfaces
+    return index;
   }
 
   /** Lets an Ethernet interface find its IPv6 addresses and routers by itself (RFC 4862): after `setRoutes`. */
@@ -314,7 +335,8 @@ export class Stack {
     if (isIpv6Handle(ip.source)) return Drop.Ipv4Source;
     if (isIpv6Handle(ip.destination)) return Drop.Ipv4NotOurs;
     const { routes } = this.output;
-    const again = ip.source === this.#knownSource && ip.destination === this.#knownDestination &&
+    const again = this.hooks.rules === undefined && ip.source === this.#knownSource &&
+      ip.destination === this.#knownDestination &&
       routes === this.#knownRoutes;
     if (again && ip.fragmentOffset === 0 && !ip.moreFragments && !this.#toGroup) {
       return this.#transportInput(from.index, slab, false, nowMs);
@@ -331,8 +353,24 @@ export class Stack {
   }
 
   /** What `#ip` describes is whole and has an honest source: is it ours, and whose? */
-  #ipDeliver(interfaceIndex: number, slab: Slab, nowMs: number): Drop {
+  #ipDeliver(interfaceIndex: number, slab: Slab, nowMs: number, passed?: PassedOutput): Drop {
     const ip = this.#ip;
+    const { rules } = this.hooks;
+    if (rules !== undefined) {
+      if (this.#segmentBytes > 0 && this.#forwarding && (rules.uses.nat || !this.isOurs(ip.destination))) {
+        return this.#receiveCut(interfaceIndex, slab, ip.headerStart, ip.dataEnd, nowMs);
+      }
+      // Rules see whole datagrams, as in a kernel that follows connections.
+      if (ip.moreFragments || ip.fragmentOffset !== 0) {
+        const reason = this.#ip4.reassemble(slab, ip, nowMs);
+        const { whole } = this.reassembly;
+        if (reason !== Drop.None || whole === undefined) return reason;
+        slab = whole;
+      }
+      const left = this.#segmentBytes > 0;
+      const reason = this.hooks.prerouting(interfaceIndex, ip, slab, this.#toGroup, left, nowMs, passed);
+      if (reason !== Drop.None) return reason;
+    }
     const kind = this.output.routes.classify(ip.destination);
     const group = kind === AddressKind.Broadcast || kind === AddressKind.Multicast;
     if (!group && kind !== AddressKind.Ours) {
@@ -389,15 +427,37 @@ export class Stack {
     const nameless = ip.source === IPV6_ANY && ip.protocol === PROTOCOL_ICMPV6 &&
       this.addresses.isMulticast(ip.destination);
     if (this.output.routes.classify(ip.source) !== AddressKind.Other && !nameless) return Drop.Ipv6Source;
+    let cut = false;
+    if (this.hooks.rules !== undefined) {
+      if (this.#segmentBytes > 0 && this.#forwarding) {
+        if (this.hooks.rules.uses.nat || !this.isOurs(ip.destination)) {
+          return this.#receiveCut(interfaceIndex, slab, start, end, nowMs);
+        }
+      }
+      if (reason === Drop.None && ip.protocol === NEXT_FRAGMENT) {
+        const failed = this.#ip6.reassemble(slab, interfaceIndex + 1, ip, nowMs);
+        const { whole } = this.reassembly;
+        if (failed !== Drop.None || whole === undefined) return failed;
+        slab = whole;
+        cut = true;
+      }
+      const refused = this.#prerouting6(interfaceIndex, slab, nowMs);
+      if (refused !== Drop.None) return refused;
+    }
     // From a link, and not what everyone on it got: each of them would pass it on.
     if (this.#forwarding && !this.#toGroup && this.forwarder.ipv6.mayForward(ip)) {
       if (this.#segmentBytes > 0) return this.#receiveCut(interfaceIndex, slab, start, end, nowMs);
-      return this.forwarder.ipv6.forward(interfaceIndex, ip, reason, slab, nowMs);
+      return this.forwarder.ipv6.forward(interfaceIndex, ip, reason, slab, nowMs, cut);
     }
     if (reason === Drop.None) return this.#ip6Deliver(interfaceIndex, interfaceIndex + 1, slab, nowMs);
     if (record.problem === Problem.none) return reason;
     sendParameterProblem(this, record.problem, record.problemAt, ip, slab, nowMs);
     return reason;
+  }
+
+  #prerouting6(interfaceIndex: number, slab: Slab, nowMs: number, passed?: PassedOutput): Drop {
+    const left = this.#segmentBytes > 0;
+    return this.hooks.prerouting(interfaceIndex, this.#ip, slab, this.#toGroup, left, nowMs, passed);
   }
 
   /** As `#ipDeliver`, for what `#ip6` has read. */
@@ -419,6 +479,10 @@ export class Stack {
   /** What `#ip` describes is whole and ours. */
   #transportInput(interfaceIndex: number, slab: Slab, group: boolean, nowMs: number): Drop {
     const ip = this.#ip;
+    if (this.hooks.rules !== undefined) {
+      const reason = this.hooks.input(ip, slab, nowMs);
+      if (reason !== Drop.None) return reason;
+    }
     if (ip.protocol === PROTOCOL_TCP) {
       return group ? Drop.TcpAddress : this.#tcpInput(interfaceIndex, slab, nowMs);
     }
@@ -593,11 +657,16 @@ export class Stack {
     this.#toGroup = false;
     // What these packets cause is delivered in the next round: a stack that talks to itself still ends its turn.
     this.#segmentBytes = 0;
-    for (const { packet, zone } of this.output.loopback.splice(0)) {
+    for (const { packet, zone, passed } of this.output.loopback.splice(0)) {
       if (this.#readWhole(packet, zone) !== Drop.None) continue;
-      const ipv6 = isIpv6Handle(this.#ip.destination);
-      const reason = ipv6 ? this.#ip6Deliver(-1, zone, packet, nowMs) : this.#ipDeliver(-1, packet, nowMs);
-      this.drops.count(reason);
+      if (!isIpv6Handle(this.#ip.destination)) {
+        this.drops.count(this.#ipDeliver(-1, packet, nowMs, passed));
+        continue;
+      }
+      const refused = this.hooks.rules === undefined
+        ? Drop.None
+        : this.#prerouting6(-1, packet, nowMs, passed);
+      this.drops.count(refused !== Drop.None ? refused : this.#ip6Deliver(-1, zone, packet, nowMs));
     }
   }
 

@@ -229,6 +229,7 @@ export const CALLS: readonly Call[] = [
   call(4, "setRoutes", onStack, [plain], nothing),
   call(5, "autoconfigure", onStack, [scalar, plain, now], nothing),
   call(6, "firewall", onStack, [firewall], nothing, { set: true }),
+  call(16, "setRules", onStack, [optional], nothing),
   call(7, "accepting", onStack, [scalar], nothing, { set: true }),
   call(15, "sharesAddresses", onStack, [scalar], nothing, { set: true }),
   call(8, "limitMtu", onStack, [scalar, deadline], nothing),

@@ -81,6 +81,10 @@ export class Forwarder {
       sendIcmpError(stack, IcmpType.Unreachable, IcmpUnreachable.Prohibited, ip, slab, nowMs);
       return Drop.FirewallReject;
     }
+    if (stack.hooks.rules !== undefined) {
+      const reason = stack.hooks.forward(ip, slab, route.interfaceIndex, nowMs);
+      if (reason !== Drop.None) return reason;
+    }
     const mtu = stack.output.interfaces[route.interfaceIndex]!.mtu4;
     const length = ip.dataEnd - ip.headerStart;
     if (length > mtu) return this.#forwardPieces(ip, slab, mtu, nowMs);

@@ -52,8 +52,16 @@ export class Ipv6Forwarder {
   /**
    * Passes on the packet that was read last, as `ip`.
    * @param reason What is wrong with its extension headers, `Drop.None` for nothing.
+   * @param cut It came in pieces, which have been put together as `Reassembly.whole` already.
    */
-  forward(interfaceIndex: number, ip: Ipv4Record, reason: Drop, slab: Slab, nowMs: number): Drop {
+  forward(
+    interfaceIndex: number,
+    ip: Ipv4Record,
+    reason: Drop,
+    slab: Slab,
+    nowMs: number,
+    cut = false,
+  ): Drop {
     const stack = this.#stack;
     if (stack.addresses.isLinkLocal(ip.source)) { // RFC 4443 section 3.1: it may not leave its link
       this.#refuse(Icmpv6Type.Unreachable, Icmpv6Unreachable.BeyondScope, ip, slab, nowMs);
@@ -63,7 +71,6 @@ export class Ipv6Forwarder {
     const routed = reason === Drop.Ipv6Routing && slab.bytes[ip.headerStart + record.problemAt] === 0;
     if (routed) return Drop.Ipv6Routing; // type 0, a way around every rule (RFC 5095)
     let readable = reason === Drop.None;
-    let cut = false;
     if (stack.firewall !== undefined && readable && ip.protocol === NEXT_FRAGMENT) {
       const failed = this.#input.reassemble(slab, interfaceIndex + 1, ip, nowMs);
       const { whole } = stack.reassembly;
@@ -86,6 +93,10 @@ export class Ipv6Forwarder {
       if (verdict !== Verdict.Reject) return Drop.Firewall;
       this.#refuse(Icmpv6Type.Unreachable, Icmpv6Unreachable.Prohibited, ip, slab, nowMs);
       return Drop.FirewallReject;
+    }
+    if (stack.hooks.rules !== undefined) {
+      const refused = stack.hooks.forward(ip, slab, route.interfaceIndex, nowMs);
+      if (refused !== Drop.None) return refused;
     }
     const mtu = stack.output.interfaces[route.interfaceIndex]!.mtu6;
     const length = ip.dataEnd - ip.headerStart;

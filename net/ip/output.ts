@@ -1,5 +1,6 @@
 import { assert } from "../../base/assert.ts";
 import { Slab } from "../../base/slab.ts";
+import type { PacketHooks, PassedOutput } from "../firewall/nft/hooks.ts";
 import { OutputGate } from "../firewall/output_gate.ts";
 import type { TransportOutput } from "../tcp/tcp.ts";
 import { IPV4_BROADCAST, isIpv6Handle } from "../wire/address.ts";
@@ -58,8 +59,10 @@ export class IpOutput implements TransportOutput {
   readonly drops: DropCounters;
   readonly addresses: AddressTable;
   /** Packets from us to us, whole, oldest first; `zone` is a link-local destination's. */
-  readonly loopback: { packet: Slab; zone: number }[] = [];
+  readonly loopback: { packet: Slab; zone: number; passed?: PassedOutput }[] = [];
   readonly gate: OutputGate = new OutputGate();
+  /** Where packets meet nftables rules; set by the stack. */
+  hooks: PacketHooks | undefined;
   /** Names datagrams that may be fragmented; without it all are called 0. */
   identifications: Identifications | undefined;
   /** Whether somebody on this stack is in a group. */
@@ -118,12 +121,12 @@ export class IpOutput implements TransportOutput {
     const length = end - transportStart;
     if (length > IPV4_DATA_MAX) return this.#drop(Drop.PacketTooBig);
     if (!this.#routeTo(destination)) return this.#drop(Drop.NoRoute);
-    const index = this.#route.interfaceIndex;
-    const through = this.interfaces[index];
+    let index = this.#route.interfaceIndex;
+    let through = this.interfaces[index];
     const start = this.transportStart - IPV4_HEADER_LENGTH;
     const mtu = dontFragment || through === undefined ? 0 : this.mtuTowards(destination);
     const pieces = mtu > 0 && length + IPV4_HEADER_LENGTH > mtu;
-    const left = this.#checksum(
+    let left = this.#checksum(
       protocol,
       source,
       destination,
@@ -147,6 +150,15 @@ export class IpOutput implements TransportOutput {
       ? 0
       : this.identifications?.next(source, destination, protocol, nowMs) ?? 0;
     writeIpv4(ip, this.slab, start, length);
+    if (this.hooks?.rules !== undefined) {
+      left = this.#passRules(protocol, destination, start, end, left, nowMs);
+      if (left < 0) return false;
+      index = this.#route.interfaceIndex;
+      through = this.interfaces[index];
+      ip.source = this.hooks.outSource();
+      ip.destination = this.hooks.outDestination();
+      if (left === 0) segmentBytes = 0;
+    }
     if (through === undefined) return this.#toOurselves(start, end, 0);
     const { nextHop } = this.#route;
     if (pieces) return this.sendFragments(ip, index, nextHop, mtu, end, nowMs);
@@ -171,12 +183,12 @@ export class IpOutput implements TransportOutput {
     const length = end - transportStart;
     if (length > IPV4_LENGTH_MAX) return this.#drop(Drop.PacketTooBig);
     if (!this.#routeTo(destination)) return this.#drop(Drop.NoRoute);
-    const { interfaceIndex: index, nextHop } = this.#route;
-    const through = this.interfaces[index];
+    let { interfaceIndex: index, nextHop } = this.#route;
+    let through = this.interfaces[index];
     const start = transportStart - IPV6_HEADER_LENGTH;
     const mtu = dontFragment || through === undefined ? 0 : this.mtuTowards(destination);
     const pieces = mtu > 0 && length + IPV6_HEADER_LENGTH > mtu;
-    const left = this.#checksum(
+    let left = this.#checksum(
       protocol,
       source,
       destination,
@@ -191,6 +203,18 @@ export class IpOutput implements TransportOutput {
       ? through.hopLimit6
       : timeToLive;
     const flowLabel = this.#flowLabel(protocol, source, destination);
+    if (this.hooks?.rules !== undefined) {
+      writeIpv6(slab, start, length, protocol, trafficClass, flowLabel, hopLimit);
+      addresses.write(source, slab, start + 8);
+      addresses.write(destination, slab, start + 24);
+      left = this.#passRules(protocol, destination, start, end, left, nowMs);
+      if (left < 0) return false;
+      ({ interfaceIndex: index, nextHop } = this.#route);
+      through = this.interfaces[index];
+      source = this.hooks.outSource();
+      destination = this.hooks.outDestination();
+      if (left === 0) segmentBytes = 0;
+    }
     if (pieces) {
       // Each piece's headers are written over the end of the piece before: see sendFragments.
       const pieceMax = (mtu - IPV6_HEADER_LENGTH - IPV6_FRAGMENT_HEADER_LENGTH) & ~7;
@@ -250,6 +274,42 @@ export class IpOutput implements TransportOutput {
     return 0;
   }
 
+  /**
+   * The packet in `[start, end)`, whole, meets the rules on its way out, and may get other addresses and another way.
+   * @returns The `segmentBytes` to send with, as `#checksum` does; -1 when it may not leave.
+   */
+  #passRules(
+    protocol: number,
+    destination: number,
+    start: number,
+    end: number,
+    left: number,
+    nowMs: number,
+  ): number {
+    const hooks = this.hooks!;
+    const { slab } = this;
+    const first = this.#route.interfaceIndex;
+    if (!hooks.output(slab, start, end, first, left > 0, nowMs)) return this.#refuse(Drop.Firewall);
+    const translates = hooks.rules!.uses.nat;
+    if (translates) {
+      destination = hooks.outDestination();
+      if (!this.routes.route(destination, this.#route)) return this.#refuse(Drop.NoRoute);
+    }
+    if (!hooks.postrouting(this.#route.interfaceIndex)) return this.#refuse(Drop.Firewall);
+    // Who chooses an address asks the routes.
+    if (translates && !this.routes.route(destination, this.#route)) return this.#refuse(Drop.NoRoute);
+    const through = this.interfaces[this.#route.interfaceIndex];
+    if (left === 0 || this.#route.interfaceIndex === first || (through?.trainBytesMax ?? 0) > 0) return left;
+    if (left !== WHOLE_SEGMENT) return this.#refuse(Drop.PacketTooBig); // nobody cuts it there
+    this.#finishChecksum(protocol, hooks.outSource(), destination, end);
+    return 0;
+  }
+
+  #refuse(reason: Drop): number {
+    this.#drop(reason);
+    return -1;
+  }
+
   #finishChecksum(protocol: number, source: number, destination: number, end: number): void {
     const { slab, transportStart: start, addresses } = this;
     const from = addresses.sum(source);
@@ -261,7 +321,12 @@ export class IpOutput implements TransportOutput {
 
   #toOurselves(start: number, end: number, zone: number): boolean {
     if (this.loopback.length >= LOOPBACK_MAX) return this.#drop(Drop.LinkFull);
-    this.loopback.push({ packet: new Slab(this.slab.bytes.slice(start, end)), zone });
+    const packet = new Slab(this.slab.bytes.slice(start, end));
+    this.loopback.push(
+      this.hooks?.rules === undefined
+        ? { packet, zone }
+        : { packet, zone, passed: this.hooks.passedOutput() },
+    );
     return true;
   }
 
@@ -316,6 +381,12 @@ export class IpOutput implements TransportOutput {
     }
     if (end - start > this.interfaces[interfaceIndex]!.mtu4) return this.#drop(Drop.PacketTooBig);
     writeIpv4(ip, this.slab, start, end - this.transportStart);
+    if (this.hooks?.rules !== undefined) {
+      if (!this.hooks.output(this.slab, start, end, interfaceIndex, false, nowMs)) {
+        return this.#drop(Drop.Firewall);
+      }
+      if (!this.hooks.postrouting(interfaceIndex)) return this.#drop(Drop.Firewall);
+    }
     return this.frames.sendPacket(interfaceIndex, IPV4_BROADCAST, start, end, nowMs);
   }
 

@@ -5,6 +5,7 @@ import { Field, RecordState } from "../connections/connection_map.ts";
 import { parseTuple } from "../connections/tuple.ts";
 import type { DhcpLease } from "../dhcp/lease.ts";
 import { Firewall } from "../firewall/firewall.ts";
+import type { Ruleset } from "../firewall/nft/schema.ts";
 import type { AddressSpec, RouteConfig } from "../ip/route_config.ts";
 import type { Link, LinkCounters } from "../link/link.ts";
 import { Stack, type StackOptions, type StackRecorder } from "../stack.ts";
@@ -99,7 +100,11 @@ export class Host {
     };
     this.stack.ndp.duplicate = (index, address) => this.#duplicateAddress(names[index]!, address);
     this.stack.setRoutes(this.#routeConfig);
-    if (options.firewall !== undefined) this.stack.firewall = new Firewall(options.firewall, names);
+    const { firewall } = options;
+    if (firewall !== undefined) {
+      if ("tables" in firewall) this.stack.setRules(firewall);
+      else this.stack.firewall = new Firewall(firewall, names);
+    }
     this.#owners = new Owners(this.stack, this.clock);
     this.#turns = new Turns(this.clock, {
       poll: (nowMs, timers) => this.stack.poll(nowMs, timers),
@@ -305,6 +310,24 @@ export class Host {
       tuple.localPort,
       tuple.remotePort,
     );
+  }
+
+  /**
+   * Takes other nftables rules, all at once, while traffic flows; `undefined` for none. To change some, give what
+   * `rules()` says with the change: so counters and sets go on.
+   * @throws {LinkError} At the first mistake; the old rules stay in force.
+   * @example
+   * ```ts ignore
+   * host.setRules(readTextRules(await Deno.readTextFile("/etc/nftables.conf")));
+   * ```
+   */
+  setRules(ruleset: Ruleset | undefined): void {
+    this.stack.setRules(ruleset);
+  }
+
+  /** The nftables rules in force, with what they have counted and learnt; `undefined` without any. */
+  rules(): Ruleset | undefined {
+    return this.stack.hooks.rules?.list(this.clock.nowMs());
   }
 
   /**

@@ -1,5 +1,6 @@
 import type { Clock } from "../../base/clock.ts";
 import type { Entropy } from "../../base/random.ts";
+import type { Ruleset } from "../firewall/nft/schema.ts";
 import type { FirewallRules } from "../firewall/rule.ts";
 import type { Ipv6Options } from "../ip/ndp.ts";
 import type { RouteConfig } from "../ip/route_config.ts";
@@ -33,7 +34,11 @@ export interface HostShard {
 
 export interface HostOptions extends RouteConfig {
   interfaces: HostInterface[];
-  firewall?: FirewallRules;
+  /**
+   * What may come in, go out and pass through: rules of our own, or nftables' (`readTextRules`, `readJsonRules`), which know
+   * more. See `Host.setRules` for other ones later.
+   */
+  firewall?: FirewallRules | Ruleset;
   tcp?: Partial<TcpConfig>;
   /** Connections, awake and asleep, at most. Default 2^24. */
   connectionsMax?: number;

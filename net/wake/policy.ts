@@ -41,8 +41,9 @@ export interface WakePolicy extends WakeBudget {
    * `"data"`, the default: what brings news, such as data or the peer's end; the rest is answered asleep. `"any"`: every
    * segment, noise too. Rules of a firewall: news that they accept. To them a segment is an `established` one on its way
    * in; what they drop is neither taken nor acknowledged, but for an exact reset, which ends its connection all the same.
+   * `"queue"`: news that the host's nftables rules say `queue` to; to the rest nobody wakes, as if it were dropped.
    */
-  readonly on?: "any" | "data" | FirewallRules;
+  readonly on?: "any" | "data" | "queue" | FirewallRules;
   /** Packets that wait with one connection that is to wake. Default 64. */
   readonly heldPacketsMax?: number;
   /** Bytes of packets that wait with all connections of this listener. Default: as many as of the whole host. */
@@ -75,6 +76,8 @@ export class CompiledPolicy {
   readonly policy: WakePolicy;
   /** Every segment wakes. */
   readonly any: boolean;
+  /** Only what the host's rules queue wakes. */
+  readonly queue: boolean;
   /** Whom news may wake; everyone, without. */
   readonly firewall: Firewall | undefined;
   readonly share: HeldShare;
@@ -90,9 +93,12 @@ export class CompiledPolicy {
     checkHeldLimits(heldPacketsMax, heldBytesMax, "Cannot use wake.");
     this.policy = policy;
     this.any = on === "any";
+    this.queue = on === "queue";
     this.firewall = typeof on === "object" && on !== null ? rulesOf(on, interfaceNames) : undefined;
-    if (!this.any && on !== "data" && this.firewall === undefined) {
-      throw new TypeError(`Cannot use wake.on ${JSON.stringify(on)}: it must be "any", "data" or rules`);
+    if (!this.any && !this.queue && on !== "data" && this.firewall === undefined) {
+      throw new TypeError(
+        `Cannot use wake.on ${JSON.stringify(on)}: it must be "any", "data", "queue" or rules`,
+      );
     }
     this.share = new HeldShare(heldPacketsMax, policy.heldBytesMax ?? Infinity);
   }

@@ -194,6 +194,9 @@ export class Sleepers {
       const sent = answerAsleep(tcp, record, ip.source, segment, challenge, nowMs);
       return sent ? Drop.AsleepAnswered : Drop.AsleepIgnored;
     }
+    if (policy?.queue && !this.#stack.hooks.queued && (segment.flags & TcpFlag.RST) === 0) {
+      return Drop.AsleepNotLet;
+    }
     const rules = policy?.firewall;
     if (rules !== undefined && (segment.flags & TcpFlag.RST) === 0) {
       if (this.#gate.ask(rules, ip, segment, interfaceIndex) !== Verdict.Accept) return Drop.AsleepNotLet;

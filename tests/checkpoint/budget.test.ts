@@ -321,7 +321,7 @@ test("a policy that makes no sense is refused, and says what and where; nobody l
   refused({ heldPacketsMax: 0 }, /wake.heldPacketsMax 0: it must be from 1 to 65536/);
   refused({ heldPacketsMax: 65_537 }, /wake.heldPacketsMax 65537/);
   refused({ heldBytesMax: 65_535 }, /wake.heldBytesMax 65535/);
-  refused({ on: "all" }, /Cannot use wake.on "all": it must be "any", "data" or rules/);
+  refused({ on: "all" }, /Cannot use wake.on "all": it must be "any", "data", "queue" or rules/);
   refused({ on: null }, /Cannot use wake.on null/);
   refused({ on: { rules: [{ source: "10.0.0", action: "accept" }] } }, /wake.on: .*rules\[0\].source/);
   refused({ on: { rules: [{ action: "reject" }] } }, /wake.on: "reject" makes no sense here/);

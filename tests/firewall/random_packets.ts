@@ -121,7 +121,8 @@ function ipv4(
   const header = 20 + ipOptions.length;
   const length = header + transport.length;
   const fragment = options.odd && prng.chance(0.08)
-    ? prng.pick(options.laterFragments ? [0x2000, 5, 0x2001] : [0x2000]) : prng.pick([0, 0x4000]);
+    ? prng.pick(options.laterFragments ? [0x2000, 5, 0x2001] : [0x2000])
+    : prng.pick([0, 0x4000]);
   const tos = prng.pick([0, 0, 0x20, 0x28, 0xb8, 1, 2, 3]);
   const id = prng.pick([0, 7]);
   const words = [

@@ -307,7 +307,9 @@ export class RandomRules {
     const equal = prng.pick(["==", "==", "!="] as const);
     const shape = prng.below(6);
     if (shape === 0) return { op: equal, left, right: { set: this.#elements([draw], ranged) } };
-    if (shape === 1 && ordered) return { op: prng.pick(["<", ">", "<=", ">="] as const), left, right: this.#inner(draw) };
+    if (shape === 1 && ordered) {
+      return { op: prng.pick(["<", ">", "<=", ">="] as const), left, right: this.#inner(draw) };
+    }
     if (shape === 2 && ranged) return { op: equal, left, right: this.#range(draw) };
     return { op: equal, left, right: draw() };
   }

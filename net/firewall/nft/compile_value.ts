@@ -110,7 +110,8 @@ export function compileLoad(value: Value, machine: Machine): Load {
         return (packet, key, at) => {
           if (tracker === undefined || packet.track.flow === NO_FLOW) return false;
           const counted = direction < 0
-            ? tracker[name](packet.track, CtDirection.original) + tracker[name](packet.track, CtDirection.reply)
+            ? tracker[name](packet.track, CtDirection.original) +
+              tracker[name](packet.track, CtDirection.reply)
             : tracker[name](packet.track, way);
           key[at] = key[at + 1] = 0;
           key[at + 2] = Math.floor(counted / 0x1_0000_0000);

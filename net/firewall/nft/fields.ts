@@ -252,4 +252,5 @@ export const TYPE_BITS: Readonly<Record<DataType, number>> = {
   day: 8,
   hour: 32,
   string: 128,
+  ether_addr: 48,
 };

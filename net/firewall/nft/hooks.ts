@@ -53,7 +53,7 @@ export class PacketHooks {
       },
       addresses: stack.addresses,
       fib: this.#fib,
-      random: () => stack.draws.below(0x1_0000_0000),
+      random: () => stack.draws.uint32(),
       log: (log, rule, packet) => this.log?.(log, rule, packet),
     };
   }
@@ -196,7 +196,7 @@ export class PacketHooks {
     const stack = this.#stack;
     return this.conntrack ??= new Conntrack({
       addresses: stack.addresses,
-      entropy: { fill: (bytes) => stack.draws.fill(bytes) },
+      entropy: { fill: (bytes) => bytes.forEach((_, at) => bytes[at] = stack.draws.below(256)) },
       nowMs: stack.nowMs,
       natAddresses: {
         masquerade: (packet) => stack.output.sourceTowards(this.#address(packet, true)) ?? 0,

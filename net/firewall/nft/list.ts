@@ -48,7 +48,9 @@ export function listRules(linked: LinkedRules, state: NftState, nowMs: number): 
       quotas,
       limits,
       chains,
-      sets: table.sets.map((named, index) => listSet(named, sets[index]!.linked, sets[index]!.elements, nowMs, linked)),
+      sets: table.sets.map((named, index) =>
+        listSet(named, sets[index]!.linked, sets[index]!.elements, nowMs, linked)
+      ),
     };
   });
   return { tables };
@@ -63,7 +65,11 @@ function usedOf(state: CellState, bytes: number): number {
   return "used" in state ? Math.min(state.used, bytes) : 0;
 }
 
-function listRule(rule: Rule, ops: LinkedRules["chains"][number]["rules"][number]["ops"], cells: NftState["cells"]): Rule {
+function listRule(
+  rule: Rule,
+  ops: LinkedRules["chains"][number]["rules"][number]["ops"],
+  cells: NftState["cells"],
+): Rule {
   const expr = rule.expr.map((statement, at): Statement => {
     if (!("counter" in statement) && !("quota" in statement)) return statement;
     const op = ops.find((each) => each.at === at && each.op === "cell");
@@ -74,7 +80,9 @@ function listRule(rule: Rule, ops: LinkedRules["chains"][number]["rules"][number
 
 function withState<T extends Statement | StatefulStatement>(statement: T, state: CellState): T {
   if ("counter" in statement) return { ...statement, counter: counted(state) };
-  if ("quota" in statement) return { ...statement, quota: { ...statement.quota, used: usedOf(state, statement.quota.bytes) } };
+  if ("quota" in statement) {
+    return { ...statement, quota: { ...statement.quota, used: usedOf(state, statement.quota.bytes) } };
+  }
   return statement;
 }
 
@@ -92,7 +100,9 @@ function listSet(
     if ("kind" in state.data) {
       const { data: verdict } = state;
       if (typeof verdict !== "object" || !("kind" in verdict)) return {};
-      if (verdict.kind !== "jump" && verdict.kind !== "goto") return { data: { [verdict.kind]: null } as never };
+      if (verdict.kind !== "jump" && verdict.kind !== "goto") {
+        return { data: { [verdict.kind]: null } as never };
+      }
       return { data: { [verdict.kind]: { target: chains[verdict.chain]!.name } } as never };
     }
     const types = (named.data as { readonly value: readonly DataType[] }).value;

@@ -105,7 +105,9 @@ export class NftRules implements NatRules {
     const middle = begins ? dstnat : srcnat;
     const first = compiled.judgeBetween(packet, hook, from, middle);
     if (first === NftVerdict.Drop || first === NftVerdict.Reject) return first;
-    if (this.uses.nat && packet.track.flow !== NO_FLOW && !tracker.translate(packet, this)) return NftVerdict.Drop;
+    if (this.uses.nat && packet.track.flow !== NO_FLOW && !tracker.translate(packet, this)) {
+      return NftVerdict.Drop;
+    }
     const second = compiled.judgeBetween(packet, hook, middle, Infinity);
     if (second === NftVerdict.Drop || second === NftVerdict.Reject) return second;
     if (!begins && !tracker.confirm(packet)) return NftVerdict.Drop;

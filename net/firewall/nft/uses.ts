@@ -14,7 +14,13 @@ export interface Uses {
 
 /** What of the stack a rule set asks for: the kernel as well follows connections only while some rule wants it. */
 export function usesOf({ chains, nats, cells, sets }: LinkedRules): Uses {
-  const uses = { tracker: false, accounting: false, nat: nats.some((each) => each.length > 0), fib: false, queue: false };
+  const uses = {
+    tracker: false,
+    accounting: false,
+    nat: nats.some((each) => each.length > 0),
+    fib: false,
+    queue: false,
+  };
   const value = (each: Value): void => {
     if (each.op === "ct") {
       uses.tracker = true;

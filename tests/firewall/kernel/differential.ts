@@ -49,7 +49,14 @@ export async function compareOne(seed: number, kernel: KernelFirewall): Promise<
       ours.inject(packet);
       const a = countsOf(kernel.list() as never), b = countsOf(printJsonRules(ours.list()) as never);
       const d = [...new Set([...Object.keys(a), ...Object.keys(b)])].filter((p) => a[p] !== b[p]);
-      if (d.length) { console.log(i, Buffer.from(packet).toString("hex").replace(/(61)+$/, (m) => `61*${m.length / 2}`), d.map((p) => `${p}: ${a[p]} / ${b[p]}`)); break; }
+      if (d.length) {
+        console.log(
+          i,
+          Buffer.from(packet).toString("hex").replace(/(61)+$/, (m) => `61*${m.length / 2}`),
+          d.map((p) => `${p}: ${a[p]} / ${b[p]}`),
+        );
+        break;
+      }
     }
     return { kind: "same" };
   }
@@ -77,7 +84,8 @@ function countsOf(document: { readonly nftables: readonly Json[] }): Record<stri
     if (kind === "counter") counts[`${place} counter ${value["name"]}`] = countedOf({ counter: value })!;
     if (kind === "quota") counts[`${place} quota ${value["name"]}`] = `${value["used"]}`;
     if (kind === "set") {
-      const keys = (value["elem"] as unknown[] | undefined)?.map((each) => JSON.stringify(sortedKeys(each))).sort();
+      const keys = (value["elem"] as unknown[] | undefined)?.map((each) => JSON.stringify(sortedKeys(each)))
+        .sort();
       // The elements of sets of intervals are listed merged, and in another form by some versions.
       if (!(value["flags"] as string[] | undefined)?.includes("interval")) {
         counts[`${place} set ${value["name"]}`] = keys?.join() ?? "";

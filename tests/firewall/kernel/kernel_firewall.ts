@@ -35,7 +35,9 @@ export class KernelFirewall implements Disposable {
 
   private constructor() {
     const commands = [
-      `for each in ${SETTINGS.join(" ")}; do path=/proc/sys/$(echo "\${each%%=*}" | tr . /); echo "\${each#*=}" > $path; done`,
+      `for each in ${
+        SETTINGS.join(" ")
+      }; do path=/proc/sys/$(echo "\${each%%=*}" | tr . /); echo "\${each#*=}" > $path; done`,
       "ip link set tun0 multicast off up && ip link set eth1 multicast off up",
       `ip addr add ${OWN[0]}/32 dev tun0 && ip -6 addr add ${OWN[1]}/128 dev tun0 nodad`,
       `ip route add ${ROUTED[0]} dev eth1 && ip -6 route add ${ROUTED[1]} dev eth1`,

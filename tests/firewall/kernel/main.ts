@@ -12,7 +12,10 @@ const { values } = parseArgs({
   options: { seed: { type: "string" }, runs: { type: "string" }, help: { type: "boolean" } },
 });
 if (values.help) console.log(HELP);
-else process.exitCode = await main(Number(values.seed ?? Date.now() % 1_000_000), Number(values.runs ?? 1_000));
+else {process.exitCode = await main(
+    Number(values.seed ?? Date.now() % 1_000_000),
+    Number(values.runs ?? 1_000),
+  );}
 
 async function main(seed: number, runs: number): Promise<number> {
   using kernel = await KernelFirewall.start();

@@ -38,7 +38,9 @@ export class OurFirewall {
     const way = wayOf(packet, true);
     if (way === "local") {
       // The kernel puts fragments together before the rules of input see them; these never become whole.
-      if (packet.nfproto === Nfproto.Ipv6 || (slab.view.getUint16(6) & 0x3fff) === 0) this.#passes(Hook.input);
+      if (packet.nfproto === Nfproto.Ipv6 || (slab.view.getUint16(6) & 0x3fff) === 0) {
+        this.#passes(Hook.input);
+      }
       return;
     }
     if (way === "nowhere") return;
