@@ -22,7 +22,7 @@ function data(rules: Ruleset): unknown {
 }
 
 function drawn(run: number): Ruleset {
-  const options = { hooks: HOOKS, tracked: true, timed: true, fib: true, queue: false };
+  const options = { hooks: HOOKS, tracked: true, timed: true, fib: true, queue: false, unmerged: true };
   return new RandomRules(new Prng(SEED + run), options).ruleset();
 }
 

@@ -1,5 +1,6 @@
 import { parseIpv4 } from "../../wire/address.ts";
 import { type Ipv6Words, parseIpv6 } from "../../wire/ipv6_address.ts";
+import { parseMac } from "../../wire/mac.ts";
 import type { DataType, Expression } from "./schema.ts";
 
 /** From and to, both included: one value has them equal. */
@@ -82,6 +83,12 @@ function namedBounds(text: string, type: DataType, interfaces: readonly string[]
       const words = parseIpv6(text);
       if (words === undefined) return `Found ${JSON.stringify(text)}, expected an IPv6 address`;
       const value = wordsValue(words);
+      return [value, value];
+    }
+    case "ether_addr": {
+      const mac = parseMac(text);
+      if (mac === undefined) return `Found ${JSON.stringify(text)}, expected a hardware address`;
+      const value = (BigInt(mac.hi) << 32n) | BigInt(mac.lo >>> 0);
       return [value, value];
     }
     case "ifname": {

@@ -214,6 +214,7 @@ export const CT: Readonly<Partial<Record<CtKey, KeyKind & { readonly directed?: 
 export const TYPE_BITS: Readonly<Record<DataType, number>> = {
   ipv4_addr: 32,
   ipv6_addr: 128,
+  ether_addr: 48,
   inet_proto: 8,
   inet_service: 16,
   mark: 32,
@@ -245,12 +246,4 @@ export const TYPE_BITS: Readonly<Record<DataType, number>> = {
   string: 128,
   boolean: 8,
   integer: 32,
-  devgroup: 32,
-  classid: 32,
-  time: 64,
-  date: 64,
-  day: 8,
-  hour: 32,
-  string: 128,
-  ether_addr: 48,
 };

@@ -6,7 +6,7 @@ import { foldSum } from "../../wire/checksum.ts";
 import { Drop } from "../../wire/drop.ts";
 import type { Ipv4Record } from "../../wire/ipv4.ts";
 import { Conntrack } from "../conntrack/conntrack.ts";
-import { CtDirection, CtState, Hook, NO_FLOW } from "../conntrack/state.ts";
+import { type CtDirection, type CtState, Hook, NO_FLOW } from "../conntrack/state.ts";
 import { type NftEnvironment, NftVerdict } from "./environment.ts";
 import type { Fib } from "./fib.ts";
 import { Nfproto, NftPacket, PacketType } from "./packet.ts";
@@ -46,10 +46,10 @@ export class PacketHooks {
 
   constructor(stack: Stack) {
     this.#stack = stack;
-    const hooks = this;
+    const conntrack = (): Conntrack => this.#track();
     this.#environment = {
       get tracker() {
-        return hooks.#track();
+        return conntrack();
       },
       addresses: stack.addresses,
       fib: this.#fib,

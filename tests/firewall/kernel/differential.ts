@@ -43,23 +43,6 @@ export async function compareOne(seed: number, kernel: KernelFirewall): Promise<
   if (said !== undefined) return { kind: "refused", rules, said };
   const ours = new OurFirewall(ruleset);
   const packets = Array.from({ length: PACKETS }, () => randomPacket(prng, PACKETS_LIKE));
-  if (process.env["FW_DEBUG"]) {
-    for (const [i, packet] of packets.entries()) {
-      await kernel.inject([packet]);
-      ours.inject(packet);
-      const a = countsOf(kernel.list() as never), b = countsOf(printJsonRules(ours.list()) as never);
-      const d = [...new Set([...Object.keys(a), ...Object.keys(b)])].filter((p) => a[p] !== b[p]);
-      if (d.length) {
-        console.log(
-          i,
-          Buffer.from(packet).toString("hex").replace(/(61)+$/, (m) => `61*${m.length / 2}`),
-          d.map((p) => `${p}: ${a[p]} / ${b[p]}`),
-        );
-        break;
-      }
-    }
-    return { kind: "same" };
-  }
   await kernel.inject(packets);
   for (const packet of packets) ours.inject(packet);
   const theirCounts = countsOf(kernel.list() as never);
