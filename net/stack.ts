@@ -335,10 +335,15 @@ export class Stack {
     if (isIpv6Handle(ip.source)) return Drop.Ipv4Source;
     if (isIpv6Handle(ip.destination)) return Drop.Ipv4NotOurs;
     const { routes } = this.output;
-    const again = this.hooks.rules === undefined && ip.source === this.#knownSource &&
-      ip.destination === this.#knownDestination &&
-      routes === this.#knownRoutes;
+    const { rules } = this.hooks;
+    const again = ip.source === this.#knownSource && ip.destination === this.#knownDestination &&
+      routes === this.#knownRoutes && (rules === undefined || !rules.uses.nat);
     if (again && ip.fragmentOffset === 0 && !ip.moreFragments && !this.#toGroup) {
+      if (rules !== undefined) {
+        const left = this.#segmentBytes > 0;
+        const refused = this.hooks.prerouting(from.index, ip, slab, false, left, nowMs, undefined);
+        if (refused !== Drop.None) return refused;
+      }
       return this.#transportInput(from.index, slab, false, nowMs);
     }
     // RFC 1122 section 3.2.1.3: nobody honest speaks from a group, from loopback, or as us.

@@ -63,8 +63,12 @@ test(`compiled rules decide, count and learn as the walk does (FIREWALL_SEED=${S
     const walk = new NftWalk(linked, environments[0], nowMs);
     let compiled = new NftCompiled(linked, environments[1], nowMs);
     const packets = [new NftPacket(), new NftPacket()] as const;
+    const earlier: Uint8Array<ArrayBuffer>[] = [];
     for (let at = 0; at < PACKETS; at++) {
-      const bytes = randomPacket(prng, ANYWHERE);
+      const bytes = earlier.length > 0 && prng.chance(0.5)
+        ? another(prng, prng.pick(earlier))
+        : randomPacket(prng, ANYWHERE);
+      earlier.push(bytes);
       nowMs += prng.pick([0, 0, 1, 50, 700, 3_000]);
       const hook = Hook[prng.pick(HOOKS)];
       const iif = prng.between(-1, 2);
@@ -101,6 +105,18 @@ test(`compiled rules decide, count and learn as the walk does (FIREWALL_SEED=${S
   for (const verdict of [0, 1, 2, 3]) expect(verdicts.get(verdict), `${verdict}`).toBeGreaterThan(RUNS / 8);
   expect(matched).toBeGreaterThan(RUNS * PACKETS / 4);
 });
+
+/** Another packet of the same flow: what is remembered of a flow must not be what only one packet was. */
+function another(prng: Prng, bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  const made = bytes.slice();
+  const six = made[0]! >>> 4 === 6;
+  if (prng.chance(0.3)) made[six ? 7 : 8] = prng.pick([1, 2, 64, 255]);
+  const transport = six ? 40 : (made[0]! & 15) * 4;
+  if (made[six ? 6 : 9] === 6 && made.length > transport + 13 && prng.chance(0.5)) {
+    made[transport + 13] = prng.pick([2, 0x12, 0x10, 4, 1]);
+  }
+  return made;
+}
 
 /** The same state, elements of sets in an order that both evaluations agree on. */
 function sorted(state: ReturnType<NftWalk["save"]>): unknown {

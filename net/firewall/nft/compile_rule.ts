@@ -1,5 +1,6 @@
 import { CtState, NO_FLOW } from "../conntrack/state.ts";
-import type { Cell } from "./cells.ts";
+import { type Cell, CounterCell } from "./cells.ts";
+import type { FlowCache } from "./flow_cache.ts";
 import type { Interval } from "./classifier.ts";
 import { Code, codeOf } from "./codes.ts";
 import {
@@ -196,8 +197,10 @@ export class RuleCompiler {
   readonly #machine: Machine;
   readonly #cells: readonly Cell[];
   readonly #outcome: Outcome;
+  readonly cache: FlowCache;
 
-  constructor(machine: Machine, cells: readonly Cell[], outcome: Outcome) {
+  constructor(machine: Machine, cells: readonly Cell[], outcome: Outcome, cache: FlowCache) {
+    this.cache = cache;
     this.#machine = machine;
     this.#cells = cells;
     this.#outcome = outcome;
@@ -233,6 +236,15 @@ export class RuleCompiler {
       }
       case "cell": {
         const cell = this.#cells[op.cell]!;
+        const { cache } = this;
+        if (cell instanceof CounterCell) {
+          const number = op.cell;
+          return (packet) => {
+            cell.hold(packet);
+            if (cache.recording) cache.count(number);
+            return Code.Next;
+          };
+        }
         return (packet) => cell.hold(packet) ? Code.Next : Code.Break;
       }
       case "cell map": {

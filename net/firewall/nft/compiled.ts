@@ -1,4 +1,4 @@
-import type { Hook } from "../conntrack/state.ts";
+import { type Hook, HookPriority } from "../conntrack/state.ts";
 import { type Cell, makeCell } from "./cells.ts";
 import { ClassesFull, Classifier, type Interval } from "./classifier.ts";
 import { Code } from "./codes.ts";
@@ -13,6 +13,8 @@ import {
 import { CompiledSet } from "./compile_set.ts";
 import { compileLoad, type Load, Machine } from "./compile_value.ts";
 import { type NftEnvironment, NftVerdict } from "./environment.ts";
+import { FlowCache } from "./flow_cache.ts";
+import { isOfFlow, isRepeatable } from "./flow_rules.ts";
 import { intersection } from "./intervals.ts";
 import { DEPTH_MAX } from "./link.ts";
 import type { LinkedChain, LinkedRules, Op, RejectSpec } from "./linked.ts";
@@ -55,6 +57,14 @@ export class NftCompiled {
   /** Rules of all chains one after another: where each chain begins, and behind the last one the end. */
   readonly #chainStart: Int32Array;
   readonly #steps: readonly (readonly Step[])[];
+  /** By rule: how many of those before it ask what differs within a flow. */
+  readonly #differing: Int32Array;
+  /** By rule: whether counting is all that it leaves behind. */
+  readonly #repeatable: Uint8Array;
+  readonly #rejects: RejectSpec[] = [];
+  readonly #cache: FlowCache;
+  /** Whether the decision at hand holds for the packet's whole flow, as far as it has been found. */
+  #ofFlow = false;
   readonly #classifier: Classifier;
   readonly #dimensions: readonly Dimension[];
   readonly #rows: Int32Array;
@@ -79,7 +89,15 @@ export class NftCompiled {
     this.#rows = classifier.newRows();
     this.#dimensions = dimensions.map(({ key, value }) => ({ key, load: compileLoad(value, machine) }));
     const looked = new Set(dimensions.map(({ key }) => key));
-    const compiler = new RuleCompiler(machine, this.cells, this.#outcome);
+    this.#cache = new FlowCache((environment.random?.() ?? 0) | 0);
+    const isCounter = (cell: number): boolean => linked.cells[cell]!.kind === "counter";
+    this.#repeatable = Uint8Array.from(rules, (rule) => Number(isRepeatable(rule, isCounter)));
+    this.#differing = new Int32Array(rules.length + 1);
+    rules.forEach((rule, at) => {
+      this.#differing[at + 1] = this.#differing[at]! + Number(!isOfFlow(rule));
+      for (const op of rule.ops) if (op.op === "reject") this.#rejects.push(op.reject);
+    });
+    const compiler = new RuleCompiler(machine, this.cells, this.#outcome, this.#cache);
     this.#steps = rules.map((rule, index) => {
       const { conditions, rest } = split[index]!;
       // What found no dimension is looked at when its turn has come.
@@ -126,7 +144,29 @@ export class NftCompiled {
 
   /** As `judge`, by the chains with priorities from `from` up to `to`, `to` excluded. */
   judgeBetween(packet: NftPacket, hook: Hook, from: number, to: number): NftVerdict {
-    return this.#run(packet, hook, this.#hooks[hook]!, from, to);
+    const entries = this.#hooks[hook]!;
+    this.#outcome.reject = this.#outcome.nat = undefined;
+    if (entries.length === 0) return NftVerdict.Accept;
+    const cache = this.#cache;
+    if (!cache.takes(packet)) return this.#run(packet, hook, entries, from, to);
+    const entry = cache.find(packet, runOf(hook, from, to));
+    if (entry >= 0) {
+      packet.hook = hook;
+      const counters = cache.counters(entry);
+      for (let at = 0; at < counters; at++) this.cells[cache.counter(entry, at)]!.hold(packet);
+      const verdict = cache.verdict(entry) as NftVerdict;
+      if (verdict === NftVerdict.Reject) this.#outcome.reject = this.#rejects[cache.reject(entry)];
+      return verdict;
+    }
+    cache.begin();
+    this.#ofFlow = true;
+    const verdict = this.#run(packet, hook, entries, from, to);
+    cache.recording = false;
+    if (this.#ofFlow) {
+      const { reject } = this.#outcome;
+      cache.keep(verdict, reject === undefined ? 0 : this.#rejects.indexOf(reject));
+    }
+    return verdict;
   }
 
   /** Asks the chains of type nat; what they want stands in `nat`. */
@@ -171,8 +211,10 @@ export class NftCompiled {
     for (;;) {
       const rule = classifier.next(this.#rows, at, end);
       let code: number = Code.Return;
+      if (this.#differing[rule < 0 ? end : rule + 1] !== this.#differing[at]) this.#ofFlow = false;
       if (rule >= 0) {
         at = rule + 1;
+        if (this.#repeatable[rule] === 0) this.#ofFlow = false;
         const steps = this.#steps[rule]!;
         code = Code.Next;
         for (let step = 0; step < steps.length && code === Code.Next; step++) code = steps[step]!(packet);
@@ -229,6 +271,13 @@ export class NftCompiled {
       if (keepsState(set.spec)) set.load(elements);
     });
   }
+}
+
+/** A number for a place among the hooks: no two parts of a hook's chains that are judged apart have the same. */
+function runOf(hook: Hook, from: number, to: number): number {
+  const begin = from === -Infinity ? 0 : from === HookPriority.conntrack ? 1 : from === HookPriority.dstnat ? 2 : 3;
+  const end = to === Infinity ? 0 : to === HookPriority.conntrack ? 1 : to === HookPriority.dstnat ? 2 : 3;
+  return 1 + hook + 5 * (begin + 4 * end);
 }
 
 /** Values that rules themselves change: they are looked at when their turn has come. */
