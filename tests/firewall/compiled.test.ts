@@ -63,25 +63,19 @@ test(`compiled rules decide, count and learn as the walk does (FIREWALL_SEED=${S
     const walk = new NftWalk(linked, environments[0], nowMs);
     let compiled = new NftCompiled(linked, environments[1], nowMs);
     const packets = [new NftPacket(), new NftPacket()] as const;
-    const earlier: Uint8Array<ArrayBuffer>[] = [];
+    const earlier: Way[] = [];
     for (let at = 0; at < PACKETS; at++) {
-      const bytes = earlier.length > 0 && prng.chance(0.5)
-        ? another(prng, prng.pick(earlier))
-        : randomPacket(prng, ANYWHERE);
-      earlier.push(bytes);
+      // As often as not another packet of a flow that has been there, on the same way: what is remembered counts.
+      const before = earlier.length > 0 && prng.chance(0.5) ? prng.pick(earlier) : undefined;
+      const bytes = before === undefined ? randomPacket(prng, ANYWHERE) : another(prng, before.bytes);
       nowMs += prng.pick([0, 0, 1, 50, 700, 3_000]);
-      const hook = Hook[prng.pick(HOOKS)];
-      const iif = prng.between(-1, 2);
-      const oif = prng.between(-1, 2);
-      const flow = prng.between(-1, 2);
-      const state = flow < 0
-        ? CtState.invalid
-        : prng.pick([CtState.new, CtState.established, CtState.related]);
-      const direction = prng.pick([0, 1] as const);
+      const drawn = before ?? drawWay(prng, bytes);
+      earlier.push(drawn);
+      const { hook, way, track } = drawn;
       for (const packet of packets) {
         packet.moveTo(new Slab(bytes), 0, bytes.length, nowMs);
-        Object.assign(packet, { iif, oif, mark: at % 3 });
-        Object.assign(packet.track, { flow, state, direction });
+        Object.assign(packet, way);
+        Object.assign(packet.track, track);
       }
       const where = `FIREWALL_SEED=${SEED + run}, packet ${at}`;
       const expected = walk.judge(packets[0], hook);
@@ -106,9 +100,32 @@ test(`compiled rules decide, count and learn as the walk does (FIREWALL_SEED=${S
   expect(matched).toBeGreaterThan(RUNS * PACKETS / 4);
 });
 
+/** A packet, and what is known of it beside its bytes. */
+interface Way {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly hook: Hook;
+  readonly way: { readonly iif: number; readonly oif: number; readonly mark: number };
+  readonly track: Pick<PacketTrack, "flow" | "state" | "direction">;
+}
+
+function drawWay(prng: Prng, bytes: Uint8Array<ArrayBuffer>): Way {
+  const flow = prng.between(-1, 2);
+  return {
+    bytes,
+    hook: Hook[prng.pick(HOOKS)],
+    way: { iif: prng.between(-1, 2), oif: prng.between(-1, 2), mark: prng.below(3) },
+    track: {
+      flow,
+      state: flow < 0 ? CtState.invalid : prng.pick([CtState.new, CtState.established, CtState.related]),
+      direction: prng.pick([0, 1] as const),
+    },
+  };
+}
+
 /** Another packet of the same flow: what is remembered of a flow must not be what only one packet was. */
 function another(prng: Prng, bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
-  const made = bytes.slice();
+  const shorter = prng.chance(0.3) ? prng.pick([1, 40, 99, 100]) : 0;
+  const made = bytes.slice(0, Math.max(Math.min(100, bytes.length), bytes.length - shorter));
   const six = made[0]! >>> 4 === 6;
   if (prng.chance(0.3)) made[six ? 7 : 8] = prng.pick([1, 2, 64, 255]);
   const transport = six ? 40 : (made[0]! & 15) * 4;

@@ -275,7 +275,13 @@ export class NftCompiled {
 
 /** A number for a place among the hooks: no two parts of a hook's chains that are judged apart have the same. */
 function runOf(hook: Hook, from: number, to: number): number {
-  const begin = from === -Infinity ? 0 : from === HookPriority.conntrack ? 1 : from === HookPriority.dstnat ? 2 : 3;
+  const begin = from === -Infinity
+    ? 0
+    : from === HookPriority.conntrack
+    ? 1
+    : from === HookPriority.dstnat
+    ? 2
+    : 3;
   const end = to === Infinity ? 0 : to === HookPriority.conntrack ? 1 : to === HookPriority.dstnat ? 2 : 3;
   return 1 + hook + 5 * (begin + 4 * end);
 }

@@ -34,7 +34,8 @@ export class FlowCache {
   find(packet: NftPacket, run: number): number {
     const key = this.#key;
     const { slab: { view }, start, transport, protocol, nfproto, track } = packet;
-    key[0] = run | (protocol << 7) | (track.state << 15) | (track.direction << 22) | (packet.packetType << 23);
+    key[0] = run | (protocol << 7) | (track.state << 15) | (track.direction << 22) |
+      (packet.packetType << 23);
     key[1] = (packet.iif << 16) | (packet.oif & 0xffff);
     key[2] = packet.mark;
     key[3] = view.getInt32(transport); // the ports
@@ -45,7 +46,13 @@ export class FlowCache {
       key[4] = 0;
       key[5] = view.getInt32(start + 12);
       key[6] = view.getInt32(start + 16);
-      key[7] = key[8] = key[9] = key[10] = key[11] = key[12] = 0;
+      key[7] =
+        key[8] =
+        key[9] =
+        key[10] =
+        key[11] =
+        key[12] =
+          0;
     }
     const words = nfproto === Nfproto.Ipv6 ? 13 : 7;
     let hash = this.#seed;

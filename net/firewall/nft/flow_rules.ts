@@ -43,7 +43,8 @@ function valueIsOfFlow(value: Value): boolean {
       if (value.base === "th") return value.bit + value.bits <= 32;
       // Of IPv4 protocol and addresses, of IPv6 addresses: which of the two the packet is, other rules have asked.
       const from = value.bit, to = value.bit + value.bits;
-      return (from === 72 && to === 80) || (from >= 96 && to <= 160) || (from >= 64 && to <= 320 && value.bits === 128);
+      return (from === 72 && to === 80) || (from >= 96 && to <= 160) ||
+        (from >= 64 && to <= 320 && value.bits === 128);
     }
     case "meta":
       return value.key !== "length" && value.key !== "priority" && value.key !== "random";
