@@ -50,7 +50,7 @@ export interface RandomRulesOptions {
    * Without what nft 1.0.6 compiles wrongly: it makes one comparison of two that stand next to each other in a header,
    * also when both are `!=`, and when a counter stands between them.
    */
-  readonly unmerged: boolean;
+  readonly unmerged?: boolean;
 }
 
 /** Fields that are no whole bytes: nft 1.0.6 stumbles over them in concatenations. */
