@@ -7,7 +7,7 @@ import type { NftPacket } from "../nft/packet.ts";
 import { FlowTable, Word } from "./flow_table.ts";
 import { FlowKey, isIcmpQuery } from "./key.ts";
 import { isNeighbourly, PacketReader, Quoted } from "./packet_reader.ts";
-import { CtDirection, CtState, CtStatus, NO_FLOW, type PacketTrack } from "./state.ts";
+import { CtDirection, CtState, CtStatus, Hook, NO_FLOW, type PacketTrack } from "./state.ts";
 import type { NatRules, Tracker } from "./tracker.ts";
 import { Judged, TcpTracker } from "./tcp.ts";
 import { type ConntrackTimeouts, TIMEOUTS } from "./timeouts.ts";
@@ -65,6 +65,8 @@ export class Conntrack implements Tracker {
   #nowMs: number;
   /** A flow that the packet at hand has ended. */
   #ended = NO_FLOW;
+  /** Flows that the last packets have begun which came in, and which we sent, while they are not in the table. */
+  readonly #begun: [number, number] = [NO_FLOW, NO_FLOW];
 
   constructor(options: ConntrackOptions) {
     const { addresses, entropy, nowMs } = options;
@@ -105,6 +107,8 @@ export class Conntrack implements Tracker {
   track(packet: NftPacket): boolean {
     this.#nowMs = packet.nowMs;
     this.#settle();
+    const side = packet.hook === Hook.output ? 1 : 0;
+    if (this.#begun[side] !== NO_FLOW) this.#forget(this.#begun[side]); // that packet got lost on its way
     // Seen before: by `notrack`, or on its way out to ourselves.
     if (packet.track.state === CtState.untracked || packet.track.flow !== NO_FLOW) return true;
     packet.track.state = CtState.invalid;
@@ -122,12 +126,13 @@ export class Conntrack implements Tracker {
         if (!this.#reply.invert(reader.key)) return true; // nothing answers such a message
         const made = this.table.make(reader.key, this.#reply, packet.nowMs);
         if (made === NO_FLOW) return false;
+        this.#begun[side] = made;
         found = 2 * made;
       }
       const flow = found >>> 1, way = (found & 1) as CtDirection;
       const judged = this.#judge(packet, flow, way);
       if (judged === Judged.invalid && (this.table.status(flow) & CtStatus.confirmed) === 0) {
-        this.table.remove(flow); // it begins nothing
+        this.#forget(flow); // it begins nothing
       } else if (judged === Judged.again) {
         this.table.remove(flow);
         continue;
@@ -228,7 +233,8 @@ export class Conntrack implements Tracker {
       (this.table.status(flow) & CtStatus.confirmed) === 0
     ) {
       kept = this.table.confirm(flow, this.#reply, packet.nowMs);
-      if (!kept) this.release(packet);
+      if (kept) this.#begins(flow);
+      else this.release(packet);
     }
     this.#settle();
     return kept;
@@ -237,10 +243,20 @@ export class Conntrack implements Tracker {
   release(packet: NftPacket): void {
     const flow = packet.track.flow;
     packet.track.flow = NO_FLOW;
-    if (flow !== NO_FLOW && flow !== this.#ended && (this.table.status(flow) & CtStatus.confirmed) === 0) {
-      this.table.remove(flow);
-    }
+    if (flow !== NO_FLOW && this.#begun.includes(flow)) this.#forget(flow);
     this.#settle();
+  }
+
+  /** A flow that is not in the table goes. */
+  #forget(flow: number): void {
+    this.#begins(flow);
+    this.table.remove(flow);
+  }
+
+  /** It is no longer one that has just begun. */
+  #begins(flow: number): void {
+    if (this.#begun[0] === flow) this.#begun[0] = NO_FLOW;
+    if (this.#begun[1] === flow) this.#begun[1] = NO_FLOW;
   }
 
   attach(about: NftPacket, into: NftPacket): void {

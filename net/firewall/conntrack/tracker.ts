@@ -19,7 +19,7 @@ export interface NatRules {
  * - prerouting and output: chains before -200; `track`; chains up to -100; `translate`; the other chains.
  * - input and postrouting: chains up to 100; `translate`; the other chains; at the end `confirm`.
  * - forward: chains only.
- * - dropped, or taken, anywhere on the way: `release`.
+ * - dropped, or taken, anywhere on the way: `release`. What is not released goes when the next packet begins its way.
  *
  * `translate` is called only while there are `nat` chains for the packet's family in any hook, as the kernel does. After
  * it the packet's destination may be another one: it is looked for in the routes afterwards, at output again.

@@ -193,6 +193,25 @@ test("two clients with one port get two behind one address, each of its class", 
   }
 });
 
+test("a packet that gets lost on its way leaves no flow", () => {
+  const router = new TestRouter(1, 0, NETWORKS, undefined, { flowsMax: 4 });
+  const toUs = (port: number): Sided => ({
+    side: 0,
+    bytes: ipPacket({
+      source: CLIENT,
+      destination: "10.1.0.1",
+      protocol: 17,
+      transport: udpDatagram(port, 9, new Uint8Array(4)),
+    }),
+  });
+  for (let port = 1; port < 20; port++) expect(router.input(toUs(port))).toBeUndefined(); // released
+  expect(router.conntrack.size).toBe(0);
+  router.forgetful = true;
+  for (let port = 1; port < 20; port++) expect(router.input(toUs(port))).toBeUndefined(); // and not
+  expect(router.conntrack.size).toBe(1);
+  expect(listed(router)).toEqual([]);
+});
+
 test("untracked packets stay so, and the table refuses when it is full of assured flows", () => {
   const { send, router } = talk({ flowsMax: 1 });
   open(send);

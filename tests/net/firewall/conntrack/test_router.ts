@@ -32,6 +32,8 @@ export class TestRouter {
   readonly addresses: AddressTable;
   readonly conntrack: Conntrack;
   nowMs: number;
+  /** Tells nobody what became of packets that are dropped. */
+  forgetful = false;
   /** The port that the next draw shall lead to; -1 for any. */
   portDrawn = -1;
   readonly #packet = new NftPacket();
@@ -101,7 +103,7 @@ export class TestRouter {
     if (!this.#translate(packet)) return undefined;
     const out = this.#sideOf(slab.bytes.subarray(0, bytes.length));
     if (out < 0) { // ours, or nobody's: rules drop it
-      tracker.release(packet);
+      if (!this.forgetful) tracker.release(packet);
       return undefined;
     }
     packet.hook = Hook.forward;
