@@ -67,10 +67,7 @@ export const firewallBroker: Command = {
     await broker.listen(socket);
     terminal.err(`DENO_PERMISSION_BROKER_PATH=${socket}\n`);
     await new Promise<void>((resolve) => {
-      const ended = new UntilEnded(() => {
-        ended[Symbol.dispose]();
-        resolve();
-      });
+      new UntilEnded(resolve); // until the process ends, which is soon
     });
     await broker.close(socket);
     return 0;
