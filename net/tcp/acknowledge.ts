@@ -1,5 +1,5 @@
 import { seqLess, seqLessEqual } from "../../base/sequence.ts";
-import type { TcpRecord } from "../wire/tcp.ts";
+import { TcpFlag, type TcpRecord } from "../wire/tcp.ts";
 import { takeAce } from "./acc_ecn.ts";
 import { Ack, ACK_NOT_DUPLICATE, type AckSample } from "./ack_sample.ts";
 import { tuneSendBuffer } from "./buffers.ts";
@@ -28,6 +28,10 @@ import { echoesBefore } from "./undo.ts";
  * our FIN to be acknowledged. `length` is the segment's length in sequence space.
  */
 export function acknowledge(tcp: Tcp, tcb: Tcb, segment: TcpRecord, length: number, nowMs: number): void {
+  if (tcp.config.headerPrediction && isPlain(tcb, segment)) {
+    const news = segment.acknowledgment !== tcb.sndUna;
+    if (news ? acknowledgePlain(tcp, tcb, segment, nowMs) : acknowledgeNothing(tcp, tcb, segment)) return;
+  }
   const ack = segment.acknowledgment;
   const sample = tcp.ackSample;
   const { sent } = tcb;
@@ -75,6 +79,85 @@ export function acknowledge(tcp: Tcp, tcb: Tcb, segment: TcpRecord, length: numb
   }
   if (finAcked) ourFinAcknowledged(tcp, tcb, segment, nowMs);
   if (tcb.state !== TcpState.closed) tcp.queueOutput(tcb);
+}
+
+/** Flags of what `acknowledgePlain` does not understand. */
+const NOT_PLAIN = TcpFlag.ECE | TcpFlag.CWR | TcpFlag.AE;
+const SENT_NOT_PLAIN = Sent.sacked | Sent.lost | SENT_AGAIN;
+
+/** Nothing was lost, overtaken or marked, nothing is being probed or closed, and the ACK is no old one: nearly always. */
+function isPlain(tcb: Tcb, segment: TcpRecord): boolean {
+  return tcb.caState === CaState.open && tcb.sackedOut === 0 && tcb.lostOut === 0 && tcb.retransOut === 0 &&
+    segment.sackCount === 0 && tcb.accEcn === undefined && (segment.flags & NOT_PLAIN) === 0 &&
+    tcb.sackPermitted && !tcb.probeOut && !tcb.finQueued && tcb.mtuProbeSize === 0 &&
+    tcb.userTimeoutNews === 0 && !seqLess(segment.acknowledgment, tcb.sndUna);
+}
+
+/** The ACK of a peer that only sends: nothing is in flight, and it moves the window at most. False as below. */
+function acknowledgeNothing(tcp: Tcp, tcb: Tcb, segment: TcpRecord): boolean {
+  if (tcb.sent.length > 0) return false; // it may be a duplicate
+  tcb.probesUnanswered = 0;
+  tcb.softError = 0;
+  if (tcb.push === Push.hold) tcb.push = Push.normal;
+  updateSendWindow(tcp, tcb, segment, false);
+  if (tcb.sndWnd === 0) tcb.persistAtMs = Infinity;
+  tcp.queueOutput(tcb);
+  return true;
+}
+
+/**
+ * Header prediction (Jacobson 1990) for ACKs: does what `acknowledge` would do with a plain one, without asking at each
+ * step for what cannot be. `acknowledge` is its slow twin.
+ * @returns False when it has done nothing, for something that is acknowledged was sent again, or in part.
+ */
+function acknowledgePlain(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs: number): boolean {
+  const ack = segment.acknowledgment;
+  const { sent } = tcb;
+  const priorUna = tcb.sndUna, priorDelivered = tcb.delivered;
+  const { sequence, end: ends, flags, sentMs } = sent;
+  let count = 0, bytes = 0, longest = tcb.provenBytes;
+  let end = priorUna, firstMs = 0, lastMs = 0;
+  for (; count < sent.length; count++) {
+    const at = sent.slot(count);
+    if (seqLess(ack, ends[at]!)) break;
+    if ((flags[at]! & SENT_NOT_PLAIN) !== 0) return false;
+    end = ends[at]!;
+    const length = (end - sequence[at]!) | 0;
+    bytes += length;
+    if (length > longest) longest = length;
+    lastMs = sentMs[at]!;
+    if (count === 0) firstMs = lastMs;
+  }
+  if (count === 0 || end !== ack) return false;
+  tcb.probesUnanswered = 0;
+  tcb.softError = 0;
+  if (tcb.push === Push.hold) tcb.push = Push.normal;
+  advance(tcp, tcb, ack, false);
+  updateSendWindow(tcp, tcb, segment, true);
+  if (tcb.sndWnd === 0) tcb.persistAtMs = Infinity;
+  tcb.provenBytes = longest;
+  tcb.delivered += count;
+  rackAdvance(tcb, 0, end, lastMs, nowMs); // what left before it advances nothing any more
+  sent.drop(count);
+  if (sent.length === 0) {
+    tcb.rackSentMs = 0;
+    tcb.retransmitHint = ack;
+  }
+  const lastUs = Math.max(0, nowMs - lastMs) * 1000;
+  const maybeDelayed = count === 1 && ((ack - priorUna) | 0) < tcb.sndMss;
+  minRttSample(tcb, lastUs, maybeDelayed, nowMs);
+  rttSample(tcb, Math.max(0, nowMs - firstMs) * 1000, tcp.config);
+  const congestion = congestionOf(tcb);
+  congestion.measured(tcb, lastUs, nowMs);
+  rackUpdateReorderWindow(tcb, priorDelivered);
+  if (!scheduleLossProbe(tcp, tcb, true, nowMs)) rearmTimeout(tcp, tcb, nowMs);
+  congestion.acked(tcb, bytes, nowMs);
+  if (tcb.wantsWritable) {
+    tuneSendBuffer(tcb, tcp.config);
+    tellWritable(tcp, tcb);
+  }
+  tcp.queueOutput(tcb);
+  return true;
 }
 
 /** The ACK is older than another: its SACKs may be news all the same. */

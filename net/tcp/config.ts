@@ -52,6 +52,8 @@ export interface TcpConfig {
   tailLossProbe: boolean;
   /** A shorter round trip says nothing of how long a peer may be busy: Linux waits for two ticks of its clock. */
   lossProbeMinMs: number;
+  /** Plain ACKs take the short way (acknowledge.ts). Off, they take the one that understands all: both must do the same. */
+  headerPrediction: boolean;
   /** RFC 5682. */
   frto: boolean;
   /** Segments that may overtake another before it counts as lost: at first, and the most that is believed. */
@@ -182,6 +184,7 @@ export const DEFAULT_TCP_CONFIG: Readonly<TcpConfig> = {
   sack: true,
   dsack: true,
   tailLossProbe: true,
+  headerPrediction: true,
   lossProbeMinMs: 8,
   frto: true,
   reorderingSegments: 3,
