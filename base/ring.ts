@@ -7,6 +7,7 @@ import { copyBytes, packetSlab, Slab } from "./slab.ts";
 const POOL_BYTES_MAX = 32 << 20; // what an idle process keeps; the rest goes to the garbage collector
 const SIZE_MIN = 1024; // below this the ring's own object outweighs its buffer
 const ROOMY_BYTES = 256 << 10; // a buffer larger than this goes back when it is almost empty, too
+const PATIENCE_MAX = 4_096; // drops: some seconds of a busy connection, some hours of a quiet one
 const EMPTY = Slab.of(0);
 const pool: Slab[][] = [];
 let pooledBytes = 0;
@@ -74,6 +75,9 @@ export class ByteRing {
   #length = 0;
   #sizeHint = SIZE_MIN; // what it needed lately, so that a refill does not regrow step by step
   #needed = 0; // the farthest byte written since the buffer was borrowed
+  // Drops that left it almost empty, and how many of them are let be.
+  #roomyDrops = 0;
+  #patience = 0;
 
   /** Bytes queued. */
   get length(): number {
@@ -152,6 +156,13 @@ export class ByteRing {
     if (first < count) copyBytes(this.#slab, this.#base, target, at + first, count - first);
   }
 
+  /** Where `count` bytes from `offset` lie in the packet memory, in one piece; -1 when they do not. */
+  region(offset: number, count: number): number {
+    assert(offset + count <= this.#length);
+    const from = (this.#start + offset) & (this.#size - 1);
+    return this.#slab === packetSlab && from + count <= this.#size ? this.#base + from : -1;
+  }
+
   /** Removes `count` bytes from the front; `keep` holds on to the buffer for bytes placed beyond the end. */
   drop(count: number, keep = false): void {
     assert(count <= this.#length);
@@ -167,7 +178,7 @@ export class ByteRing {
   clear(): void {
     // Half as much next time, when this was more than enough: one large transfer is not for ever.
     if (this.#sizeHint > SIZE_MIN && this.#needed <= this.#sizeHint >>> 1) this.#sizeHint >>>= 1;
-    this.#needed = 0;
+    this.#needed = this.#roomyDrops = this.#patience = 0;
     this.#give();
     this.#start = 0;
     this.#length = 0;
@@ -190,13 +201,18 @@ export class ByteRing {
     return bytes;
   }
 
-  /** Almost empty: what is left, perhaps for long, does not hold on to the memory of a large transfer. */
+  /**
+   * Almost empty: what is left, perhaps for long, does not hold on to the memory of a large transfer. A transfer that
+   * runs almost empty again and again is let be, though: each time is waited for longer.
+   */
   #shrink(): void {
-    const rest = this.toBytes();
-    this.#give();
-    this.#start = this.#length = this.#needed = 0;
-    this.#sizeHint = ROOMY_BYTES;
-    this.append(rest, 0, rest.length);
+    if (this.#roomyDrops++ < this.#patience) return;
+    this.#patience = Math.min(PATIENCE_MAX, 4 * this.#patience + 4);
+    let size = ROOMY_BYTES;
+    while (size < this.#length) size *= 2;
+    this.#resize(size);
+    this.#needed = this.#length;
+    this.#sizeHint = size;
   }
 
   #give(): void {
@@ -216,23 +232,28 @@ export class ByteRing {
   #grow(needed: number): void {
     let size = this.meter?.tight ? SIZE_MIN : this.#sizeHint;
     while (size < needed) size *= 2;
+    this.#resize(size);
+    this.#sizeHint = size;
+    this.#roomyDrops = 0;
+  }
+
+  /** Moves to a buffer of `size` bytes, with all that it has and all that was placed behind that, as far as it fits. */
+  #resize(size: number): void {
     lentBytes += size;
     const at = takePacketMemory(size);
     const slab = at < 0 ? takeOwn(size) : packetSlab;
     const base = Math.max(0, at);
     this.meter?.borrowed(size - this.#size);
     if (this.#size > 0) {
-      // All of it: placed bytes may lie anywhere behind the queue's end.
-      const first = this.#size - this.#start;
+      const first = Math.min(size, this.#size - this.#start);
       copyBytes(this.#slab, this.#base + this.#start, slab, base, first);
-      copyBytes(this.#slab, this.#base, slab, base + first, this.#start);
+      copyBytes(this.#slab, this.#base, slab, base + first, Math.min(size - first, this.#start));
       give(this.#slab, this.#base, this.#size);
     }
     this.#slab = slab;
     this.#base = base;
     this.#size = size;
     this.#start = 0;
-    this.#sizeHint = size;
   }
 }
 

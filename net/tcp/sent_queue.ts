@@ -74,6 +74,7 @@ export class SentQueue {
   #columns: Columns = NONE;
   #start = 0;
   #length = 0;
+  #sizeHint = CAPACITY_MIN; // what it needed lately, so that a window does not regrow step by step
 
   /** Segments: Linux's packets_out. */
   get length(): number {
@@ -122,6 +123,7 @@ export class SentQueue {
 
   /** Forgets everything and gives the memory back. */
   clear(): void {
+    this.#sizeHint = Math.max(CAPACITY_MIN, this.#sizeHint >>> 1, this.#columns.capacity >>> 1);
     give(this.#columns);
     this.#columns = NONE;
     this.#start = 0;
@@ -189,7 +191,7 @@ export class SentQueue {
 
   #grow(): void {
     const old = this.#columns;
-    const columns = take(Math.max(CAPACITY_MIN, old.capacity * 2));
+    const columns = take(Math.max(this.#sizeHint, old.capacity * 2));
     for (let place = 0; place < this.#length; place++) {
       const from = (this.#start + place) & (old.capacity - 1);
       columns.sequence[place] = old.sequence[from]!;

@@ -122,6 +122,31 @@ test("what is left of a large transfer does not hold on to its memory", () => {
   expect(ring.toBytes()).toEqual(bytes.subarray(-1));
 });
 
+test("a ring that runs almost empty again and again is not made smaller each time", () => {
+  const ring = new ByteRing();
+  const bytes = new Uint8Array(1 << 20);
+  let moves = 0, capacity = 0;
+  for (let round = 0; round < 1_000; round++) {
+    ring.append(bytes, 0, 900_000);
+    ring.drop(900_000 - (round === 0 ? 0 : 1));
+    if (round === 0) ring.append(bytes, 0, 1);
+    if (ring.capacity !== capacity) moves++;
+    capacity = ring.capacity;
+  }
+  expect(moves).toBeLessThan(20);
+  ring.clear();
+});
+
+test("what is left of a very large transfer may be more than a small buffer holds", () => {
+  const ring = new ByteRing();
+  const bytes = Uint8Array.from({ length: 16 << 20 }, (_, at) => at * 7 + (at >>> 8));
+  ring.append(bytes, 0, bytes.length);
+  ring.drop(bytes.length - 600_000);
+  expect(ring.capacity).toBe(1 << 20);
+  expect(Buffer.compare(ring.toBytes(), bytes.subarray(-600_000))).toBe(0);
+  ring.clear();
+});
+
 test("A meter counts what a ring borrows; where memory is short a ring takes no more than it needs", () => {
   const ring = new ByteRing();
   const meter = { tight: false, bytes: 0, borrowed: (bytes: number): void => void (meter.bytes += bytes) };
