@@ -24,6 +24,9 @@ const NDP = { delayMs: 5_000, lockMs: 0 };
 export interface WayOut {
   /** Where packets are composed, with room for a frame's header in front. */
   readonly slab: Slab;
+  /** Where the end of the packet at hand lies in the packet memory, if not in the slab. */
+  readonly tailAt: number;
+  readonly tailBytes: number;
   readonly routes: RouteTable;
   readonly drops: DropCounters;
   readonly addresses: AddressTable;
@@ -206,7 +209,12 @@ export class FrameOutput {
 
   #transmit(through: Interface, slab: Slab, start: number, end: number, segmentBytes = 0): boolean {
     through.dirty = true;
-    if (through.link.send(slab, start, end, segmentBytes)) return true;
+    const { link } = through;
+    const { tailAt, tailBytes } = this.#way;
+    const sent = tailBytes > 0
+      ? link.sendGathered!(slab, start, end, segmentBytes, tailAt, tailBytes)
+      : link.send(slab, start, end, segmentBytes);
+    if (sent) return true;
     this.full = true;
     return this.#drop(Drop.LinkFull);
   }

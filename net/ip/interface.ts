@@ -2,7 +2,7 @@ import type { Link } from "../link/link.ts";
 import type { Neighbors, NeighborSink } from "./neighbors.ts";
 
 /** What the stack needs of a link to send. */
-export type LinkOutput = Pick<Link, "medium" | "mtu" | "trainBytesMax" | "send" | "flush">;
+export type LinkOutput = Pick<Link, "medium" | "mtu" | "trainBytesMax" | "send" | "sendGathered" | "flush">;
 
 /** The hop limit until a router advertises another (RFC 4861 section 6.3.2). */
 export const HOP_LIMIT_DEFAULT = 64;

@@ -67,6 +67,9 @@ export class IpOutput implements TransportOutput {
   identifications: Identifications | undefined;
   /** Whether somebody on this stack is in a group. */
   hasMembers: (group: number) => boolean = () => false;
+  /** See `TransportOutput.gathersTowards`. */
+  tailAt = 0;
+  tailBytes = 0;
   #nowMs = 0;
   readonly #ip = new Ipv4Record();
   readonly #route: RouteRecord = { interfaceIndex: 0, nextHop: 0, source: 0 };
@@ -426,6 +429,15 @@ export class IpOutput implements TransportOutput {
     const through = this.interfaces[this.#route.interfaceIndex];
     if (through === undefined) return IPV4_LENGTH_MAX; // ourselves: no link
     return isIpv6Handle(destination) ? through.mtu6 : through.mtu4;
+  }
+
+  gathersTowards(destination: number): boolean {
+    // Rules may ask for more of a packet than its headers.
+    if (this.slab.address < 0 || this.gate.firewall !== undefined || !this.#routeTo(destination)) {
+      return false;
+    }
+    const through = this.interfaces[this.#route.interfaceIndex];
+    return through !== undefined && through.trainBytesMax > 0 && through.link.sendGathered !== undefined;
   }
 
   trainBytesTowards(destination: number): number {

@@ -62,6 +62,18 @@ export interface Link {
    * holds the sum of the pseudo-header.
    */
   send(slab: Slab, start: number, end: number, segmentBytes?: number): boolean;
+  /**
+   * As `send` of `[start, end)`, whose last `tailBytes` do not lie there but at `tailAt` in the packet memory
+   * (base/packet_memory.ts); `slab` lies in it, too. Absent where a link cannot do this.
+   */
+  sendGathered?(
+    slab: Slab,
+    start: number,
+    end: number,
+    segmentBytes: number,
+    tailAt: number,
+    tailBytes: number,
+  ): boolean;
   /** Ends a batch of sends: a link that gathers frames writes them now. */
   flush(): void;
   /** Stops delivery and frees the device. Idempotent. */

@@ -1,5 +1,6 @@
 import process from "node:process";
 import { assert } from "../../base/assert.ts";
+import { packetMemory } from "../../base/packet_memory.ts";
 import { Slab } from "../../base/slab.ts";
 import { checkMtu, frameBytesMax } from "./frame_limit.ts";
 import { LinkError } from "./link_error.ts";
@@ -69,6 +70,16 @@ const READ_BYTES = 65_536 + 64;
 
 /** The longest train: what the length field of IPv4 can say. */
 const TRAIN_BYTES_MAX = 65_535;
+
+/** `struct iovec`: an address and a length, 64 bits each. */
+const IOVEC_BYTES = 16;
+
+function setIovec({ view }: Slab, index: number, address: number, length: number): void {
+  const at = index * IOVEC_BYTES;
+  view.setUint32(at, address % 2 ** 32, true); // no BigInt for each packet
+  view.setUint32(at + 4, Math.floor(address / 2 ** 32), true);
+  view.setUint32(at + 8, length, true);
+}
 
 /** Packets read in one turn: enough to spread the cost of a wake-up, few enough to let timers run. */
 const BATCH_MAX = 64;
@@ -214,6 +225,9 @@ class Tun implements TunLink {
   readonly #readiness: Readiness;
   readonly #slab: Slab;
   readonly #frameBytesMax: number;
+  /** Where the packet memory lies, 0 before it has been asked for. */
+  #memoryAddress = 0;
+  readonly #iov = Slab.of(2 * IOVEC_BYTES);
   /** Bytes of a header in front of each packet: 0 without offloads. */
   readonly #headerBytes: number;
   /** Whether the sink takes packets that have `segmentBytes`. */
@@ -284,6 +298,39 @@ class Tun implements TunLink {
     }
     writeVnetHeader(slab, start - header, start + length, segmentBytes);
     return this.#write(slab, start - header, start + length, length);
+  }
+
+  /** What TCP has in its ring goes to the device from there. */
+  sendGathered(
+    slab: Slab,
+    start: number,
+    end: number,
+    segmentBytes: number,
+    tailAt: number,
+    tailBytes: number,
+  ): boolean {
+    const header = this.#headerBytes;
+    const length = end - start;
+    assert(
+      slab.address >= 0 && start >= header && tailBytes < length,
+      "The headers lie in the packet memory",
+    );
+    assert(tailAt >= 0 && tailAt + tailBytes <= packetMemory.length, "And so does the rest");
+    if (this.#closed || length > this.trainBytesMax) {
+      this.counters.dropsOut++;
+      return false;
+    }
+    writeVnetHeader(slab, start - header, end, segmentBytes);
+    this.#memoryAddress ||= this.#libc.addressOf(packetMemory);
+    setIovec(this.#iov, 0, this.#memoryAddress + slab.address + start - header, header + length - tailBytes);
+    setIovec(this.#iov, 1, this.#memoryAddress + tailAt, tailBytes);
+    if (this.#libc.writev(this.#fd, this.#iov.bytes, 2) !== header + length) {
+      this.counters.dropsOut++;
+      return false;
+    }
+    this.counters.framesOut++;
+    this.counters.bytesOut += length;
+    return true;
   }
 
   /** Writes `[start, end)`, of which `packetBytes` are the packet. */

@@ -13,6 +13,10 @@ export interface Libc {
   close(fd: number): number;
   read(fd: number, into: Uint8Array, length: number): number;
   write(fd: number, from: Uint8Array, length: number): number;
+  /** `iov` is an array of `struct iovec`. */
+  writev(fd: number, iov: Uint8Array, count: number): number;
+  /** Where `bytes` lie. Memory of WebAssembly does not move. */
+  addressOf(bytes: Uint8Array): number;
   ioctl(fd: number, request: number, argument: Uint8Array): number;
   /** The same for requests that take their argument by value. */
   ioctlValue(fd: number, request: number, argument: number): number;
@@ -86,6 +90,8 @@ function loadDeno(library: string): Promise<Libc> {
     close: { parameters: ["i32"], result: "i32" },
     read: { parameters: ["i32", "buffer", "u32"], result: "i32" },
     write: { parameters: ["i32", "buffer", "u32"], result: "i32" },
+    writev: { parameters: ["i32", "buffer", "i32"], result: "i32" },
+    memmove: { parameters: ["buffer", "buffer", "usize"], result: "u64" },
     ioctl: { parameters: ["i32", "u64", "buffer"], result: "i32" },
     ioctlValue: { name: "ioctl", parameters: ["i32", "u64", "u64"], result: "i32" },
     fcntl: { parameters: ["i32", "i32", "i32"], result: "i32" },
@@ -94,21 +100,26 @@ function loadDeno(library: string): Promise<Libc> {
     __errno_location: { parameters: [], result: "pointer" },
   });
   const errno = symbols["__errno_location"]!;
-  return Promise.resolve(
-    { library, ...symbols, errno: () => new ffi.UnsafePointerView(errno()).getInt32() } as unknown as Libc,
-  );
+  const own = {
+    addressOf: (bytes: Uint8Array) => Number(symbols["memmove"]!(bytes, bytes, 0)),
+    errno: () => new ffi.UnsafePointerView(errno()).getInt32(),
+  };
+  return Promise.resolve({ library, ...symbols, ...own } as unknown as Libc);
 }
 
 async function loadNode(library: string): Promise<Libc> {
   const koffi = (await import("koffi")).default;
   const libc = koffi.load(library);
   const poll = libc.func("int poll(void *fds, unsigned long count, int timeout)");
+  const memmove = libc.func("uint64_t memmove(void *to, void *from, size_t length)"); // returns `to`
   return {
     library,
     open: libc.func("int open(void *path, int flags)"),
     close: libc.func("int close(int fd)"),
     read: libc.func("int read(int fd, void *into, uint32_t length)"),
     write: libc.func("int write(int fd, void *from, uint32_t length)"),
+    writev: libc.func("int writev(int fd, void *iov, int count)"),
+    addressOf: (bytes) => Number(memmove(bytes, bytes, 0)),
     ioctl: libc.func("int ioctl(int fd, unsigned long request, void *argument)"),
     ioctlValue: libc.func("int ioctl(int fd, unsigned long request, unsigned long argument)"),
     fcntl: libc.func("int fcntl(int fd, int command, int argument)"),
@@ -141,6 +152,8 @@ function loadBun(library: string): Promise<Libc> {
     close: { args: ["i32"], returns: "i32" },
     read: { args: ["i32", "ptr", "u32"], returns: "i32" },
     write: { args: ["i32", "ptr", "u32"], returns: "i32" },
+    writev: { args: ["i32", "ptr", "i32"], returns: "i32" },
+    memmove: { args: ["ptr", "ptr", "u64"], returns: "u64" },
     ioctl: { args: ["i32", "u64", "ptr"], returns: "i32" },
     fcntl: { args: ["i32", "i32", "i32"], returns: "i32" },
     eventfd: { args: ["u32", "i32"], returns: "i32" },
@@ -153,6 +166,7 @@ function loadBun(library: string): Promise<Libc> {
     library,
     ...symbols,
     ioctlValue: byValue,
+    addressOf: (bytes: Uint8Array) => Number(symbols["memmove"]!(bytes, bytes, 0)),
     pollAsync: undefined,
     errno: () => read.i32(errno(), 0),
   };

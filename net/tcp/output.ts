@@ -309,7 +309,14 @@ export function transmitSegment(
   }
   const { slab, transportStart } = tcp.output;
   const dataStart = writeTcp(segment, slab, transportStart);
-  tcb.sendQueue.copyToSlab((sequence - tcb.sndUna) | 0, length, slab, dataStart);
+  const offset = (sequence - tcb.sndUna) | 0;
+  const gathers = segmentBytes > 0 && tcp.output.gathersTowards(tcb.remoteAddress);
+  const tailAt = gathers ? tcb.sendQueue.region(offset, length) : -1;
+  if (tailAt < 0) tcb.sendQueue.copyToSlab(offset, length, slab, dataStart);
+  else {
+    tcp.output.tailAt = tailAt;
+    tcp.output.tailBytes = length;
+  }
   tcb.bytesOut += length;
   if (length > 0) {
     tcb.dataSegmentsOut += segmentBytes > 0 ? length / segmentBytes : 1;
@@ -319,6 +326,7 @@ export function transmitSegment(
   tcb.lastActivityMs = tcb.lastSentMs = nowMs;
   if (segmentBytes > 0) tcb.segmentsOut += length / segmentBytes - 1;
   finish(tcp, tcb, dataStart + length, nowMs, ecn, segmentBytes);
+  tcp.output.tailBytes = 0;
   return !tcp.output.linkFull;
 }
 

@@ -40,6 +40,13 @@ export interface TransportOutput {
     dontFragment?: boolean,
     segmentBytes?: number,
   ): boolean;
+  /**
+   * Whether trains towards `destination` may leave their data where it is: then the last `tailBytes` of what is sent next
+   * lie at `tailAt` in the packet memory, and not before `end`.
+   */
+  gathersTowards(destination: number): boolean;
+  tailAt: number;
+  tailBytes: number;
   /** The longest IP packet, in bytes, that our own link towards `destination` cuts into segments; 0 for none. */
   trainBytesTowards(destination: number): number;
   /** The last packet was dropped because its link was full: congestion at our own door. */

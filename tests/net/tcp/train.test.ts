@@ -2,7 +2,8 @@ import { Buffer } from "node:buffer";
 import { expect, test } from "vitest";
 import { VirtualClock } from "../../../base/clock.ts";
 import { Prng } from "../../../base/random.ts";
-import type { Slab } from "../../../base/slab.ts";
+import { packetMemory } from "../../../base/packet_memory.ts";
+import { Slab } from "../../../base/slab.ts";
 import type { Link, LinkSink } from "../../../net/link/link.ts";
 import { pipe } from "../../../net/link/pipe.ts";
 import { Host } from "../../../net/socket/host.ts";
@@ -19,15 +20,27 @@ class Wire implements Link {
   readonly trainBytesMax: number;
   readonly sent: string[] = [];
   trains = 0;
+  /** Those that came in two pieces. */
+  gathered = 0;
+  readonly sendGathered?: NonNullable<Link["sendGathered"]>;
   /** Of each so many frames one is lost. */
   readonly #lossEvery: number;
   readonly #inner: Link;
 
-  constructor(inner: Link, trainBytesMax: number, lossEvery: number) {
+  constructor(inner: Link, trainBytesMax: number, lossEvery: number, gathers: boolean) {
     this.#inner = inner;
     this.mtu = inner.mtu;
     this.trainBytesMax = trainBytesMax;
     this.#lossEvery = lossEvery;
+    if (!gathers) return;
+    this.sendGathered = (slab, start, end, segmentBytes, tailAt, tailBytes) => {
+      expect(slab.address).toBeGreaterThanOrEqual(0);
+      const whole = Slab.of(end - start);
+      whole.bytes.set(slab.bytes.subarray(start, end - tailBytes));
+      whole.bytes.set(packetMemory.subarray(tailAt, tailAt + tailBytes), end - start - tailBytes);
+      this.gathered++;
+      return this.send(whole, 0, end - start, segmentBytes);
+    };
   }
 
   get counters(): Link["counters"] {
@@ -81,10 +94,14 @@ interface Run {
 }
 
 /** Everything that a server sends that is asked for some lengths of data, and whether it came in trains. */
-async function served({ seed, ipv6, lossEvery, tcp, windowBytes }: Run, trainBytesMax: number) {
+async function served(
+  { seed, ipv6, lossEvery, tcp, windowBytes }: Run,
+  trainBytesMax: number,
+  gathers = false,
+) {
   const clock = new VirtualClock();
   const [left, right] = pipe({ clock, delayMs: 3, medium: "ip" });
-  const wire = new Wire(left, trainBytesMax, lossEvery);
+  const wire = new Wire(left, trainBytesMax, lossEvery, gathers);
   const network = ipv6 ? "fd00::" : "10.0.0.";
   const make = (link: Link, host: number): Host =>
     new Host({
@@ -129,7 +146,7 @@ async function served({ seed, ipv6, lossEvery, tcp, windowBytes }: Run, trainByt
     conn.close();
   });
   expect(await clock.runUntil(() => done), `seed ${seed}: all of it arrives`).toBe(true);
-  return { sent: wire.sent, trains: wire.trains, received };
+  return { sent: wire.sent, trains: wire.trains, gathered: wire.gathered, received };
 }
 
 const RUNS: readonly (Run & { readonly trains: boolean })[] = [
@@ -146,12 +163,16 @@ const RUNS: readonly (Run & { readonly trains: boolean })[] = [
 for (const run of RUNS) {
   test(`what a link cuts out of trains is what a stack sends without: seed ${run.seed}`, async () => {
     const plain = await served(run, 0);
-    const cut = await served(run, TRAIN_BYTES_MAX);
-    expect(cut.received).toBe(plain.received);
-    expect(cut.sent.length).toBe(plain.sent.length);
-    cut.sent.forEach((frame, at) => expect(frame, `frame ${at}`).toBe(plain.sent[at]));
-    if (run.trains) expect(cut.trains).toBeGreaterThan(10);
-    else expect(cut.trains).toBe(0);
+    for (const gathers of [false, true]) {
+      const cut = await served(run, TRAIN_BYTES_MAX, gathers);
+      expect(cut.received).toBe(plain.received);
+      expect(cut.sent.length).toBe(plain.sent.length);
+      cut.sent.forEach((frame, at) => expect(frame, `frame ${at}`).toBe(plain.sent[at]));
+      if (run.trains) expect(cut.trains).toBeGreaterThan(10);
+      else expect(cut.trains).toBe(0);
+      if (run.trains && gathers) expect(cut.gathered).toBeGreaterThan(10);
+      else expect(cut.gathered).toBe(0);
+    }
     expect(plain.trains).toBe(0);
   });
 }
