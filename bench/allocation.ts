@@ -4,6 +4,7 @@ import { Worker } from "./worker.ts";
 
 const PACKETS = 3_000_000;
 const PACKETS_QUICK = 30_000;
+const PACKETS_FULL = 10_000_000;
 /** So much is allocated before the collector runs that a window between two looks at the heap fits in. */
 const V8_FLAGS = ["--min-semi-space-size=64", "--max-semi-space-size=64"];
 
@@ -22,12 +23,12 @@ interface Measured {
 
 /** Garbage per packet, in a process with nothing else in it. */
 export const bench: Bench = {
-  async *run({ quick }) {
+  async *run({ quick, full }) {
     const rows: Cell[][] = [];
     for (const [work, name] of WORKS) {
       await using worker = new Worker(
         "allocation/worker.ts",
-        [work, quick ? PACKETS_QUICK : PACKETS],
+        [work, quick ? PACKETS_QUICK : full ? PACKETS_FULL : PACKETS],
         V8_FLAGS,
       );
       const { packets, perPacket, kept } = await worker.answer<Measured>();

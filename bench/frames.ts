@@ -9,7 +9,7 @@ const IP_BYTES = 20;
 
 /** Writes the packets of peers that do not exist, one at a time into one slab; allocates nothing. */
 export class FrameWriter {
-  readonly slab: Slab = Slab.of(2048);
+  readonly slab: Slab = Slab.forPackets(2048);
   /** The next packet's TCP header; addresses and ports stay as they are set. */
   readonly segment: TcpRecord = new TcpRecord();
   readonly ip: Ipv4Record = new Ipv4Record();

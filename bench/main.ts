@@ -29,6 +29,14 @@ const BENCHES: Readonly<Record<string, { about: string; load: () => Promise<{ be
     about: "a socket's image: nanoseconds to write and to read, bytes",
     load: () => import("./image.ts"),
   },
+  application: {
+    about: "bulk by the ways that an application has: handlers, Deno's calls, web streams, node:net",
+    load: () => import("./application.ts"),
+  },
+  crowd: {
+    about: "nanoseconds per packet beside 10, 10 thousand and a million connections; 10 million with --full",
+    load: () => import("./crowd.ts"),
+  },
   bytes: {
     about: "nanoseconds to sum and to move a packet's bytes, in the packet memory and elsewhere",
     load: () => import("./bytes.ts"),

@@ -14,6 +14,10 @@ import { Worker } from "./worker.ts";
 
 const OURS = { name: "bench0", address: "10.80.0.1", kernel: "10.80.0.2" } as const;
 const SHARD = { name: "bench2", address: "10.83.0.1", kernel: "10.83.0.2" } as const;
+const LOOPS = {
+  bare: { name: "bench3", address: "10.84.0.1", kernel: "10.84.0.2", offloads: false },
+  bareTrains: { name: "bench4", address: "10.85.0.1", kernel: "10.85.0.2", offloads: true },
+} as const;
 const BARE = { name: "bench1", address: "10.81.0.1", kernel: "10.81.0.2" } as const;
 const VETH = { address: "10.82.0.1", kernel: "10.82.0.2" } as const;
 const MTU = 1500;
@@ -30,6 +34,7 @@ export const bench: Bench = {
       return;
     }
     yield await bulk(world, options);
+    yield await reading(world, options);
     yield await small(world, options, "trips", "round trips of one byte, one connection");
     yield await small(world, options, "connects", "connections: opened, one byte there and back, reset");
   },
@@ -60,6 +65,37 @@ async function bulk(world: World, options: BenchOptions): Promise<Table> {
       `Median (least-most) of ${rounds.rounds} runs of ${seconds} s each, in turn; bytes that iperf3's receiver has had.`,
       "The kernel uses CUBIC on both sides, and a veth pair has the offloads of the kernel's own.",
       "Both ends, and iperf3, share the machine's cores.",
+    ],
+  };
+}
+
+/** Beside a loop that reads, answers by hand and does nothing else: what is left of it with a stack in it. */
+async function reading(world: World, options: BenchOptions): Promise<Table> {
+  const ms = options.quick ? 200 : options.full ? 10_000 : 3_000;
+  const rounds = options.quick ? { rounds: 1, warmUps: 0 } : { rounds: 5, warmUps: 1 };
+  const measure = (server: Worker, address: string) => async (): Promise<number> => {
+    const before = await server.ask<number>();
+    const startMs = performance.now();
+    await world.oursClient.ask(`bulk ${address} ${ms}`);
+    return (await server.ask<number>() - before) / (performance.now() - startMs) / 1000;
+  };
+  const results = await interleave({
+    "bare loop, no offloads": measure(world.bareLoop, LOOPS.bare.address),
+    "a host, no offloads": measure(world.bareServer, BARE.address),
+    "bare loop": measure(world.trainsLoop, LOOPS.bareTrains.address),
+    "a host": measure(world.oursServer, OURS.address),
+  }, rounds);
+  const median = (name: string): number => spreadOf(results[name]!).median;
+  return {
+    title: "reading what a node:net client on the kernel writes, one connection",
+    columns: ["", "MB/s", "beside the bare loop"],
+    rows: Object.entries(results).map(([name, figures]) => [
+      name,
+      spreadOf(figures),
+      name.startsWith("bare") ? "" : ratio(median(name), median(name.replace("a host", "bare loop"))),
+    ]),
+    notes: [
+      "The bare loop reads through the same link, sums no checksum, copies no data and acknowledges once a batch.",
     ],
   };
 }
@@ -110,12 +146,16 @@ async function iperf3(
   return report.end.sum_received.bytes / report.end.sum_received.seconds / 1e6;
 }
 
-/** A namespace with three TUN interfaces of ours, and two with a veth pair between them. */
+/** A namespace with five TUN interfaces of ours, and two with a veth pair between them. */
 class World implements AsyncDisposable {
   #namespaces: NetworkNamespace[] = [];
   readonly #workers: Worker[] = [];
   ours!: NetworkNamespace;
   veth!: NetworkNamespace;
+  oursServer!: Worker;
+  bareServer!: Worker;
+  bareLoop!: Worker;
+  trainsLoop!: Worker;
   oursClient!: Worker;
   vethClient!: Worker;
 
@@ -132,8 +172,20 @@ class World implements AsyncDisposable {
       this.ours.configure(name, `${kernel}/24`, MTU);
       this.ours.run("ip", "link", "set", name, "txqueuelen", "2000");
       const args = [name, `${address}/24`, `${name !== BARE.name}`, ...(name === SHARD.name ? ["1"] : [])];
-      await this.#start("server_worker.ts", this.ours, args);
+      const server = await this.#start("server_worker.ts", this.ours, args);
+      if (name === OURS.name) this.oursServer = server;
+      if (name === BARE.name) this.bareServer = server;
     }
+    const [bareLoop, trainsLoop] = [LOOPS.bare, LOOPS.bareTrains].map(
+      ({ name, address, kernel, offloads }) => {
+        this.ours.run("ip", "tuntap", "add", "dev", name, "mode", "tun");
+        this.ours.configure(name, `${kernel}/24`, MTU);
+        this.ours.run("ip", "link", "set", name, "txqueuelen", "2000");
+        return this.#start("bare_worker.ts", this.ours, [name, `${address}/24`, `${offloads}`]);
+      },
+    );
+    this.bareLoop = await bareLoop!;
+    this.trainsLoop = await trainsLoop!;
     this.veth = add();
     const far = add();
     this.veth.run("ip", "link", "add", "near", "type", "veth", "peer", "name", "far", "netns", far.name);

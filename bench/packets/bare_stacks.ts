@@ -1,4 +1,5 @@
 import { Prng } from "../../base/random.ts";
+import { RecordState } from "../../net/connections/connection_map.ts";
 import { FrameQueue } from "../../net/link/frame_queue.ts";
 import { Stack } from "../../net/stack.ts";
 import type { TcpConfig } from "../../net/tcp/config.ts";
@@ -6,7 +7,15 @@ import { type Tcb, TcpError, TcpEvent, TcpState } from "../../net/tcp/tcb.ts";
 import { tcpAbort, tcpClose, tcpConnect, tcpReceive, tcpSend, tcpShutdown } from "../../net/tcp/user.ts";
 import { parseIpv4 } from "../../net/wire/address.ts";
 import { assert } from "../../base/assert.ts";
-import { CHUNK_BYTES, type Done, PORT, type Subject, type Work } from "./subject.ts";
+import {
+  CHUNK_BYTES,
+  DATAGRAM_BYTES,
+  DATAGRAMS,
+  type Done,
+  PORT,
+  type Subject,
+  type Work,
+} from "./subject.ts";
 
 const START_MS = 1_700_000_000_000;
 const CLIENT = parseIpv4("10.0.0.2")!;
@@ -15,6 +24,10 @@ const QUEUE_MAX = 1_000;
 /** How far time moves in a turn: a fast network's round trip. */
 const TURN_MS = 0.01;
 const PORT_FIRST = 1_024;
+/** 11.0.0.0: who is in the map and does nothing. */
+const CROWD = 0x0b00_0000;
+/** Connections that take turns. */
+const FAN = 64;
 /** Turns between two looks at the real clock. */
 const TURNS = 64;
 
@@ -31,17 +44,19 @@ export class BareStacks implements Subject {
   #deadlineMs = Infinity;
   #packets = 0;
   #port = PORT_FIRST;
+  #crowd = 0;
   // What the round at hand has done so far.
   #received = 0;
   #answers = 0;
   #closed = 0;
+  #datagramsIn = 0;
   #sending = false;
 
   /** `batchMax` frames at most arrive in one turn: a link that drains its device brings many, a slow one brings one. */
-  constructor(batchMax: number, tcp: Partial<TcpConfig> = {}) {
+  constructor(batchMax: number, tcp: Partial<TcpConfig> = {}, connectionsMax?: number) {
     this.#batchMax = batchMax;
     this.#client = this.#stack("10.0.0.2/24", this.#toServer, 1, tcp);
-    this.#server = this.#stack("10.0.0.1/24", this.#toClient, 2, tcp);
+    this.#server = this.#stack("10.0.0.1/24", this.#toClient, 2, tcp, connectionsMax);
     for (const port of Object.values(PORT)) this.#server.tcp.listeners.add(0, port, 16);
     this.#client.upcalls = {
       tcpEvents: (tcb, events) => this.#clientEvents(tcb, events),
@@ -51,10 +66,13 @@ export class BareStacks implements Subject {
     };
     this.#server.upcalls = {
       tcpEvents: (tcb, events) => this.#serverEvents(tcb, events),
-      udpReadable() {},
+      udpReadable: (socket) => {
+        while (socket.shift() !== undefined) this.#datagramsIn++;
+      },
       tcpSuspended() {},
       tcpRestored() {},
     };
+    this.#server.udp.bind(0, PORT.datagrams);
   }
 
   run(work: Work, roundMs: number): Done {
@@ -62,6 +80,7 @@ export class BareStacks implements Subject {
       this.#received =
       this.#answers =
       this.#closed =
+      this.#datagramsIn =
         0;
     const startMs = performance.now();
     const count = this[work](startMs + roundMs);
@@ -111,8 +130,59 @@ export class BareStacks implements Subject {
     return count;
   }
 
-  #stack(address: string, out: FrameQueue, seed: number, tcp: Partial<TcpConfig>): Stack {
-    const stack = new Stack({ nowMs: START_MS, entropy: new Prng(seed), tcp });
+  datagrams(untilMs: number): number {
+    const bytes = this.#chunk.subarray(0, DATAGRAM_BYTES);
+    let count = 0;
+    do {
+      for (let each = 0; each < DATAGRAMS; each++) {
+        this.#client.udp.send(CLIENT, PORT_FIRST, SERVER, PORT.datagrams, bytes, this.#nowMs);
+      }
+      while (this.#toServer.count > 0) this.#turn();
+      count += DATAGRAMS;
+    } while (performance.now() < untilMs);
+    assert(this.#datagramsIn === count, "All of them arrive");
+    return count;
+  }
+
+  /** So many connections more are in the server's map, and do nothing. */
+  crowd(count: number): void {
+    const { connections } = this.#server;
+    for (; this.#crowd < count; this.#crowd++) {
+      const record = connections.insert(SERVER, CROWD + (this.#crowd >>> 15), 80, this.#crowd & 0x7fff);
+      connections.setState(record, RecordState.asleep);
+    }
+  }
+
+  /** Round trips of one byte, one on each of `FAN` connections in turn, so that none is its predecessor's. */
+  fan(roundMs: number): Done {
+    this.#packets = this.#answers = 0;
+    const tcbs = Array.from({ length: FAN }, () => this.#connect(PORT.echo));
+    const startMs = performance.now();
+    const packets = this.#packets;
+    this.#sending = true;
+    for (const tcb of tcbs) tcpSend(this.#client.tcp, tcb, this.#byte, 0, 1);
+    do {
+      for (let turn = 0; turn < TURNS; turn++) this.#turn();
+    } while (performance.now() < startMs + roundMs);
+    this.#sending = false;
+    const done = {
+      count: this.#answers,
+      packets: this.#packets - packets,
+      elapsedMs: performance.now() - startMs,
+    };
+    for (const tcb of tcbs) this.#finish(tcb);
+    return done;
+  }
+
+  #stack(
+    address: string,
+    out: FrameQueue,
+    seed: number,
+    tcp: Partial<TcpConfig>,
+    connectionsMax?: number,
+  ): Stack {
+    const limit = connectionsMax === undefined ? {} : { connectionsMax };
+    const stack = new Stack({ nowMs: START_MS, entropy: new Prng(seed), tcp, ...limit });
     stack.addInterface({
       name: "net0",
       link: {

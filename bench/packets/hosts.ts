@@ -3,7 +3,15 @@ import { pipe } from "../../net/link/pipe.ts";
 import { Host } from "../../net/socket/host.ts";
 import type { StackRecorder } from "../../net/stack.ts";
 import type { TcpConn } from "../../net/socket/types.ts";
-import { CHUNK_BYTES, type Done, PORT, type Subject, type Work } from "./subject.ts";
+import {
+  CHUNK_BYTES,
+  DATAGRAM_BYTES,
+  DATAGRAMS,
+  type Done,
+  PORT,
+  type Subject,
+  type Work,
+} from "./subject.ts";
 
 /**
  * Two hosts over a pipe, as programs use them: Deno's calls on the client's side, handlers on the
@@ -103,6 +111,22 @@ export class Hosts implements Subject {
       connection.close();
       count++;
     } while (performance.now() < untilMs);
+    return count;
+  }
+
+  async datagrams(untilMs: number): Promise<number> {
+    const server = this.#server.listenDatagram({ port: PORT.datagrams });
+    const client = this.#client.listenDatagram();
+    const to = { transport: "udp", hostname: "10.0.0.1", port: PORT.datagrams } as const;
+    const bytes = new Uint8Array(DATAGRAM_BYTES), into = new Uint8Array(DATAGRAM_BYTES);
+    let count = 0;
+    do {
+      for (let each = 0; each < DATAGRAMS; each++) void client.send(bytes, to);
+      for (let each = 0; each < DATAGRAMS; each++) await server.receive(into);
+      count += DATAGRAMS;
+    } while (performance.now() < untilMs);
+    client.close();
+    server.close();
     return count;
   }
 

@@ -1,12 +1,17 @@
+import { createSocket } from "node:dgram";
+import { setImmediate } from "node:timers/promises";
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { assert } from "../../base/assert.ts";
-import { CHUNK_BYTES, type Done, type Subject, type Work } from "./subject.ts";
+import { CHUNK_BYTES, DATAGRAM_BYTES, DATAGRAMS, type Done, type Subject, type Work } from "./subject.ts";
+
+/** Turns of the event loop in which what was sent arrives. */
+const TURNS_MAX = 100;
 
 /** The kernel's TCP over loopback through node:net, both ends in this process. */
 export class NodeNet implements Subject {
   #received = 0;
-  readonly #servers: Record<Work, Server>;
+  readonly #servers: Record<Exclude<Work, "datagrams">, Server>;
 
   constructor() {
     this.#servers = {
@@ -20,12 +25,36 @@ export class NodeNet implements Subject {
   }
 
   async run(work: Work, roundMs: number): Promise<Done> {
+    if (work === "datagrams") return await this.#datagrams(roundMs);
     const server = this.#servers[work];
     if (!server.listening) await once(server.listen(0, "127.0.0.1"), "listening");
     const { port } = server.address() as AddressInfo;
     const startMs = performance.now();
     const count = await this[work](startMs + roundMs, port);
     return { count, packets: NaN, elapsedMs: performance.now() - startMs };
+  }
+
+  async #datagrams(roundMs: number): Promise<Done> {
+    const server = createSocket("udp4"), client = createSocket("udp4");
+    let count = 0, sentCount = 0;
+    server.on("message", () => void count++);
+    await new Promise<void>((resolve) => void server.bind(0, "127.0.0.1", resolve));
+    await new Promise<void>((resolve) => void client.connect(server.address().port, "127.0.0.1", resolve));
+    const bytes = new Uint8Array(DATAGRAM_BYTES);
+    const startMs = performance.now();
+    do {
+      const sent = Array.from(
+        { length: DATAGRAMS },
+        () => new Promise((resolve) => void client.send(bytes, resolve)),
+      );
+      await Promise.all(sent);
+      sentCount += DATAGRAMS;
+      for (let turn = 0; count < sentCount && turn < TURNS_MAX; turn++) await setImmediate(); // some may be lost
+    } while (performance.now() < startMs + roundMs);
+    const elapsedMs = performance.now() - startMs;
+    client.close();
+    server.close();
+    return { count, packets: count, elapsedMs };
   }
 
   close(): void {

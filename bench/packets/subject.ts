@@ -1,5 +1,5 @@
-/** What is measured: data in bulk, one byte there and one back, or a whole connection for that. */
-export type Work = "bulk" | "roundTrips" | "connections";
+/** What is measured: data in bulk, one byte there and one back, a whole connection for that, or small datagrams. */
+export type Work = "bulk" | "roundTrips" | "connections" | "datagrams";
 
 /** What was done in one round. */
 export interface Done {
@@ -12,11 +12,15 @@ export interface Done {
 
 /** Two ends of a TCP in one process and one thread, which can be told to work for about `roundMs`. */
 export interface Subject {
-  run(work: Work, roundMs: number): Done | Promise<Done>;
+  /** `undefined` for what it cannot do. */
+  run(work: Work, roundMs: number): Done | undefined | Promise<Done | undefined>;
   close(): void;
 }
 
+/** Data of a datagram whose IP packet has 64 bytes; how many are sent before somebody reads. */
+export const DATAGRAM_BYTES = 36;
+export const DATAGRAMS = 64;
 /** Bytes written at a time. */
 export const CHUNK_BYTES = 64 * 1024;
 /** What the server's ports do: count what comes; send it back; send it back and close. */
-export const PORT = { discard: 9, echo: 7, once: 8 } as const;
+export const PORT = { discard: 9, echo: 7, once: 8, datagrams: 10 } as const;

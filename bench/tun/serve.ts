@@ -8,8 +8,11 @@ export interface Served {
   readonly offloads: boolean;
 }
 
-/** A server for the stock iperf3, and an echo, on a TUN interface, or as a shard on one of its queues. */
-export async function serve({ name, address, offloads }: Served, shard?: HostShard): Promise<void> {
+/**
+ * A server for the stock iperf3, an echo and a sink, on a TUN interface, or as a shard on one of its queues.
+ * @returns How many bytes the sink has had.
+ */
+export async function serve({ name, address, offloads }: Served, shard?: HostShard): Promise<() => number> {
   const link = await openTun({ name, offloads, multiQueue: shard !== undefined });
   const host = new Host({
     interfaces: [{ link }],
@@ -22,4 +25,7 @@ export async function serve({ name, address, offloads }: Served, shard?: HostSha
     open: (connection) => connection.setNoDelay(),
     data: (connection, bytes) => void connection.write(bytes),
   });
+  let received = 0;
+  host.serve({ port: 9, data: (_, bytes) => void (received += bytes.length) });
+  return () => received;
 }

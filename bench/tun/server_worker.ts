@@ -1,18 +1,23 @@
 /**
- * Our end of `bench -- tun`: `server_worker.ts INTERFACE ADDRESS OFFLOADS [SHARDS]`. It says one line when it serves, and ends
- * with its standard input.
+ * Our end of `bench -- tun`: `server_worker.ts INTERFACE ADDRESS OFFLOADS [SHARDS]`. It says one line when it serves, and how
+ * many bytes its sink has had when it is asked, and ends with its standard input.
  */
 import process from "node:process";
+import { createInterface } from "node:readline";
 import { Shards } from "../../mod.ts";
 import { tell } from "../worker.ts";
 import { serve, type Served } from "./serve.ts";
 
 const [name, address, offloads, shards] = process.argv.slice(2) as [string, string, string, string?];
 const served: Served = { name, address, offloads: offloads === "true" };
-if (shards === undefined) await serve(served);
+let received = (): number => 0;
+if (shards === undefined) received = await serve(served);
 else {
   const module = new URL("./shard_worker.ts", import.meta.url);
   await Shards.start({ module, count: Number(shards), data: served });
 }
-process.stdin.resume().on("end", () => process.exit(0));
+createInterface({ input: process.stdin }).on("line", () => tell(received())).on(
+  "close",
+  () => process.exit(0),
+);
 tell("serves");
