@@ -7,6 +7,7 @@ import { copyBytes, packetSlab, Slab } from "./slab.ts";
 const POOL_BYTES_MAX = 32 << 20; // what an idle process keeps; the rest goes to the garbage collector
 const SIZE_MIN = 1024; // below this the ring's own object outweighs its buffer
 const ROOMY_BYTES = 256 << 10; // a buffer larger than this goes back when it is almost empty, too
+const SMALL_FILLS = 4; // a link's batches are of very different size
 const PATIENCE_MAX = 4_096; // drops: some seconds of a busy connection, some hours of a quiet one
 const EMPTY = Slab.of(0);
 const pool: Slab[][] = [];
@@ -75,6 +76,7 @@ export class ByteRing {
   #length = 0;
   #sizeHint = SIZE_MIN; // what it needed lately, so that a refill does not regrow step by step
   #needed = 0; // the farthest byte written since the buffer was borrowed
+  #smallFills = 0; // how often in succession half of what it had would have been enough
   // Drops that left it almost empty, and how many of them are let be.
   #roomyDrops = 0;
   #patience = 0;
@@ -176,8 +178,9 @@ export class ByteRing {
 
   /** Forgets everything and gives the buffer back. */
   clear(): void {
-    // Half as much next time, when this was more than enough: one large transfer is not for ever.
-    if (this.#sizeHint > SIZE_MIN && this.#needed <= this.#sizeHint >>> 1) this.#sizeHint >>>= 1;
+    // Half as much next time, when this was more than enough some times: one large transfer is not for ever.
+    this.#smallFills = this.#needed <= this.#sizeHint >>> 1 ? this.#smallFills + 1 : 0;
+    if (this.#sizeHint > SIZE_MIN && this.#smallFills > SMALL_FILLS) this.#sizeHint >>>= 1;
     this.#needed = this.#roomyDrops = this.#patience = 0;
     this.#give();
     this.#start = 0;
