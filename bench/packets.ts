@@ -10,6 +10,7 @@ import {
   type Table,
 } from "./bench.ts";
 import { Recorder } from "../checkpoint/replay/recorder.ts";
+import { Alone } from "./packets/alone.ts";
 import { BareStacks } from "./packets/bare_stacks.ts";
 import { Hosts } from "./packets/hosts.ts";
 import { NodeNet } from "./packets/node_net.ts";
@@ -46,12 +47,13 @@ export const bench: Bench = {
       "hosts over a pipe with offloads": new Hosts(TIME_WAIT_MS, undefined, true),
       "hosts over a pipe, both recorded": new Hosts(TIME_WAIT_MS, nowhere),
       "bare stacks, 64 packets a turn": new BareStacks(64, { timeWaitMs: TIME_WAIT_MS }),
+      "the same, alone in a process": new Alone(TIME_WAIT_MS),
       "bare stacks, one packet a turn": new BareStacks(1, { timeWaitMs: TIME_WAIT_MS }),
     };
     if (lwip !== undefined) subjects["tcpip.js (lwIP in WASM)"] = lwip;
     const roundMs = options.quick ? ROUND_MS_QUICK : ROUND_MS;
     for (const each of TABLES) yield await measure(each, subjects, roundMs, roundsFor(options));
-    for (const subject of Object.values(subjects)) subject.close();
+    for (const subject of Object.values(subjects)) await subject.close();
   },
 };
 
@@ -66,7 +68,7 @@ async function measure(
       const before = process.cpuUsage();
       const done = await subject.run(work, roundMs);
       const { user, system } = process.cpuUsage(before);
-      return done === undefined ? undefined : { ...done, cpuMs: (user + system) / 1000 };
+      return done === undefined ? undefined : { cpuMs: (user + system) / 1000, ...done };
     }] as const
   );
   const results = await interleave(Object.fromEntries(cases), rounds);

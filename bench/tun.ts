@@ -10,7 +10,7 @@ import {
   type Table,
 } from "./bench.ts";
 import type { Took } from "./tun/client_worker.ts";
-import { Worker } from "./worker.ts";
+import { type Spent, Worker } from "./worker.ts";
 
 const OURS = { name: "bench0", address: "10.80.0.1", kernel: "10.80.0.2" } as const;
 const SHARD = { name: "bench2", address: "10.83.0.1", kernel: "10.83.0.2" } as const;
@@ -44,27 +44,31 @@ async function bulk(world: World, options: BenchOptions): Promise<Table> {
   const seconds = options.quick ? 1 : options.full ? 10 : 4;
   const rounds = options.quick ? { rounds: 1, warmUps: 0 } : { rounds: options.full ? 7 : 5, warmUps: 1 };
   const { veth, ours } = world;
+  const { oursServer, shardServer, bareServer } = world;
   const results = await interleave({
     "Linux to Linux, veth": () => iperf3(veth, VETH.address, seconds),
-    "Linux to us": () => iperf3(ours, OURS.address, seconds),
-    "we to Linux": () => iperf3(ours, OURS.address, seconds, "-R"),
-    "Linux to us, one shard": () => iperf3(ours, SHARD.address, seconds),
-    "we to Linux, one shard": () => iperf3(ours, SHARD.address, seconds, "-R"),
-    "Linux to us, no offloads": () => iperf3(ours, BARE.address, seconds),
-    "we to Linux, no offloads": () => iperf3(ours, BARE.address, seconds, "-R"),
+    "Linux to us": () => iperf3(ours, OURS.address, seconds, oursServer),
+    "we to Linux": () => iperf3(ours, OURS.address, seconds, oursServer, "-R"),
+    "Linux to us, one shard": () => iperf3(ours, SHARD.address, seconds, shardServer),
+    "we to Linux, one shard": () => iperf3(ours, SHARD.address, seconds, shardServer, "-R"),
+    "Linux to us, no offloads": () => iperf3(ours, BARE.address, seconds, bareServer),
+    "we to Linux, no offloads": () => iperf3(ours, BARE.address, seconds, bareServer, "-R"),
   }, rounds);
-  const kernel = spreadOf(results["Linux to Linux, veth"]!);
+  const speeds = (figures: readonly Bulk[]): Spread => spreadOf(figures.map(({ speed }) => speed));
+  const kernel = speeds(results["Linux to Linux, veth"]!);
   return {
     title: `one connection, iperf3, MTU ${MTU}`,
-    columns: ["", "MB/s", "beside Linux to Linux"],
+    columns: ["", "MB/s", "beside Linux to Linux", "our CPU s/GB"],
     rows: Object.entries(results).map(([name, figures]) => {
-      const spread = spreadOf(figures);
-      return [name, spread, name.includes("veth") ? "" : ratio(spread.median, kernel.median)];
+      const spread = speeds(figures);
+      if (name.includes("veth")) return [name, spread, "", ""];
+      const cpu = spreadOf(figures.map(({ cpuPerGb }) => cpuPerGb));
+      return [name, spread, ratio(spread.median, kernel.median), cpu.median];
     }),
     notes: [
       `Median (least-most) of ${rounds.rounds} runs of ${seconds} s each, in turn; bytes that iperf3's receiver has had.`,
       "The kernel uses CUBIC on both sides, and a veth pair has the offloads of the kernel's own.",
-      "Both ends, and iperf3, share the machine's cores.",
+      "Both ends, and iperf3, share the machine's cores. Our CPU is that of the process that has our end.",
     ],
   };
 }
@@ -73,11 +77,14 @@ async function bulk(world: World, options: BenchOptions): Promise<Table> {
 async function reading(world: World, options: BenchOptions): Promise<Table> {
   const ms = options.quick ? 200 : options.full ? 10_000 : 3_000;
   const rounds = options.quick ? { rounds: 1, warmUps: 0 } : { rounds: 5, warmUps: 1 };
-  const measure = (server: Worker, address: string) => async (): Promise<number> => {
-    const before = await server.ask<number>();
+  const measure = (server: Worker, address: string) => async (): Promise<Bulk> => {
+    const before = await server.ask<Spent>();
     const startMs = performance.now();
     await world.oursClient.ask(`bulk ${address} ${ms}`);
-    return (await server.ask<number>() - before) / (performance.now() - startMs) / 1000;
+    const after = await server.ask<Spent>();
+    const bytes = after.bytes - before.bytes;
+    const speed = bytes / (performance.now() - startMs) / 1000;
+    return { speed, cpuPerGb: (after.cpuMs - before.cpuMs) * 1e6 / bytes };
   };
   const results = await interleave({
     "bare loop, no offloads": measure(world.bareLoop, LOOPS.bare.address),
@@ -85,14 +92,18 @@ async function reading(world: World, options: BenchOptions): Promise<Table> {
     "bare loop": measure(world.trainsLoop, LOOPS.bareTrains.address),
     "a host": measure(world.oursServer, OURS.address),
   }, rounds);
-  const median = (name: string): number => spreadOf(results[name]!).median;
+  const median = (name: string, of: keyof Bulk): number =>
+    spreadOf(results[name]!.map((each) => each[of])).median;
   return {
     title: "reading what a node:net client on the kernel writes, one connection",
-    columns: ["", "MB/s", "beside the bare loop"],
+    columns: ["", "MB/s", "beside the bare loop", "its CPU s/GB"],
     rows: Object.entries(results).map(([name, figures]) => [
       name,
-      spreadOf(figures),
-      name.startsWith("bare") ? "" : ratio(median(name), median(name.replace("a host", "bare loop"))),
+      spreadOf(figures.map(({ speed }) => speed)),
+      name.startsWith("bare")
+        ? ""
+        : ratio(median(name, "speed"), median(name.replace("a host", "bare loop"), "speed")),
+      median(name, "cpuPerGb"),
     ]),
     notes: [
       "The bare loop reads through the same link, sums no checksum, copies no data and acknowledges once a batch.",
@@ -130,20 +141,29 @@ async function small(world: World, options: BenchOptions, what: string, title: s
   };
 }
 
-/** Megabytes per second that arrive. */
+/** Megabytes per second that arrive, and seconds of the processor that our end takes for a gigabyte. */
+interface Bulk {
+  readonly speed: number;
+  readonly cpuPerGb: number;
+}
+
 async function iperf3(
   netns: NetworkNamespace,
   address: string,
   seconds: number,
+  server?: Worker,
   ...more: string[]
-): Promise<number> {
+): Promise<Bulk> {
+  const before = await server?.ask<Spent>();
   const child = netns.start("iperf3", ["-c", address, "-t", `${seconds}`, "-C", "cubic", "-J", ...more]);
   let text = "";
   child.stdout!.on("data", (piece) => void (text += piece));
   await new Promise((resolve) => void child.once("close", resolve));
   const report = JSON.parse(text);
   if (report.error !== undefined) throw new Error(`iperf3: ${report.error}`);
-  return report.end.sum_received.bytes / report.end.sum_received.seconds / 1e6;
+  const { bytes, seconds: elapsed } = report.end.sum_received;
+  const cpuMs = before === undefined ? NaN : (await server!.ask<Spent>()).cpuMs - before.cpuMs;
+  return { speed: bytes / elapsed / 1e6, cpuPerGb: cpuMs * 1e6 / bytes };
 }
 
 /** A namespace with five TUN interfaces of ours, and two with a veth pair between them. */
@@ -153,6 +173,7 @@ class World implements AsyncDisposable {
   ours!: NetworkNamespace;
   veth!: NetworkNamespace;
   oursServer!: Worker;
+  shardServer!: Worker;
   bareServer!: Worker;
   bareLoop!: Worker;
   trainsLoop!: Worker;
@@ -174,6 +195,7 @@ class World implements AsyncDisposable {
       const args = [name, `${address}/24`, `${name !== BARE.name}`, ...(name === SHARD.name ? ["1"] : [])];
       const server = await this.#start("server_worker.ts", this.ours, args);
       if (name === OURS.name) this.oursServer = server;
+      if (name === SHARD.name) this.shardServer = server;
       if (name === BARE.name) this.bareServer = server;
     }
     const [bareLoop, trainsLoop] = [LOOPS.bare, LOOPS.bareTrains].map(

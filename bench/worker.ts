@@ -82,6 +82,18 @@ export function tell(answer: unknown): void {
   console.log(JSON.stringify(answer));
 }
 
+/** What a worker has done, and the processor time that it has taken, the kernel's for it included. */
+export interface Spent {
+  readonly bytes: number;
+  readonly cpuMs: number;
+}
+
+/** For a worker: what it has spent on so many bytes. */
+export function spent(bytes: number): Spent {
+  const { user, system } = process.cpuUsage();
+  return { bytes, cpuMs: (user + system) / 1000 };
+}
+
 /** Bytes of this process, as the kernel and the engine count them. */
 export interface Memory {
   readonly rss: number;

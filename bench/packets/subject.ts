@@ -8,13 +8,15 @@ export interface Done {
   /** Packets in both directions; NaN where nobody counts them. */
   readonly packets: number;
   readonly elapsedMs: number;
+  /** Processor time, where it is not this process's. */
+  readonly cpuMs?: number;
 }
 
 /** Two ends of a TCP in one process and one thread, which can be told to work for about `roundMs`. */
 export interface Subject {
   /** `undefined` for what it cannot do. */
   run(work: Work, roundMs: number): Done | undefined | Promise<Done | undefined>;
-  close(): void;
+  close(): void | Promise<void>;
 }
 
 /** Data of a datagram whose IP packet has 64 bytes; how many are sent before somebody reads. */

@@ -9,7 +9,7 @@ import { openTun } from "../../mod.ts";
 import { parseIpv4 } from "../../net/wire/address.ts";
 import { Ipv4Record, PROTOCOL_TCP, readIpv4, writeIpv4 } from "../../net/wire/ipv4.ts";
 import { finishTcpChecksum, readTcp, TcpFlag, TcpRecord, writeTcp } from "../../net/wire/tcp.ts";
-import { tell } from "../worker.ts";
+import { spent, tell } from "../worker.ts";
 
 const ANSWER_AT = 64;
 const SCALE = 7;
@@ -66,5 +66,8 @@ link.open({
   },
   closed() {},
 });
-createInterface({ input: process.stdin }).on("line", () => tell(bytes)).on("close", () => process.exit(0));
+createInterface({ input: process.stdin }).on("line", () => tell(spent(bytes))).on(
+  "close",
+  () => process.exit(0),
+);
 tell("serves");

@@ -5,7 +5,7 @@
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { Shards } from "../../mod.ts";
-import { tell } from "../worker.ts";
+import { spent, tell } from "../worker.ts";
 import { serve, type Served } from "./serve.ts";
 
 const [name, address, offloads, shards] = process.argv.slice(2) as [string, string, string, string?];
@@ -16,7 +16,7 @@ else {
   const module = new URL("./shard_worker.ts", import.meta.url);
   await Shards.start({ module, count: Number(shards), data: served });
 }
-createInterface({ input: process.stdin }).on("line", () => tell(received())).on(
+createInterface({ input: process.stdin }).on("line", () => tell(spent(received()))).on(
   "close",
   () => process.exit(0),
 );
