@@ -46,6 +46,10 @@ export type { DenoApi, TlsConn, TlsListener } from "./serve/deno/types.ts";
 // node:net's shape, for node:http, TLS, WebSockets and database clients.
 export { connectNode, type NodeServer, nodeServer, StackSocket } from "./net/socket/stack_socket.ts";
 
+export { httpAgent, httpsAgent } from "./serve/node/agent.ts";
+export { fetchOver, type HostFetch } from "./serve/node/fetch.ts";
+export { createStackServer, StackServer } from "./serve/node/server.ts";
+
 // Links: where packets enter and leave.
 export type { Link, LinkCounters, LinkSink, Medium } from "./net/link/link.ts";
 export { pipe } from "./net/link/pipe.ts";

@@ -21,6 +21,11 @@ export interface StackConnectOptions extends StackSocketOptions {
   /** An address; absent: this host's own first address. */
   host?: string;
   signal?: AbortSignal;
+  /** As `setNoDelay`, `setKeepAlive` and `setTimeout`, from the beginning. */
+  noDelay?: boolean;
+  keepAlive?: boolean;
+  keepAliveInitialDelay?: number;
+  timeout?: number;
 }
 
 /** An address as `node:net` gives it. */
@@ -69,6 +74,8 @@ const later: (callback: () => void) => void =
 export class StackSocket extends Duplex {
   /** Between `connect` and its event. */
   connecting = false;
+  /** Who has accepted it, where that was a server like `net.Server`. */
+  server: unknown = undefined;
   /** Milliseconds of silence until `timeout`, 0 for never. */
   timeout = 0;
   bytesRead = 0;
@@ -85,7 +92,7 @@ export class StackSocket extends Duplex {
 
   /** A socket over `endpoint`, or without one a socket that is not connected yet. */
   constructor(host: Host, endpoint?: Endpoint, options: StackSocketOptions = {}) {
-    super({ allowHalfOpen: options.allowHalfOpen ?? false });
+    super({ allowHalfOpen: options.allowHalfOpen ?? false, emitClose: false }); // which says whether it failed
     this.#host = host;
     this.#activeAtMs = host.clock.nowMs();
     if (endpoint !== undefined) this.#attach(endpoint);
@@ -113,6 +120,19 @@ export class StackSocket extends Duplex {
   get bytesWritten(): number {
     return this.#bytesWritten + this.writableLength;
   }
+  /** Bytes that wait in the stream's buffer. `writableLength` says the same. */
+  get bufferSize(): number {
+    return this.writableLength;
+  }
+  /** As `connecting`, under the name that Node's own libraries look at. */
+  get _connecting(): boolean {
+    return this.connecting;
+  }
+  /** Of several addresses of a name the stack tries one after the other by itself; it does not tell which. */
+  get autoSelectFamilyAttemptedAddresses(): string[] {
+    const { remoteAddress, remotePort } = this;
+    return remoteAddress === undefined ? [] : [`${remoteAddress}:${remotePort}`];
+  }
   /** Not connected yet. */
   get pending(): boolean {
     return this.#endpoint === undefined;
@@ -139,6 +159,9 @@ export class StackSocket extends Duplex {
     const hostname = typeof host === "string" ? host : typeof options === "number" ? undefined : options.host;
     const callback = typeof host === "function" ? host : done;
     if (callback !== undefined) this.once("connect", callback);
+    if (target.noDelay !== undefined) this.setNoDelay(target.noDelay);
+    if (target.keepAlive !== undefined) this.setKeepAlive(target.keepAlive, target.keepAliveInitialDelay);
+    if (target.timeout !== undefined) this.setTimeout(target.timeout);
     if (this.#endpoint !== undefined) {
       later(() => this.#emitConnect());
       return this;
@@ -256,7 +279,10 @@ export class StackSocket extends Duplex {
       endpoint.onReadable = endpoint.onClosed = undefined;
       if (!endpoint.closed) endpoint.close();
     }
-    later(() => callback(error));
+    later(() => {
+      callback(error);
+      later(() => this.emit("close", error !== null)); // behind the error, as `net.Socket` does
+    });
   }
 
   async #connect(port: number, hostname: string | undefined, signal: AbortSignal): Promise<void> {
@@ -267,6 +293,10 @@ export class StackSocket extends Duplex {
       this.connecting = false;
       this.#connectAbort.abort(); // the signal has no say any more
       this.#attach(endpoint);
+      if (hostname !== undefined && hostname !== endpoint.remoteAddr.hostname) {
+        const { hostname: address } = endpoint.remoteAddr;
+        later(() => this.emit("lookup", null, address, address.includes(":") ? 6 : 4, hostname));
+      }
       for (const action of this.#onceOpen.splice(0)) action(endpoint);
       later(() => this.#emitConnect());
     } catch (error) {
