@@ -1,4 +1,3 @@
-import { Buffer } from "node:buffer";
 import { Duplex } from "node:stream";
 import type { Alarm } from "../../base/clock.ts";
 import { checkTcpOptions, type TcpOptions } from "../tcp/options.ts";
@@ -44,7 +43,7 @@ const POOL_ROOM_BYTES_MIN = 8 * 1024;
 /** Small writes that were gathered while corked go out as one copy, so that they share a segment. */
 const GATHER_BYTES_MAX = 64 * 1024;
 
-let pool: Uint8Array<ArrayBuffer> = new Uint8Array(0);
+let pool = new Uint8Array(0);
 let poolUsed = 0;
 
 /** A later turn of the event loop: MQTT brokers and others stall when bytes arrive in a microtask. */
@@ -354,7 +353,7 @@ export class StackSocket extends Duplex {
     try {
       while (this.#wanted && !this.destroyed && !endpoint.closed) {
         if (pool.length - poolUsed < POOL_ROOM_BYTES_MIN) {
-          pool = Buffer.allocUnsafeSlow(POOL_BYTES); // as Node's own sockets: not filled with zeros first
+          pool = new Uint8Array(POOL_BYTES);
           poolUsed = 0;
         }
         const count = endpoint.tryRead(pool.subarray(poolUsed));
