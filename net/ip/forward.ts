@@ -81,12 +81,14 @@ export class Forwarder {
       sendIcmpError(stack, IcmpType.Unreachable, IcmpUnreachable.Prohibited, ip, slab, nowMs);
       return Drop.FirewallReject;
     }
+    const mtu = stack.output.interfaces[route.interfaceIndex]!.mtu4;
+    const length = ip.dataEnd - ip.headerStart;
     if (stack.hooks.rules !== undefined) {
+      // Before it gets another source: its sender is told.
+      if (length > mtu && mayNotBeCut(ip)) return this.#tellTooBig(ip, slab, mtu, nowMs);
       const reason = stack.hooks.forward(ip, slab, route.interfaceIndex, nowMs);
       if (reason !== Drop.None) return reason;
     }
-    const mtu = stack.output.interfaces[route.interfaceIndex]!.mtu4;
-    const length = ip.dataEnd - ip.headerStart;
     if (length > mtu) return this.#forwardPieces(ip, slab, mtu, nowMs);
     const out = stack.output.slab;
     const start = ETHERNET_HEADER_LENGTH;
@@ -109,31 +111,28 @@ export class Forwarder {
     if (this.#lost.length === 0) return;
     const stack = this.#stack;
     const ip = this.#lostIp;
+    // One that was given an address of ours is not ours: tracking knows whose it is.
+    const translated = stack.hooks.rules?.uses.nat === true;
     for (const slab of this.#lost.splice(0)) {
       if (slab.bytes[0]! >>> 4 === 6) {
         this.ipv6.tellLost(slab, nowMs);
         continue;
       }
-      if (readIpv4(slab, 0, slab.bytes.length, ip) !== Drop.None || stack.isOurs(ip.source)) continue;
+      if (readIpv4(slab, 0, slab.bytes.length, ip) !== Drop.None) continue;
+      if (!translated && stack.isOurs(ip.source)) continue;
       sendIcmpError(stack, IcmpType.Unreachable, IcmpUnreachable.Host, ip, slab, nowMs);
     }
   }
 
+  #tellTooBig(ip: Ipv4Record, slab: Slab, mtu: number, nowMs: number): Drop {
+    const { FragmentationNeeded } = IcmpUnreachable;
+    sendIcmpError(this.#stack, IcmpType.Unreachable, FragmentationNeeded, ip, slab, nowMs, mtu);
+    return Drop.PacketTooBig;
+  }
+
   #forwardPieces(ip: Ipv4Record, slab: Slab, mtu: number, nowMs: number): Drop {
     const { output } = this.#stack;
-    const hasOptions = ip.dataStart - ip.headerStart > IPV4_HEADER_LENGTH;
-    if (ip.dontFragment || hasOptions) { // nobody cuts packets with options any more: told as if it could not be
-      sendIcmpError(
-        this.#stack,
-        IcmpType.Unreachable,
-        IcmpUnreachable.FragmentationNeeded,
-        ip,
-        slab,
-        nowMs,
-        mtu,
-      );
-      return Drop.PacketTooBig;
-    }
+    if (mayNotBeCut(ip)) return this.#tellTooBig(ip, slab, mtu, nowMs);
     const { interfaceIndex, nextHop } = this.#route;
     const at = output.transportStart;
     const end = at + ip.dataEnd - ip.dataStart;
@@ -149,6 +148,11 @@ export class Forwarder {
     this.counters.packets++;
     this.counters.bytes += length;
   }
+}
+
+/** Whether its sender forbids it; and nobody cuts packets with options any more: told as if it could not be. */
+function mayNotBeCut(ip: Ipv4Record): boolean {
+  return ip.dontFragment || ip.dataStart - ip.headerStart > IPV4_HEADER_LENGTH;
 }
 
 /** One less, and the checksum follows without reading the rest of the header (RFC 1624, equation 3). */

@@ -94,10 +94,6 @@ export class Ipv6Forwarder {
       this.#refuse(Icmpv6Type.Unreachable, Icmpv6Unreachable.Prohibited, ip, slab, nowMs);
       return Drop.FirewallReject;
     }
-    if (stack.hooks.rules !== undefined) {
-      const refused = stack.hooks.forward(ip, slab, route.interfaceIndex, nowMs);
-      if (refused !== Drop.None) return refused;
-    }
     const mtu = stack.output.interfaces[route.interfaceIndex]!.mtu6;
     const length = ip.dataEnd - ip.headerStart;
     const { wholeHeaderLength, longestPiece } = stack.reassembly;
@@ -105,6 +101,11 @@ export class Ipv6Forwarder {
     if (longest > mtu) {
       sendIcmpv6Error(stack, Icmpv6Type.PacketTooBig, 0, mtu, true, ip, slab, nowMs);
       return Drop.PacketTooBig;
+    }
+    // After: what gets another source has a sender who would not be told.
+    if (stack.hooks.rules !== undefined) {
+      const refused = stack.hooks.forward(ip, slab, route.interfaceIndex, nowMs);
+      if (refused !== Drop.None) return refused;
     }
     this.#counters.packets++;
     this.#counters.bytes += length;
@@ -118,7 +119,8 @@ export class Ipv6Forwarder {
     const ip = this.#lostIp;
     const { length } = slab.bytes;
     this.#input.read(slab, 0, length, 0, ip);
-    if (this.#stack.isOurs(ip.source)) return;
+    const translated = this.#stack.hooks.rules?.uses.nat === true; // tracking knows whose it is
+    if (!translated && this.#stack.isOurs(ip.source)) return;
     this.#refuse(Icmpv6Type.Unreachable, Icmpv6Unreachable.Address, ip, slab, nowMs);
   }
 

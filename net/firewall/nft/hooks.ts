@@ -18,6 +18,8 @@ import type { Ruleset } from "./schema.ts";
 export interface PassedOutput {
   readonly mark: number;
   readonly flow: number;
+  /** That no other flow has: this one may be gone when the packet comes. */
+  readonly id: number;
   readonly state: CtState;
   readonly direction: CtDirection;
 }
@@ -38,6 +40,8 @@ export class PacketHooks {
   queued = false;
   /** What happens to `log`, for whoever watches. */
   log: NftEnvironment["log"];
+  /** We send a reset because of `#in`, which is related to that one's connection: nf_ct_attach(). */
+  #resetting = false;
   readonly #stack: Stack;
   readonly #in = new NftPacket();
   readonly #out = new NftPacket();
@@ -94,9 +98,11 @@ export class PacketHooks {
     }
     if (passed !== undefined) {
       packet.mark = passed.mark;
-      packet.track.flow = passed.flow;
-      packet.track.state = passed.state;
-      packet.track.direction = passed.direction;
+      const { track } = packet;
+      track.flow = passed.flow;
+      track.state = passed.state;
+      track.direction = passed.direction;
+      if (track.flow !== NO_FLOW && this.conntrack?.id(track) !== passed.id) track.clear();
     }
     return this.#passIn(packet, Hook.prerouting, ip, slab, nowMs);
   }
@@ -131,8 +137,12 @@ export class PacketHooks {
     packet.moveTo(slab, start, end, nowMs);
     packet.oif = this.#numberOf(oif);
     packet.checksumLeft = checksumLeft;
+    if (this.#resetting) this.conntrack?.attach(this.#in, packet);
     const verdict = this.rules!.pass(packet, Hook.output);
-    if (verdict === NftVerdict.Reject) rejectToOurselves(this.#stack, this.rules!.reject!, packet);
+    if (verdict === NftVerdict.Reject) {
+      rejectToOurselves(this.#stack, this.rules!.reject!, packet);
+      this.conntrack?.release(packet);
+    }
     return verdict === NftVerdict.Accept || verdict === NftVerdict.Queue;
   }
 
@@ -146,8 +156,9 @@ export class PacketHooks {
 
   /** What has to be known of the packet at output when it comes back to us. */
   passedOutput(): PassedOutput {
-    const { mark, track: { flow, state, direction } } = this.#out;
-    return { mark, flow, state, direction };
+    const { mark, track } = this.#out;
+    const { flow, state, direction } = track;
+    return { mark, flow, id: flow === NO_FLOW ? 0 : this.conntrack?.id(track) ?? 0, state, direction };
   }
 
   /** Source and destination of the packet at output. */
@@ -173,7 +184,11 @@ export class PacketHooks {
   }
 
   #reject(packet: NftPacket, ip: Ipv4Record, slab: Slab, nowMs: number): void {
-    rejectPacket(this.#stack, this.rules!.reject!, packet, ip, slab, nowMs);
+    const reject = this.rules!.reject!;
+    this.#resetting = reject.type === "tcp reset";
+    rejectPacket(this.#stack, reject, packet, ip, slab, nowMs);
+    this.#resetting = false;
+    this.conntrack?.release(packet);
   }
 
   /** Rules may have given the packet other addresses. */

@@ -84,7 +84,7 @@ export class NftRules implements NatRules {
     packet.hook = hook;
     if (tracker === undefined) return compiled.judge(packet, hook);
     const verdict = this.#tracked(packet, hook, tracker);
-    if (verdict === NftVerdict.Drop || verdict === NftVerdict.Reject) tracker.release(packet);
+    if (verdict === NftVerdict.Drop) tracker.release(packet); // who rejects still has to answer
     return verdict;
   }
 
