@@ -145,8 +145,8 @@ export class Nat {
     }
     range.hasAddress = request.hasAddress;
     if (!request.hasAddress) return true;
-    range.addressLow = this.#addressAt(packet, false);
-    range.addressHigh = this.#addressAt(packet, true);
+    range.addressLow = this.#addressAt(packet, 0);
+    range.addressHigh = this.#addressAt(packet, 4);
     if ((request.flags & NatFlag.netmap) !== 0) {
       range.addressLow = range.addressHigh = this.#mapPrefix(own, range.addressLow, range.addressHigh);
     }
@@ -154,10 +154,9 @@ export class Nat {
   }
 
   /** One of the two addresses of the request; 0 when there is no room for it. */
-  #addressAt(packet: NftPacket, highest: boolean): number {
+  #addressAt(packet: NftPacket, at: number): number {
     const { address } = this.#request;
-    if (packet.nfproto !== Nfproto.Ipv6) return address[highest ? 1 : 0]!;
-    const at = highest ? 4 : 0;
+    if (packet.nfproto !== Nfproto.Ipv6) return address[at]!;
     return this.#conntrack.addresses.intern(
       address[at]!,
       address[at + 1]!,

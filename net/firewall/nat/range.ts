@@ -16,7 +16,7 @@ export type NatKind = (typeof NatKind)[keyof typeof NatKind];
 /** What a NAT statement asks for, as whoever evaluates it fills one. */
 export class NatRequest {
   kind: NatKind = NatKind.none;
-  /** Words of the lowest address, then of the highest: one each of IPv4, four each of IPv6. */
+  /** Words of the lowest address, and from the fifth on of the highest: one each of IPv4, four of IPv6. */
   readonly address: Int32Array = new Int32Array(8);
   hasAddress = false;
   /** Of ICMP queries, the identifier. */

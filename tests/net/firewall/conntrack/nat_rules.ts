@@ -36,8 +36,7 @@ function give(
   if (low === "") return;
   for (const [at, text] of [low, high].entries()) {
     const address = router.addresses.parse(text)!;
-    const words = packet.nfproto === Nfproto.Ipv6 ? router.addresses.words(address) : [address];
-    into.address.set(words, words.length * at);
+    into.address.set(packet.nfproto === Nfproto.Ipv6 ? router.addresses.words(address) : [address], 4 * at);
   }
 }
 
