@@ -6,6 +6,7 @@ import { joinEnds } from "./connections/tuple.ts";
 import type { Firewall } from "./firewall/firewall.ts";
 import { ForwardGate } from "./firewall/forward_gate.ts";
 import { InputGate } from "./firewall/gate.ts";
+import type { NameAnswer } from "./firewall/names/name_sets.ts";
 import { PacketHooks, type PassedOutput } from "./firewall/nft/hooks.ts";
 import type { Ruleset } from "./firewall/nft/schema.ts";
 import { Verdict } from "./firewall/packet.ts";
@@ -220,6 +221,11 @@ export class Stack {
    */
   setRules(ruleset: Ruleset | undefined): void {
     this.hooks.setRules(ruleset, this.#nowMs);
+  }
+
+  /** Names were resolved: their addresses enter the sets of rules that they fill (`NftRules.learnNames`). */
+  learnNames(names: readonly string[], answers: readonly NameAnswer[], nowMs: number): void {
+    this.hooks.rules?.learnNames(names, answers, nowMs);
   }
 
   /** Adds an interface; its number goes to `receive` and to the routes. */

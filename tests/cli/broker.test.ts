@@ -15,7 +15,7 @@ afterAll(() => temporary[Symbol.dispose]());
 const DENO = fileURLToPath(new URL("../../node_modules/.bin/deno", import.meta.url));
 
 const RULES = readTextRules(`table inet egress {
-  set api { type ipv4_addr; flags timeout; comment "dns api.example.com *.example.org"; }
+  set api { type ipv4_addr; flags timeout; comment "dns-names: api.example.com *.example.org"; }
   chain output {
     type filter hook output priority filter; policy drop;
     ip daddr @api tcp dport 443 accept

@@ -27,7 +27,7 @@ experiment of Deno's), and the program's error has the text of the rule.
 A connect is judged as its first packet would be, by the output rules; a listen
 by the input rules. Deno says neither TCP nor UDP: what rules let out as either
 may be used. Of a name all addresses must be let out; sets with a comment like
-"dns api.example.com *.example.org" hold what those names resolve to.
+"dns-names: api.example.com *.example.org" hold what those names resolve to.
 
   torpor firewall broker egress.nft --socket /tmp/broker --allow read &
   DENO_PERMISSION_BROKER_PATH=/tmp/broker deno run program.ts

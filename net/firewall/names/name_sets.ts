@@ -4,8 +4,8 @@ import { parseIpv4 } from "../../wire/address.ts";
 import { formatIpv6, parseIpv6 } from "../../wire/ipv6_address.ts";
 import { matchesName, parseNamePattern } from "./pattern.ts";
 
-/** The first word of a set's comment that says which names fill it. */
-const WORD = "dns";
+/** The first word of a set's comment that says which names fill it: one that nobody writes by chance. */
+const WORD = "dns-names:";
 /** An address that was answered stays at least so long: programs connect a while after they have asked. */
 export const NAME_SECONDS_MIN = 60;
 /** And at most so long, whatever the answer says: the name may be sold. */
@@ -21,7 +21,7 @@ export interface NameAnswer {
 }
 
 /**
- * The names that fill a set: `comment "dns api.example.com *.example.org"`, in a set of addresses with `flags timeout`. To
+ * The names that fill a set: `comment "dns-names: api.example.com *.example.org"`, in a set of addresses with `flags timeout`. To
  * nft it is a comment, so the same file loads there, where dnsmasq's `nftset` fills such sets.
  *
  * @returns Patterns, or undefined for a set that no name fills.
@@ -31,7 +31,7 @@ export function namesOf(set: NamedSet): readonly string[] | undefined {
   const [word, ...names] = (set.comment ?? "").trim().split(/\s+/);
   if (word !== WORD) return undefined;
   const place = `set ${set.name}`;
-  if (names.length === 0) throw new FirewallError(place, 'Expected names behind "dns" in its comment');
+  if (names.length === 0) throw new FirewallError(place, 'Expected names behind "dns-names:" in its comment');
   const patterns = names.map((name) => {
     const pattern = parseNamePattern(name);
     if (pattern !== undefined) return pattern;
@@ -61,7 +61,7 @@ export function namesOf(set: NamedSet): readonly string[] | undefined {
  * import { nameElements } from "@torpor/torpor/net/firewall/names/name_sets.ts";
  * import { readTextRules } from "@torpor/torpor/net/firewall/nft/text/read.ts";
  * const rules = readTextRules(`table inet egress {
- *   set api { type ipv4_addr; flags timeout; comment "dns api.example.com"; }
+ *   set api { type ipv4_addr; flags timeout; comment "dns-names: api.example.com"; }
  * }`);
  * const [command] = nameElements(rules, ["api.example.com"], [{ address: "192.0.2.7", ttlSeconds: 300 }]);
  * console.log(command!.op); // add
@@ -81,7 +81,7 @@ export function nameElements(
       }
       const elem = answers.flatMap((answer): SetElement[] => {
         const val = addressFor(answer.address, set.type[0] === "ipv6_addr");
-        const timeout = Math.min(Math.max(answer.ttlSeconds, NAME_SECONDS_MIN), NAME_SECONDS_MAX);
+        const timeout = nameSeconds(answer.ttlSeconds);
         const { leftSeconds } = answer;
         const left = leftSeconds === undefined
           ? {}
@@ -99,7 +99,13 @@ export function nameElements(
   return commands;
 }
 
-function addressFor(text: string, six: boolean): string | undefined {
+/** How long an answer with that time to live counts, seconds. */
+export function nameSeconds(ttlSeconds: number): number {
+  return Math.min(Math.max(ttlSeconds, NAME_SECONDS_MIN), NAME_SECONDS_MAX);
+}
+
+/** An address as the elements of a set have it, or undefined when it is of the other family. */
+export function addressFor(text: string, six: boolean): string | undefined {
   if (!six) return parseIpv4(text) === undefined ? undefined : text;
   const words = parseIpv6(text);
   return words === undefined ? undefined : formatIpv6(...words);

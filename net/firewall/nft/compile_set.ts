@@ -132,6 +132,14 @@ export class CompiledSet {
     return number;
   }
 
+  /** Adds an element from outside, or lets it live on: never shorter than it would. @returns False when there is no room. */
+  learn(parts: readonly bigint[], timeoutMs: number, nowMs: number): boolean {
+    const key = this.#keyOf(parts);
+    const number = this.#table!.find(key, 0) + 1;
+    if (number > 0 && this.#expires[number]! >= nowMs + timeoutMs) return true;
+    return this.put(key, this.#data, true, timeoutMs, this.spec.cells, nowMs) >= 0;
+  }
+
   /** Removes the element with a key. @returns Whether there was one. */
   take(key: Int32Array, nowMs: number): boolean {
     const number = this.#table!.find(key, 0) + 1;

@@ -253,6 +253,11 @@ export class NftCompiled {
     }
   }
 
+  /** Adds an element to a set that changes: see {@linkcode CompiledSet.learn}. */
+  learn(set: number, parts: readonly bigint[], timeoutMs: number, nowMs: number): boolean {
+    return this.#machine.sets[set]!.learn(parts, timeoutMs, nowMs);
+  }
+
   /** What has been counted and learnt; elements that have ended are left out. */
   save(nowMs: number): NftState {
     return {

@@ -1,7 +1,12 @@
 import { Hook, HookPriority, NO_FLOW } from "../conntrack/state.ts";
 import type { NatRules, Tracker } from "../conntrack/tracker.ts";
+import { addressFor, type NameAnswer, nameSeconds, namesOf } from "../names/name_sets.ts";
+import { matchesName } from "../names/pattern.ts";
 import type { NatRequest } from "../nat/range.ts";
+import { parseIpv4 } from "../../wire/address.ts";
+import { parseIpv6 } from "../../wire/ipv6_address.ts";
 import { NftCompiled } from "./compiled.ts";
+import { wordsValue } from "./constants.ts";
 import { type NftEnvironment, NftVerdict } from "./environment.ts";
 import { LinkError } from "./link_error.ts";
 import { linkRules } from "./link.ts";
@@ -48,6 +53,7 @@ export class NftRules implements NatRules {
   readonly uses: Uses;
   readonly #linked: LinkedRules;
   readonly #compiled: NftCompiled;
+  readonly #named: readonly FilledSet[];
   readonly #environment: NftEnvironment;
   readonly #tracker: Tracker | undefined;
 
@@ -65,6 +71,10 @@ export class NftRules implements NatRules {
     this.#environment = environment;
     this.#tracker = this.uses.tracker ? environment.tracker : undefined;
     this.#compiled = new NftCompiled(this.#linked, environment, nowMs);
+    this.#named = this.#linked.sets.flatMap(({ id, named }): FilledSet[] => {
+      const patterns = named === undefined ? undefined : namesOf(named);
+      return patterns === undefined ? [] : [{ id, patterns, six: named!.type[0] === "ipv6_addr" }];
+    });
   }
 
   /** How the last packet was refused, where the verdict was `Reject`. */
@@ -131,6 +141,25 @@ export class NftRules implements NatRules {
     return true;
   }
 
+  /**
+   * Names were resolved: their addresses enter the sets that they fill, for as long as the answers say (`namesOf`).
+   * @param names The name that was asked for, and what it is an alias of.
+   * @returns How many elements did not fit.
+   */
+  learnNames(names: readonly string[], answers: readonly NameAnswer[], nowMs: number): number {
+    let refused = 0;
+    for (const { id, patterns, six } of this.#named) {
+      if (!names.some((name) => patterns.some((pattern) => matchesName(pattern, name)))) continue;
+      for (const { address, ttlSeconds } of answers) {
+        const text = addressFor(address, six);
+        if (text === undefined) continue;
+        const value = six ? wordsValue(parseIpv6(text)!) : BigInt(parseIpv4(text)! >>> 0);
+        if (!this.#compiled.learn(id, [value], nameSeconds(ttlSeconds) * 1_000, nowMs)) refused++;
+      }
+    }
+    return refused;
+  }
+
   /** Why a packet would get its verdict at a hook, rule by rule. Counts nothing, and takes time with the rules. */
   explain(packet: NftPacket, hook: Hook): NftExplanation {
     const walk = new NftWalk(this.#linked, { ...this.#environment, log: undefined }, packet.nowMs, true);
@@ -152,4 +181,11 @@ export class NftRules implements NatRules {
   load(state: NftState): void {
     this.#compiled.load(state);
   }
+}
+
+/** A set that names fill. */
+interface FilledSet {
+  readonly id: number;
+  readonly patterns: readonly string[];
+  readonly six: boolean;
 }

@@ -46,6 +46,8 @@ export const QUESTIONS_MAX = 1_024;
 const DNS_PORT = 53;
 const TIMEOUT_MS = 5_000;
 const ATTEMPTS = 2;
+/** How long an address of the host's own table counts for rules about names: as long as any may. */
+const LISTED_SECONDS = 86_400;
 /** RFC 1035 section 2.3.4. */
 const LABEL_MAX = 63;
 const NAME_MAX = 253;
@@ -96,11 +98,21 @@ export class Resolver {
     if (!DNS_TYPES.includes(type)) throw new TypeError(`Records of type "${type}" cannot be resolved`);
     options.signal?.throwIfAborted();
     const listed = type === "A" || type === "AAAA" ? this.#listed(query, type) : undefined;
-    if (listed !== undefined) return listed as DnsRecords[T][];
+    if (listed !== undefined) {
+      this.#learn([canonical(query)], listed, LISTED_SECONDS);
+      return listed as DnsRecords[T][];
+    }
     let finding: DnsFinding | undefined;
     for (const name of this.#candidates(this.#asName(query, type))) {
       const found = await this.#find(name, type, options);
-      if (found.records.length > 0) return found.records.map(({ value }) => value as DnsRecords[T]);
+      if (found.records.length > 0) {
+        const values = found.records.map(({ value }) => value as DnsRecords[T]);
+        if (type === "A" || type === "AAAA") {
+          const least = Math.min(...found.records.map(({ ttl }) => ttl));
+          this.#learn([name, found.records[0]!.name], values as string[], least);
+        }
+        return values;
+      }
       finding ??= found;
     }
     const why = finding?.code === "NXDOMAIN" ? "there is no such name" : `it has no record of type ${type}`;
@@ -138,6 +150,13 @@ export class Resolver {
   /** Ends all questions. */
   close(reason: Error): void {
     this.#closed.abort(reason);
+  }
+
+  /** Before whoever asked hears of it: what is let out by name is let out at once. */
+  #learn(names: readonly string[], addresses: readonly string[], ttlSeconds: number): void {
+    const { stack, clock } = this.#host;
+    const answers = addresses.map((address) => ({ address, ttlSeconds }));
+    stack.learnNames(names.map(canonical), answers, clock.nowMs());
   }
 
   #listed(query: string, type: "A" | "AAAA"): string[] | undefined {
