@@ -30,6 +30,7 @@ export type { Handlers, HandlerServer } from "./net/socket/handlers.ts";
 export { mqttPings } from "./net/socket/asleep/mqtt_pings.ts";
 export { webSocketPings } from "./net/socket/asleep/web_socket_pings.ts";
 export type { ConnectOptions, ListenOptions, NetAddr, TcpConn, TcpListener } from "./net/socket/types.ts";
+/** The classes of the errors that networking throws, by the names that `Deno.errors` has. */
 export * as errors from "./net/socket/errors.ts";
 export type { Link, LinkCounters, LinkSink, Medium } from "./net/link/link.ts";
 export { pipe } from "./net/link/pipe.ts";

@@ -32,12 +32,13 @@ export type { TcpConnection } from "./net/socket/conn.ts";
 export type { ConnListener } from "./net/socket/listener.ts";
 export type { TcpOptions } from "./net/tcp/options.ts";
 export { linuxTcpInfo, type TcpInfo, TcpInfoOption } from "./net/tcp/info.ts";
+/** The classes of the errors that networking throws, by the names that `Deno.errors` has. */
 export * as errors from "./net/socket/errors.ts";
 
 // Servers whose connections keep nothing in memory while they sleep, and Deno's own calls over a host.
 export { type HttpServerOptions, HttpService, serveHttp } from "./serve/http/http_server.ts";
 export type { HttpHandlers, WebSocketHandlers } from "./serve/http/http_engine.ts";
-export type { EventClient, HttpClient, WebSocketClient } from "./serve/http/clients.ts";
+export type { Client, EventClient, HttpClient, WebSocketClient } from "./serve/http/clients.ts";
 export type { ServerEvent } from "./serve/http/event_stream.ts";
 export type { AttachmentOptions } from "./serve/hibernation/kept.ts";
 export { denoApi } from "./serve/deno/deno_api.ts";
@@ -70,10 +71,16 @@ export type { TakenOver, TakeOverOptions } from "./checkpoint/handover/take_over
 export type { ControlOffer } from "./checkpoint/control/offer.ts";
 export { ControlClient } from "./checkpoint/control/client.ts";
 export { ControlError, type ControlReason } from "./checkpoint/control/control_error.ts";
+export type { Events } from "./checkpoint/events.ts";
 export { Sleeper, type SleeperEvents, type SleeperStats } from "./checkpoint/suspend.ts";
 export type { WakeBudget, WakePolicy } from "./net/wake/policy.ts";
 export { METRICS_TYPE, metricsText } from "./checkpoint/metrics.ts";
-export { openTelemetry, type Telemetry } from "./checkpoint/telemetry/open_telemetry.ts";
+export {
+  openTelemetry,
+  type Telemetry,
+  type TelemetryMeter,
+  type TelemetryTracer,
+} from "./checkpoint/telemetry/open_telemetry.ts";
 export type { Recovered } from "./checkpoint/recover.ts";
 export { FileStore, MemoryStore, type Store, StoreError } from "./checkpoint/store/mod.ts";
 export { explainImage, ImageError, readImage, verifyImage, writeImage } from "./checkpoint/image/mod.ts";
@@ -89,8 +96,72 @@ export {
 } from "./checkpoint/replay/mod.ts";
 export { Recorder, type RecorderOptions } from "./checkpoint/replay/recorder.ts";
 
+// What the above names.
+export type { Ipv6Options } from "./net/ip/ndp.ts";
+export type { AddressSpec, RouteConfig, RouteSpec } from "./net/ip/route_config.ts";
+export type { TcpConfig } from "./net/tcp/config.ts";
+export type { HystartName } from "./net/tcp/congestion/hystart.ts";
+export type { CONGESTION_CONTROLS, CongestionControlName } from "./net/tcp/congestion/congestion.ts";
+export type { MulticastV4Membership, MulticastV6Membership } from "./net/socket/types.ts";
+export type { Acceptor, Owner } from "./net/socket/owner.ts";
+export type { PacketWatcher } from "./net/socket/packet_watch.ts";
+export type { StackAddress, StackConnectOptions, StackSocketOptions } from "./net/socket/stack_socket.ts";
+export type { StackRecorder } from "./net/stack.ts";
+export type { Drop } from "./net/wire/drop.ts";
+export type { PipeOptions } from "./net/link/pipe.ts";
+export type { ListenUnixOptions, UnixListener, UnixOptions } from "./net/link/unix.ts";
+export type { OpenTunOptions, TunLink } from "./net/link/tun.ts";
+export type { TunWait } from "./net/link/tun_wait.ts";
+export type { ImpairedLink, Impairments, ImpairOptions } from "./net/link/impaired.ts";
+export type { ImpairmentCounters } from "./net/link/impaired_lane.ts";
+export type { CapturedPacket, Direction } from "./net/link/pcap.ts";
+export type {
+  AnyHandler,
+  ConnectTlsOptions,
+  Elsewhere,
+  HttpServer,
+  ListenTlsOptions,
+  ServeElsewhere,
+  ServeHandler,
+  ServeHandlerInfo,
+  ServeOptions,
+  StartTlsOptions,
+  TlsCertifiedKeyPem,
+  TlsHandshakeInfo,
+} from "./serve/deno/types.ts";
+export type { Watched } from "./checkpoint/analyzer.ts";
+export type { Inspected } from "./checkpoint/control/inspect.ts";
+export type { ConnectionState, ControlRequest } from "./checkpoint/control/request.ts";
+export type { ConnectionRow } from "./checkpoint/control/rows.ts";
+export type { HostStatus, Took } from "./checkpoint/control/status.ts";
+export type { SleepOwner } from "./net/wake/sleep_owner.ts";
+export type { WakeReason } from "./checkpoint/wake_times.ts";
+export { Histogram } from "./base/histogram.ts";
+export type {
+  AppendOptions,
+  Commit,
+  LiveRecord,
+  Location,
+  OnMoved,
+  Recall,
+  StoreStats,
+} from "./checkpoint/store/mod.ts";
+export type { Image, ImageContent, Part, PartReport, ReadOptions, Report } from "./checkpoint/image/mod.ts";
+export type { CborValue, Kind } from "./checkpoint/image/mod.ts";
+export type { PlayedFrame, PlayObserver, ReplayPlace } from "./checkpoint/replay/mod.ts";
+export type { EventCode, EventValue, ReplayEvent } from "./checkpoint/replay/event.ts";
+export type { About } from "./checkpoint/replay/segments.ts";
+export type {
+  OneOrMore,
+  Policy,
+  RuleAction,
+  RuleDirection,
+  RuleProtocol,
+  RuleState,
+} from "./net/firewall/rule.ts";
+
 // Rules, clocks, entropy, and what packets travel in.
 export type { FirewallRules, Rule } from "./net/firewall/mod.ts";
-export { type Clock, SystemClock, VirtualClock } from "./base/clock.ts";
+export { type Alarm, type Clock, SystemClock, VirtualClock } from "./base/clock.ts";
 export { Slab } from "./base/slab.ts";
 export { type Entropy, Prng, systemEntropy } from "./base/random.ts";

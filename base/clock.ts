@@ -1,5 +1,6 @@
 /** A scheduled callback that has not run yet. */
 export interface Alarm {
+  /** Calls it off. Idempotent. */
   cancel(): void;
 }
 
@@ -8,6 +9,7 @@ export interface Alarm {
  * stepping backward while the process lives.
  */
 export interface Clock {
+  /** Milliseconds since the Unix epoch, with fractions. */
   nowMs(): number;
   /** Runs `callback` once, at `deadlineMs` or as soon after it as possible, never inside this call. */
   at(deadlineMs: number, callback: () => void): Alarm;
@@ -18,10 +20,12 @@ const TIMEOUT_MS_MAX = 0x7fff_ffff;
 
 /** The machine's clock: epoch milliseconds at start-up, advanced by the monotonic clock. */
 export class SystemClock implements Clock {
+  /** Milliseconds since the Unix epoch, with fractions. */
   nowMs(): number {
     return performance.timeOrigin + performance.now();
   }
 
+  /** As {@linkcode Clock.at}. */
   at(deadlineMs: number, callback: () => void): Alarm {
     let timer: ReturnType<typeof setTimeout>;
     const arm = (): void => {
@@ -56,10 +60,12 @@ export class VirtualClock implements Clock {
   #order = 0;
   #heap: Event[] = []; // binary heap by (deadlineMs, order)
 
+  /** Time begins at `startMs`, milliseconds since the Unix epoch. */
   constructor(startMs = 1_700_000_000_000) {
     this.#nowMs = startMs;
   }
 
+  /** Milliseconds since the Unix epoch, with fractions. */
   nowMs(): number {
     return this.#nowMs;
   }
@@ -69,6 +75,7 @@ export class VirtualClock implements Clock {
     return this.#heap.reduce((count, event) => count + (event.callback ? 1 : 0), 0);
   }
 
+  /** As {@linkcode Clock.at}. */
   at(deadlineMs: number, callback: () => void): Alarm {
     const event: Event = { deadlineMs: Math.max(deadlineMs, this.#nowMs), order: this.#order++, callback };
     push(this.#heap, event);

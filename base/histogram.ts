@@ -16,16 +16,19 @@ export const SECONDS_BOUNDS: readonly number[] = [
  * ```
  */
 export class Histogram {
+  /** The upper bounds of the buckets, ascending. */
   readonly bounds: readonly number[];
   readonly #counts: Float64Array; // the last one: above all bounds
   #count = 0;
   #sum = 0;
 
+  /** An empty one; by default for seconds. */
   constructor(bounds: readonly number[] = SECONDS_BOUNDS) {
     this.bounds = bounds;
     this.#counts = new Float64Array(bounds.length + 1);
   }
 
+  /** Counts a value. */
   record(value: number): void {
     let at = 0;
     while (at < this.bounds.length && value > this.bounds[at]!) at++;
@@ -39,6 +42,7 @@ export class Histogram {
     return this.#count;
   }
 
+  /** Of all that were recorded. */
   get sum(): number {
     return this.#sum;
   }

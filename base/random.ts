@@ -1,5 +1,6 @@
 /** A source of unpredictable or, in tests, reproducible bytes. */
 export interface Entropy {
+  /** Overwrites all of `bytes`. */
   fill(bytes: Uint8Array<ArrayBuffer>): void;
 }
 
@@ -27,12 +28,14 @@ export const systemEntropy: Entropy = {
  * ```
  */
 export class Prng implements Entropy {
+  /** What it was made of, for whoever wants the same again. */
   readonly seed: number;
   #a: number;
   #b: number;
   #c: number;
   #d = 1;
 
+  /** Generators of one seed give the same. */
   constructor(seed: number) {
     this.seed = seed;
     this.#a = seed | 0;
@@ -41,6 +44,7 @@ export class Prng implements Entropy {
     for (let round = 0; round < 12; round++) this.uint32();
   }
 
+  /** A whole number in [0, 2^32). */
   uint32(): number {
     const t = (((this.#a + this.#b) | 0) + this.#d) | 0;
     this.#d = (this.#d + 1) | 0;
@@ -66,14 +70,17 @@ export class Prng implements Entropy {
     return low + this.below(high - low + 1);
   }
 
+  /** True so often: 0 never, 1 always. */
   chance(probability: number): boolean {
     return this.fraction() < probability;
   }
 
+  /** One of the items. */
   pick<T>(items: readonly T[]): T {
     return items[this.below(items.length)]!;
   }
 
+  /** Overwrites all of `bytes`. */
   fill(bytes: Uint8Array<ArrayBuffer>): void {
     for (let at = 0; at < bytes.length; at++) bytes[at] = this.uint32();
   }

@@ -21,7 +21,9 @@ import {
  * ```
  */
 export class Slab {
+  /** The memory. */
   readonly bytes: Uint8Array<ArrayBuffer>;
+  /** The same memory as numbers. */
   readonly view: DataView<ArrayBuffer>;
   /** Where it lies in the packet memory; -1 elsewhere. */
   readonly address: number;

@@ -48,6 +48,7 @@ export type { SleepyHostOptions } from "./sleeping_host.ts";
 export class SleepyHost extends SleepingHost {
   #offer: HandoverOffer | undefined;
 
+  /** Puts every connection to sleep, takes an offer of a handover back, and closes links and store. */
   override async shutdown(): Promise<void> {
     await this.#offer?.close();
     await super.shutdown();

@@ -33,6 +33,10 @@ export class SleepingHost extends Host {
   protected readonly atClose: Set<() => void> = new Set();
   readonly #store: Store;
 
+  /**
+   * Opens the links, and enters what sleeps in the store.
+   * @throws {RouteError} {FirewallError} {TypeError} When an option is wrong; {StoreError} When the store cannot be read.
+   */
   constructor(options: SleepyHostOptions) {
     super(options);
     this.#store = options.store;
@@ -104,6 +108,7 @@ export class SleepingHost extends Host {
     });
   }
 
+  /** As {@linkcode Host.close}. Connections that are awake get a reset; use `shutdown` to keep them. */
   override close(): void {
     if (this.closed) return;
     for (const end of this.atClose) end();
@@ -111,6 +116,7 @@ export class SleepingHost extends Host {
     this.sleeper.hostClosed();
   }
 
+  /** As `shutdown()`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.shutdown();
   }

@@ -1,4 +1,3 @@
-import { EventEmitter } from "eventemitter3";
 import { Histogram } from "../base/histogram.ts";
 import { TimerWheel } from "../base/timer_wheel.ts";
 import { RecordState } from "../net/connections/connection_map.ts";
@@ -19,6 +18,7 @@ import {
   summaryKind,
 } from "../net/wake/summary.ts";
 import { type Analyzer, IdleAnalyzer } from "./analyzer.ts";
+import { Events } from "./events.ts";
 import { type CborValue, encodeCbor } from "./image/cbor.ts";
 import { Journal, type Pieces } from "./journal.ts";
 import { recoverConnections, type Recovered } from "./recover.ts";
@@ -61,7 +61,9 @@ export interface SleeperOptions {
 
 /** Counts since the start, and how many are under way. */
 export interface SleeperStats {
+  /** Connections that fell asleep. */
   suspends: number;
+  /** Connections that woke. */
   restores: number;
   /** Connections whose images are being written. */
   saving: number;
@@ -129,8 +131,10 @@ interface Saving {
  * revoked, and the revocation written, before its connection does anything that a peer could see;
  * and a TCB is freed only when its image is durable.
  */
-export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
+export class Sleeper extends Events<SleeperEvents> implements SleepOwner {
+  /** Where the images are. */
   readonly store: Store;
+  /** Who says how long a connection stays awake. */
   readonly analyzer: Analyzer;
   readonly #host: Host;
   readonly #stack: Stack;
@@ -160,6 +164,7 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
   #ringing = false; // deadlines of sleepers are being served
   #restores = 0;
 
+  /** A {@linkcode SleepyHost} makes its own. */
   constructor(host: Host, store: Store, options: SleeperOptions = {}) {
     super();
     this.store = store;
@@ -325,6 +330,7 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
 
   // SleepOwner
 
+  /** @internal */
   frozenPeerOf(record: number): number | Uint8Array | undefined {
     const { addresses, connections } = this.#stack;
     const saving = this.#saving.get(record);
@@ -337,11 +343,13 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
     }
   }
 
+  /** @internal */
   watch(tcb: Tcb, nowMs: number): void {
     if (tcb.state === TcpState.closed) return;
     this.#watchFor(tcb.slot, this.#stayAwakeMs(tcb, nowMs), nowMs);
   }
 
+  /** @internal */
   wake(record: number, nowMs: number): void {
     if (this.#saving.has(record)) return void this.#wanted.push(record); // its TCB is here
     const { sleepers } = this.#stack;
@@ -351,18 +359,22 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
     this.#queue.add(record, listener?.id ?? -1, sleepers.budgetOf(listener), nowMs);
   }
 
+  /** @internal */
   waits(record: number): boolean {
     return this.#queue.isLate(record);
   }
 
+  /** @internal */
   deadlineMoved(record: number, deadlineMs: number): void {
     this.#timers.set(record, deadlineMs);
   }
 
+  /** @internal */
   moved(tcb: Tcb): void {
     this.#journal.moved(tcb);
   }
 
+  /** @internal */
   turn(nowMs: number): void {
     this.#ringing = true;
     this.#timers.advance(nowMs, (record) => this.#due(record, nowMs), DUE_MAX);
@@ -376,6 +388,7 @@ export class Sleeper extends EventEmitter<SleeperEvents> implements SleepOwner {
     if (nowMs >= this.#cleanAtMs && !this.#closing) this.#cleanSome(nowMs);
   }
 
+  /** @internal */
   nextDeadlineMs(): number {
     const wantedMs = this.#wanted.length > 0 ? -Infinity : this.#queue.nextMs;
     const wakeMs = this.#closing

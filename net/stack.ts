@@ -66,6 +66,7 @@ export interface StackOptions {
 
 /** Who makes the stack of a host instead of its constructor, and hears what is asked of it: a recorder. */
 export interface StackRecorder {
+  /** @internal Makes the stack. */
   stack(options: StackOptions): Stack;
   /** The host has been closed. */
   close(): void;

@@ -15,9 +15,9 @@ const FOLDERS = ["base", "net", "checkpoint", "serve"];
 
 /**
  * What only some need: `openTun` on Node asks for koffi, and says so when it is not there (Deno and Bun have FFI of their
- * own); `serveMqtt` asks for mqtt-packet; of OpenTelemetry's API we import types, and whoever measures by it has it.
+ * own); `serveMqtt` asks for mqtt-packet.
  */
-const WHEN_ASKED = ["@opentelemetry/api", "koffi", "mqtt-packet"];
+const WHEN_ASKED = ["koffi", "mqtt-packet"];
 
 /** The package.json of the npm package: that of the repository, whose modules have become JavaScript. */
 export function npmManifest(ours: Manifest): Record<string, unknown> {

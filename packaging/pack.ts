@@ -21,7 +21,9 @@ export function pack(): string {
   const ours = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as Manifest;
   writeFileSync(join(built, "package.json"), `${JSON.stringify(npmManifest(ours), undefined, 2)}\n`);
   for (const path of readdirSync(join(ROOT, "serve"), { recursive: true, encoding: "utf8" })) {
-    if (/\.(html|css|js)$/.test(path)) cpSync(join(ROOT, "serve", path), join(built, "serve", path));
+    if (/\.(html|css|js)$/.test(path)) {
+      cpSync(join(ROOT, "serve", path), join(built, "serve", path), { force: false, errorOnExist: true });
+    }
   }
   for (const page of PAGES) cpSync(join(ROOT, page), join(built, page));
   const [packed] = JSON.parse(

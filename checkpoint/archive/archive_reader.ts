@@ -17,12 +17,15 @@ export type ArchiveSource = Pick<DiskFile, "size" | "read">;
 
 /** A file that is no archive at all. */
 export class ArchiveError extends Error {
+  /** What `Error.prototype.name` says. */
   override name = "ArchiveError";
 }
 
 /** A stretch of an archive that holds nothing sound. */
 export interface ArchiveDamage {
+  /** The byte of the archive at which it begins. */
   readonly offset: number;
+  /** How long it is. */
   readonly bytes: number;
   /** In words. */
   readonly reason: string;

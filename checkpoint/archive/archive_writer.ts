@@ -10,7 +10,9 @@ export type ArchiveSink = (piece: Uint8Array) => Promise<void> | void;
 
 /** What went into an archive. */
 export interface Archived {
+  /** How many are in it. */
   readonly connections: number;
+  /** How long it is. */
   readonly bytes: number;
 }
 

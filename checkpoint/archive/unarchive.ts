@@ -26,6 +26,7 @@ export interface UnarchiveOptions {
 
 /** What came out of an archive. */
 export interface Unarchived {
+  /** How many sleep in the store now. */
   readonly connections: number;
   /** Those of them whose local address was moved. */
   readonly moved: number;

@@ -30,7 +30,7 @@ export class ControlClient implements Disposable {
     this.#answers = answersOf(socket);
   }
 
-  /** @throws {ControlError} `nobody` when no process offers control there, `failed` when it cannot be reached. */
+  /** Opens a client. @throws {ControlError} `nobody` when no process offers control there, `failed` when it cannot be reached. */
   static connect(path: string): Promise<ControlClient> {
     return new Promise((resolve, reject) => {
       const socket = connect({ path });
@@ -48,6 +48,7 @@ export class ControlClient implements Disposable {
     });
   }
 
+  /** Counters, memory, interfaces, drops and the firewall at this moment. */
   async status(): Promise<HostStatus> {
     return (await this.#ask({ do: "status" }))["status"] as HostStatus;
   }
@@ -62,7 +63,7 @@ export class ControlClient implements Disposable {
     }
   }
 
-  /** @throws {ControlError} `refused`, when there is no such connection. */
+  /** All that is known of a connection. @throws {ControlError} `refused`, when there is no such connection. */
   async inspect(id: string): Promise<Inspected> {
     return (await this.#ask({ do: "inspect", id }))["connection"] as Inspected;
   }
@@ -97,10 +98,12 @@ export class ControlClient implements Disposable {
     }
   }
 
+  /** Ends the connection to the socket; the host goes on. */
   close(): void {
     this.#socket.destroy();
   }
 
+  /** As `close()`. */
   [Symbol.dispose](): void {
     this.close();
   }

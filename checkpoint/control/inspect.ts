@@ -15,7 +15,9 @@ import type { ConnectionState } from "./request.ts";
 
 /** All that is known of one connection. */
 export interface Inspected {
+  /** The connection's name. */
   readonly id: string;
+  /** What holds it. */
   readonly state: ConnectionState;
   /** `established`, `closeWait` and so on. */
   readonly tcp: string;

@@ -14,6 +14,7 @@ import { hostStatus } from "./status.ts";
 
 /** A control socket that is offered. */
 export interface ControlOffer {
+  /** The socket's file. */
   readonly path: string;
   /**
    * Remembers lines of a TLS key log, as `tls.Server` emits them by "keylog", for captures that ask for keys. Whoever may

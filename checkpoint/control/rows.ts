@@ -5,14 +5,21 @@ import type { ConnectionState, ControlRequest } from "./request.ts";
 
 /** A connection of a running host, in a line. What only an image knows is absent of those that sleep. */
 export interface ConnectionRow {
+  /** The connection's name. */
   readonly id: string;
+  /** What holds it. */
   readonly state: ConnectionState;
   /** `established`, `closeWait` and so on. */
   readonly tcp?: string;
+  /** Milliseconds since data last moved. */
   readonly idleMs?: number;
+  /** Bytes written and not acknowledged. */
   readonly sendQueueBytes?: number;
+  /** Bytes received and not read. */
   readonly receiveQueueBytes?: number;
+  /** Bytes that have arrived. */
   readonly bytesIn?: number;
+  /** Bytes that the peer has acknowledged. */
   readonly bytesOut?: number;
 }
 

@@ -8,8 +8,11 @@ import type { WakeReason } from "../wake_times.ts";
 
 /** How long something took: how often it happened, and bounds that half and 99 of 100 did not exceed. */
 export interface Took {
+  /** How often it happened. */
   readonly count: number;
+  /** How long it took on average. */
   readonly meanSeconds: number;
+  /** What half did not exceed. */
   readonly p50Seconds: number;
   /** `null` above ten seconds. */
   readonly p99Seconds: number | null;
@@ -17,22 +20,37 @@ export interface Took {
 
 /** A host at one moment, in numbers. */
 export interface HostStatus {
+  /** The process. */
   readonly pid: number;
   /** `node 20.20.2`. */
   readonly runtime: string;
+  /** The host's time, epoch milliseconds. */
   readonly nowMs: number;
+  /** How long the process runs. */
   readonly upSeconds: number;
+  /** Connections by what holds them. */
   readonly connections: { readonly awake: number; readonly asleep: number; readonly waking: number };
+  /** Connections that fell asleep. */
   readonly suspends: number;
+  /** Connections that woke. */
   readonly restores: number;
+  /** Connections whose images are being written. */
   readonly saving: number;
+  /** Connections that wait for a budget to wake by. */
   readonly waiting: number;
+  /** Wakes by what asked for them. */
   readonly wakes: Readonly<Record<WakeReason, number>>;
+  /** How long it took to fall asleep. */
   readonly suspendTook: Took;
+  /** How long it took to wake. */
   readonly restoreTook: Took;
+  /** Memory of the process. */
   readonly memory: { readonly rssBytes: number; readonly heapBytes: number };
+  /** What has crossed each interface. */
   readonly interfaces: readonly (Readonly<LinkCounters> & { readonly name: string })[];
+  /** Packets dropped, by reason. */
   readonly drops: Readonly<Record<string, number>>;
+  /** What is in the store. */
   readonly store: { readonly records: number; readonly bytesLive: number; readonly bytes: number };
   /** Packets that each rule has decided, then the policies; absent without a firewall. */
   readonly firewall?: readonly { readonly rule: string; readonly packets: number; readonly bytes: number }[];

@@ -15,9 +15,13 @@ export type HandoverReason =
 
 /** A handover that did not come about. `stopping` says whether the other process had been told to stop by then. */
 export class HandoverError extends Error {
+  /** What `Error.prototype.name` says. */
   override name = "HandoverError";
+  /** What is in the way. */
   readonly reason: HandoverReason;
+  /** Whether the other process had been told to stop. */
   readonly stopping: boolean;
+  /** `message` says what was attempted. */
   constructor(reason: HandoverReason, message: string, stopping = false, options?: ErrorOptions) {
     super(message, options);
     this.reason = reason;

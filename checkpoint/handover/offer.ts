@@ -17,6 +17,7 @@ export interface OfferOptions {
 
 /** An offer that stands. */
 export interface HandoverOffer {
+  /** The socket's file. */
   readonly path: string;
   /**
    * Resolves to true when another process has taken over and this one may end, to false when the offer is taken

@@ -15,6 +15,7 @@ export const Kind = {
   Stretch: 13,
   Archive: 14,
 } as const;
+/** What an image is of. */
 export type Kind = (typeof Kind)[keyof typeof Kind];
 
 /** How a kind's body is understood. */

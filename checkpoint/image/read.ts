@@ -8,9 +8,13 @@ import { located } from "./locate.ts";
 
 /** An image as read. Byte strings in `body` and all of `chunks` are views of the bytes that were read. */
 export interface Image {
+  /** What it is of. */
   readonly kind: Kind;
+  /** The version of the format. */
   readonly version: number;
+  /** Its fields. */
   readonly body: CborValue;
+  /** Its bytes beside the fields. */
   readonly chunks: readonly Uint8Array[];
 }
 

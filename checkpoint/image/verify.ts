@@ -7,10 +7,13 @@ import { located } from "./locate.ts";
 
 /** What `verifyImage` found about one part. */
 export interface PartReport {
+  /** Which one. */
   readonly part: Part;
   /** Bytes `[start, end)` of the image. */
   readonly start: number;
+  /** The byte behind it. */
   readonly end: number;
+  /** Whether it is whole. */
   readonly ok: boolean;
   /** What is wrong, or the hash of a part that has one. */
   readonly detail: string;
@@ -18,7 +21,9 @@ export interface PartReport {
 
 /** What `verifyImage` found, part by part in their order. */
 export interface Report {
+  /** Whether it is whole. */
   readonly ok: boolean;
+  /** Each part in its order. */
   readonly parts: readonly PartReport[];
 }
 

@@ -6,9 +6,11 @@ import { type Kind, kindInfo } from "./kinds.ts";
 
 /** What goes into an image. */
 export interface ImageContent {
+  /** What it is of. */
   readonly kind: Kind;
   /** The version of the kind's body; today's when left out. */
   readonly version?: number;
+  /** Its fields. */
   readonly body: CborValue;
   /** Bulk content, 4 MiB at most each. */
   readonly chunks?: readonly Uint8Array[];

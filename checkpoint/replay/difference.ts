@@ -1,6 +1,8 @@
 /** A frame at an interface. */
 export interface PlayedFrame {
+  /** Where. */
   readonly interfaceIndex: number;
+  /** The frame. */
   readonly bytes: Uint8Array;
 }
 
@@ -16,12 +18,16 @@ export interface ReplayPlace {
 
 /** Where a replay ceased to be what was recorded. */
 export class Difference extends Error {
+  /** What `Error.prototype.name` says. */
   override name = "Difference";
+  /** Where in the recording. */
   readonly place: ReplayPlace;
   /** The frames that should be the same, where it shows in one. */
   readonly recorded: PlayedFrame | undefined;
+  /** The frame that was sent instead, if any was. */
   readonly replayed: PlayedFrame | undefined;
 
+  /** @internal */
   constructor(
     message: string,
     place: ReplayPlace,

@@ -29,6 +29,7 @@ export const EventCode = {
   /** Nothing more was recorded: `[10, why]`. */
   End: 10,
 } as const;
+/** What an event is of. */
 export type EventCode = (typeof EventCode)[keyof typeof EventCode];
 
 /** An event as it was recorded. */
@@ -65,6 +66,7 @@ export function isEvent(value: CborValue): value is EventValue {
 
 /** An event in its place. */
 export interface ReplayEvent {
+  /** What happened. */
   readonly value: EventValue;
   /** The byte of the file at which it starts. */
   readonly offset: number;
@@ -72,8 +74,11 @@ export interface ReplayEvent {
 
 /** A recording that cannot be read. `offset` is the byte of the file at which reading stopped. */
 export class ReplayError extends Error {
+  /** What `Error.prototype.name` says. */
   override name = "ReplayError";
+  /** The byte of the recording at which reading stopped. */
   readonly offset: number;
+  /** `why` says what cannot be read. */
   constructor(offset: number, why: string, options?: ErrorOptions) {
     super(`Cannot read recording at byte ${offset}: ${why}`, options);
     this.offset = offset;

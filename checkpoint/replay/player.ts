@@ -46,6 +46,7 @@ type Method = (...args: unknown[]) => unknown;
  * ```
  */
 export class Player {
+  /** Where the events come from. */
   readonly reader: ReplayReader;
   /** Where the replay ceased to be the same; nothing is played from there on. */
   difference: Difference | undefined;
@@ -59,6 +60,7 @@ export class Player {
   #framesIn = 0;
   #framesOut = 0;
 
+  /** Plays what `reader` reads. */
   constructor(reader: ReplayReader, options: PlayerOptions = {}) {
     this.reader = reader;
     this.#options = options;
@@ -70,9 +72,11 @@ export class Player {
   get steps(): number {
     return this.#steps;
   }
+  /** Frames that the stack was given so far. */
   get framesIn(): number {
     return this.#framesIn;
   }
+  /** Frames that it has sent. */
   get framesOut(): number {
     return this.#framesOut;
   }
@@ -80,11 +84,11 @@ export class Player {
   get nowMs(): number {
     return this.#core?.nowMs ?? 0;
   }
-  /** The replay's side of the boundary, once the stack is made. */
+  /** @internal The replay's side of the boundary, once the stack is made. */
   get core(): Core | undefined {
     return this.#core;
   }
-  /** The stack as it is now, to look at; `undefined` until it is made. */
+  /** @internal The stack as it is now, to look at; `undefined` until it is made. */
   get stack(): Stack | undefined {
     return this.#core?.stack;
   }

@@ -32,7 +32,7 @@ export class ReplayReader {
   #events = 0;
   #previous: Uint8Array = new Uint8Array(HASH_BYTES);
 
-  /** @throws {ReplayError} When this is no recording, or not even its first segment is whole. */
+  /** Reads its beginning. @throws {ReplayError} When this is no recording, or not even its first segment is whole. */
   constructor(source: ReplaySource | Uint8Array) {
     this.#source = source instanceof Uint8Array ? inMemory(source) : source;
     const first = this.#next();

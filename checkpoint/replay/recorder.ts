@@ -75,6 +75,7 @@ export class Recorder implements StackRecorder {
   #over = false;
   #flushedAtMs = -Infinity;
 
+  /** For the option `recorder` of one host. */
   constructor(options: RecorderOptions = {}) {
     this.#options = options;
     this.#bytesMax = options.bytesMax ?? BYTES_MAX;
@@ -114,7 +115,7 @@ export class Recorder implements StackRecorder {
 
   // StackRecorder
 
-  /** A stack that is recorded from its making on; once per recorder. */
+  /** @internal A stack that is recorded from its making on; once per recorder. */
   stack(options: StackOptions): Stack {
     assert(this.#core === undefined, "A recorder records one stack");
     const { entropy, ...rest } = options;

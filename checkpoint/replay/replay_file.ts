@@ -59,7 +59,9 @@ function writeWhole(file: number, bytes: Uint8Array): void {
 
 /** A recording in a file, to be read from its beginning. `close` lets go of the file. */
 export interface OpenRecording {
+  /** Reads it from the beginning. */
   readonly reader: ReplayReader;
+  /** Closes the file. */
   close(): void;
 }
 

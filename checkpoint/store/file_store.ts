@@ -140,14 +140,17 @@ export class FileStore implements Store {
     }
   }
 
+  /** Why it takes nothing any more, when that is so. */
   get failed(): StoreError | undefined {
     return this.#segments.failed;
   }
 
+  /** What is in it, and what it has done. */
   get stats(): Readonly<StoreStats> {
     return this.#segments.stats;
   }
 
+  /** As {@linkcode Store.append}. */
   append(records: readonly Uint8Array[], options: AppendOptions = {}): Commit {
     this.#ready();
     const { supersedes = [], summaries } = options;
@@ -192,6 +195,7 @@ export class FileStore implements Store {
     return { locations, durable: this.#commit.request() };
   }
 
+  /** As {@linkcode Store.remove}. */
   remove(locations: readonly Location[]): Commit {
     this.#ready();
     if (locations.length > REMOVED_MAX) {
@@ -213,6 +217,7 @@ export class FileStore implements Store {
     return { locations: new Float64Array(0), durable: this.#commit.request() };
   }
 
+  /** As {@linkcode Store.read}. */
   read(location: Location): Uint8Array {
     if (this.#closed) throw new StoreError("Cannot read the store: it is closed");
     const segment = this.#segments.live(location);
@@ -235,6 +240,7 @@ export class FileStore implements Store {
     return recordIn(bytes, this.#entry);
   }
 
+  /** As {@linkcode Store.live}. */
   *live(): IterableIterator<LiveRecord> {
     if (this.#closed) throw new StoreError("Cannot list the store: it is closed");
     const counts = this.#segments.all().map((segment) => [segment, segment.count] as const);
@@ -243,6 +249,7 @@ export class FileStore implements Store {
     }
   }
 
+  /** As {@linkcode Store.recall}. */
   recall(take: Recall): void {
     if (this.#closed) throw new StoreError("Cannot list the store: it is closed");
     for (const segment of this.#segments.all()) {
@@ -294,8 +301,10 @@ export class FileStore implements Store {
     }
   }
 
+  /** As {@linkcode Store.onMoved}. */
   onMoved: Store["onMoved"];
 
+  /** As {@linkcode Store.clean}. */
   clean(bytesMax: number = CLEAN_BYTES): boolean {
     this.#ready();
     const oldest = this.onMoved && this.#segments.wasteful(this.#garbageBytes);
@@ -361,11 +370,13 @@ export class FileStore implements Store {
     }
   }
 
+  /** As {@linkcode Store.originOf}. */
   originOf(location: Location): Location {
     this.read(location);
     return this.#entry.origin < 0 ? location : this.#entry.origin;
   }
 
+  /** As {@linkcode Store.sync}. */
   sync(): Promise<void> {
     try {
       this.#ready();
@@ -392,6 +403,7 @@ export class FileStore implements Store {
     await this.#segments.idle();
   }
 
+  /** As {@linkcode Store.close}. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
@@ -405,6 +417,7 @@ export class FileStore implements Store {
     }
   }
 
+  /** As `close()`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

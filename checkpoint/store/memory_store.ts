@@ -21,7 +21,9 @@ export interface MemoryStoreOptions {
  * ```
  */
 export class MemoryStore implements Store {
+  /** Why it takes nothing any more, when that is so. */
   readonly failed: StoreError | undefined = undefined;
+  /** What is in it, and what it has done. */
   readonly stats: StoreStats = {
     recordsLive: 0,
     bytesLive: 0,
@@ -36,6 +38,7 @@ export class MemoryStore implements Store {
   #closed = false;
   readonly #commit: GroupCommit;
 
+  /** An empty store. */
   constructor(options: MemoryStoreOptions = {}) {
     this.#commit = new GroupCommit(async () => {
       await options.sync?.();
@@ -43,6 +46,7 @@ export class MemoryStore implements Store {
     });
   }
 
+  /** As {@linkcode Store.append}. */
   append(records: readonly Uint8Array[], options: AppendOptions = {}): Commit {
     this.#open("append");
     const supersedes = options.supersedes ?? [];
@@ -61,6 +65,7 @@ export class MemoryStore implements Store {
     return { locations, durable: this.#commit.request() };
   }
 
+  /** As {@linkcode Store.remove}. */
   remove(locations: readonly Location[]): Commit {
     this.#open("remove from");
     this.#checkLive(locations);
@@ -68,6 +73,7 @@ export class MemoryStore implements Store {
     return { locations: new Float64Array(0), durable: this.#commit.request() };
   }
 
+  /** As {@linkcode Store.read}. */
   read(location: Location): Uint8Array {
     this.#open("read");
     const record = this.#records.get(location);
@@ -75,6 +81,7 @@ export class MemoryStore implements Store {
     return record.slice();
   }
 
+  /** As {@linkcode Store.live}. */
   *live(): IterableIterator<LiveRecord> {
     this.#open("list");
     const last = this.#next;
@@ -92,25 +99,30 @@ export class MemoryStore implements Store {
   /** Nothing ever moves in memory. */
   onMoved: Store["onMoved"];
 
+  /** As {@linkcode Store.clean}. */
   clean(): boolean {
     return false;
   }
 
+  /** As {@linkcode Store.originOf}. */
   originOf(location: Location): Location {
     this.read(location);
     return location;
   }
 
+  /** As {@linkcode Store.sync}. */
   sync(): Promise<void> {
     return this.#commit.request();
   }
 
+  /** As {@linkcode Store.close}. */
   async close(): Promise<void> {
     if (this.#closed) return;
     await this.#commit.request();
     this.#closed = true;
   }
 
+  /** As `close()`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

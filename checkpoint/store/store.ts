@@ -64,7 +64,9 @@ export interface Recall {
 
 /** A live record during `Store.live`; the object and its bytes are valid until the next step only. */
 export interface LiveRecord {
+  /** Where it lies. */
   location: Location;
+  /** The record; valid until the next one. */
   bytes: Uint8Array;
   /** Where it was first written: of two records the one with the larger origin is the later. */
   origin: Location;
@@ -74,14 +76,17 @@ export interface LiveRecord {
 
 /** Counts of a store. */
 export interface StoreStats {
+  /** Records in force. */
   recordsLive: number;
   /** Bytes of live records, with the store's own framing. */
   bytesLive: number;
   /** Bytes of all files. */
   bytesTotal: number;
+  /** Files. */
   segments: number;
   /** Bytes of live records that cleaning has written once more. */
   bytesMoved: number;
+  /** Commits to disk. */
   syncs: number;
   /** Damaged places found by opening, reading or listing. */
   damaged: number;
@@ -150,6 +155,7 @@ export interface Store extends AsyncDisposable {
   originOf(location: Location): Location;
   /** Why this store refuses changes until it is opened anew; `undefined` while all is well. */
   readonly failed: StoreError | undefined;
+  /** What is in it, and what it has done. */
   readonly stats: Readonly<StoreStats>;
   /** Resolves when all that was written so far is durable. */
   sync(): Promise<void>;
@@ -167,9 +173,13 @@ export type OnMoved = (
 
 /** The disk, or the caller, broke the store's contract. `file` and `offset` say where, when known. */
 export class StoreError extends Error {
+  /** What `Error.prototype.name` says. */
   override name = "StoreError";
+  /** The file that it is about, if it is about one. */
   readonly file: string | undefined;
+  /** The byte of that file. */
   readonly offset: number | undefined;
+  /** `message` says what was attempted and what was in the way. */
   constructor(message: string, at: { file?: string; offset?: number } = {}, options?: ErrorOptions) {
     super(message, options);
     this.file = at.file;

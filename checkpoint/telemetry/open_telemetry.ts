@@ -1,20 +1,59 @@
-import type { Attributes, BatchObservableCallback, Meter, Observable, Tracer } from "@opentelemetry/api";
 import { SECONDS_BOUNDS } from "../../base/histogram.ts";
 import type { SleepingHost } from "../sleeping_host.ts";
 import { FAMILIES } from "./families.ts";
 
+type Attributes = Record<string, string | number>;
+
+/** What is used of a `Meter` of `@opentelemetry/api`. */
+export interface TelemetryMeter {
+  /** As the API's. */
+  createObservableCounter(name: string, options: { unit: string; description: string }): object;
+  /** As the API's. */
+  createObservableUpDownCounter(name: string, options: { unit: string; description: string }): object;
+  /** As the API's. */
+  createObservableGauge(name: string, options: { unit: string; description: string }): object;
+  /** As the API's. */
+  createHistogram(
+    name: string,
+    options: { unit: string; description: string; advice: { explicitBucketBoundaries: number[] } },
+  ): { record(value: number, attributes?: Record<string, string | number>): void };
+  /** As the API's. */
+  addBatchObservableCallback(
+    callback: (result: {
+      observe(of: never, value: number, attributes: Record<string, string | number>): void;
+    }) => void,
+    instruments: never[],
+  ): void;
+  /** As the API's. */
+  removeBatchObservableCallback(
+    callback: (result: {
+      observe(of: never, value: number, attributes: Record<string, string | number>): void;
+    }) => void,
+    instruments: never[],
+  ): void;
+}
+
+/** What is used of a `Tracer` of `@opentelemetry/api`. */
+export interface TelemetryTracer {
+  /** As the API's. */
+  startSpan(
+    name: string,
+    options: { startTime: number; attributes: Record<string, string | number> },
+  ): { end(endTime: number): void };
+}
+
 /** Where a host's numbers and spans go: what an application has from `@opentelemetry/api`. */
 export interface Telemetry {
   /** Gets the counters, when its reader asks, and how long each suspend and restore took. */
-  readonly meter?: Meter;
+  readonly meter?: TelemetryMeter;
   /** Gets a span for each suspend and each restore. */
-  readonly tracer?: Tracer;
+  readonly tracer?: TelemetryTracer;
 }
 
 /**
  * Tells OpenTelemetry what {@linkcode metricsText} tells Prometheus, under names of its conventions, and a span for each
- * connection that fell asleep (`torpor.suspend`) or woke (`torpor.restore`). Only the types of its API are needed here: the
- * application has the API, and an SDK if anybody is to hear of it; on Deno `OTEL_DENO=true` is one.
+ * connection that fell asleep (`torpor.suspend`) or woke (`torpor.restore`). Nothing of it is needed here: the application has
+ * the API, and an SDK if anybody is to hear of it; on Deno `OTEL_DENO=true` is one.
  *
  * @returns How to stop.
  * @example
@@ -31,27 +70,27 @@ export function openTelemetry(host: SleepingHost, { meter, tracer }: Telemetry):
   return () => stops.splice(0).forEach((stop) => stop());
 }
 
-function tellCounters(host: SleepingHost, meter: Meter): () => void {
+function tellCounters(host: SleepingHost, meter: TelemetryMeter): () => void {
   const observed = FAMILIES.map((family) => {
     const { otel, unit, help: description, kind } = family;
     const options = { unit, description };
-    const instrument: Observable = kind === "counter"
+    const instrument = kind === "counter"
       ? meter.createObservableCounter(otel, options)
       : kind === "sum"
       ? meter.createObservableUpDownCounter(otel, options)
       : meter.createObservableGauge(otel, options);
     return { family, instrument };
   });
-  const callback: BatchObservableCallback = (result) => {
+  const callback = (result: { observe(of: never, value: number, attributes: Attributes): void }): void => {
     for (const { family: { attributes, read }, instrument } of observed) {
       for (const [labels, value] of read(host)) {
         const named: Attributes = {};
         for (const [label, text] of Object.entries(labels)) named[attributes[label]!] = wordOf(label, text);
-        result.observe(instrument, value, named);
+        result.observe(instrument as never, value, named);
       }
     }
   };
-  const instruments = observed.map(({ instrument }) => instrument);
+  const instruments = observed.map(({ instrument }) => instrument) as never[];
   meter.addBatchObservableCallback(callback, instruments);
   return () => meter.removeBatchObservableCallback(callback, instruments);
 }
@@ -62,7 +101,7 @@ function wordOf(label: string, text: string | number): string | number {
   return text === "in" ? "receive" : "transmit";
 }
 
-function tellDurations(host: SleepingHost, meter: Meter): () => void {
+function tellDurations(host: SleepingHost, meter: TelemetryMeter): () => void {
   const options = (description: string) => ({
     unit: "s",
     description,
@@ -85,7 +124,7 @@ function tellDurations(host: SleepingHost, meter: Meter): () => void {
   );
 }
 
-function tellSpans(host: SleepingHost, tracer: Tracer): () => void {
+function tellSpans(host: SleepingHost, tracer: TelemetryTracer): () => void {
   const tell = (name: string, id: string, tookMs: number, attributes: Attributes): void => {
     const endTime = Date.now();
     const span = tracer.startSpan(name, {

@@ -3,19 +3,27 @@ import { type DhcpMessage, DhcpOption } from "./message.ts";
 
 /** What a server has given, and until when: plain data that JSON keeps. Times are epoch milliseconds. */
 export interface DhcpLease {
+  /** The address that was given. */
   readonly address: string;
+  /** Bits of its network's prefix. */
   readonly prefixLength: number;
   /** Who gave it, and is asked to renew it. */
   readonly server: string;
+  /** Routers on the link, the preferred one first. */
   readonly routers: readonly string[];
   /** Routes beside the network of the address (RFC 3442, else those through the first router). */
   readonly routes: readonly { readonly destination: string; readonly gateway?: string }[];
+  /** Addresses of name servers, the preferred one first. */
   readonly nameServers: readonly string[];
+  /** The domain that short names are looked for in. */
   readonly domain?: string;
+  /** The longest packet, in bytes. */
   readonly mtu?: number;
   /** When renewing and rebinding begin, and when the address must not be used any more; `null` for never. */
   readonly renewAtMs: number | null;
+  /** From when on every server is asked (T2). */
   readonly rebindAtMs: number | null;
+  /** Until when it holds. */
   readonly expiresAtMs: number | null;
 }
 

@@ -30,9 +30,11 @@ export interface RouteSpec {
 
 /** Everything a table is made of: plain data. */
 export interface RouteConfig {
+  /** Addresses of the host. */
   readonly addresses?: readonly AddressSpec[];
   /** Networks whose every address is the stack's own, as in `"10.8.0.0/16"`. */
   readonly subnets?: readonly string[];
+  /** Where packets to other networks leave. */
   readonly routes?: readonly RouteSpec[];
 }
 

@@ -24,7 +24,9 @@ export interface Impairments {
   rateBytesPerS: number;
 }
 
+/** What goes wrong, how often, and by which clock and dice. */
 export interface ImpairOptions extends Partial<Impairments> {
+  /** Delays are measured by it. */
   clock: Clock;
   /** The same seed and the same frames at the same times give the same output. */
   seed: number;

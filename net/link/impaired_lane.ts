@@ -6,9 +6,13 @@ import type { Impairments } from "./impaired.ts";
 
 /** How often each impairment struck. */
 export interface ImpairmentCounters {
+  /** Frames lost. */
   lost: number;
+  /** Frames that came twice. */
   duplicated: number;
+  /** Frames that others have overtaken. */
   reordered: number;
+  /** Frames with a flipped bit. */
   corrupted: number;
   /** Frames that found the queue full. */
   overflow: number;

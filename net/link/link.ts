@@ -26,9 +26,13 @@ export interface LinkSink {
 
 /** Counts kept by every link. */
 export interface LinkCounters {
+  /** Frames that were delivered. */
   framesIn: number;
+  /** Frames that were sent. */
   framesOut: number;
+  /** Bytes of those that were delivered. */
   bytesIn: number;
+  /** Bytes of those that were sent. */
   bytesOut: number;
   /** Frames that were given to `send` and could not leave. */
   dropsOut: number;
@@ -43,9 +47,11 @@ export interface LinkCounters {
  * or copied before it returns.
  */
 export interface Link {
+  /** What its frames are. */
   readonly medium: Medium;
   /** The largest IP packet that fits, in bytes (Ethernet's 14 bytes of header are not counted). */
   readonly mtu: number;
+  /** What has crossed it. */
   readonly counters: LinkCounters;
   /**
    * The longest IP packet, in bytes, that `send` takes with `segmentBytes`: the device fills in checksums and cuts

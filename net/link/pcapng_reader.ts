@@ -12,9 +12,13 @@ export interface CapturedPacket {
   originalLength: number;
   /** The type of the interface's packets: 1 Ethernet, 101 bare IP. */
   linkType: number;
+  /** The number of its interface in the file. */
   interfaceIndex: number;
+  /** The name of that, if it has one. */
   interfaceName: string | undefined;
+  /** Which way it went, if the file says so. */
   direction: Direction | undefined;
+  /** What somebody has remarked about it. */
   comment: string | undefined;
 }
 

@@ -42,6 +42,7 @@ export class PcapngWriter {
   #at = 0;
   #interfaces = 0;
 
+  /** Writes the head of the file; `write` gets it with the first of the rest. */
   constructor(write: (bytes: Uint8Array<ArrayBuffer>) => void) {
     this.#write = write;
     const start = this.#begin(BlockType.SectionHeader, 64);

@@ -22,6 +22,7 @@ export interface PipeOptions {
   clock?: Clock;
   /** How long a frame travels, in ms; the system's clock measures it when no clock is given. */
   delayMs?: number;
+  /** What its frames are. Default: Ethernet. */
   medium?: Medium;
   /** The largest IP packet, in bytes. */
   mtu?: number;

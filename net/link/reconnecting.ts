@@ -9,8 +9,11 @@ const RETRY_MS = 20;
  * plugged in, and TCP sends them again.
  */
 export class ReconnectingLink implements Link {
+  /** What its frames are. */
   readonly medium: Medium;
+  /** The largest IP packet, in bytes. */
   readonly mtu: number;
+  /** What has crossed it, whatever carried it. */
   readonly counters: LinkCounters = linkCounters();
   /** How often something was attached. */
   attached = 0;
@@ -56,6 +59,7 @@ export class ReconnectingLink implements Link {
     });
   }
 
+  /** As {@linkcode Link.open}. */
   open(sink: LinkSink): void {
     this.#sink = sink;
     if (this.#closed) return void setTimeout(() => sink.closed(), 0);
@@ -65,6 +69,7 @@ export class ReconnectingLink implements Link {
     if (carrier !== undefined) this.attach(carrier);
   }
 
+  /** As {@linkcode Link.send}; false while nothing is attached. */
   readonly send: Link["send"] = (slab, start, end) => {
     if (this.#carrier?.send(slab, start, end)) {
       this.counters.framesOut++;
@@ -75,10 +80,12 @@ export class ReconnectingLink implements Link {
     return false;
   };
 
+  /** As {@linkcode Link.flush}. */
   flush(): void {
     this.#carrier?.flush();
   }
 
+  /** As {@linkcode Link.close}: what carries it is closed as well. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -87,6 +94,7 @@ export class ReconnectingLink implements Link {
     if (this.#sink !== undefined) setTimeout(() => this.#sink!.closed(), 0);
   }
 
+  /** Whether it has been closed. */
   get closed(): boolean {
     return this.#closed;
   }

@@ -9,6 +9,7 @@ import { errorCode, listenAt, message } from "./unix_listen.ts";
 export interface UnixOptions {
   /** The socket's file. Linux takes at most 107 bytes. */
   path: string;
+  /** What its frames are. Default: Ethernet. */
   medium?: Medium;
   /** The largest IP packet, in bytes; a frame longer than it allows ends the link. */
   mtu?: number;
@@ -16,6 +17,7 @@ export interface UnixOptions {
   signal?: AbortSignal;
 }
 
+/** Where to accept links, and what to do with them. */
 export interface ListenUnixOptions extends UnixOptions {
   /** Takes each link as it arrives; it must open it, or close it. */
   onLink: (link: Link) => void;
@@ -23,6 +25,7 @@ export interface ListenUnixOptions extends UnixOptions {
 
 /** A unix-domain socket that accepts links. */
 export interface UnixListener {
+  /** The socket's file. */
   readonly path: string;
   /** Stops accepting and deletes the socket's file. Links that exist live on. Idempotent. */
   close(): Promise<void>;

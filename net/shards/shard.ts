@@ -20,7 +20,9 @@ interface MayShutDown {
  * tells whoever started it how it is, and ends when it is told to.
  */
 export class Shard<Data = unknown> implements HostShard {
+  /** Which one this is, from 0. */
   readonly index: number;
+  /** How many there are. */
   readonly count: number;
   /** What `Shards.start` was given for all of them. */
   readonly data: Data;
@@ -40,6 +42,7 @@ export class Shard<Data = unknown> implements HostShard {
     start.control.on("message", (question: ShardQuestion) => void this.#answer(question));
   }
 
+  /** @internal */
   attach(host: Host): void {
     this.#host = host;
     this.#start.previous?.on("message", ({ interfaceIndex, packet, left }: PassedPacket) => {
@@ -49,6 +52,7 @@ export class Shard<Data = unknown> implements HostShard {
     });
   }
 
+  /** @internal */
   pass(interfaceIndex: number, packet: Uint8Array<ArrayBuffer>): boolean {
     const { next } = this.#start;
     if (next === undefined) return false;

@@ -31,7 +31,9 @@ export type ShardAnswer =
 
 /** What a host has and has counted; of several, the sums. */
 export interface ShardTotals {
+  /** Connections by what holds them. */
   readonly connections: { readonly awake: number; readonly asleep: number; readonly waking: number };
+  /** What has crossed the links. */
   readonly links: Readonly<Record<string, number>>;
   /** Packets that went no further, by reason. */
   readonly drops: Readonly<Record<string, number>>;

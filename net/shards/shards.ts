@@ -155,6 +155,7 @@ export class Shards implements AsyncDisposable {
     await Promise.all(this.#running.map(({ ended }) => ended));
   }
 
+  /** As `close()`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

@@ -9,18 +9,22 @@ const CHUNK_BYTES = 64 * 1024;
 
 /** `Deno.TcpConn` over an endpoint. */
 export class TcpConnection implements TcpConn {
+  /** @internal */
   readonly endpoint: Endpoint;
   #taken = false;
   #readable: ReadableStream<Uint8Array<ArrayBuffer>> | undefined;
   #writable: WritableStream<Uint8Array<ArrayBufferLike>> | undefined;
 
+  /** @internal */
   constructor(endpoint: Endpoint) {
     this.endpoint = endpoint;
   }
 
+  /** Our end. */
   get localAddr(): NetAddr {
     return this.endpoint.localAddr;
   }
+  /** The peer's end. */
   get remoteAddr(): NetAddr {
     return this.endpoint.remoteAddr;
   }
@@ -38,25 +42,30 @@ export class TcpConnection implements TcpConn {
     this.endpoint.attachment = value;
   }
 
+  /** As `Deno.Conn.read`: how many bytes were read into `p`, `null` at the end. */
   read(p: Uint8Array): Promise<number | null> {
     return this.#taken ? Promise.reject(usedUp()) : this.endpoint.read(p);
   }
+  /** As `Deno.Conn.write`: how many bytes of `p` were taken, at least one. */
   write(p: Uint8Array): Promise<number> {
     return this.#taken ? Promise.reject(usedUp()) : this.endpoint.write(p);
   }
+  /** Says that nothing more comes from here; reading goes on. */
   closeWrite(): Promise<void> {
     return this.#taken ? Promise.reject(usedUp()) : this.endpoint.closeWrite();
   }
+  /** Closes both directions; what was written still arrives. */
   close(): void {
     if (this.#taken) throw usedUp();
     this.endpoint.close();
   }
+  /** As `close()`. */
   [Symbol.dispose](): void {
     if (!this.#taken && !this.endpoint.closed) this.endpoint.close();
   }
 
   /**
-   * Uses the connection up, as `Deno.startTls` does: whoever has its endpoint goes on with it.
+   * @internal Uses the connection up, as `Deno.startTls` does: whoever has its endpoint goes on with it.
    * @throws {BadResource} When it is closed or has been used up. {Busy} When one of its streams is in use.
    */
   takeEndpoint(): Endpoint {
@@ -66,9 +75,11 @@ export class TcpConnection implements TcpConn {
     return this.endpoint;
   }
 
+  /** Sends what is written at once, or waits for more (Nagle's algorithm). */
   setNoDelay(noDelay?: boolean): void {
     this.endpoint.setNoDelay(noDelay);
   }
+  /** Probes a silent peer, or does not (RFC 1122 section 4.2.3.6). */
   setKeepAlive(keepAlive?: boolean): void {
     this.endpoint.setKeepAlive(keepAlive);
   }
@@ -114,8 +125,10 @@ export class TcpConnection implements TcpConn {
 
   /** A connection never keeps the process alive by itself: its host's links do. */
   ref(): void {}
+  /** Does nothing: a connection keeps no process alive. */
   unref(): void {}
 
+  /** What the peer says. */
   get readable(): ReadableStream<Uint8Array<ArrayBuffer>> {
     const endpoint = this.endpoint;
     return this.#readable ??= new ReadableStream({
@@ -136,6 +149,7 @@ export class TcpConnection implements TcpConn {
     }) as ReadableStream<Uint8Array<ArrayBuffer>>;
   }
 
+  /** What is said to the peer. */
   get writable(): WritableStream<Uint8Array<ArrayBufferLike>> {
     const endpoint = this.endpoint;
     return this.#writable ??= new WritableStream<Uint8Array<ArrayBufferLike>>({

@@ -12,17 +12,21 @@ import type { NetAddr } from "./types.ts";
 export class Connection {
   readonly #server: HandlerServer;
   readonly #tcb: Tcb;
+  /** Its name, the same through sleep and restart. */
   readonly id: string;
 
+  /** @internal */
   constructor(server: HandlerServer, tcb: Tcb) {
     this.#server = server;
     this.#tcb = tcb;
     this.id = server.idOf(tcb);
   }
 
+  /** Our end. */
   get localAddr(): NetAddr {
     return this.#server.netAddr(this.#tcb.localAddress, this.#tcb.localPort);
   }
+  /** The peer's end. */
   get remoteAddr(): NetAddr {
     return this.#server.netAddr(this.#tcb.remoteAddress, this.#tcb.remotePort);
   }
@@ -114,6 +118,7 @@ export class Connection {
     return tcpInfo(this.#server.tcp, this.#tcb, this.#server.nowMs());
   }
 
+  /** Sends what is written at once, or waits for more (Nagle's algorithm). */
   setNoDelay(noDelay = true): void {
     this.#server.act(this.#tcb, (tcb) => this.#server.calls.setNoDelay(this.#server.tcp, tcb, noDelay));
   }

@@ -31,6 +31,7 @@ export interface DhcpOptions {
  * routes, MTU and name servers are the host's.
  */
 export class DhcpConfiguration {
+  /** The interface that it configures. */
   readonly interfaceIndex: number;
   readonly #host: Host;
   readonly #options: DhcpOptions;
@@ -42,7 +43,7 @@ export class DhcpConfiguration {
   readonly #first: Promise<void>;
   #settle!: { resolve: () => void; reject: (error: unknown) => void };
 
-  /** @throws {TypeError} When there is no such interface. */
+  /** @internal @throws {TypeError} When there is no such interface. */
   constructor(host: Host, options: DhcpOptions) {
     this.#host = host;
     this.#options = options;
@@ -117,6 +118,7 @@ export class DhcpConfiguration {
     this.#alone?.close();
   }
 
+  /** As `stop()`. */
   [Symbol.dispose](): void {
     this.stop();
   }

@@ -57,6 +57,7 @@ const WRITE_BYTES_MAX = 16 << 20;
  * `send` and `closeConnection` reach it by its id all the same.
  */
 export class HandlerServer implements Acceptor, Owner {
+  /** Where it listens. */
   readonly addr: NetAddr;
   readonly #host: Host;
   readonly #entry: ListenEntry;
@@ -70,6 +71,7 @@ export class HandlerServer implements Acceptor, Owner {
   #answers = 0;
   #closed = false;
 
+  /** @internal */
   constructor(host: Host, entry: ListenEntry, handlers: Handlers) {
     this.#host = host;
     this.#entry = entry;
@@ -149,24 +151,29 @@ export class HandlerServer implements Acceptor, Owner {
     this.#host.removeListener(this.#entry, this);
   }
 
+  /** As `close()`. */
   [Symbol.dispose](): void {
     this.close();
   }
 
   // For Connection.
 
+  /** @internal */
   get tcp(): Host["stack"]["tcp"] {
     return this.#host.stack.tcp;
   }
 
+  /** @internal */
   get calls(): TcpCalls {
     return this.#host.stack.calls;
   }
 
+  /** @internal */
   nowMs(): number {
     return this.#host.clock.nowMs();
   }
 
+  /** @internal */
   write(tcb: Tcb, bytes: Uint8Array, urgent = false): boolean {
     if (tcb.state === TcpState.closed) throw new BrokenPipe("Cannot write: the connection is gone");
     if (tcb.record < 0) throw new BrokenPipe("Cannot write: the connection sleeps and this object is stale");
@@ -197,7 +204,7 @@ export class HandlerServer implements Acceptor, Owner {
     this.#paused.add(connection.id);
   }
 
-  /** Takes it from there again, in a moment: never inside the call. */
+  /** @internal Takes it from there again, in a moment: never inside the call. */
   resume(tcb: Tcb, connection: Connection): void {
     if (!this.#paused.delete(connection.id)) return;
     queueMicrotask(() => {
@@ -214,26 +221,30 @@ export class HandlerServer implements Acceptor, Owner {
     });
   }
 
-  /** What a durable connection keeps has changed. */
+  /** @internal What a durable connection keeps has changed. */
   attached(tcb: Tcb): void {
     this.calls.remember(this.tcp, tcb);
     this.#host.kick();
   }
 
+  /** @internal */
   idOf(tcb: Tcb): string {
     const { localAddress, localPort, remoteAddress, remotePort } = tcb;
     return formatTuple(localAddress, localPort, remoteAddress, remotePort, this.#host.stack.addresses);
   }
 
+  /** @internal */
   netAddr(address: number, port: number): NetAddr {
     return netAddr("tcp", address, port, this.#entry.address, this.#host.stack.addresses);
   }
 
+  /** @internal */
   bufferedBytes(tcb: Tcb): number {
     const deferred = tcb.record < 0 ? 0 : this.#errands.bytesFor(tcb.record, this.idOf(tcb));
     return tcb.sendQueue.length + deferred;
   }
 
+  /** @internal */
   act(tcb: Tcb, action: (tcb: Tcb, nowMs: number) => void): void {
     if (tcb.state === TcpState.closed || tcb.record < 0) return;
     tcb.drowsy = false;
@@ -250,6 +261,7 @@ export class HandlerServer implements Acceptor, Owner {
 
   // Acceptor
 
+  /** @internal */
   accepted(tcb: Tcb): void {
     this.#host.stack.tcp.listeners.taken(this.#entry);
     const connection = this.#adopt(tcb);
@@ -264,6 +276,7 @@ export class HandlerServer implements Acceptor, Owner {
 
   // Acceptor and Owner
 
+  /** @internal */
   restored(tcb: Tcb): void {
     const known = this.#awake.get(tcb);
     if (known === undefined && tcb.state === TcpState.timeWait && tcb.receiveQueue.length === 0) {
@@ -282,6 +295,7 @@ export class HandlerServer implements Acceptor, Owner {
     }
   }
 
+  /** @internal */
   hostClosed(): void {
     this.#closed = true;
     this.#errands.clear();
@@ -295,6 +309,7 @@ export class HandlerServer implements Acceptor, Owner {
 
   // Owner
 
+  /** @internal */
   tcpEvents(tcb: Tcb, events: number): void {
     const connection = this.#awake.get(tcb);
     if (connection === undefined) return;
@@ -320,6 +335,7 @@ export class HandlerServer implements Acceptor, Owner {
     this.#tellClosed(tcb, connection, error);
   }
 
+  /** @internal */
   suspended(tcb: Tcb): boolean {
     this.#awake.delete(tcb);
     return false;

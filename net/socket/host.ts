@@ -53,7 +53,12 @@ const BACKLOG_DEFAULT = 511;
  * at its end everything that is due leaves.
  */
 export class Host {
+  /**
+   * The stack below. Its parts are not a stable interface.
+   * @internal
+   */
   readonly stack: Stack;
+  /** The time that it goes by. */
   readonly clock: Clock;
   readonly #recorder: StackRecorder | undefined;
   readonly #dns: Resolver;
@@ -72,6 +77,7 @@ export class Host {
   #closed = false;
 
   /**
+   * Opens the links.
    * @throws {RouteError} {FirewallError} {TypeError} When an option is wrong; nothing is opened then.
    */
   constructor(options: HostOptions) {
@@ -208,7 +214,7 @@ export class Host {
     return new TcpConnection(await this.open(options));
   }
 
-  /** As `connect`, but gives the bare endpoint that adapters build on. */
+  /** @internal As `connect`, but gives the bare endpoint that adapters build on. */
   open(options: ConnectOptions): Promise<Endpoint> {
     return this.#dialer.open(options);
   }
@@ -351,10 +357,12 @@ export class Host {
     this.#recorder?.close();
   }
 
+  /** Whether it has been closed. */
   get closed(): boolean {
     return this.#closed;
   }
 
+  /** As `close()`. */
   [Symbol.dispose](): void {
     this.close();
   }
@@ -395,11 +403,12 @@ export class Host {
     this.kick();
   }
 
+  /** @internal */
   setOwner(tcb: Tcb, owner: Owner | undefined): void {
     this.#owners.set(tcb, owner);
   }
 
-  /** Enters a listener. */
+  /** @internal Enters a listener. */
   addListener(options: ListenOptions): ListenEntry {
     this.checkOpen();
     const { address, port } = this.#localAddress(options);
@@ -427,7 +436,7 @@ export class Host {
     return entry;
   }
 
-  /** Removes a listener. `keeper` goes on serving its sleeping connections, until somebody else listens there. */
+  /** @internal Removes a listener. `keeper` goes on serving its sleeping connections, until somebody else listens there. */
   removeListener(entry: ListenEntry, keeper?: Acceptor): void {
     const { sleepers } = this.stack;
     if (sleepers.budgetOf(entry) !== undefined) sleepers.setPolicy(entry, undefined);
@@ -443,7 +452,7 @@ export class Host {
     });
   }
 
-  /** @throws {TypeError} When connections of this host cannot be durable, or not in this way. */
+  /** @internal @throws {TypeError} When connections of this host cannot be durable, or not in this way. */
   checkDurable(what: "listen" | "connect", fastOpen: boolean): void {
     if (this.stack.sleepers.owner === undefined) {
       throw new TypeError(`Cannot ${what} durably: this host has no store (a SleepyHost has)`);
@@ -451,7 +460,7 @@ export class Host {
     if (fastOpen) throw new TypeError(`Cannot ${what} durably with fastOpen: its data is in no log`);
   }
 
-  /** @throws {BadResource} */
+  /** @internal @throws {BadResource} */
   checkOpen(): void {
     if (this.#closed) throw new BadResource("Host has been closed");
   }

@@ -12,6 +12,7 @@ import type { Host } from "./host.ts";
 
 /** A link and what it is called. */
 export interface HostInterface {
+  /** Where its packets come from and go to. The host closes it. */
   link: Link;
   /** Default "net0", "net1", ... */
   name?: string;
@@ -25,6 +26,7 @@ export interface HostInterface {
 export interface HostShard {
   /** From 0 to `count` - 1. */
   readonly index: number;
+  /** How many there are. */
   readonly count: number;
   /** The host is made: it takes what others pass on from here on. */
   attach(host: Host): void;
@@ -32,13 +34,16 @@ export interface HostShard {
   pass(interfaceIndex: number, packet: Uint8Array): boolean;
 }
 
+/** What a host is made of. */
 export interface HostOptions extends RouteConfig {
+  /** Its interfaces, in the order of their numbers. */
   interfaces: HostInterface[];
   /**
    * What may come in, go out and pass through: rules of our own, or nftables' (`readTextRules`, `readJsonRules`), which know
    * more. See `Host.setRules` for other ones later.
    */
   firewall?: FirewallRules | Ruleset;
+  /** Where its TCP differs from the default. */
   tcp?: Partial<TcpConfig>;
   /** Connections, awake and asleep, at most. Default 2^24. */
   connectionsMax?: number;
@@ -46,7 +51,9 @@ export interface HostOptions extends RouteConfig {
   forwarding?: boolean;
   /** How names are found. */
   dns?: DnsOptions;
+  /** The time that it goes by. Default: the machine's. */
   clock?: Clock;
+  /** What outsiders must not guess comes from here. Default: the machine's. */
   entropy?: Entropy;
   /** This host is one of several that share its addresses, each in a thread of its own: see `joinShards`. */
   shard?: HostShard;

@@ -16,6 +16,7 @@ type Accept = { resolve: (endpoint: Endpoint) => void; reject: (error: Error) =>
  * `accept` too, when they wake.
  */
 export class ConnListener implements TcpListener, Acceptor {
+  /** Where it listens. */
   readonly addr: NetAddr;
   readonly #host: Host;
   readonly #entry: ListenEntry;
@@ -23,6 +24,7 @@ export class ConnListener implements TcpListener, Acceptor {
   readonly #waiting: Accept[] = [];
   #closed = false;
 
+  /** @internal */
   constructor(host: Host, entry: ListenEntry) {
     this.#host = host;
     this.#entry = entry;
@@ -38,7 +40,7 @@ export class ConnListener implements TcpListener, Acceptor {
     return new TcpConnection(await this.acceptEndpoint());
   }
 
-  /** As `accept`, but gives the bare endpoint that adapters build on; several may wait. */
+  /** @internal As `accept`, but gives the bare endpoint that adapters build on; several may wait. */
   acceptEndpoint(): Promise<Endpoint> {
     if (this.#closed) return Promise.reject(new BadResource("Listener has been closed"));
     const ready = this.#ready.shift();
@@ -56,6 +58,7 @@ export class ConnListener implements TcpListener, Acceptor {
     this.#host.stack.tcp.listeners.configure(entry, { ...entry.options, ...options }, entry.fastOpenMax);
   }
 
+  /** Takes no more connections; those that were accepted live on. */
   close(): void {
     if (this.#closed) throw new BadResource("Bad resource ID");
     this.#closed = true;
@@ -64,6 +67,7 @@ export class ConnListener implements TcpListener, Acceptor {
     for (const endpoint of this.#ready.splice(0)) endpoint.abort(); // nobody will ever take them
   }
 
+  /** As `close()`. */
   [Symbol.dispose](): void {
     if (!this.#closed) this.close();
   }
@@ -75,10 +79,12 @@ export class ConnListener implements TcpListener, Acceptor {
 
   /** A listener never keeps the process alive by itself: its host's links do. */
   ref(): void {}
+  /** Does nothing: a listener keeps no process alive. */
   unref(): void {}
 
   // Acceptor
 
+  /** @internal */
   accepted(tcb: Tcb): void {
     const endpoint = new Endpoint(this.#host, tcb);
     this.#host.setOwner(tcb, endpoint);
@@ -91,11 +97,13 @@ export class ConnListener implements TcpListener, Acceptor {
     }
   }
 
+  /** @internal */
   restored(tcb: Tcb): void {
     this.#host.stack.tcp.listeners.putBack(this.#entry); // it stands in the queue again
     this.accepted(tcb);
   }
 
+  /** @internal */
   hostClosed(): void {
     if (this.#closed) return;
     this.#closed = true;

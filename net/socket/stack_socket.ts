@@ -16,9 +16,11 @@ export interface StackSocketOptions {
 
 /** Where to connect to. */
 export interface StackConnectOptions extends StackSocketOptions {
+  /** 1 to 65,535. */
   port: number;
   /** An address; absent: this host's own first address. */
   host?: string;
+  /** Gives up. */
   signal?: AbortSignal;
   /** As `setNoDelay`, `setKeepAlive` and `setTimeout`, from the beginning. */
   noDelay?: boolean;
@@ -29,8 +31,11 @@ export interface StackConnectOptions extends StackSocketOptions {
 
 /** An address as `node:net` gives it. */
 export interface StackAddress {
+  /** The address. */
   address: string;
+  /** "IPv4" or "IPv6". */
   family: string;
+  /** 1 to 65,535. */
   port: number;
 }
 
@@ -77,6 +82,7 @@ export class StackSocket extends Duplex {
   server: unknown = undefined;
   /** Milliseconds of silence until `timeout`, 0 for never. */
   timeout = 0;
+  /** Bytes that have arrived. */
   bytesRead = 0;
   readonly #host: Host;
   #endpoint: Endpoint | undefined;
@@ -97,21 +103,27 @@ export class StackSocket extends Duplex {
     if (endpoint !== undefined) this.#attach(endpoint);
   }
 
+  /** Our address. */
   get localAddress(): string | undefined {
     return this.#endpoint?.localAddr.hostname;
   }
+  /** Our port. */
   get localPort(): number | undefined {
     return this.#endpoint?.localAddr.port;
   }
+  /** "IPv4" or "IPv6". */
   get localFamily(): string | undefined {
     return familyOf(this.#endpoint?.localAddr.hostname);
   }
+  /** The peer's address. */
   get remoteAddress(): string | undefined {
     return this.#endpoint?.remoteAddr.hostname;
   }
+  /** The peer's port. */
   get remotePort(): number | undefined {
     return this.#endpoint?.remoteAddr.port;
   }
+  /** "IPv4" or "IPv6". */
   get remoteFamily(): string | undefined {
     return familyOf(this.#endpoint?.remoteAddr.hostname);
   }
@@ -136,6 +148,7 @@ export class StackSocket extends Duplex {
   get pending(): boolean {
     return this.#endpoint === undefined;
   }
+  /** As `net.Socket.readyState`. */
   get readyState(): "opening" | "open" | "readOnly" | "writeOnly" | "closed" {
     if (this.connecting) return "opening";
     if (this.readable) return this.writable ? "open" : "readOnly";
@@ -174,6 +187,7 @@ export class StackSocket extends Duplex {
     return this;
   }
 
+  /** Sends what is written at once, or waits for more (Nagle's algorithm). */
   setNoDelay(noDelay = true): this {
     return this.#option((endpoint) => endpoint.setNoDelay(noDelay));
   }
@@ -207,6 +221,7 @@ export class StackSocket extends Duplex {
   ref(): this {
     return this;
   }
+  /** Does nothing: a socket keeps no process alive. */
   unref(): this {
     return this;
   }
@@ -224,11 +239,13 @@ export class StackSocket extends Duplex {
     return this.destroy();
   }
 
+  /** @internal */
   override _read(): void {
     this.#wanted = true;
     this.#schedulePump();
   }
 
+  /** @internal */
   override _write(chunk: Uint8Array, _encoding: string, callback: WriteCallback): void {
     this.#whenOpen((endpoint) => {
       this.#touch();
@@ -238,6 +255,7 @@ export class StackSocket extends Duplex {
     });
   }
 
+  /** @internal */
   override _writev(chunks: { chunk: Uint8Array; encoding: string }[], callback: WriteCallback): void {
     const bytes = chunks.reduce((sum, { chunk }) => sum + chunk.byteLength, 0);
     if (bytes <= GATHER_BYTES_MAX) {
@@ -260,6 +278,7 @@ export class StackSocket extends Duplex {
     });
   }
 
+  /** @internal */
   override _final(callback: WriteCallback): void {
     this.#whenOpen((endpoint) => {
       if (endpoint.closed) return later(callback);
@@ -267,6 +286,7 @@ export class StackSocket extends Duplex {
     });
   }
 
+  /** @internal */
   override _destroy(error: Error | null, callback: WriteCallback): void {
     this.connecting = false;
     this.#alarm?.cancel();
@@ -403,6 +423,7 @@ export function connectNode(host: Host, options: StackConnectOptions): StackSock
 
 /** The part of a `net.Server`, `http.Server` or `tls.Server` that connections are given to. */
 export interface NodeServer {
+  /** Takes a connection. */
   emit(event: "connection", socket: StackSocket): boolean;
 }
 

@@ -7,8 +7,11 @@ import type { WakePolicy } from "../wake/policy.ts";
  */
 
 export interface NetAddr {
+  /** TCP or UDP. */
   transport: "tcp" | "udp";
+  /** An address, or a name that is looked up. */
   hostname: string;
+  /** 0 to 65,535. */
   port: number;
 }
 
@@ -21,49 +24,77 @@ export interface TcpConn extends Disposable {
   read(p: Uint8Array): Promise<number | null>;
   /** Writes from the start of `p`; resolves to how many bytes were taken, which may be fewer than all. */
   write(p: Uint8Array): Promise<number>;
+  /** Closes it. */
   close(): void;
+  /** Says that nothing more comes from here; reading goes on. */
   closeWrite(): Promise<void>;
+  /** Our end. */
   readonly localAddr: NetAddr;
+  /** The peer's end. */
   readonly remoteAddr: NetAddr;
+  /** Does nothing: it keeps no process alive. */
   ref(): void;
+  /** Does nothing: it keeps no process alive. */
   unref(): void;
+  /** What the peer says. */
   readonly readable: ReadableStream<Uint8Array<ArrayBuffer>>;
+  /** What is said to the peer. */
   readonly writable: WritableStream<Uint8Array<ArrayBufferLike>>;
+  /** Sends what is written at once, or waits for more (Nagle's algorithm). */
   setNoDelay(noDelay?: boolean): void;
+  /** Probes a silent peer, or does not. */
   setKeepAlive(keepAlive?: boolean): void;
 }
 
 /** `Deno.TcpListener`. */
 export interface TcpListener extends AsyncIterable<TcpConn>, Disposable {
+  /** The next connection. */
   accept(): Promise<TcpConn>;
+  /** Closes it. */
   close(): void;
+  /** Where it listens. */
   readonly addr: NetAddr;
+  /** Does nothing: it keeps no process alive. */
   ref(): void;
+  /** Does nothing: it keeps no process alive. */
   unref(): void;
+  /** One after the other, until it is closed. */
   [Symbol.asyncIterator](): AsyncIterableIterator<TcpConn>;
 }
 
 /** `Deno.MulticastV4Membership`. */
 export interface MulticastV4Membership {
+  /** Ends the membership. */
   leave: () => Promise<void>;
+  /** Whether what is sent to the group is heard here as well. */
   setLoopback: (loopback: boolean) => Promise<void>;
+  /** How many routers what is sent to groups may pass. */
   setTTL: (ttl: number) => Promise<void>;
 }
 
 /** `Deno.MulticastV6Membership`. */
 export interface MulticastV6Membership {
+  /** Ends the membership. */
   leave: () => Promise<void>;
+  /** Whether what is sent to the group is heard here as well. */
   setLoopback: (loopback: boolean) => Promise<void>;
 }
 
 /** `Deno.DatagramConn`. */
 export interface DatagramConn extends AsyncIterable<[Uint8Array<ArrayBuffer>, NetAddr]> {
+  /** Becomes a member of an IPv4 group on an interface. */
   joinMulticastV4(address: string, networkInterface: string): Promise<MulticastV4Membership>;
+  /** Becomes a member of an IPv6 group on an interface. */
   joinMulticastV6(address: string, networkInterface: number): Promise<MulticastV6Membership>;
+  /** The next datagram, and who has sent it. */
   receive(p?: Uint8Array): Promise<[Uint8Array<ArrayBuffer>, NetAddr]>;
+  /** Sends a datagram; how many bytes it has. */
   send(p: Uint8Array, addr: NetAddr): Promise<number>;
+  /** Closes it. */
   close(): void;
+  /** Where it listens. */
   readonly addr: NetAddr;
+  /** One after the other, until it is closed. */
   [Symbol.asyncIterator](): AsyncIterableIterator<[Uint8Array<ArrayBuffer>, NetAddr]>;
 }
 
@@ -75,15 +106,19 @@ export interface UdpConn extends DatagramConn {
 
 /** A datagram socket with one peer: `Deno.DatagramConn` whose `send` needs no address. */
 export interface ConnectedUdpConn extends UdpConn {
+  /** The peer's end. */
   readonly remoteAddr: NetAddr;
+  /** Sends a datagram; how many bytes it has. */
   send(p: Uint8Array, addr?: NetAddr): Promise<number>;
 }
 
+/** How a UDP port is bound: `Deno.listenDatagram`, and more. */
 export interface DatagramOptions {
   /** 0 or absent: any free port. */
   port?: number;
   /** One of the host's addresses; "0.0.0.0" or absent: all of them. */
   hostname?: string;
+  /** TCP or UDP. */
   transport?: "udp";
   /**
    * Sends nothing in fragments: what is longer than the path carries is refused with a `RangeError`, and when
@@ -103,7 +138,9 @@ export interface DatagramOptions {
 
 /** How to connect a datagram socket: where to, and from where. */
 export interface ConnectDatagramOptions extends Pick<DatagramOptions, "dontFragment" | "onError"> {
+  /** An address, or a name that is looked up. */
   hostname: string;
+  /** 0 to 65,535. */
   port: number;
   /** Default: any free one. */
   localPort?: number;
@@ -119,6 +156,7 @@ export interface Trouble {
   icmp: { type: number; code: number } | undefined;
 }
 
+/** How to listen: `Deno.listen`, and more. */
 export interface ListenOptions {
   /** 0 or absent: any free port. */
   port?: number;
@@ -145,10 +183,13 @@ export interface ListenOptions {
   wake?: WakePolicy;
 }
 
+/** How to connect: `Deno.connect`, and more. */
 export interface ConnectOptions {
+  /** 0 to 65,535. */
   port: number;
   /** An address; absent: this host's own first address. */
   hostname?: string;
+  /** TCP or UDP. */
   transport?: "tcp";
   /** Ends the attempt; `connect` then rejects with the signal's reason. */
   signal?: AbortSignal;
@@ -163,5 +204,6 @@ export interface ConnectOptions {
   fastOpen?: Uint8Array;
   /** Taken for Deno's sake: an address is of one family. */
   autoSelectFamily?: boolean;
+  /** Milliseconds between attempts at one address and the next. */
   autoSelectFamilyAttemptDelay?: number;
 }

@@ -18,10 +18,13 @@ export interface TcpConfig {
    * connection needs to make progress is taken. Of the other two the defaults are a half and three quarters of it.
    */
   memoryLowBytes: number;
+  /** Bytes of all queues together from which on buffers do not grow. */
   memoryPressureBytes: number;
+  /** Bytes of all queues together at most. */
   memoryMaxBytes: number;
   /** RFC 7323 shift offered; by default the least with which 65,535 * 2^shift reaches `receiveBufferMax`. */
   receiveWindowScale: number;
+  /** Timestamps (RFC 7323). */
   timestamps: boolean;
   /**
    * As Linux's tcp_ecn: 0 never; 1 ask for RFC 3168's ECN and accept it; 2 accept it when the peer asks. Accurate ECN
@@ -47,6 +50,7 @@ export interface TcpConfig {
   slowStartAfterIdle: boolean;
   /** Offer SACK and use it when the peer knows it too (RFC 2018); RFC 2883's reports of duplicates. */
   sack: boolean;
+  /** Duplicates are reported (RFC 2883). */
   dsack: boolean;
   /** RFC 8985 section 7. */
   tailLossProbe: boolean;
@@ -58,6 +62,7 @@ export interface TcpConfig {
   frto: boolean;
   /** Segments that may overtake another before it counts as lost: at first, and the most that is believed. */
   reorderingSegments: number;
+  /** Segments by which packets may overtake each other, at most, before they count as lost. */
   reorderingMax: number;
   /**
    * RFC 5927 section 7.2: a router that says a packet was too big, where longer ones have got through before, is believed
@@ -78,8 +83,11 @@ export interface TcpConfig {
   mtuProbeIntervalMs: number;
   /** Segments of a train, which ends with PSH, where the pace alone would make it shorter (Linux's tcp_min_tso_segs). */
   trainSegmentsMin: number;
+  /** The retransmission timeout before anything is known of the path (RFC 6298). */
   rtoInitialMs: number;
+  /** The shortest one. */
   rtoMinMs: number;
+  /** The longest one. */
   rtoMaxMs: number;
   /** The least that an ACK waits for data to carry it. RFC 9293 MUST-40: below 500. */
   delayedAckMs: number;
@@ -121,11 +129,15 @@ export interface TcpConfig {
   fastOpenBlackholeMs: number;
   /** What the user timeout option may make of R2 (RFC 5482 section 3.1; SHLD-11: at least 100 s). */
   userTimeoutMinMs: number;
+  /** The longest one that a peer may ask for. */
   userTimeoutMaxMs: number;
   /** Default for connections that switch keep-alive on (MUST-28: at least 2 h). */
   keepAliveIdleMs: number;
+  /** Between probes that are not answered. */
   keepAliveIntervalMs: number;
+  /** Probes without an answer until the connection is over. */
   keepAliveProbes: number;
+  /** How long a closed connection is remembered. */
   timeWaitMs: number;
   /** Connections in TIME-WAIT; one more is forgotten at once. A TCB with empty queues has some 2 KB. */
   timeWaitsMax: number;
@@ -147,6 +159,7 @@ export interface TcpConfig {
   tolerateMissingTimestamps: boolean;
   /** How long an orphan (closed by the application) waits for the peer's FIN. */
   finWait2Ms: number;
+  /** The longest time between probes of a closed window. */
   persistMaxMs: number;
   /** Separate runs of out-of-order data kept; more than that is dropped and sent again. */
   outOfOrderRangesMax: number;
@@ -160,6 +173,7 @@ export interface TcpConfig {
   challengeAcksPerSecondMax: number;
   /** Packets held for one connection that is waking, and bytes for all of them together. */
   heldPacketsMax: number;
+  /** Bytes of packets that wait for wakes, of all connections together. */
   heldBytesMax: number;
 }
 

@@ -35,63 +35,107 @@ export interface TcpInfo {
   backoff: number;
   /** A set of `TcpInfoOption` bits. */
   options: number;
+  /** By how many bits the windows that the peer names are shifted. */
   sndWscale: number;
+  /** By how many bits those are that we name. */
   rcvWscale: number;
+  /** The retransmission timeout. */
   rto: number;
+  /** The timeout of a delayed ACK. */
   ato: number;
+  /** Bytes of the segments that we send. */
   sndMss: number;
+  /** Bytes of those that the peer sends. */
   rcvMss: number;
+  /** Segments in flight. */
   unacked: number;
+  /** Of those, the ones that the peer has. */
   sacked: number;
+  /** Of those, the ones that are lost. */
   lost: number;
+  /** Of those, the ones that were sent again. */
   retrans: number;
+  /** Since we have sent data. */
   lastDataSent: number;
+  /** Since data has come. */
   lastDataRecv: number;
+  /** Since an ACK has come. */
   lastAckRecv: number;
+  /** The longest packet of the path. */
   pmtu: number;
+  /** How far our window may grow at present. */
   rcvSsthresh: number;
+  /** The smoothed round trip time. */
   rtt: number;
+  /** Its variation. */
   rttvar: number;
   /** In segments; 2^31 - 1 while there was no loss. */
   sndSsthresh: number;
+  /** The congestion window. */
   sndCwnd: number;
+  /** The segment size that we have announced. */
   advmss: number;
+  /** By how many segments packets overtake each other, as far as is known. */
   reordering: number;
+  /** The round trip time as the receiver sees it. */
   rcvRtt: number;
+  /** Bytes that were read in the last round trip. */
   rcvSpace: number;
+  /** Segments that were ever sent again. */
   totalRetrans: number;
   /** Linux counts the FIN as one, and in an active open the SYN, which this does not. */
   bytesAcked: number;
+  /** Bytes that have arrived in order. */
   bytesReceived: number;
+  /** Segments sent. */
   segsOut: number;
+  /** Segments received. */
   segsIn: number;
+  /** Bytes written and not sent yet. */
   notsentBytes: number;
   /** 2^32 - 1 while there is no sample. */
   minRtt: number;
+  /** Segments with data received. */
   dataSegsIn: number;
+  /** Segments with data sent. */
   dataSegsOut: number;
   /** Microseconds with data unacknowledged; of those, with the peer's window or the send buffer in the way. */
   busyTime: number;
+  /** Of that, with the peer's window in the way. */
   rwndLimited: number;
+  /** Of that, with the send buffer in the way. */
   sndbufLimited: number;
+  /** Segments that have arrived, as far as is known. */
   delivered: number;
+  /** Of those, with a congestion mark. */
   deliveredCe: number;
   /** Packets that arrived with a mark (Accurate ECN, as the seven below; else 0). */
   receivedCe: number;
   /** Bytes that the peer received as ECT(1), ECT(0) and CE. */
   deliveredE1Bytes: number;
+  /** As ECT(0). */
   deliveredE0Bytes: number;
+  /** As CE. */
   deliveredCeBytes: number;
   /** Bytes that we received so. */
   receivedE1Bytes: number;
+  /** As ECT(0). */
   receivedE0Bytes: number;
+  /** As CE. */
   receivedCeBytes: number;
+  /** Bytes sent, again too. */
   bytesSent: number;
+  /** Bytes sent again. */
   bytesRetrans: number;
+  /** Segments that have arrived twice, as the peer says. */
   dsackDups: number;
+  /** How often reordering was seen. */
   reordSeen: number;
+  /** Segments that came out of order. */
   rcvOoopack: number;
+  /** The window that the peer has given. */
   sndWnd: number;
+  /** The window that we have given. */
   rcvWnd: number;
 }
 

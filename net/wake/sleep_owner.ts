@@ -7,23 +7,23 @@ import type { Tcb } from "../tcp/tcb.ts";
  * `Sleepers.resume` (restored), `Sleepers.unsave` (the sleep was cancelled) or `Sleepers.forget` (the image is lost).
  */
 export interface SleepOwner {
-  /** A connection is established: from now on it may be looked at. */
+  /** @internal A connection is established: from now on it may be looked at. */
   watch(tcb: Tcb, nowMs: number): void;
-  /** This connection is wanted awake. Called once until it is; the answer may come within `turn`. */
+  /** @internal This connection is wanted awake. Called once until it is; the answer may come within `turn`. */
   wake(record: number, nowMs: number): void;
-  /** Whether a connection that is wanted awake has to wait, for longer than a turn takes: its noise is answered meanwhile. */
+  /** @internal Whether a connection that is wanted awake has to wait, for longer than a turn takes: its noise is answered meanwhile. */
   waits(record: number): boolean;
-  /** A sleeper's peer has shown life: its first deadline is now this one, epoch milliseconds. */
+  /** @internal A sleeper's peer has shown life: its first deadline is now this one, epoch milliseconds. */
   deadlineMoved(record: number, deadlineMs: number): void;
   /**
-   * The peer's address as its image has it, of a connection that sleeps or is wanted awake; `undefined` when that cannot
+   * @internal The peer's address as its image has it, of a connection that sleeps or is wanted awake; `undefined` when that cannot
    * be read. Without this, sleepers of IPv6 peers have no name.
    */
   frozenPeerOf?(record: number): number | Uint8Array | undefined;
-  /** A durable connection is not as its log says, or has ended. Told once until its state is taken (`tcpLog`), and at its end. */
+  /** @internal A durable connection is not as its log says, or has ended. Told once until its state is taken (`tcpLog`), and at its end. */
   moved(tcb: Tcb): void;
-  /** The end of a turn: the time to serve the wakes that were gathered, all at once. */
+  /** @internal The end of a turn: the time to serve the wakes that were gathered, all at once. */
   turn(nowMs: number): void;
-  /** When the owner wants the next turn at the latest; `Infinity` when nothing is due. */
+  /** @internal When the owner wants the next turn at the latest; `Infinity` when nothing is due. */
   nextDeadlineMs(): number;
 }

@@ -113,6 +113,7 @@ export const Drop = {
   /** About a connection of another stack with the same addresses, which has it now. */
   PassedOn: 64,
 } as const;
+/** One of the reasons. */
 export type Drop = (typeof Drop)[keyof typeof Drop];
 
 /** The name of each reason, at its number. */

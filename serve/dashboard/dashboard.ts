@@ -44,9 +44,9 @@ export interface DashboardOptions {
 }
 
 const ASSETS: Readonly<Record<string, readonly [file: string, type: string]>> = {
-  "/": ["index.html", "text/html; charset=utf-8"],
-  "/dashboard.css": ["dashboard.css", "text/css; charset=utf-8"],
-  "/dashboard.js": ["dashboard.js", "text/javascript; charset=utf-8"],
+  "/": ["page.html", "text/html; charset=utf-8"],
+  "/page.css": ["page.css", "text/css; charset=utf-8"],
+  "/page.js": ["page.js", "text/javascript; charset=utf-8"],
 };
 
 /** The page loads nothing from elsewhere, and nothing runs in it but its own script. */

@@ -17,6 +17,7 @@ import type {
 
 /** `Deno.TlsHandshakeInfo`. */
 export interface TlsHandshakeInfo {
+  /** What was agreed on, if anything. */
   alpnProtocol: string | null;
 }
 
@@ -28,23 +29,33 @@ export interface TlsConn extends Omit<TcpConn, "setNoDelay" | "setKeepAlive"> {
 
 /** `Deno.TlsListener`. */
 export interface TlsListener extends AsyncIterable<TlsConn>, Disposable {
+  /** The next connection. */
   accept(): Promise<TlsConn>;
+  /** Takes no more connections. */
   close(): void;
+  /** Where it listens. */
   readonly addr: NetAddr;
+  /** Does nothing: it keeps no process alive. */
   ref(): void;
+  /** Does nothing: it keeps no process alive. */
   unref(): void;
+  /** One after the other, until it is closed. */
   [Symbol.asyncIterator](): AsyncIterableIterator<TlsConn>;
 }
 
 /** `Deno.TlsCertifiedKeyPem`: a key and its chain of certificates, as text. */
 export interface TlsCertifiedKeyPem {
+  /** PEM is the only one. */
   keyFormat?: "pem";
+  /** The private key, PEM. */
   key: string;
+  /** The certificate and those that have signed it, PEM. */
   cert: string;
 }
 
 /** `Deno.ListenTlsOptions`, and what `Host.listen` takes besides. */
 export interface ListenTlsOptions extends ListenOptions {
+  /** TCP is the only one. */
   transport?: "tcp";
   /** Protocols to agree on, the preferred first (RFC 7301). */
   alpnProtocols?: string[];
@@ -56,19 +67,25 @@ export interface StartTlsOptions {
   hostname?: string;
   /** Certificates, as text, that are believed beside the well-known ones. */
   caCerts?: string[];
+  /** What may be spoken, the preferred one first. */
   alpnProtocols?: string[];
+  /** Takes a certificate of another name. */
   unsafelyDisableHostnameVerification?: boolean;
 }
 
 /** `Deno.ConnectTlsOptions`. */
 export interface ConnectTlsOptions extends StartTlsOptions {
+  /** 1 to 65,535. */
   port: number;
+  /** As `Deno.ConnectOptions`. */
   autoSelectFamily?: boolean;
+  /** As `Deno.ConnectOptions`. */
   autoSelectFamilyAttemptDelay?: number;
 }
 
 /** `Deno.ServeHandlerInfo`. */
 export interface ServeHandlerInfo {
+  /** The client's end. */
   remoteAddr: NetAddr;
   /** Resolves when the response has been written whole; rejects when it never will be. */
   completed: Promise<void>;
@@ -79,11 +96,15 @@ export type ServeHandler = (request: Request, info: ServeHandlerInfo) => Respons
 
 /** `Deno.ServeTcpOptions`. */
 export interface ServeOptions {
+  /** TCP is the only one. */
   transport?: "tcp";
   /** Default 8000. */
   port?: number;
+  /** One of the addresses; default all of them. */
   hostname?: string;
+  /** As `Deno.ServeOptions`; there is one listener on a port. */
   reusePort?: boolean;
+  /** Handshakes and connections that may wait. */
   tcpBacklog?: number;
   /** Ends the server at once: connections are closed, requests under way are over. */
   signal?: AbortSignal;
@@ -97,35 +118,52 @@ export interface ServeOptions {
 
 /** `Deno.HttpServer`. */
 export interface HttpServer extends AsyncDisposable {
+  /** Resolves when it has ended. */
   finished: Promise<void>;
+  /** Where it listens. */
   addr: NetAddr;
+  /** Does nothing: a server keeps no process alive. */
   ref(): void;
+  /** Does nothing: a server keeps no process alive. */
   unref(): void;
   /** Takes no new connection, and resolves when all requests under way have been answered. */
   shutdown(): Promise<void>;
 }
 
 /** What has no place on a network of packets: `transport: "unix"` and `"vsock"` are refused by type and at run time. */
-interface Elsewhere {
+export interface Elsewhere {
+  /** What is not ours to serve. */
   transport: "unix" | "vsock" | "unixpacket";
 }
 
-type ServeElsewhere =
+/** Where `Deno.serve` can serve, and a host cannot. */
+export type ServeElsewhere =
   | { transport?: "unix"; path: string }
   | { transport?: "vsock"; cid: number; port: number };
-type AnyHandler = (request: Request, info: never) => Response | Promise<Response>;
+/** A handler of such a server. */
+export type AnyHandler = (request: Request, info: never) => Response | Promise<Response>;
 
 /** Deno's networking calls, over a host. */
 export interface DenoApi {
+  /** As `Deno.listen`, for TCP. */
   listen(options: ListenOptions & { transport?: "tcp" }): TcpListener;
+  /** As `Deno.listen`, for TCP. */
   listen(options: Elsewhere): never;
+  /** As `Deno.connect`, for TCP. */
   connect(options: ConnectOptions): Promise<TcpConn>;
+  /** As `Deno.connect`, for TCP. */
   connect(options: Elsewhere): Promise<never>;
+  /** As `Deno.listenDatagram`, for UDP. */
   listenDatagram(options: DatagramOptions & { transport: "udp" }): DatagramConn;
+  /** As `Deno.listenDatagram`, for UDP. */
   listenDatagram(options: Elsewhere): never;
+  /** As `Deno.listenTls`. */
   listenTls(options: ListenTlsOptions & TlsCertifiedKeyPem): TlsListener;
+  /** As `Deno.connectTls`. */
   connectTls(options: ConnectTlsOptions | (ConnectTlsOptions & TlsCertifiedKeyPem)): Promise<TlsConn>;
+  /** As `Deno.startTls`. */
   startTls(conn: TcpConn, options?: StartTlsOptions): Promise<TlsConn>;
+  /** As `Deno.resolveDns`. */
   resolveDns<T extends keyof DnsRecords>(
     query: string,
     recordType: T,
@@ -133,10 +171,15 @@ export interface DenoApi {
   ): Promise<DnsRecords[T][]>;
   /** A type that was never made a standard: refused. */
   resolveDns(query: string, recordType: "ANAME", options?: ResolveDnsOptions): Promise<never>;
+  /** As `Deno.serve`. */
   serve(handler: ServeHandler): HttpServer;
+  /** As `Deno.serve`. */
   serve(options: ServeElsewhere, handler: AnyHandler): never;
+  /** As `Deno.serve`. */
   serve(options: ServeElsewhere & { handler: AnyHandler }): never;
+  /** As `Deno.serve`. */
   serve(options: ServeOptions | (ServeOptions & TlsCertifiedKeyPem), handler: ServeHandler): HttpServer;
+  /** As `Deno.serve`. */
   serve(
     options: (ServeOptions | (ServeOptions & TlsCertifiedKeyPem)) & { handler: ServeHandler },
   ): HttpServer;

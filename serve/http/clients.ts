@@ -16,9 +16,11 @@ export interface Held<A> {
 /**
  * A connection as handlers see it, while it is awake. Keep its `id`, not the object: the object goes when it sleeps.
  */
-class Client<A> {
+export class Client<A> {
+  /** @internal */
   protected readonly held: Held<A>;
 
+  /** @internal */
   constructor(held: Held<A>) {
     this.held = held;
   }
@@ -27,9 +29,11 @@ class Client<A> {
   get id(): string {
     return this.held.wire.id;
   }
+  /** Our end. */
   get localAddr(): NetAddr {
     return this.held.wire.localAddr;
   }
+  /** The peer's end. */
   get remoteAddr(): NetAddr {
     return this.held.wire.remoteAddr;
   }
@@ -59,6 +63,7 @@ export class HttpClient<A> extends Client<A> {
   /** Resolves when the response has been written whole; rejects when it never will be. */
   readonly completed: Promise<void>;
 
+  /** @internal */
   constructor(held: Held<A>, completed: Promise<void>) {
     super(held);
     this.completed = completed;

@@ -1,5 +1,6 @@
 /** An event for `EventSource` (HTML section 9.2). */
 export interface ServerEvent {
+  /** What is told, in one line or several. */
   data: string;
   /** Its type; `message` when absent. */
   event?: string;

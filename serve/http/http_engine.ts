@@ -24,7 +24,9 @@ const MESSAGE_BYTES_MAX = 1 << 20;
 
 /** What a WebSocket's messages come to. */
 export interface WebSocketHandlers<A> {
+  /** It has become a WebSocket. */
   open?(client: WebSocketClient<A>): void;
+  /** A message has come: text, or bytes. */
   message(client: WebSocketClient<A>, message: string | Uint8Array): void;
   /** Over: `code` and `reason` are the peer's, 1006 when it went without a word. Called once. */
   close?(client: WebSocketClient<A>, code: number, reason: string): void;

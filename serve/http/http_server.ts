@@ -56,6 +56,7 @@ export class HttpService<A> {
   readonly #server: HandlerServer;
   readonly #engine: HttpEngine<A>;
 
+  /** As {@linkcode serveHttp}. */
   constructor(host: Host, options: HttpServerOptions<A>) {
     this.#host = host;
     this.#options = options;
@@ -75,6 +76,7 @@ export class HttpService<A> {
     });
   }
 
+  /** Where it listens. */
   get addr(): NetAddr {
     return this.#server.addr;
   }
@@ -143,6 +145,7 @@ export class HttpService<A> {
   close(): void {
     this.#server.close();
   }
+  /** As `close()`. */
   [Symbol.dispose](): void {
     this.close();
   }

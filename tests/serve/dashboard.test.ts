@@ -39,8 +39,8 @@ test("the page, its style and script, Prometheus's page and the samples are ther
   for (
     const [path, type] of [
       ["/", "text/html"],
-      ["/dashboard.css", "text/css"],
-      ["/dashboard.js", "text/javascript"],
+      ["/page.css", "text/css"],
+      ["/page.js", "text/javascript"],
       ["/metrics", METRICS_TYPE],
     ] as const
   ) {

@@ -1,4 +1,3 @@
-import type { EventEmitter } from "eventemitter3";
 import { Prng } from "../../base/random.ts";
 import { SleepyHost } from "../../checkpoint/host.ts";
 import { Kind } from "../../checkpoint/image/kinds.ts";
@@ -75,7 +74,7 @@ export class ServerProcess {
       idleMs: this.#plan.idleMs,
       wake: this.#plan.wake,
     });
-    const { sleeper } = this.host as { sleeper: EventEmitter };
+    const { sleeper } = this.host;
     sleeper.on("error", () => {}); // what a disk refuses is tried again; what is lost is found by the accounts
     sleeper.on("lost", ({ id }: { id: string }) => {
       this.#world.tell(`the image of ${id} is lost`);

@@ -1,10 +1,16 @@
 /** What `resolveDns` answers, by the type of record, in Deno's shapes. Names end with a dot. */
 export interface DnsRecords {
+  /** An IPv4 address. */
   A: string;
+  /** An IPv6 address. */
   AAAA: string;
+  /** Who may issue certificates (RFC 8659). */
   CAA: { critical: boolean; tag: string; value: string };
+  /** The name that this one is an alias of. */
   CNAME: string;
+  /** Who takes mail. */
   MX: { preference: number; exchange: string };
+  /** How to rewrite the name (RFC 3403). */
   NAPTR: {
     order: number;
     preference: number;
@@ -13,8 +19,11 @@ export interface DnsRecords {
     regexp: string;
     replacement: string;
   };
+  /** A name server. */
   NS: string;
+  /** The name of an address. */
   PTR: string;
+  /** Who is responsible for the zone, and its times. */
   SOA: {
     mname: string;
     rname: string;
@@ -24,9 +33,12 @@ export interface DnsRecords {
     expire: number;
     minimum: number;
   };
+  /** Where a service is (RFC 2782). */
   SRV: { priority: number; weight: number; port: number; target: string };
+  /** Texts. */
   TXT: string[];
 }
+/** The types of records that can be asked for. */
 export type DnsType = keyof DnsRecords;
 
 export const DNS_TYPES: readonly DnsType[] = [

@@ -36,6 +36,7 @@ export interface DnsOptions {
 export interface ResolveDnsOptions {
   /** Default: the host's name servers. */
   nameServer?: { ipAddr: string; port?: number };
+  /** Gives up. */
   signal?: AbortSignal;
 }
 

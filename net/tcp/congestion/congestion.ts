@@ -2,6 +2,7 @@ import type { Tcb } from "../tcb.ts";
 
 /** The controllers there are; the place of a name is its number in `Tcb.congestion` and in images. */
 export const CONGESTION_CONTROLS = ["cubic", "newreno"] as const;
+/** One of them. */
 export type CongestionControlName = (typeof CONGESTION_CONTROLS)[number];
 
 /**
