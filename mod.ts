@@ -48,8 +48,13 @@ export type { DenoApi, TlsConn, TlsListener } from "./serve/deno/types.ts";
 export { connectNode, type NodeServer, nodeServer, StackSocket } from "./net/socket/stack_socket.ts";
 
 export { httpAgent, httpsAgent } from "./serve/node/agent.ts";
-export { fetchOver, type HostFetch } from "./serve/node/fetch.ts";
-export { createStackServer, StackServer } from "./serve/node/server.ts";
+export { type FetchOptions, fetchOver, type HostFetch } from "./serve/node/fetch.ts";
+export {
+  createStackServer,
+  type StackListenOptions,
+  StackServer,
+  type StackServerOptions,
+} from "./serve/node/server.ts";
 
 // Links: where packets enter and leave.
 export type { Link, LinkCounters, LinkSink, Medium } from "./net/link/link.ts";
@@ -159,6 +164,8 @@ export type {
   RuleProtocol,
   RuleState,
 } from "./net/firewall/rule.ts";
+
+export type { Ruleset } from "./net/firewall/nft/schema.ts";
 
 // Rules, clocks, entropy, and what packets travel in.
 export type { FirewallRules, Rule } from "./net/firewall/mod.ts";

@@ -24,8 +24,11 @@ export interface StackConnectOptions extends StackSocketOptions {
   signal?: AbortSignal;
   /** As `setNoDelay`, `setKeepAlive` and `setTimeout`, from the beginning. */
   noDelay?: boolean;
+  /** As `setKeepAlive`. */
   keepAlive?: boolean;
+  /** As `setKeepAlive`: milliseconds. */
   keepAliveInitialDelay?: number;
+  /** As `setTimeout`: milliseconds. */
   timeout?: number;
 }
 

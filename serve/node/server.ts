@@ -12,14 +12,19 @@ export interface StackServerOptions {
   allowHalfOpen?: boolean;
   /** Nothing is read of a connection before it is resumed. */
   pauseOnConnect?: boolean;
+  /** As `setNoDelay`, of every connection. */
   noDelay?: boolean;
+  /** As `setKeepAlive`, of every connection. */
   keepAlive?: boolean;
+  /** As `setKeepAlive`: milliseconds. */
   keepAliveInitialDelay?: number;
 }
 
 /** Where to listen: as `net.ListenOptions`, and what `Host.listen` takes besides. */
 export interface StackListenOptions extends Omit<ListenOptions, "hostname" | "tcpBacklog"> {
+  /** One of the addresses; default all of them. */
   host?: string;
+  /** Connections that may wait. */
   backlog?: number;
   /** Closes the server. */
   signal?: AbortSignal;
@@ -56,6 +61,7 @@ export class StackServer extends EventEmitter {
   #listener: ConnListener | undefined;
   #closing = false;
 
+  /** As `net.createServer` takes them. */
   constructor(
     host: Host,
     options: StackServerOptions | ((socket: StackSocket) => void) = {},
@@ -68,6 +74,7 @@ export class StackServer extends EventEmitter {
     if (listener !== undefined) this.on("connection", listener);
   }
 
+  /** Whether it listens. */
   get listening(): boolean {
     return this.#listener !== undefined;
   }
@@ -77,8 +84,11 @@ export class StackServer extends EventEmitter {
    * @throws {Error} `ERR_SERVER_ALREADY_LISTEN`. {RangeError} When the port is none.
    */
   listen(port?: number, host?: string, backlog?: number, callback?: () => void): this;
+  /** As `net.Server.listen`. */
   listen(port?: number, host?: string, callback?: () => void): this;
+  /** As `net.Server.listen`. */
   listen(port?: number, callback?: () => void): this;
+  /** As `net.Server.listen`. */
   listen(options: StackListenOptions, callback?: () => void): this;
   listen(...given: unknown[]): this {
     const callback = given.find((each) => typeof each === "function") as (() => void) | undefined;
@@ -126,6 +136,7 @@ export class StackServer extends EventEmitter {
     return { address: hostname, family: hostname.includes(":") ? "IPv6" : "IPv4", port };
   }
 
+  /** How many connections it has. */
   getConnections(callback: (error: Error | null, count: number) => void): this {
     const count = this.#sockets.size;
     setTimeout(() => callback(null, count), 0);
@@ -148,9 +159,11 @@ export class StackServer extends EventEmitter {
     return this;
   }
 
+  /** Does nothing: a server keeps no process alive. */
   ref(): this {
     return this;
   }
+  /** Does nothing: a server keeps no process alive. */
   unref(): this {
     return this;
   }

@@ -28,6 +28,7 @@ export type Family = "ip" | "ip6" | "inet";
 
 /** Everything that is loaded, as `nft list ruleset` shows it. Names of tables are unique within a family. */
 export interface Ruleset {
+  /** @internal The tables, as this file describes them. */
   readonly tables: readonly Table[];
 }
 
