@@ -1,5 +1,5 @@
 /**
- * Connections in one of three holders: `holder_worker.ts CASE`, then a line `SIZE REPEATS` for each figure. A process of
+ * Connections in one of two holders: `holder_worker.ts CASE`, then a line `SIZE REPEATS` for each figure. A process of
  * its own, so that nobody's garbage is another one's pause. See ../connection_map.ts.
  */
 import process from "node:process";
@@ -18,6 +18,11 @@ export interface Figures {
   remove: number;
   /** At that size: nothing grows. */
   insert: number;
+  /** The same with a few connections among them again and again, which caches hold: the work without the memory's share. */
+  hotFind: number;
+  hotNone: number;
+  /** A removal and an insertion. */
+  hotChange: number;
   /**
    * Milliseconds of the longest insert of `fill`, or what the process had of a processor while a block of inserts
    * was made if that is less: so what others do meanwhile is not a pause of ours.
@@ -29,6 +34,9 @@ export interface Figures {
 
 const BLOCK = 32;
 const FINDS_MAX = 1_000_000;
+/** Connections that caches hold: an index's line and a record's, and their pages' addresses, for each. */
+const HOT = 256;
+const HOT_OPERATIONS = 256 * 800;
 const LOCAL = 0x0a070001;
 const PEER_FIRST = 0x0b00_0000;
 const SEED = [0x1234_5678, 0x9abc_def0] as const;
@@ -80,36 +88,6 @@ function textMap(): Holder {
   };
 }
 
-/**
- * What the hardware takes for the accesses alone: to a random place in as much memory as the index has, and from
- * there to the connection's place in as much as the records have. No hash, no comparison, no table.
- */
-function memoryAlone(size: number): Holder {
-  let words = 1024;
-  while (size > words * 0.75) words *= 2;
-  const index = new Int32Array(words).fill(0); // filled: pages that were never written are all the same one
-  const chunks = Array.from({ length: (size >>> 16) + 1 }, () => new Int32Array(65_536 * 11).fill(0));
-  const mask = (words >>> 4) - 1;
-  const bucketOf = (at: number): number => ((Math.imul(at ^ (at >>> 15), 0x85eb_ca6b) >>> 7) & mask) << 4;
-  const write = (at: number): number => {
-    const bucket = bucketOf(at);
-    const record = at + (index[bucket]! & 1);
-    index[bucket]! += 2;
-    return record + ((chunks[record >>> 16]![(record & 0xffff) * 11]! += 2) & 1);
-  };
-  return {
-    insert: write,
-    find(local, at) {
-      const off = index[bucketOf(at)]! & 1;
-      if (local !== LOCAL) return off - 1;
-      const record = at + off;
-      return record + (chunks[record >>> 16]![(record & 0xffff) * 11]! & 1);
-    },
-    remove: write,
-    bytes: () => 0,
-  };
-}
-
 /** A step that leads once around `size` places in no order that a cache could foresee. */
 function strideOf(size: number): number {
   const divisor = (a: number, b: number): number => b === 0 ? a : divisor(b, a % b);
@@ -123,8 +101,8 @@ function strideOf(size: number): number {
  * record that was theirs. Which key is next depends on the last answer, so that no two operations overlap: a processor
  * has many reads under way at once where it can.
  */
-function measure(make: (size: number) => Holder, size: number): Figures {
-  const holder = make(size);
+function measure(make: () => Holder, size: number): Figures {
+  const holder = make();
   const stride = strideOf(size);
   let at = 0;
   let wrong = 0;
@@ -162,8 +140,29 @@ function measure(make: (size: number) => Holder, size: number): Figures {
   const remove = walk(some, stride, (key) => holder.remove(key));
   at = (at + size - stride) % size;
   const insert = walk(some, size - stride, (key) => holder.insert(key));
+  const keys = Int32Array.from({ length: HOT }, (_, each) => Math.floor(each * size / HOT));
+  const hot = (answerOf: (key: number) => number): number => {
+    let best = Infinity;
+    for (let part = 0; part < 8; part++) {
+      const startMs = cpuMs();
+      for (let done = 0, key = 0; done < HOT_OPERATIONS / 8; done++) {
+        const off = answerOf(keys[key]!) - keys[key]!;
+        wrong |= off;
+        key = (key + 1 + off) & (HOT - 1);
+      }
+      best = Math.min(best, (cpuMs() - startMs) * 1e6 / (HOT_OPERATIONS / 8));
+    }
+    return best;
+  };
+  const hotChange = hot((key) => {
+    holder.remove(key);
+    holder.insert(key);
+    return key;
+  });
+  const hotFind = hot((key) => holder.find(LOCAL, key));
+  const hotNone = hot((key) => holder.find(LOCAL + 1, key) + 1 + key);
   assert(wrong === 0, "Every key is found, and no other");
-  return { fill, find, none, remove, insert, pause, bytes };
+  return { fill, find, none, remove, insert, hotFind, hotNone, hotChange, pause, bytes };
 }
 
 /** Milliseconds that this process has run on a processor. */
@@ -172,9 +171,8 @@ function cpuMs(): number {
   return (user + system) / 1000;
 }
 
-const CASES: Record<string, (size: number) => Holder> = {
+const CASES: Record<string, () => Holder> = {
   "Map of text": textMap,
-  "memory alone": memoryAlone,
   ConnectionMap: connectionMap,
 };
 
