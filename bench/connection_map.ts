@@ -45,12 +45,14 @@ export const bench: Bench = {
     const hot: { size: number; figures: Figures }[] = [];
     await using text = workerOf("Map of text");
     await using map = workerOf("ConnectionMap");
+    await using map6 = workerOf("ConnectionMap, IPv6");
     for (const size of quick ? SIZES_QUICK : full ? SIZES_FULL : SIZES) {
       const repeats = Math.ceil((quick ? OPERATIONS_QUICK : OPERATIONS) / size);
       const ask = (worker: Worker) => (): Promise<Figures> => worker.ask<Figures>(`${size} ${repeats}`);
       const results = await interleave({
         ...(size <= MAP_MAX ? { "Map of text": ask(text) } : {}),
         ConnectionMap: ask(map),
+        "ConnectionMap, IPv6": ask(map6),
       }, quick ? ROUNDS_QUICK : ROUNDS);
       const all = results["ConnectionMap"]!;
       const best = (key: keyof Figures): number => spreadOf(all.map((each) => each[key])).min;
@@ -92,6 +94,7 @@ function hotTable(hot: readonly { size: number; figures: Figures }[]): Table {
       ["largest to smallest", ...spread],
     ],
     notes: [
+      "IPv6: each peer has an address of its own, which is read, as a packet's is, before each operation.",
       "Time of the processor, so that what else the machine does counts little; here of the best rounds. Fill: inserts",
       "from nothing on, growth and a look at the clock included. The others are at that size, each one's key depending",
       "on the last one's answer; remove finds its record first. Above, keys come in no order that a cache could",
