@@ -14,7 +14,10 @@ export type Served = { readonly http: HttpHandlers<unknown> } | { readonly bytes
 export async function loadServed(path: string): Promise<Served> {
   let module: { default?: unknown };
   try {
-    module = await import(pathToFileURL(resolve(path)).href) as { default?: unknown };
+    // A specifier with a beginning is one that packagers leave alone.
+    module = await import(`file:///${pathToFileURL(resolve(path)).pathname.slice(1)}`) as {
+      default?: unknown;
+    };
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     const typed = /unknown file extension|ERR_UNKNOWN_FILE_EXTENSION/i.test(why)

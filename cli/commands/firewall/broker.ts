@@ -16,9 +16,9 @@ experiment of Deno's), and the program's error has the text of the rule.
 
   --socket PATH   the unix socket that Deno is told of
   --allow KIND    other things that programs may do, as Deno names them: read,
-                  write, env, run, sys, ffi, import, unix; with =VALUE only that
-                  one; all is everything. The flags of deno run do not count
-                  where there is a broker.
+                  write, env, run, sys, ffi, import, unix; with =VALUE only
+                  that one; all is everything. The flags of deno run do not
+                  count where there is a broker.
   -D NAME=VALUE   a variable for the file
   --quiet         say nothing of what was decided
   --json          decisions as { pid, permission, value, allowed, reason }

@@ -4,8 +4,9 @@ import { linkFor, loadRules } from "../../firewall/rules_file.ts";
 
 const HELP = `\
 Reads rules as nft -f takes them, or the JSON that nft -j prints, and says
-whether they can be used: the first mistake is printed with its line and column,
-or its path. What this firewall does not know is a mistake, never left out.
+whether they can be used: the first mistake is printed with its line and
+column, or its path. What this firewall does not know is a mistake, never left
+out.
 
   torpor firewall check FILE... [-D NAME=VALUE]... [--json]
 

@@ -13,10 +13,10 @@ where one does not match, which part of it and what the packet has there.
 
   torpor firewall explain FILE --packet WORDS [options]
 
-  --packet WORDS   "tcp 10.9.0.4:4000 > 10.7.0.1:80 flags syn", "udp ... length 9",
-                   "icmp 10.0.0.1 > 10.0.0.2 type echo-request", addresses of IPv6
-                   with ports as [2001:db8::1]:80, or "hex 4500..."; also ttl,
-                   dscp, id, code, seq, ack
+  --packet WORDS   "tcp 10.9.0.4:4000 > 10.7.0.1:80 flags syn", "udp ... length
+                   9", "icmp 10.0.0.1 > 10.0.0.2 type echo-request", addresses
+                   of IPv6 with ports as [2001:db8::1]:80, or "hex 4500...";
+                   also ttl, dscp, id, code, seq, ack
   --way WAY        input (default), output or forward
   --iif, --oif     where it came in and where it leaves, by name
   --state STATE    new, established, related, invalid or untracked, where it is
@@ -27,10 +27,10 @@ where one does not match, which part of it and what the packet has there.
   --json           { verdict, state, by, rule, steps }
   --help           print this
 
-  torpor firewall explain router.nft --iif wan --packet "tcp 1.2.3.4:9 > 5.6.7.8:22"
+  torpor firewall explain r.nft --iif wan --packet "tcp 1.2.3.4:9 > 5.6.7.8:22"
 
-Exit codes: 0 explained, 2 the file cannot be read or used, or the command line is
-wrong.
+Exit codes: 0 explained, 2 the file cannot be read or used, or the command line
+is wrong.
 `;
 
 /** `torpor firewall explain`. */

@@ -6,8 +6,9 @@ import { loadRules } from "../../firewall/rules_file.ts";
 import { definesOf } from "./check.ts";
 
 const HELP = `\
-Prints rules as nft lists them: variables and includes filled in, words of ports
-as numbers, sets in order. What is printed loads into nft, and here again.
+Prints rules as nft lists them: variables and includes filled in, words of
+ports as numbers, sets in order. What is printed loads into nft, and here
+again.
 
   torpor firewall print FILE [-D NAME=VALUE]... [--json]
 
@@ -17,8 +18,8 @@ as numbers, sets in order. What is printed loads into nft, and here again.
 
   torpor firewall print router.nft --json | nft -j -f -
 
-Exit codes: 0 printed, 2 the file cannot be read or used, or the command line is
-wrong.
+Exit codes: 0 printed, 2 the file cannot be read or used, or the command line
+is wrong.
 `;
 
 /** `torpor firewall print`. */

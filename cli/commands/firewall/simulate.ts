@@ -12,9 +12,9 @@ import { wayOf } from "./explain.ts";
 const HELP = `\
 Lets the packets of a capture meet rules, connection tracking included: the
 verdict of each packet, and at the end what each rule has matched. Which way a
-packet goes is said by the capture where it knows (pcapng with directions), else
-by --local: to one of ours is input, from one of ours output, else forward.
-Rules that translate addresses are told, not carried out.
+packet goes is said by the capture where it knows (pcapng with directions),
+else by --local: to one of ours is input, from one of ours output, else
+forward. Rules that translate addresses are told, not carried out.
 
   torpor firewall simulate FILE CAPTURE [options]
 
@@ -22,8 +22,8 @@ Rules that translate addresses are told, not carried out.
   --way WAY        input, output or forward, for every packet
   --quiet          only the counters
   -D NAME=VALUE    a variable for the file
-  --json           a line per packet, { packet, timeMs, way, verdict, by, rule },
-                   and per rule, { place, rule, packets, bytes }
+  --json           a line per packet, { packet, timeMs, way, verdict, by, rule
+                   }, and per rule, { place, rule, packets, bytes }
   --help           print this
 
   torpor firewall simulate router.nft run.pcapng --local 10.7.0.1
