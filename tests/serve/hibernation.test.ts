@@ -3,7 +3,7 @@ import type { TcpConn } from "../../net/socket/types.ts";
 import { serveHttp } from "../../serve/http/http_server.ts";
 import type { HttpService } from "../../serve/http/http_server.ts";
 import type { HttpServerOptions } from "../../serve/http/http_server.ts";
-import { uncaught } from "../net/socket/world.ts";
+import { uncaught, writeAll } from "../net/socket/world.ts";
 import { SleepWorld } from "../checkpoint/sleep_world.ts";
 import { ACCEPT, clientFrame, serverFrames, UPGRADE } from "./websocket_client.ts";
 
@@ -38,7 +38,7 @@ class Peer {
   }
 
   async say(bytes: Uint8Array | string): Promise<void> {
-    await this.#conn.write(typeof bytes === "string" ? new TextEncoder().encode(bytes) : bytes);
+    await writeAll(this.#conn, typeof bytes === "string" ? new TextEncoder().encode(bytes) : bytes);
     await this.pass(100);
   }
 
@@ -437,4 +437,70 @@ test("what is attached is read from the images, and nobody wakes; other versions
     webSocket: { message() {} },
   });
   expect([...renamed.attachments()].map(([, name]) => name)).toEqual(["ANN", "ANN"]);
+});
+
+test("a connection sleeps while it is answered, between two pieces of an answer, and while nobody reads its body", async () => {
+  const world = new SleepWorld();
+  world.start();
+  const waiting: (() => void)[] = [];
+  const turn = (): Promise<void> => new Promise((resolve) => void waiting.push(resolve));
+  let length = 0;
+  chat(world, {
+    async fetch(request) {
+      const { pathname } = new URL(request.url);
+      await turn();
+      if (pathname === "/long") return new Response("at last");
+      if (pathname === "/body") {
+        for await (const piece of request.body!) {
+          length += piece.length;
+          if (length === piece.length) await turn();
+        }
+        return new Response(`${length}`);
+      }
+      let part = 0;
+      return new Response(
+        new ReadableStream({
+          async pull(controller) {
+            if (part > 0) await turn();
+            if (part === 3) return controller.close();
+            controller.enqueue(new TextEncoder().encode(`part${part++}`));
+          },
+        }, { highWaterMark: 0 }),
+      );
+    },
+  });
+  const peer = await Peer.connect(world);
+  const goOn = async (): Promise<void> => {
+    await asleep(world);
+    waiting.shift()!();
+    await peer.pass(100);
+    await peer.pass(100);
+  };
+  await peer.say("GET /long HTTP/1.1\r\nHost: a\r\n\r\n");
+  await goOn();
+  expect(peer.text()).toMatch(/^HTTP\/1.1 200 [^]*at last$/);
+  await peer.say("GET /stream HTTP/1.1\r\nHost: a\r\n\r\nGET /long HTTP/1.1\r\nHost: a\r\n\r\n");
+  await goOn();
+  expect(peer.text()).toMatch(/part0\r\n$/);
+  await goOn();
+  expect(peer.text()).toBe("5\r\npart1\r\n");
+  await goOn();
+  expect(peer.text()).toBe("5\r\npart2\r\n");
+  await goOn();
+  expect(peer.text()).toBe("0\r\n\r\n");
+  await goOn(); // the request that was behind it
+  expect(peer.text()).toMatch(/^HTTP\/1.1 200 [^]*at last$/);
+  const upload = 3_000_000;
+  void peer.say(`PUT /body HTTP/1.1\r\nHost: a\r\nContent-Length: ${upload}\r\n\r\n${"x".repeat(upload)}`);
+  await peer.pass(5_000);
+  expect(length).toBe(0);
+  await goOn();
+  expect(length).toBeGreaterThan(0);
+  expect(length).toBeLessThan(upload);
+  expect(peer.text()).toBe("");
+  await goOn();
+  for (let round = 0; round < 200 && length < upload; round++) await peer.pass(1_000);
+  await peer.pass(1_000);
+  expect(peer.text()).toMatch(new RegExp(`\r\n${upload}$`));
+  expect(peer.over).toBe("");
 });
