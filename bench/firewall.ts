@@ -1,9 +1,24 @@
 import { Prng } from "../base/random.ts";
+import { Slab } from "../base/slab.ts";
 import { type CheckedRule, checkRules } from "../net/firewall/check.ts";
 import { CompiledRules } from "../net/firewall/compile.ts";
 import { Firewall, FirewallPacket, type Rule } from "../net/firewall/mod.ts";
+import type { Ruleset } from "../net/firewall/nft/schema.ts";
+import { readTextRules } from "../net/firewall/nft/text/read.ts";
+import { Stack } from "../net/stack.ts";
 import { formatIpv4 } from "../net/wire/address.ts";
-import { type Bench, type Cell, interleave, ratio, roundsFor, spreadOf, timeCalls } from "./bench.ts";
+import { checksumOf } from "../net/wire/checksum.ts";
+import {
+  type Bench,
+  type BenchOptions,
+  type Cell,
+  interleave,
+  ratio,
+  roundsFor,
+  spreadOf,
+  type Table,
+  timeCalls,
+} from "./bench.ts";
 
 const SIZES = [0, 10, 100, 1_000, 10_000];
 const SIZES_QUICK = [0, 100];
@@ -80,6 +95,96 @@ function decider(
   };
 }
 
+/** The same shapes in nftables' words, for datagrams. */
+const NFT_SHAPES: Record<string, (prng: Prng) => string> = {
+  services: (prng) => {
+    const from = formatIpv4(prng.below(0xe000_0000) & ~255);
+    const to = formatIpv4(0x0a000000 + prng.below(256));
+    const port = 8_000 + prng.below(16);
+    return `ip saddr ${from}/24 ip daddr ${to} udp dport ${port} ${prng.pick(["accept", "drop"])}`;
+  },
+  "block list": (prng) => `ip saddr ${formatIpv4(prng.below(0xe000_0000))} drop`,
+  counters: (prng) =>
+    `udp dport ${8_000 + prng.below(256)} ip daddr ${formatIpv4(0x0a000000 + prng.below(256))} counter`,
+};
+/** Flows that datagrams belong to: fewer than are remembered, and more. */
+const FLOWS = [64, 8_192];
+const FLOWS_QUICK = [64];
+
+function nftRules(size: number, draw: (prng: Prng) => string): Ruleset {
+  const prng = new Prng(size);
+  const rules = Array.from({ length: size }, () => draw(prng));
+  return readTextRules(
+    `table inet t {\nchain c {\ntype filter hook input priority 0; policy accept;\n${
+      rules.join("\n")
+    }\n}\n}\n`,
+  );
+}
+
+function datagrams(count: number): Slab[] {
+  const prng = new Prng(7);
+  return Array.from({ length: count }, () => {
+    const slab = Slab.of(128);
+    const { bytes, view } = slab;
+    bytes[0] = 0x45;
+    view.setUint16(2, bytes.length);
+    bytes[8] = 64;
+    bytes[9] = 17;
+    view.setInt32(12, 0x0b00_0000 + prng.below(0x6000_0000));
+    view.setInt32(16, 0x0a00_0001);
+    view.setUint16(10, checksumOf(slab, 0, 20));
+    view.setUint16(20, 1_024 + prng.below(60_000));
+    view.setUint16(22, 8_000 + prng.below(256));
+    view.setUint16(24, bytes.length - 20); // no checksum
+    return slab;
+  });
+}
+
+/** A stack that takes datagrams to a port where nobody listens, with rules or without. */
+function stackWith(rules: Ruleset | undefined): { stack: Stack; compileMs: number } {
+  const stack = new Stack({ nowMs: 1, entropy: new Prng(1) });
+  stack.addInterface({ name: "net0", link: { medium: "ip", mtu: 1_500, send: () => true, flush: () => {} } });
+  stack.setRoutes({ addresses: [{ address: "10.0.0.1/8" }] });
+  const start = performance.now();
+  stack.setRules(rules);
+  return { stack, compileMs: performance.now() - start };
+}
+
+/** What a datagram costs a stack with nftables rules. */
+async function* nftables(options: BenchOptions): AsyncIterable<Table> {
+  const sizes = options.quick ? SIZES_QUICK : SIZES;
+  for (const [shape, draw] of Object.entries(NFT_SHAPES)) {
+    for (const flows of options.quick ? FLOWS_QUICK : FLOWS) {
+      const packets = datagrams(flows);
+      const worlds = [undefined, ...sizes].map((size) => ({
+        name: size === undefined ? "no rules at all" : `${size} rules`,
+        ...stackWith(size === undefined ? undefined : nftRules(size, draw)),
+      }));
+      const cases = Object.fromEntries(worlds.map(({ name, stack }) => {
+        let at = 0;
+        const take = (): void => {
+          for (let count = 0; count < DECISIONS; count++) {
+            const slab = packets[at++ % flows]!;
+            stack.receive(0, slab, 0, slab.bytes.length, 1);
+          }
+        };
+        return [name, () => timeCalls(take, options) / DECISIONS];
+      }));
+      const results = await interleave(cases, roundsFor(options));
+      const none = spreadOf(results["0 rules"]!).median;
+      yield {
+        title: `nftables, ${shape}: a datagram of one of ${flows} flows`,
+        columns: ["", "received, ns", "beside 0 rules", "compile, ms", "memory, KB"],
+        rows: worlds.map(({ name, stack, compileMs }) => {
+          const spread = spreadOf(results[name]!);
+          const bytes = stack.hooks.rules?.bytes ?? 0;
+          return [name, spread, ratio(spread.median, none), compileMs, bytes / 1024];
+        }),
+      };
+    }
+  }
+}
+
 /** Nanoseconds per decision, compiled and as a list walk. The two agree on every packet. */
 export const bench: Bench = {
   async *run(options) {
@@ -116,5 +221,6 @@ export const bench: Bench = {
         rows,
       };
     }
+    yield* nftables(options);
   },
 };
