@@ -107,6 +107,7 @@ const NFT_SHAPES: Record<string, (prng: Prng) => string> = {
   counters: (prng) =>
     `udp dport ${8_000 + prng.below(256)} ip daddr ${formatIpv4(0x0a000000 + prng.below(256))} counter`,
 };
+const NFT_SIZES = [0, 10, 100, 10_000];
 /** Flows that datagrams belong to: fewer than are remembered, and more. */
 const FLOWS = [64, 8_192];
 const FLOWS_QUICK = [64];
@@ -135,12 +136,13 @@ function datagrams(count: number): Slab[] {
     view.setUint16(10, checksumOf(slab, 0, 20));
     view.setUint16(20, 1_024 + prng.below(60_000));
     view.setUint16(22, 8_000 + prng.below(256));
-    view.setUint16(24, bytes.length - 20); // no checksum
+    view.setUint16(24, bytes.length - 20);
+    view.setUint16(26, 1); // wrong: the datagram goes no further than behind the rules
     return slab;
   });
 }
 
-/** A stack that takes datagrams to a port where nobody listens, with rules or without. */
+/** A stack with rules, or without. */
 function stackWith(rules: Ruleset | undefined): { stack: Stack; compileMs: number } {
   const stack = new Stack({ nowMs: 1, entropy: new Prng(1) });
   stack.addInterface({ name: "net0", link: { medium: "ip", mtu: 1_500, send: () => true, flush: () => {} } });
@@ -152,7 +154,7 @@ function stackWith(rules: Ruleset | undefined): { stack: Stack; compileMs: numbe
 
 /** What a datagram costs a stack with nftables rules. */
 async function* nftables(options: BenchOptions): AsyncIterable<Table> {
-  const sizes = options.quick ? SIZES_QUICK : SIZES;
+  const sizes = options.quick ? SIZES_QUICK : NFT_SIZES;
   for (const [shape, draw] of Object.entries(NFT_SHAPES)) {
     for (const flows of options.quick ? FLOWS_QUICK : FLOWS) {
       const packets = datagrams(flows);

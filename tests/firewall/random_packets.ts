@@ -9,8 +9,10 @@ import { IPV4, IPV6, LENGTHS, PORTS, TTLS } from "./random_rules.ts";
 export interface RandomPacketsOptions {
   /** Also those that end too early, that are fragments, or whose headers have options. */
   readonly odd: boolean;
-  /** Also fragments that begin behind the transport's header. */
-  readonly laterFragments: boolean;
+  /** Whether there are fragments: "first" means those that begin with the transport's header. */
+  readonly fragments: "all" | "first" | "none";
+  /** Also ICMP in IPv6 and ICMPv6 in IPv4. */
+  readonly strangers: boolean;
   readonly sources4: readonly string[];
   readonly destinations4: readonly string[];
   readonly sources6: readonly string[];
@@ -19,7 +21,8 @@ export interface RandomPacketsOptions {
 
 export const ANYWHERE: RandomPacketsOptions = {
   odd: true,
-  laterFragments: true,
+  fragments: "all",
+  strangers: true,
   sources4: [...IPV4, "10.9.9.9"],
   destinations4: [...IPV4, "10.9.9.9"],
   sources6: [...IPV6, "fd09::9"],
@@ -38,7 +41,15 @@ const TCP_OPTIONS: readonly (readonly number[])[] = [
 /** A packet of IP, whole, with checksums that are right. */
 export function randomPacket(prng: Prng, options: RandomPacketsOptions): Uint8Array<ArrayBuffer> {
   const six = prng.chance(0.4);
-  const protocol = prng.pick([6, 6, 6, 17, 17, six ? 58 : 1, prng.pick([47, 1, 58])]);
+  const protocol = prng.pick([
+    6,
+    6,
+    6,
+    17,
+    17,
+    six ? 58 : 1,
+    options.strangers ? prng.pick([47, 1, 58]) : 47,
+  ]);
   const transport = transportOf(prng, protocol, options.odd);
   const packet = six ? ipv6(prng, protocol, transport, options) : ipv4(prng, protocol, transport, options);
   return packet;
@@ -121,7 +132,7 @@ function ipv4(
   const header = 20 + ipOptions.length;
   const length = header + transport.length;
   const fragment = options.odd && prng.chance(0.08)
-    ? prng.pick(options.laterFragments ? [0x2000, 5, 0x2001] : [0x2000])
+    ? prng.pick({ all: [0x2000, 5, 0x2001], first: [0x2000], none: [0] }[options.fragments])
     : prng.pick([0, 0x4000]);
   const tos = prng.pick([0, 0, 0x20, 0x28, 0xb8, 1, 2, 3]);
   const id = prng.pick([0, 7]);
@@ -164,8 +175,8 @@ function ipv6(
   const extensions: number[] = [];
   let next = protocol;
   if (options.odd && prng.chance(0.2)) {
-    const kind = prng.pick([0, 60, 44]);
-    const later = kind === 44 && options.laterFragments && prng.chance(0.5);
+    const kind = prng.pick(options.fragments === "none" ? [0, 60] : [0, 60, 44]);
+    const later = kind === 44 && options.fragments === "all" && prng.chance(0.5);
     extensions.push(...(kind === 44 ? [next, 0, 0, later ? 8 : 1, 0, 0, 0, 1] : [next, 0, 1, 4, 0, 0, 0, 0]));
     next = kind;
   }

@@ -320,17 +320,19 @@ function classify(
   let keys = [...asked].sort((a, b) => b[1].count - a[1].count).slice(0, DIMENSIONS_MAX);
   for (;;) {
     try {
-      const specs = keys.map(([key, { value }]) => ({
+      const specs = keys.map(([, { value }]) => ({
         bits: value.bits,
-        intervals: rules.map((conditions) => {
-          let intervals: readonly Interval[] | undefined;
-          for (const each of conditions) {
-            if (each.key !== key) continue;
-            intervals = intervals === undefined ? each.intervals : intersection(intervals, each.intervals);
-          }
-          return intervals;
-        }),
+        intervals: new Array<readonly Interval[] | undefined>(rules.length).fill(undefined),
       }));
+      const numbers = new Map(keys.map(([key], at) => [key, at]));
+      rules.forEach((conditions, rule) => {
+        for (const { key, intervals } of conditions) {
+          const number = numbers.get(key);
+          if (number === undefined) continue;
+          const known = specs[number]!.intervals[rule];
+          specs[number]!.intervals[rule] = known === undefined ? intervals : intersection(known, intervals);
+        }
+      });
       const classifier = new Classifier(rules.length, specs);
       return { classifier, dimensions: keys.map(([key, { value }]) => ({ key, value })) };
     } catch (error) {

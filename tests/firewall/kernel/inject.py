@@ -1,10 +1,12 @@
 """Two TUN interfaces in the network namespace at hand, and packets into the first of them.
 
-A line "p HEX" sends a packet, "s" answers "done" once all before have been taken. What comes out is thrown away.
+A line "p HEX" sends a packet, "f" forgets all connections that the kernel follows, "s" answers "done" once all before has
+been done. What comes out is thrown away.
 """
 
 import fcntl
 import os
+import socket
 import struct
 import subprocess
 import sys
@@ -28,6 +30,15 @@ def drain(descriptor):
         pass
 
 
+def forget():
+    """Deletes all entries of connection tracking: IPCTNL_MSG_CT_DELETE that names none."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12) as netlink:
+        netlink.send(struct.pack("=IHHIIBBH", 20, (1 << 8) | 2, 5, 1, 0, 0, 0, 0))
+        answer = netlink.recv(4096)
+        if struct.unpack_from("=i", answer, 16)[0] != 0:
+            raise OSError("connection tracking does not forget")
+
+
 near, far = tun("tun0"), tun("eth1")
 for command in sys.argv[1:]:
     subprocess.run(command, shell=True, check=True)
@@ -38,6 +49,8 @@ for line in sys.stdin:
             os.write(near, bytes.fromhex(line[2:].strip()))
         except OSError:
             pass  # not a packet that the kernel wants to see
+    elif line.startswith("f"):
+        forget()
     else:
         drain(near)
         drain(far)

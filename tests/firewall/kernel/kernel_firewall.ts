@@ -9,7 +9,7 @@ const INJECT = fileURLToPath(new URL("./inject.py", import.meta.url));
 
 /** Addresses of the namespace itself, and networks that it forwards to `eth1`. It has no way back to anybody. */
 export const OWN = ["10.1.0.1", "fd01::1"] as const;
-const ROUTED = ["10.2.0.0/16", "fd02::/16"] as const;
+export const ROUTED = ["10.2.0.0/16", "fd02::/16"] as const;
 
 const SETTINGS = [
   "net.ipv4.ip_forward=1",
@@ -89,6 +89,11 @@ export class KernelFirewall implements Disposable {
     }
     stdin.write("s\n");
     await this.#lines.next();
+  }
+
+  /** No connection is followed any more; takes effect before the next `inject`. */
+  forget(): void {
+    this.#process.stdin!.write("f\n");
   }
 
   /** What `nft -j list ruleset` prints. */

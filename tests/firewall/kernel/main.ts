@@ -1,15 +1,21 @@
 import process from "node:process";
 import { parseArgs } from "node:util";
-import { compareOne, type Outcome } from "./differential.ts";
+import { compareOne, type Outcome, type Side, SIDES } from "./differential.ts";
 import { KernelFirewall } from "./kernel_firewall.ts";
 
-const HELP = `usage: npm run firewall:kernel -- [--seed N] [--runs M]
+const HELP = `usage: npm run firewall:kernel -- [--seed N] [--runs M] [--side rules|stack]
 
 Draws M rule sets with packets (default 1000), from seed N on, gives both to the kernel in a network namespace and to
-Torpor, and compares every counter, quota and set. Needs root, nft and python3.`;
+Torpor, and compares every counter, quota and set. Every other one goes to a whole stack, and its rules may ask about
+connections. Needs root, nft and python3.`;
 
 const { values } = parseArgs({
-  options: { seed: { type: "string" }, runs: { type: "string" }, help: { type: "boolean" } },
+  options: {
+    seed: { type: "string" },
+    runs: { type: "string" },
+    side: { type: "string" },
+    help: { type: "boolean" },
+  },
 });
 if (values.help) console.log(HELP);
 else {process.exitCode = await main(
@@ -17,11 +23,15 @@ else {process.exitCode = await main(
     Number(values.runs ?? 1_000),
   );}
 
+function sideOf(seed: number): Side {
+  return values.side === "rules" || values.side === "stack" ? values.side : SIDES[seed % 2]!;
+}
+
 async function main(seed: number, runs: number): Promise<number> {
   using kernel = await KernelFirewall.start();
   const counts: Record<Outcome["kind"], number> = { same: 0, refused: 0, different: 0 };
   for (let run = 0; run < runs; run++) {
-    const outcome = await compareOne(seed + run, kernel);
+    const outcome = await compareOne(seed + run, kernel, sideOf(seed + run));
     counts[outcome.kind]++;
     if (outcome.kind === "same") continue;
     console.log(`--seed ${seed + run} --runs 1: ${outcome.kind}\n${outcome.rules}`);

@@ -1,3 +1,4 @@
+import { Prng } from "../../../base/random.ts";
 import { Slab } from "../../../base/slab.ts";
 import { Hook } from "../../../net/firewall/conntrack/state.ts";
 import { NftCompiled } from "../../../net/firewall/nft/compiled.ts";
@@ -7,8 +8,10 @@ import type { LinkedRules } from "../../../net/firewall/nft/linked.ts";
 import { listRules } from "../../../net/firewall/nft/list.ts";
 import { Nfproto, NftPacket } from "../../../net/firewall/nft/packet.ts";
 import type { Ruleset } from "../../../net/firewall/nft/schema.ts";
+import { Stack } from "../../../net/stack.ts";
 import { checksumOf } from "../../../net/wire/checksum.ts";
 import { INTERFACES } from "../random_rules.ts";
+import { OWN, ROUTED } from "./kernel_firewall.ts";
 import { NftVerdict } from "../../../net/firewall/nft/environment.ts";
 
 const TUN0 = INTERFACES.indexOf("tun0");
@@ -64,6 +67,37 @@ export class OurFirewall {
 
   list(): Ruleset {
     return listRules(this.#linked, this.#compiled.save(0), 0);
+  }
+}
+
+/** A whole stack in the namespace's place, which follows connections where rules ask for it. */
+export class OurStack {
+  readonly #stack: Stack = new Stack({ nowMs: 1_000_000, entropy: new Prng(1), forwarding: true });
+
+  constructor(ruleset: Ruleset) {
+    for (const name of INTERFACES.slice(0, 2)) {
+      this.#stack.addInterface({
+        name,
+        link: { medium: "ip", mtu: 1_500, send: () => true, flush: () => {} },
+      });
+    }
+    this.#stack.setRoutes({
+      addresses: OWN.map((address) => ({
+        address: `${address}/${address.includes(":") ? 128 : 32}`,
+        interface: TUN0,
+      })),
+      routes: ROUTED.map((destination) => ({ destination, interface: ETH1 })),
+    });
+    this.#stack.setRules(ruleset);
+  }
+
+  inject(bytes: Uint8Array<ArrayBuffer>): void {
+    this.#stack.receive(TUN0, new Slab(bytes.slice()), 0, bytes.length, 1_000_000);
+    this.#stack.poll(1_000_000);
+  }
+
+  list(): Ruleset {
+    return this.#stack.hooks.rules!.list(1_000_000);
   }
 }
 
