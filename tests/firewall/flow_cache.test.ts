@@ -85,6 +85,7 @@ test("what is remembered of a flow is nothing that another of its packets may be
         set seen { type mark; size 1; flags dynamic; }
         set counted { type mark; counter; elements = { 1 }; }
         chain further { ip ttl 5 drop; }
+        chain unused { ${"counter; ".repeat(8)} } # few rules are not worth remembering
         chain c {
           type filter hook input priority 0; policy accept;
           tcp dport 80 counter

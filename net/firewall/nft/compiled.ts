@@ -25,6 +25,9 @@ import { keepsState } from "./walk.ts";
 /** Fields that packets are classified by: each costs a search, those that fewest rules ask about are looked at later. */
 const DIMENSIONS_MAX = 16;
 
+/** With fewer rules, finding a decision costs no more than finding a flow. */
+const REMEMBERED_FROM = 8;
+
 /** A base chain, ready to be entered. */
 interface Entry {
   readonly nfproto: number;
@@ -148,7 +151,9 @@ export class NftCompiled {
     this.#outcome.reject = this.#outcome.nat = undefined;
     if (entries.length === 0) return NftVerdict.Accept;
     const cache = this.#cache;
-    if (!cache.takes(packet)) return this.#run(packet, hook, entries, from, to);
+    if (this.#steps.length < REMEMBERED_FROM || !cache.takes(packet)) {
+      return this.#run(packet, hook, entries, from, to);
+    }
     const entry = cache.find(packet, runOf(hook, from, to));
     if (entry >= 0) {
       packet.hook = hook;
