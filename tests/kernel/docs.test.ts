@@ -233,6 +233,10 @@ async function prepared(): Promise<{
   await server.shutdown();
   client.close();
   writeFileSync(folder.file("capture.pcap"), Buffer.concat(parts));
+  const chain = (hook: string): string =>
+    `table inet t {\n chain c {\n  type filter hook ${hook} priority 0; policy drop;\n  tcp dport 22 accept\n }\n}\n`;
+  writeFileSync(folder.file("router.nft"), chain("input"));
+  writeFileSync(folder.file("egress.nft"), chain("output"));
   writeFileSync(folder.file("server.js"), "export default { fetch: () => new Response('hello') };\n");
   symlinkSync(join(ROOT, "node_modules"), folder.file("node_modules"));
   return {
@@ -255,7 +259,7 @@ function wordsOf(line: string): string[] {
 }
 
 /** Commands that go on until somebody ends them, and what shows that they run. */
-const GOES_ON: readonly RegExp[] = [/^top /, /^capture /, /^serve /];
+const GOES_ON: readonly RegExp[] = [/^top /, /^capture /, /^serve /, /^firewall broker /];
 
 for (
   const { page, line, code } of SHELL.filter(({ code }) => [...linesOf(code)].some((each) => CLI.test(each)))
