@@ -4,6 +4,7 @@ import type { WakeBudget } from "../net/wake/policy.ts";
 import { type Analyzer, IdleAnalyzer } from "./analyzer.ts";
 import type { Archived, ArchiveOptions, ArchiveSink } from "./archive/archive_writer.ts";
 import { writeArchive } from "./archive/archive_writer.ts";
+import { restoreFirewall, saveFirewall } from "./firewall/host_firewall.ts";
 import type { Store } from "./store/store.ts";
 import type { Recovered } from "./recover.ts";
 import { Sleeper } from "./suspend.ts";
@@ -14,6 +15,11 @@ export interface SleepyHostOptions extends HostOptions {
   store: Store;
   /** Milliseconds without data after which a connection sleeps. Default 60,000. */
   idleMs?: number;
+  /**
+   * What `firewallImage()` of an earlier process gave: its flows and translations go on. So do its rules and sets, where
+   * `firewall` says no others.
+   */
+  firewallImage?: Uint8Array;
   /** Another way to decide; `idleMs` is then ignored. */
   analyzer?: Analyzer;
   /**
@@ -47,6 +53,14 @@ export class SleepingHost extends Host {
       ...(options.wake === undefined ? {} : { wake: options.wake }),
     });
     try {
+      if (options.firewallImage !== undefined) {
+        restoreFirewall(
+          this.stack,
+          options.firewallImage,
+          options.firewall === undefined,
+          this.clock.nowMs(),
+        );
+      }
       this.recovered = this.sleeper.recover();
     } catch (error) {
       this.close(); // its links are open
@@ -68,6 +82,17 @@ export class SleepingHost extends Host {
   attachmentOf(id: string): unknown {
     const record = this.recordOf(id);
     return record < 0 ? undefined : this.sleeper.attachmentOf(record);
+  }
+
+  /**
+   * The image of the firewall as it is now: rules in nftables' words with what they have counted, sets with what is left
+   * of their elements' time, flows and translations. Write it where it outlives the process, before `shutdown` and, for
+   * what passes through, now and then: flows that began since the last one are lost with a process that is killed.
+   *
+   * @throws {RangeError} When it would be over a limit of images.
+   */
+  firewallImage(): Uint8Array<ArrayBuffer> {
+    return saveFirewall(this.stack, this.clock.nowMs());
   }
 
   /**

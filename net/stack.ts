@@ -7,6 +7,7 @@ import type { Firewall } from "./firewall/firewall.ts";
 import { ForwardGate } from "./firewall/forward_gate.ts";
 import { InputGate } from "./firewall/gate.ts";
 import type { NameAnswer } from "./firewall/names/name_sets.ts";
+import type { FrozenFlow } from "./firewall/conntrack/freeze.ts";
 import { PacketHooks, type PassedOutput } from "./firewall/nft/hooks.ts";
 import type { Ruleset } from "./firewall/nft/schema.ts";
 import { Verdict } from "./firewall/packet.ts";
@@ -227,6 +228,14 @@ export class Stack {
   /** Names were resolved: their addresses enter the sets of rules that they fill (`NftRules.learnNames`). */
   learnNames(names: readonly string[], answers: readonly NameAnswer[], nowMs: number): void {
     this.hooks.rules?.learnNames(names, answers, nowMs);
+  }
+
+  /**
+   * Puts flows back that another process has followed, `passedMs` milliseconds ago, as `writeFirewallImage` has them.
+   * @returns How many there are again.
+   */
+  restoreFlows(flows: readonly FrozenFlow[], passedMs: number): number {
+    return this.hooks.restoreFlows(flows, passedMs, this.#nowMs);
   }
 
   /** Adds an interface; its number goes to `receive` and to the routes. */

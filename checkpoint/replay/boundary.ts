@@ -231,6 +231,7 @@ export const CALLS: readonly Call[] = [
   call(6, "firewall", onStack, [firewall], nothing, { set: true }),
   call(16, "setRules", onStack, [optional], nothing),
   call(17, "learnNames", onStack, [plain, plain, now], nothing),
+  call(18, "restoreFlows", onStack, [plain, scalar], scalar),
   call(7, "accepting", onStack, [scalar], nothing, { set: true }),
   call(15, "sharesAddresses", onStack, [scalar], nothing, { set: true }),
   call(8, "limitMtu", onStack, [scalar, deadline], nothing),

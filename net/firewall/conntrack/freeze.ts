@@ -148,11 +148,17 @@ export function thawFlow(conntrack: Conntrack, frozen: FrozenFlow, passedMs: num
   const leftMs = frozen.remainingMs - Math.max(0, passedMs);
   if (leftMs <= 0) return false;
   const { protocol, zone } = frozen;
-  const keys = [frozen.original, frozen.reply].map(([source, destination, ports]) => {
+  const keys: FlowKey[] = [];
+  for (const [source, destination, ports] of [frozen.original, frozen.reply]) {
     const key = new FlowKey();
-    key.set(addresses.thaw(source), addresses.thaw(destination), ports, protocol | (zone << 8));
-    return key;
-  });
+    try {
+      key.set(addresses.thaw(source), addresses.thaw(destination), ports, protocol | (zone << 8));
+    } catch (error) {
+      if (error instanceof RangeError) return false; // no room for another address
+      throw error;
+    }
+    keys.push(key);
+  }
   const flow = table.make(keys[0]!, keys[1]!, nowMs);
   if (flow === NO_FLOW) return false;
   table.rememberFor(flow, leftMs / 1000, nowMs);

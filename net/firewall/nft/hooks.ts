@@ -6,6 +6,7 @@ import { foldSum } from "../../wire/checksum.ts";
 import { Drop } from "../../wire/drop.ts";
 import type { Ipv4Record } from "../../wire/ipv4.ts";
 import { Conntrack } from "../conntrack/conntrack.ts";
+import { type FrozenFlow, thawFlow } from "../conntrack/freeze.ts";
 import { type CtDirection, type CtState, Hook, NO_FLOW } from "../conntrack/state.ts";
 import { type NftEnvironment, NftVerdict } from "./environment.ts";
 import type { Fib } from "./fib.ts";
@@ -71,6 +72,17 @@ export class PacketHooks {
       ? undefined
       : new NftRules(ruleset, this.interfaceNames(), this.#environment, nowMs);
     if (this.rules?.uses.accounting) this.conntrack!.accounting = true;
+  }
+
+  /**
+   * Puts flows into the table that another process has followed, `passedMs` milliseconds ago: those whose time is not over.
+   * @returns How many there are again.
+   */
+  restoreFlows(flows: readonly FrozenFlow[], passedMs: number, nowMs: number): number {
+    const conntrack = this.#track();
+    let restored = 0;
+    for (const flow of flows) if (thawFlow(conntrack, flow, passedMs, nowMs)) restored++;
+    return restored;
   }
 
   /** Names by the numbers that packets have: the interfaces, and `lo` for what we send to ourselves. */
