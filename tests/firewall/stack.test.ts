@@ -201,7 +201,7 @@ for (
   });
 
   test(`a router gives a port of its own to a server behind it, over ${family}`, async () => {
-    const { client, router, server, clock } = routed(readTextRules(`table ${family} t {
+    const { client, server, clock } = routed(readTextRules(`table ${family} t {
       chain in {
         type nat hook prerouting priority dstnat;
         iifname "lan" tcp dport 8080 dnat to ${family === "ip" ? hostname : `[${hostname}]`}:80
@@ -217,7 +217,6 @@ for (
     await settled(clock, writeAll(conn, patterned(1_000)));
     await settled(clock, conn.closeWrite());
     expect(difference(await settled(clock, readAll(conn)), patterned(1_000))).toBe(-1);
-    expect(router.stack.hooks.conntrack!.size).toBe(1);
   });
 }
 

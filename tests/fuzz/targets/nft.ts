@@ -1,12 +1,20 @@
 import { assert } from "../../../base/assert.ts";
 import { Prng } from "../../../base/random.ts";
+import { Slab } from "../../../base/slab.ts";
+import { Hook } from "../../../net/firewall/conntrack/state.ts";
+import { NftCompiled } from "../../../net/firewall/nft/compiled.ts";
 import { printJsonRules } from "../../../net/firewall/nft/json/print.ts";
 import { readJsonRules } from "../../../net/firewall/nft/json/read.ts";
+import { linkRules } from "../../../net/firewall/nft/link.ts";
+import { LinkError } from "../../../net/firewall/nft/link_error.ts";
+import { NftPacket } from "../../../net/firewall/nft/packet.ts";
 import type { Ruleset } from "../../../net/firewall/nft/schema.ts";
 import { printTextRules } from "../../../net/firewall/nft/text/print.ts";
 import { FirewallSyntaxError, readTextRules } from "../../../net/firewall/nft/text/read.ts";
+import { NftWalk } from "../../../net/firewall/nft/walk.ts";
 import { FirewallError } from "../../../net/firewall/rule.ts";
-import { RandomRules } from "../../firewall/random_rules.ts";
+import { ANYWHERE, randomPacket } from "../../firewall/random_packets.ts";
+import { INTERFACES, RandomRules } from "../../firewall/random_rules.ts";
 import { CHAINS, EXAMPLES, tableOf } from "../../firewall/statements.ts";
 import { orRefuses } from "../refuses.ts";
 import type { Target } from "../target.ts";
@@ -30,11 +38,34 @@ function comesBack(rules: Ruleset): void {
   assert(data(readJsonRules(json)) === data(rules), `As JSON it is the same:\n${text}`);
 }
 
+const PACKETS = Array.from({ length: 12 }, (_, at) => randomPacket(new Prng(at), ANYWHERE));
+
+/** Rules that were read are refused when they are linked, or decide the same walked and compiled. */
+function decides(rules: Ruleset): void {
+  const { value: linked } = orRefuses(LinkError, () => linkRules(rules, INTERFACES));
+  if (linked === undefined) return;
+  const fib = { type: () => 2, oif: () => 0 };
+  const walk = new NftWalk(linked, { fib }, 0);
+  const compiled = new NftCompiled(linked, { fib }, 0);
+  const packet = new NftPacket();
+  for (const hook of Object.values(Hook)) {
+    for (const bytes of PACKETS) {
+      packet.moveTo(new Slab(bytes), 0, bytes.length, 0);
+      const expected = walk.judge(packet, hook).verdict;
+      packet.moveTo(new Slab(bytes), 0, bytes.length, 0);
+      assert(compiled.judge(packet, hook) === expected, "Compiled rules decide as the walk does");
+    }
+  }
+}
+
 function text(input: Uint8Array): void {
   const written = new TextDecoder().decode(input);
   const include = (): { name: string; text: string }[] => [{ name: "part", text: "define included = 1" }];
   const { value: rules, error } = orRefuses(FirewallError, () => readTextRules(written, { include }));
-  if (rules !== undefined) return comesBack(rules);
+  if (rules !== undefined) {
+    comesBack(rules);
+    return decides(rules);
+  }
   assert(!/NaN|undefined|\[object/.test(error!.message.split("\n")[0]!), error!.message);
   if (!(error instanceof FirewallSyntaxError)) return;
   assert(error.line >= 1 && error.line <= written.split("\n").length, `Line ${error.line}`);
@@ -126,7 +157,7 @@ export const targets: readonly Target[] = [
   {
     name: "nft/text",
     about:
-      "rules as nft -f takes them: refused with line and column, or the same again when printed as text and JSON",
+      "rules as nft -f takes them: refused with line and column, or the same again when printed as text and JSON, and judged the same way walked and compiled",
     run: text,
     bytesMax: 2_000,
     seeds: () => documents(printTextRules),
