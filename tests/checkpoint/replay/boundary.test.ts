@@ -11,11 +11,14 @@ const ROOT = new URL("../../../", import.meta.url);
 const OUTSIDE = [
   ...readdirSync(new URL("net/socket/", ROOT), { recursive: true, encoding: "utf8" })
     .filter((name) => name.endsWith(".ts")).map((name) => `net/socket/${name}`),
-  ...["suspend", "journal", "recover", "host", "analyzer"].map((name) => `checkpoint/${name}.ts`),
+  ...["suspend", "journal", "recover", "host", "sleeping_host", "analyzer", "wake_times"].map((name) =>
+    `checkpoint/${name}.ts`
+  ),
 ];
 /** What only looks at a stack: nothing that it does later depends on whether it was asked. */
 const READS = new Set([
   "connections.reserve", // room in advance
+  "held.holdsFor",
   "sleepers.budgetOf",
   "sleepers.listenerOf",
   "sleepers.idOfFrozen",
