@@ -296,11 +296,11 @@ export class IpOutput implements TransportOutput {
     const translates = hooks.rules!.uses.nat;
     if (translates) {
       destination = hooks.outDestination();
-      if (!this.routes.route(destination, this.#route)) return this.#refuse(Drop.NoRoute);
+      if (!this.#routeTo(destination)) return this.#refuse(Drop.NoRoute);
     }
     if (!hooks.postrouting(this.#route.interfaceIndex)) return this.#refuse(Drop.Firewall);
     // Who chooses an address asks the routes.
-    if (translates && !this.routes.route(destination, this.#route)) return this.#refuse(Drop.NoRoute);
+    if (translates && !this.#routeTo(destination)) return this.#refuse(Drop.NoRoute);
     const through = this.interfaces[this.#route.interfaceIndex];
     if (left === 0 || this.#route.interfaceIndex === first || (through?.trainBytesMax ?? 0) > 0) return left;
     if (left !== WHOLE_SEGMENT) return this.#refuse(Drop.PacketTooBig); // nobody cuts it there
@@ -433,9 +433,10 @@ export class IpOutput implements TransportOutput {
 
   gathersTowards(destination: number): boolean {
     // Rules may ask for more of a packet than its headers.
-    if (this.slab.address < 0 || this.gate.firewall !== undefined || !this.#routeTo(destination)) {
+    if (this.slab.address < 0 || this.gate.firewall !== undefined || this.hooks?.rules !== undefined) {
       return false;
     }
+    if (!this.#routeTo(destination)) return false;
     const through = this.interfaces[this.#route.interfaceIndex];
     return through !== undefined && through.trainBytesMax > 0 && through.link.sendGathered !== undefined;
   }
