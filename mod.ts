@@ -168,7 +168,19 @@ export type {
 export type { Ruleset } from "./net/firewall/nft/schema.ts";
 
 // Rules, clocks, entropy, and what packets travel in.
-export type { FirewallRules, Rule } from "./net/firewall/mod.ts";
+export {
+  FirewallError,
+  type FirewallRules,
+  FirewallSyntaxError,
+  type IncludedFile,
+  printJsonRules,
+  printTextRules,
+  readJsonRules,
+  readTextRules,
+  type Rule,
+  type Ruleset,
+  type TextOptions,
+} from "./net/firewall/mod.ts";
 export { type Alarm, type Clock, SystemClock, VirtualClock } from "./base/clock.ts";
 export { Slab } from "./base/slab.ts";
 export { type Entropy, Prng, systemEntropy } from "./base/random.ts";

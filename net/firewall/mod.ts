@@ -19,3 +19,8 @@ export {
   type RuleState,
 } from "./rule.ts";
 export type { ExplainedRule, Explanation } from "./explain.ts";
+export { type JsonRules, printJsonRules } from "./nft/json/print.ts";
+export { readJsonRules } from "./nft/json/read.ts";
+export type { Ruleset } from "./nft/schema.ts";
+export { printTextRules } from "./nft/text/print.ts";
+export { FirewallSyntaxError, type IncludedFile, readTextRules, type TextOptions } from "./nft/text/read.ts";

@@ -14,7 +14,7 @@ import type {
   Table,
 } from "./schema.ts";
 import { checkRuleset } from "./check.ts";
-import { addElements, deleteElements } from "./merge.ts";
+import { type Added, addElements, deleteElements } from "./merge.ts";
 import { COMMANDS_MAX, NAMES_MAX } from "./words/limits.ts";
 
 /** Ends with an error that stands at a command. */
@@ -44,6 +44,7 @@ export function applyCommands(before: Ruleset, commands: readonly Command[], ref
   }
   const draft = new RulesetDraft(before, refuse);
   for (const command of commands) draft.run(command);
+  draft.settle();
   const after = { tables: draft.tables };
   return checkRuleset(after, (part, message) => refuse(draft.placeOf(part), message));
 }
@@ -51,6 +52,7 @@ export function applyCommands(before: Ruleset, commands: readonly Command[], ref
 class RulesetDraft {
   readonly tables: Draft[];
   readonly #refuse: Refuse;
+  readonly #added: Map<Mutable<NamedSet>, Added[]> = new Map();
   /** Where chains and rules were written. */
   readonly #places: Map<object, string> = new Map();
 
@@ -64,6 +66,18 @@ class RulesetDraft {
       limits: [...table.limits],
     }));
     this.#refuse = refuse;
+  }
+
+  /** Elements are added when they are asked for, those of many commands at once. */
+  #adds(set: Mutable<NamedSet>): Added[] {
+    const added = this.#added.get(set) ?? [];
+    this.#added.set(set, added);
+    return added;
+  }
+
+  settle(): void {
+    for (const [set, added] of this.#added) set.elem = addElements(set, added, this.#refuse);
+    this.#added.clear();
   }
 
   placeOf(part: object): string {
@@ -105,13 +119,13 @@ class RulesetDraft {
       if (shape(found) !== shape(set)) {
         this.#refuse(at, `Set "${set.name}" is there already, of another type or with other flags`);
       }
-      found.elem = addElements(found, set.elem, op === "create", (message) => this.#refuse(at, message));
+      this.#adds(found).push({ elem: set.elem, create: op === "create", at });
       return;
     }
     if ("element" in object) {
       const { name, elem, ...place } = object.element;
       const set = this.#find(this.#table(place, at).sets, name, "set", at);
-      set.elem = addElements(set, elem, op === "create", (message) => this.#refuse(at, message));
+      this.#adds(set).push({ elem, create: op === "create", at });
       return;
     }
     if ("counter" in object) this.#putNamed(op, "counters", object.counter, at);
@@ -119,10 +133,13 @@ class RulesetDraft {
     else this.#putNamed(op, "limits", object.limit, at);
   }
 
-  #putChain(op: string, object: InTable & Omit<Chain, "rules">, at: string): void {
-    const { family, table, ...chain } = object;
+  #putChain(op: string, object: Extract<NftObject, { chain: { name: string } }>["chain"], at: string): void {
+    const { family, table, policy, ...chain } = object as Exclude<typeof object, string>;
     const { chains } = this.#table({ family, table }, at);
     const found = chains.find(({ name }) => name === chain.name);
+    if (policy !== undefined && found?.base === undefined) {
+      this.#refuse(at, "Only chains with a type and a hook have a policy");
+    }
     if (found === undefined) {
       if (chains.length === NAMES_MAX) this.#refuse(at, `More than ${NAMES_MAX} chains in a table`);
       const made = { ...chain, rules: [] };
@@ -131,6 +148,7 @@ class RulesetDraft {
       return;
     }
     this.#existing(op, `chain ${chain.name}`, at);
+    if (policy !== undefined) found.base = { ...found.base!, policy };
     if (chain.base === undefined) return;
     const place = (one: Omit<Chain, "rules">): string =>
       `${one.base?.type} ${one.base?.hook} ${one.base?.prio}`;
@@ -180,6 +198,7 @@ class RulesetDraft {
   }
 
   #remove(op: "delete" | "destroy" | "flush", target: NftTarget, at: string): void {
+    this.settle();
     if ("ruleset" in target) {
       const { family } = target.ruleset;
       const left = this.tables.filter((table) => family !== undefined && table.family !== family);
@@ -235,6 +254,19 @@ class RulesetDraft {
       this.#refuse(at, `There is a chain "${named.newname}" already`);
     }
     this.#find(chains, named.name, "chain", at).name = named.newname;
+    this.settle();
+    // Whoever jumped there still does.
+    for (const chain of chains) {
+      chain.rules = chain.rules.map((rule) => {
+        const renamed = retarget(rule, named.name, named.newname);
+        this.#places.set(renamed, this.#places.get(rule) ?? at);
+        return renamed;
+      });
+    }
+    const table = this.#table(named, at);
+    for (const set of table.sets) {
+      set.elem = set.elem.map((element) => retarget(element, named.name, named.newname));
+    }
   }
 
   #table({ family, table }: { family: Family; table: string }, at: string): Draft {
@@ -249,4 +281,12 @@ class RulesetDraft {
   #existing(op: string, what: string, at: string): void {
     if (op === "create") this.#refuse(at, `There is a ${what} already`);
   }
+}
+
+/** A rule or element whose jumps to one chain lead to another. */
+function retarget<T>(of: T, from: string, to: string): T {
+  return JSON.parse(
+    JSON.stringify(of),
+    (key, value) => (key === "jump" || key === "goto") && value?.target === from ? { target: to } : value,
+  );
 }

@@ -5,30 +5,40 @@ import { ELEMENTS_MAX } from "./words/limits.ts";
 
 type Refuse = (message: string) => never;
 
-/** The elements of a set with others added: those it has stay as they are, with `create` they are an error. */
+/** Elements that a command adds. */
+export interface Added {
+  readonly elem: NamedSet["elem"];
+  /** Those that are there already are an error. */
+  readonly create: boolean;
+  readonly at: string;
+}
+
+/** The elements of a set with others added, of several commands at once: those it has stay as they are. */
 export function addElements(
   set: NamedSet,
-  added: NamedSet["elem"],
-  create: boolean,
-  refuse: Refuse,
+  added: readonly Added[],
+  refuse: (at: string, message: string) => never,
 ): NamedSet["elem"] {
-  if (added.length === 0) return set.elem;
+  const all = set.elem.map((element) => ({ element, at: "" }));
   const there = new Map(set.elem.map((element) => [keyOf(element), element]));
-  const fresh = added.filter((element) => {
-    const found = there.get(keyOf(element));
-    if (found === undefined) return true;
-    if (create || JSON.stringify(dataOf(found)) !== JSON.stringify(dataOf(element))) {
-      refuse(`Set "${set.name}" has this element already`);
+  const most = set.size ?? ELEMENTS_MAX;
+  for (const { elem, create, at } of added) {
+    for (const element of elem) {
+      const key = keyOf(element);
+      const found = there.get(key);
+      if (found === undefined) {
+        if (all.length === most) refuse(at, `Set "${set.name}" takes ${most} elements at most`);
+        there.set(key, element);
+        all.push({ element, at });
+      } else if (create || JSON.stringify(dataOf(found)) !== JSON.stringify(dataOf(element))) {
+        refuse(at, `Set "${set.name}" has this element already`);
+      }
     }
-    return false;
-  });
-  const all = [...set.elem, ...fresh];
-  if (all.length > (set.size ?? ELEMENTS_MAX)) {
-    refuse(`Set "${set.name}" takes ${set.size ?? ELEMENTS_MAX} elements at most`);
   }
+  if (all.length === set.elem.length) return set.elem;
   return orderElements(
-    { fail: (_at, message) => refuse(message) },
-    all.map((element) => ({ element, at: "" })),
+    { fail: (at, message) => refuse(String(at) || added[0]!.at, message) },
+    all,
     set.type.map((type) => ({ type, bits: DATA_TYPES[type].bits })),
     set.autoMerge ? "merge" : "refuse",
   );

@@ -453,7 +453,8 @@ export interface InTable {
 /** What a command names; all but a table live in one. */
 export type NftObject =
   | { readonly table: Pick<Table, "family" | "name" | "handle" | "comment" | "dormant"> }
-  | { readonly chain: InTable & Omit<Chain, "rules"> }
+  /** `policy` without `base`: another policy for a base chain that is there. */
+  | { readonly chain: InTable & Omit<Chain, "rules"> & { readonly policy?: "accept" | "drop" } }
   | { readonly rule: InTable & Rule & { readonly chain: string; readonly index?: number } }
   | { readonly set: InTable & NamedSet }
   | {

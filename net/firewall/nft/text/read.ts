@@ -291,6 +291,7 @@ class FileParser {
     const cursor = this.#cursor;
     const index = this.commands.length;
     let base: BaseChain | undefined;
+    let policy: BaseChain["policy"] | undefined;
     let comment: string | undefined;
     this.#put(op, { chain: { ...place, name } }, at);
     if (cursor.takeMark("{")) {
@@ -302,8 +303,9 @@ class FileParser {
           if (base !== undefined) this.source.fail(from, "A chain has one type");
           base = parseBase(this.#parser);
         } else if (cursor.takeWord("policy") !== undefined) {
-          if (base === undefined) this.source.fail(from, "Only chains with a type and a hook have a policy");
-          base = { ...base, policy: parsePolicy(this.#parser) };
+          const word = parsePolicy(this.#parser);
+          if (base === undefined) policy = word;
+          else base = { ...base, policy: word };
         } else if (cursor.isWord("comment")) {
           cursor.next();
           comment = this.#parser.comment();
@@ -318,7 +320,7 @@ class FileParser {
       ...place,
       name,
       ...comment === undefined ? {} : { comment },
-      ...base === undefined ? {} : { base },
+      ...base === undefined ? policy === undefined ? {} : { policy } : { base },
     };
     this.commands[index] = { ...this.commands[index]!, object: { chain } } as Command;
   }
