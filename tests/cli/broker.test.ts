@@ -94,7 +94,7 @@ function run(
 }
 
 judge("a Deno program's refused connect, fetch and listen show the rule's text", [DENO], async () => {
-  const server: Server = createServer((socket) => void socket.end("hi"));
+  const server: Server = createServer((socket) => void socket.on("error", () => {}).end("hi"));
   await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as { port: number };
   const folder = temporary.file("deno");
