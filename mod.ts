@@ -165,8 +165,6 @@ export type {
   RuleState,
 } from "./net/firewall/rule.ts";
 
-export type { Ruleset } from "./net/firewall/nft/schema.ts";
-
 // Rules, clocks, entropy, and what packets travel in.
 export {
   FirewallError,
