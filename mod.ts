@@ -171,6 +171,7 @@ export {
   type FirewallRules,
   FirewallSyntaxError,
   type IncludedFile,
+  type JsonRules,
   printJsonRules,
   printTextRules,
   readJsonRules,

@@ -62,9 +62,12 @@ export type RuleField = Exclude<keyof Rule, "action" | "comment">;
 
 /** A rule set that cannot be used. `path` is the place of the mistake, as in `rules[3].source`. */
 export class FirewallError extends Error {
+  /** What tells it from other errors where `instanceof` does not. */
   override name = "FirewallError";
+  /** The place of the mistake. */
   readonly path: string;
 
+  /** The message begins with the place. */
   constructor(path: string, message: string, options?: ErrorOptions) {
     super(`Cannot compile firewall rules: ${path}: ${message}`, options);
     this.path = path;

@@ -6,6 +6,7 @@ import { DATA_TYPES } from "../words/datatypes.ts";
 
 /** A document of libnftables-json(5). */
 export interface JsonRules {
+  /** Objects in the order in which they can be loaded. */
   readonly nftables: readonly Readonly<Record<string, unknown>>[];
 }
 

@@ -19,10 +19,13 @@ export { FirewallSyntaxError };
 
 /** Another file that a text includes. */
 export interface IncludedFile {
+  /** For messages. */
   readonly name: string;
+  /** What stands in it. */
   readonly text: string;
 }
 
+/** What a text of rules is read with. */
 export interface TextOptions {
   /** What the file changes. Default: no rules. */
   readonly before?: Ruleset;

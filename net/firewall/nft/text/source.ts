@@ -3,11 +3,16 @@ import type { At, Source } from "../read/raw.ts";
 
 /** A mistake in a text. `line` and `column` count from 1; the message shows the line and marks the place. */
 export class FirewallSyntaxError extends FirewallError {
+  /** What tells it from other errors where `instanceof` does not. */
   override name = "FirewallSyntaxError";
+  /** The name of the file, an included one where the mistake stands there. */
   readonly file: string;
+  /** From 1. */
   readonly line: number;
+  /** From 1, in UTF-16 code units. */
   readonly column: number;
 
+  /** The message says what is wrong, and shows the line with the place marked. */
   constructor(file: string, line: number, column: number, message: string) {
     super(`${file}:${line}:${column}`, message);
     this.file = file;
