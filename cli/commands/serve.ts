@@ -1,9 +1,8 @@
-import { mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { SleepyHost } from "../../checkpoint/host.ts";
 import { HandoverError } from "../../checkpoint/handover/handover_error.ts";
 import { FileStore } from "../../checkpoint/store/file_store.ts";
-import type { FirewallRules } from "../../net/firewall/rule.ts";
 import type { Link } from "../../net/link/link.ts";
 import { ReconnectingLink } from "../../net/link/reconnecting.ts";
 import { openTun } from "../../net/link/tun.ts";
@@ -13,6 +12,7 @@ import { serveHttp } from "../../serve/http/http_server.ts";
 import { portOf, readArguments, wholeNumber } from "../arguments.ts";
 import { type Command, InputError, type Terminal, UsageError } from "../command.ts";
 import { UntilEnded } from "../control.ts";
+import { readFirewall } from "../firewall/rules_file.ts";
 import { loadServed, type Served } from "../serve/module.ts";
 import { counted } from "../store/open.ts";
 
@@ -33,7 +33,8 @@ Deno.serve takes it, with webSocket handlers if need be (serveHttp), or
   --gateway ADDRESS   where everything goes that is not beside it
   --port PORT         the port (default 8000)
   --idle SECONDS      how long without data until sleep (default 30)
-  --firewall FILE     rules in JSON: { policy, rules }
+  --firewall FILE     rules as nft -f takes them or nft -j prints them, or ours in
+                      JSON: { policy, rules }
   --metrics PORT      a dashboard at http://127.0.0.1:PORT/, a page for
                       Prometheus at /metrics
   --help              print this
@@ -80,7 +81,7 @@ export const serve: Command = {
       ? undefined
       : wholeNumber("metrics", values.metrics, 1, 65_535);
     const idleMs = wholeNumber("idle", values.idle, 0, 86_400 * 365) * 1_000;
-    const firewall = values.firewall === undefined ? undefined : rulesOf(values.firewall);
+    const firewall = values.firewall === undefined ? undefined : readFirewall(values.firewall);
     const addresses = (values.address ?? ["10.7.0.1/24"]).map((address) => ({ address }));
     const served = await loadServed(path); // what takes time comes before the old process lets go
     const folder = values.store;
@@ -176,13 +177,4 @@ async function unixLink(path: string): Promise<{ link: Link; close(): void }> {
   const link = new ReconnectingLink();
   const listener = await listenUnix({ path, onLink: (carrier) => link.attach(carrier) });
   return { link, close: () => void listener.close() };
-}
-
-function rulesOf(path: string): FirewallRules {
-  try {
-    return JSON.parse(readFileSync(path, "utf8")) as FirewallRules; // the host checks it
-  } catch (error) {
-    if (error instanceof SyntaxError) throw new InputError(`"${path}" is no JSON: ${error.message}`);
-    throw error;
-  }
 }

@@ -5,22 +5,35 @@ import { linkRules } from "../../net/firewall/nft/link.ts";
 import type { LinkedRules } from "../../net/firewall/nft/linked.ts";
 import type { Expression, Ruleset } from "../../net/firewall/nft/schema.ts";
 import { type IncludedFile, readTextRules } from "../../net/firewall/nft/text/read.ts";
+import type { FirewallRules } from "../../net/firewall/rule.ts";
 import { InputError } from "../command.ts";
 
 /** Rules out of a file: JSON when it begins like that, else the text of `nft -f`, with the files that it includes. */
 export function loadRules(path: string, defines: Readonly<Record<string, string>> = {}): Ruleset {
   const text = readFileSync(path, "utf8");
-  if (!/^\s*\{/.test(text)) {
-    const include = (pattern: string): IncludedFile[] => includedFiles(dirname(path), pattern);
-    return readTextRules(text, { file: path, include, defines });
-  }
-  let document: unknown;
+  if (isJson(text)) return readJsonRules(parseJson(path, text));
+  const include = (pattern: string): IncludedFile[] => includedFiles(dirname(path), pattern);
+  return readTextRules(text, { file: path, include, defines });
+}
+
+/** What a host takes as its `firewall`: rules of nftables in either language, or ours, which have `rules` in them. */
+export function readFirewall(path: string): Ruleset | FirewallRules {
+  const text = readFileSync(path, "utf8");
+  const document = isJson(text) ? parseJson(path, text) : undefined;
+  const ours = typeof document === "object" && document !== null && "rules" in document;
+  return ours ? document as FirewallRules : loadRules(path); // the host checks it
+}
+
+function isJson(text: string): boolean {
+  return /^\s*\{/.test(text);
+}
+
+function parseJson(path: string, text: string): unknown {
   try {
-    document = JSON.parse(text);
+    return JSON.parse(text);
   } catch (error) {
-    throw new InputError(`${path}: ${(error as Error).message}`);
+    throw new InputError(`"${path}" is no JSON: ${(error as Error).message}`);
   }
-  return readJsonRules(document);
 }
 
 /** Files by a path relative to the including one's folder; `*` and `?` stand for names in their last part, as with nft. */

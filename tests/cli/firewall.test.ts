@@ -1,5 +1,6 @@
 import { writeFileSync } from "node:fs";
 import { afterAll, expect, test } from "vitest";
+import { readFirewall } from "../../cli/firewall/rules_file.ts";
 import { parsePacketText } from "../../cli/firewall/packet_text.ts";
 import { Slab } from "../../base/slab.ts";
 import { PcapngWriter } from "../../net/link/pcap.ts";
@@ -60,6 +61,16 @@ test("torpor firewall check reads includes beside the file, and variables of the
   const { code, out } = await torpor(["firewall", "check", main]);
   expect(code).toBe(1);
   expect(out).toContain("$HOST is not defined");
+});
+
+test("torpor serve --firewall takes nftables in both languages, and our own rules", async () => {
+  const text = file("serve.nft", RULES);
+  const json = file("serve.json", (await torpor(["firewall", "print", text, "--json"])).out);
+  const ours = file("ours.json", JSON.stringify({ policy: { input: "drop" }, rules: [] }));
+  expect(readFirewall(text)).toHaveProperty("tables.0.name", "filter");
+  expect(readFirewall(json)).toHaveProperty("tables.0.name", "filter");
+  expect(readFirewall(ours)).toEqual({ policy: { input: "drop" }, rules: [] });
+  expect(() => readFirewall(file("torn.json", "{"))).toThrow(/is no JSON/);
 });
 
 test("torpor firewall print gives text and JSON that are read again", async () => {
