@@ -89,8 +89,8 @@ class LimitCell implements Cell {
   readonly #cost: number;
   readonly #costRest: number;
   readonly #rate: number;
-  #tokens: number;
-  #lastMs = 0;
+  /** Nanoseconds of credit, and when they were counted: in an array, where a number that is no integer costs no memory. */
+  readonly #bucket = new Float64Array(2);
 
   constructor(spec: CellSpec & { readonly kind: "limit" }) {
     const ns = BigInt(spec.perSeconds) * NS_PER_SECOND;
@@ -102,17 +102,18 @@ class LimitCell implements Cell {
     this.#costRest = Number(ns % rate);
     const burst = BigInt(spec.burst);
     this.#max = Number(spec.isBytes ? (ns * (rate + burst)) / rate : (ns / rate) * burst);
-    this.#tokens = this.#max;
+    this.#bucket[0] = this.#max;
   }
 
   hold(packet: NftPacket): boolean {
     const { nowMs } = packet;
-    const passed = Math.max(0, nowMs - this.#lastMs) * NS_PER_MS;
-    const tokens = Math.min(this.#max, this.#tokens + passed);
-    this.#lastMs = nowMs;
+    const bucket = this.#bucket;
+    const passed = Math.max(0, nowMs - bucket[1]!) * NS_PER_MS;
+    const tokens = Math.min(this.#max, bucket[0]! + passed);
+    bucket[1] = nowMs;
     const cost = this.#isBytes ? this.#costOf(packet.end - packet.start) : this.#cost;
     const enough = tokens >= cost;
-    this.#tokens = enough ? tokens - cost : tokens;
+    bucket[0] = enough ? tokens - cost : tokens;
     return enough !== this.#inv;
   }
 
@@ -121,13 +122,13 @@ class LimitCell implements Cell {
   }
 
   save(): CellState {
-    return { tokens: this.#tokens, lastMs: this.#lastMs };
+    return { tokens: this.#bucket[0]!, lastMs: this.#bucket[1]! };
   }
 
   load(state: CellState): void {
     if (!("tokens" in state)) return;
-    this.#tokens = Math.min(this.#max, state.tokens);
-    this.#lastMs = state.lastMs;
+    this.#bucket[0] = Math.min(this.#max, state.tokens);
+    this.#bucket[1] = state.lastMs;
   }
 }
 
