@@ -33,8 +33,8 @@ Deno.serve takes it, with webSocket handlers if need be (serveHttp), or
   --gateway ADDRESS   where everything goes that is not beside it
   --port PORT         the port (default 8000)
   --idle SECONDS      how long without data until sleep (default 30)
-  --firewall FILE     rules as nft -f takes them or nft -j prints them, or ours in
-                      JSON: { policy, rules }
+  --firewall FILE     rules as nft -f takes them or nft -j prints them, or ours
+                      in JSON: { policy, rules }
   --metrics PORT      a dashboard at http://127.0.0.1:PORT/, a page for
                       Prometheus at /metrics
   --help              print this
