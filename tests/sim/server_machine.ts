@@ -1,3 +1,4 @@
+import { bareOf } from "../../checkpoint/store/bare.ts";
 import { Prng } from "../../base/random.ts";
 import { FaultyDisk } from "../support/faulty_disk.ts";
 import type { Plug } from "./fabric.ts";
@@ -146,7 +147,8 @@ export class ServerMachine {
     if (location < 0) return false;
     let image: Uint8Array;
     try {
-      image = this.process!.store.read(location);
+      const record = this.process!.store.read(location);
+      image = bareOf(record) ?? record; // as it lies on the disk
     } catch {
       return false; // the disk refuses just now
     }
