@@ -133,7 +133,9 @@ judge("mosquitto's clients, both versions, through sleep", ["mosquitto_sub", "mo
     const ended = once(screen, "close");
     let out = "";
     screen.stdout.on("data", (text) => out += text);
-    for (let turn = 0; wants.size === 0 && turn < 1_000; turn++) {
+    const subscribed = (): boolean =>
+      [...wants.values()].some((filters) => filters.some(([filter]) => filter === `news/${version}`));
+    for (let turn = 0; !subscribed() && turn < 1_000; turn++) {
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
     await pair.sleep();

@@ -259,8 +259,11 @@ for (const { name, there, make } of NETS) {
 
     test("completed says when a response is out; shutdown waits for those under way and ends the others", async () => {
       const done: string[] = [];
+      let begun = (): void => {};
+      const underWay = new Promise<void>((resolve) => void (begun = resolve));
       const server = serve({}, async (asked, info) => {
         const { pathname } = new URL(asked.url);
+        if (pathname === "/slow") begun();
         info.completed.then(() => done.push(pathname), (error) => done.push(`${pathname}: ${error.name}`));
         if (pathname === "/slow") await new Promise((resolve) => setTimeout(resolve, 40));
         return new Response(pathname);
@@ -269,7 +272,7 @@ for (const { name, there, make } of NETS) {
       await idle.say(request("/first"));
       expect(await idle.hear()).toMatch(/\/first$/);
       await busy.say(request("/slow"));
-      await new Promise((resolve) => setTimeout(resolve, 15));
+      await underWay;
       const ending = server.shutdown();
       expect(await busy.rest()).toMatch(/\|\|\/slow$/);
       expect(await idle.rest()).toBe("");
@@ -285,14 +288,17 @@ for (const { name, there, make } of NETS) {
     test("an aborted signal ends it at once, with what was under way", async () => {
       const control = new AbortController();
       let told: string | undefined;
+      let begun = (): void => {};
+      const underWay = new Promise<void>((resolve) => void (begun = resolve));
       const server = serve({ signal: control.signal }, async (asked) => {
+        begun();
         asked.signal.addEventListener("abort", () => void (told = "aborted"));
         await new Promise((resolve) => setTimeout(resolve, 200));
         return new Response("too late");
       });
       const client = await connected(server);
       await client.say(request("/"));
-      await new Promise((resolve) => setTimeout(resolve, 15));
+      await underWay;
       control.abort();
       await server.finished;
       expect(await client.rest()).toBe("");
