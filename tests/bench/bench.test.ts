@@ -20,7 +20,7 @@ function run(...args: string[]): Promise<{ code: unknown; out: string; errors: s
   });
 }
 
-test("bench --quick packets measures all three kinds of work and writes JSON", async () => {
+test("bench --quick packets measures all four kinds of work and writes JSON", async () => {
   using folder = new TemporaryFolder();
   const { code, out, errors } = await run("--quick", "packets", "--json", folder.file("results.json"));
   expect({ code, errors }).toMatchObject({ code: 0 });
@@ -29,9 +29,10 @@ test("bench --quick packets measures all three kinds of work and writes JSON", a
   );
   const { results } = JSON.parse(readFileSync(folder.file("results.json"), "utf8"));
   expect(results.map(({ name }: { name: string }) => name)).toEqual(["packets"]);
-  expect(results[0].tables.length).toBe(3);
+  expect(results[0].tables.length).toBe(4);
   for (const { rows } of results[0].tables) {
-    expect(rows.length).toBe(6); // ours as hosts, with offloads and without, recorded hosts and bare stacks, and the peer
+    // Ours as hosts, with offloads and without, recorded hosts, bare stacks three ways, and the peer.
+    expect(rows.length).toBe(7);
     for (const [name, speed] of rows) expect(speed, name).toBeGreaterThan(0);
   }
 });
@@ -55,8 +56,8 @@ test("bench --list names every benchmark, and --help the options", async () => {
   const [list, help] = await Promise.all([run("--list"), run("--help")]);
   expect(list.out.split("\n").map((line) => line.split(" ")[0]).filter((name) => name !== "")).toEqual(
     [
-      ...["packets", "sleep", "herd", "store", "image", "bytes", "allocation", "connection_map"],
-      ...["firewall", "conntrack", "tun", "million", "durable", "loss"],
+      ...["packets", "sleep", "herd", "store", "image", "application", "crowd", "bytes", "allocation"],
+      ...["connection_map", "firewall", "conntrack", "tun", "million", "durable", "loss"],
     ],
   );
   for (const option of ["--quick", "--full", "--json", "--list", "--help"]) {
