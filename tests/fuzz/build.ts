@@ -8,7 +8,15 @@ const HERE = dirname(fileURLToPath(import.meta.url));
 const ROOT = join(HERE, "../..");
 const COVERAGE = join(HERE, "coverage.ts");
 /** Whose edges are counted: the library's, those of parsers among the tests, and the planted bug's. */
-const INSTRUMENTED = ["base/", "net/", "checkpoint/", "cli/", "tests/packetdrill/", "tests/fuzz/planted/"];
+const INSTRUMENTED = [
+  "base/",
+  "net/",
+  "checkpoint/",
+  "serve/",
+  "cli/",
+  "tests/packetdrill/",
+  "tests/fuzz/planted/",
+];
 
 const instrumented: Plugin = {
   name: "instrument",
