@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import { expect, test } from "vitest";
 import { Prng } from "../../../base/random.ts";
 import { Kind, writeImage } from "../../../checkpoint/image/mod.ts";
@@ -10,6 +11,11 @@ import { FaultyDisk } from "../../support/faulty_disk.ts";
 import { drawSeed } from "../../support/seed.ts";
 
 const SEED = drawSeed("BARE_SEED", 1_000_000);
+
+/** Compared a thousand times faster than an array of bytes. */
+function textOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1");
+}
 
 function drawBody(prng: Prng): Uint8Array {
   const body = new Uint8Array(prng.pick([0, 1, 23, 24, 150, 255, 256, 70_000]));
@@ -43,19 +49,20 @@ test(`what a store is given is what it gives back, whether it is an image or loo
     else {
       seen.bare++;
       expect(record.length - bare.length).toBe(15);
-      expect(recordOf(bare)).toEqual(record);
+      expect(textOf(recordOf(bare)) === textOf(record)).toBe(true);
     }
     records.push(record);
   }
   expect(Math.min(seen.bare, seen.whole)).toBeGreaterThan(50);
   const { locations, durable } = store.append(records);
   await durable;
-  const given = (): Uint8Array[] => Array.from(locations, (location) => store.read(location).slice());
-  expect(given()).toEqual(records);
+  const expected = records.map(textOf);
+  const given = (): string[] => Array.from(locations, (location) => textOf(store.read(location)));
+  expect(given()).toEqual(expected);
   await store.close();
   store = await FileStore.open(disk, { entropy: prng, onDamage: ({ reason }) => expect.fail(reason) });
-  expect(given()).toEqual(records);
-  expect(Array.from(store.live(), ({ bytes }) => bytes.slice())).toEqual(records);
+  expect(given()).toEqual(expected);
+  expect(Array.from(store.live(), ({ bytes }) => textOf(bytes))).toEqual(expected);
   await store.close();
 });
 
