@@ -153,7 +153,12 @@ export class Sleepers {
     if (asked !== undefined) return asked;
     const packet = this.held.peek(record);
     if (packet === undefined) return 0;
-    return this.#stack.addresses.read(packet.slab, SOURCE, packet.interfaceIndex + 1);
+    const { addresses, connections } = this.#stack;
+    const source = addresses.read(packet.slab, SOURCE, packet.interfaceIndex + 1);
+    const ports = connections.get(record, Field.ports);
+    const local = connections.get(record, Field.localAddress);
+    // An ICMP error may be held, and comes from a router.
+    return connections.find(local, source, ports >>> 16, ports & 0xffff) === record ? source : 0;
   }
 
   /** How many connections of a listener may wake. */

@@ -1,4 +1,4 @@
-import type { DataType, Expression, MapData, NamedSet, SetFlag, StatefulStatement } from "../schema.ts";
+import type { DataType, Expression, MapData, NamedSet, SetFlag } from "../schema.ts";
 import { DATA_TYPES } from "../words/datatypes.ts";
 import { CONCAT_MAX } from "../words/limits.ts";
 import type { ValueType } from "../words/selectors.ts";
@@ -9,19 +9,7 @@ import { sorted } from "./sorted.ts";
 
 export const SET_FLAGS: readonly SetFlag[] = ["constant", "dynamic", "interval", "timeout"];
 /** A set as it was written. */
-export interface RawSet {
-  readonly name: string;
-  readonly handle?: number;
-  readonly comment?: string;
-  readonly type: readonly DataType[];
-  readonly data?: MapData;
-  readonly flags: readonly SetFlag[];
-  readonly timeout?: number;
-  readonly gcInterval?: number;
-  readonly size?: number;
-  readonly policy?: "performance" | "memory";
-  readonly autoMerge: boolean;
-  readonly stmt: readonly StatefulStatement[];
+export interface RawSet extends Omit<NamedSet, "elem"> {
   readonly elements: readonly RawElement[];
   readonly at: At;
 }
