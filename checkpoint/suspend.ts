@@ -100,6 +100,8 @@ const ANALYZER_RETRY_MS = 10_000;
 const NEVER_MS = 1e13;
 /** Reads that a disk may refuse before the image counts as lost. */
 const READS_MAX = 5;
+/** Batches whose images `suspendAll` writes before it waits for the disk: one sync is then for all of them. */
+const COMMITS_MAX = 4;
 /** Turns in which `suspendAll` may get nowhere: one is usual, when an owner has to hear news first. */
 const IDLE_ROUNDS_MAX = 16;
 
@@ -258,6 +260,7 @@ export class Sleeper extends Events<SleeperEvents> implements SleepOwner {
       const left = this.#ready.size;
       this.#host.turn();
       idleRounds = this.#commits.size > 0 || this.#ready.size < left ? 0 : idleRounds + 1;
+      if (this.#ready.size > 0 && this.#ready.size < left && this.#commits.size < COMMITS_MAX) continue;
       await Promise.all(this.#commits);
       if (this.#saveAgainAtMs > -Infinity) break; // the store has refused, and said so by an event
       // Handshakes that were under way have ended meanwhile; what could not be written will not be now.
@@ -663,12 +666,14 @@ export class Sleeper extends Events<SleeperEvents> implements SleepOwner {
       if (tcb.durable !== undefined) this.#journal.begin(tcb, location);
       return this.#stack.sleepers.unsave(tcb, nowMs);
     }
-    const id = this.#stack.sleepers.idOfFrozen(image.tcb); // now: what it does first may be to end
+    // Now: what it does first may be to end.
+    const id = this.listenerCount("restored") > 0 ? this.#stack.sleepers.idOfFrozen(image.tcb) : undefined;
     this.#restores++;
     const tcb = this.#stack.sleepers.resume(record, image.tcb, image.attachment, nowMs);
     if (tcb.durable !== undefined) this.#journal.begin(tcb, location, pieces);
     this.watch(tcb, nowMs);
-    this.emit("restored", { id, ...this.#wakes.ended(record, this.#host.clock.nowMs()) });
+    const wake = this.#wakes.ended(record, this.#host.clock.nowMs());
+    if (id !== undefined) this.emit("restored", { id, ...wake });
   }
 
   #lose(record: number, location: number, error: Error, nowMs: number): void {

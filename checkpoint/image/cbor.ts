@@ -8,6 +8,7 @@
 import { Decoder } from "cbor-x/decode";
 import { Encoder } from "cbor-x/encode";
 import { CborError, writeHead } from "./cbor_head.ts";
+import { decodePlain } from "./cbor_plain.ts";
 import { compareBytes, DEPTH_MAX, floatBytes, halfBits, scanCbor } from "./cbor_scan.ts";
 
 export { CborError, DEPTH_MAX };
@@ -88,6 +89,7 @@ export function decodeCbor(bytes: Uint8Array): CborValue {
   if (scan.end !== source.length) {
     throw new CborError(scan.end, `Data goes on at byte ${scan.end} after the item has ended`);
   }
+  if (scan.plain) return decodePlain(source);
   (source as { dataView?: DataView }).dataView = view; // cbor-x would make its own
   const { wide: isWide, marked } = scan;
   const value = (isWide ? wide : narrow).decode(source) as CborValue;

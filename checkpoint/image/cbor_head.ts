@@ -58,13 +58,33 @@ export function writeHead(into: Uint8Array, at: number, major: number, argument:
     into[at] = major | argument;
     return at + 1;
   }
-  const more = argument < 0x100 ? 1 : argument < 0x1_0000 ? 2 : argument < 0x1_0000_0000 ? 4 : 8;
-  into[at] = major | (more === 1 ? 24 : more === 2 ? 25 : more === 4 ? 26 : 27);
-  for (let byte = more; byte > 0; byte--) {
-    into[at + byte] = argument % 256;
-    argument = Math.floor(argument / 256);
+  if (argument < 0x100) {
+    into[at] = major | 24;
+    into[at + 1] = argument;
+    return at + 2;
   }
-  return at + 1 + more;
+  if (argument < 0x1_0000) {
+    into[at] = major | 25;
+    into[at + 1] = argument >>> 8;
+    into[at + 2] = argument;
+    return at + 3;
+  }
+  if (argument < 0x1_0000_0000) {
+    into[at] = major | 26;
+    writeUint32(into, at + 1, argument);
+    return at + 5;
+  }
+  into[at] = major | 27;
+  writeUint32(into, at + 1, Math.floor(argument / 0x1_0000_0000));
+  writeUint32(into, at + 5, argument % 0x1_0000_0000);
+  return at + 9;
+}
+
+function writeUint32(into: Uint8Array, at: number, value: number): void {
+  into[at] = value >>> 24;
+  into[at + 1] = value >>> 16;
+  into[at + 2] = value >>> 8;
+  into[at + 3] = value;
 }
 
 /** How many bytes `writeHead` writes for `argument`. */

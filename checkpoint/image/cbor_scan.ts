@@ -7,6 +7,8 @@ export const DEPTH_MAX = 64;
 export interface Scan {
   /** The byte after the item. */
   end: number;
+  /** There is neither text nor a float nor a wide integer. */
+  plain: boolean;
   /** There is an integer beyond ±(2^53 - 1), which JavaScript holds as a bigint. */
   wide: boolean;
   /**
@@ -21,7 +23,7 @@ let view: DataView = new DataView(source.buffer);
 let at = 0;
 let end = 0;
 let texts = 0;
-const result: Scan = { end: 0, wide: false, marked: undefined };
+const result: Scan = { end: 0, plain: true, wide: false, marked: undefined };
 
 /**
  * Checks that one item starts at `start` of `bytes` and ends by `limit`, in the core deterministic
@@ -43,10 +45,12 @@ export function scanCbor(
   at = start;
   end = limit;
   texts = 0;
+  result.plain = true;
   result.wide = false;
   result.marked = undefined;
   scanItem(0);
   result.end = at;
+  if (result.wide) result.plain = false;
   return result;
 }
 
@@ -78,6 +82,7 @@ function scanItem(depth: number): void {
       return;
     case 3:
       if (argument > end - at) fail(start, `text of ${argument} bytes of which ${end - at} are there`);
+      result.plain = false;
       return scanText(argument);
     case 4:
       if (depth === DEPTH_MAX) fail(start, `nesting deeper than ${DEPTH_MAX}`);
@@ -109,6 +114,7 @@ function scanArgument(start: number, info: number): number {
 
 function scanSimple(start: number, info: number): void {
   if (info >= 20 && info <= 22) return; // false, true, null
+  result.plain = false;
   if (info < 25 || info > 27) fail(start, "a simple value other than false, true and null");
   const more = 1 << (info - 24);
   if (end - at < more) fail(start, "a float that is cut short");

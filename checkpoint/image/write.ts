@@ -1,3 +1,4 @@
+import { smallBytes } from "../../base/small_bytes.ts";
 import { type CborValue, encodeShared } from "./cbor.ts";
 import { headBytes, writeHead } from "./cbor_head.ts";
 import { BODY_BYTES_MAX, CHUNK_BYTES_MAX, CHUNKS_MAX, FORMAT_VERSION, MAGIC } from "./frame.ts";
@@ -47,7 +48,7 @@ export function writeEncoded(
   const version = checkedVersion(content, body.length, chunks.length);
   let length = startBytes(version, body.length, chunks.length) + 1 + HASH_BYTES;
   for (const chunk of chunks) length += 1 + headBytes(chunk.length) + chunk.length + 1 + HASH_BYTES;
-  const bytes = new Uint8Array(length);
+  const bytes = smallBytes(length);
   let at = writeStart(bytes, content.kind, version, body, chunks.length);
   if (chunks.length === 0) {
     bytes[at++] = 0x40 | HASH_BYTES;

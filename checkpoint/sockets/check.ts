@@ -223,7 +223,6 @@ function mistakeInRecovery(
   sent: readonly number[],
   segments: number,
 ): string | undefined {
-  const of = (place: number): number => state[place] ?? 0;
   let sacked = 0;
   let lost = 0;
   let again = 0;
@@ -233,9 +232,11 @@ function mistakeInRecovery(
     if ((flags & Sent.lost) !== 0) lost++;
     if ((flags & Sent.retransmitted) !== 0) again++;
   }
-  const counted = of(RECOVERY.lost) === lost && of(RECOVERY.again) === again &&
-    of(RECOVERY.sacked) >= sacked && of(RECOVERY.sacked) + lost <= segments; // without SACK, duplicate ACKs
-  const known = of(RECOVERY.caState) >= 0 && of(RECOVERY.caState) <= CaState.loss &&
-    of(RECOVERY.timer) >= 0 && of(RECOVERY.timer) <= TIMER_MAX;
+  const caState = state[RECOVERY.caState] ?? 0;
+  const timer = state[RECOVERY.timer] ?? 0;
+  const sackedOut = state[RECOVERY.sacked] ?? 0;
+  const counted = (state[RECOVERY.lost] ?? 0) === lost && (state[RECOVERY.again] ?? 0) === again &&
+    sackedOut >= sacked && sackedOut + lost <= segments; // without SACK, duplicate ACKs
+  const known = caState >= 0 && caState <= CaState.loss && timer >= 0 && timer <= TIMER_MAX;
   return state.length === 0 || (counted && known) ? undefined : "recoveryState";
 }

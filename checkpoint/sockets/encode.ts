@@ -27,7 +27,10 @@ export function encodeSocket(tcb: FrozenTcb, attachment: unknown, stretches?: St
   makeRoom(ROOM_BYTES + (attached?.length ?? 0));
   const more = stretches !== undefined ? 3 : later.length > 0 ? 2 : 1;
   let at = writeHead(bytes, 0, 0x80, FROZEN_TCB_ALWAYS + more);
-  for (let place = 0; place < FROZEN_TCB_ALWAYS; place++) at = write(at, tcb[place]);
+  for (let place = 0; place < FROZEN_TCB_ALWAYS; place++) {
+    const value = tcb[place];
+    at = isUint32(value) ? writeHead(bytes, at, 0, value) : write(at, value); // there is room for all of them
+  }
   at = writeHead(bytes, at, 0x80, attached === undefined ? 0 : 1);
   if (attached !== undefined) {
     bytes.set(attached, at);
@@ -50,6 +53,7 @@ function write(at: number, value: unknown): number {
   if (typeof value === "number") {
     if (!Number.isFinite(value)) throw new TypeError(`Cannot encode connection: ${value} is not finite`);
     if (at + ITEM_BYTES_MAX > bytes.length) makeRoom(2 * bytes.length);
+    if (isUint32(value)) return writeHead(bytes, at, 0, value);
     return writeNumber(view, bytes, at, value);
   }
   if (at + ITEM_BYTES_MAX > bytes.length) makeRoom(2 * bytes.length);
@@ -72,6 +76,11 @@ function write(at: number, value: unknown): number {
   let next = writeHead(bytes, at, 0x80, value.length);
   for (const item of value) next = write(next, item);
   return next;
+}
+
+/** Most numbers are. */
+function isUint32(value: unknown): value is number {
+  return typeof value === "number" && value >>> 0 === value;
 }
 
 function makeRoom(length: number): void {

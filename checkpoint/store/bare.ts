@@ -3,6 +3,7 @@
  * own. What was appended is what is read, byte for byte.
  * @module
  */
+import { smallBytes } from "../../base/small_bytes.ts";
 import { CborError, type Head, readHead } from "../image/cbor_head.ts";
 import { getHash, hash64, HASH_BYTES, putHash } from "../image/hash.ts";
 
@@ -31,7 +32,7 @@ export function bareOf(record: Uint8Array): Uint8Array | undefined {
 
 /** The record that `bare` is of. */
 export function recordOf(bare: Uint8Array): Uint8Array<ArrayBuffer> {
-  const record = new Uint8Array(BEFORE.length + bare.length + BEHIND.length + HASH_BYTES);
+  const record = smallBytes(BEFORE.length + bare.length + BEHIND.length + HASH_BYTES);
   record.set(BEFORE);
   record.set(bare, BEFORE.length);
   const end = BEFORE.length + bare.length;

@@ -1,4 +1,5 @@
 import { type Entropy, systemEntropy } from "../../base/random.ts";
+import { smallBytes } from "../../base/small_bytes.ts";
 import { type Disk, FolderDisk } from "./disk.ts";
 import {
   EntryKind,
@@ -16,8 +17,9 @@ import { checkRecords } from "./memory_store.ts";
 import { Summaries } from "./recall.ts";
 import { type Damage, readFully, Window } from "./scan.ts";
 import type { Segment } from "./segment.ts";
-import { SUMMARY_WORDS_MAX, writeFully } from "./segment_index.ts";
+import { SUMMARY_WORDS_MAX } from "./segment_index.ts";
 import { Segments } from "./segments.ts";
+import { Stage } from "./stage.ts";
 import {
   type AppendOptions,
   type Commit,
@@ -61,8 +63,6 @@ export interface FileStoreOptions {
 
 const SEGMENT_BYTES = 64 * 1024 * 1024;
 const BLOCK_ENTRIES = 2_048;
-/** Entries gather here before they are written; larger ones make it larger for a while. */
-const STAGE_BYTES = 1024 * 1024;
 /** Bytes that one step of cleaning moves: some hundred sleepers, and less than a millisecond. */
 const CLEAN_BYTES = 64 * 1024;
 /** Offsets are below 2^32, and a batch may lie behind a nearly full segment. */
@@ -101,7 +101,7 @@ export class FileStore implements Store {
   /** Of the segment that is being cleaned. */
   #summaries: Summaries | undefined;
   #summariesOf: Segment | undefined;
-  #stage = new Uint8Array(STAGE_BYTES);
+  readonly #stage = new Stage();
   #closed = false;
 
   private constructor(disk: Disk, options: FileStoreOptions, unlock: () => void) {
@@ -160,26 +160,18 @@ export class FileStore implements Store {
       throw new StoreError(`Cannot append: summaries of ${words} words, need 0 to ${SUMMARY_WORDS_MAX}`);
     }
     let total = 0;
-    const bare = records.map(bareOf);
-    const bytesOf = (index: number): number => {
-      const content = bare[index] ?? records[index]!;
-      return putBytes(content.length, supersedes[index], -1, bare[index] !== undefined);
-    };
-    for (let index = 0; index < records.length; index++) total += bytesOf(index);
+    const contents: Content[] = [];
+    for (let index = 0; index < records.length; index++) {
+      const content = contentOf(records[index]!, supersedes[index], -1);
+      contents.push(content);
+      total += content.entryBytes;
+    }
     if (total > BATCH_BYTES_MAX) throw new StoreError(`Cannot append ${total} bytes at once`);
     const locations = new Float64Array(records.length);
     this.#change(
       supersedes,
       total,
-      (segment, put) => {
-        for (let index = 0; index < records.length; index++) {
-          const content = bare[index] ?? records[index]!;
-          const superseded = supersedes[index];
-          const write = (into: Uint8Array, at: number): number =>
-            writePut(into, at, content, superseded, segment.salt, -1, bare[index] !== undefined);
-          locations[index] = locationOf(segment.number, put(bytesOf(index), write));
-        }
-      },
+      (segment) => this.#putAll(segment, contents, supersedes, undefined, locations),
       (segment) => {
         for (let index = 0; index < locations.length; index++) segment.add(offsetOf(locations[index]!), true);
       },
@@ -206,8 +198,9 @@ export class FileStore implements Store {
       this.#change(
         locations,
         length,
-        (segment, put) => {
-          put(length, (into, at) => writeRemove(into, at, locations, segment.salt));
+        ({ salt }) => {
+          const at = this.#stage.room(length);
+          this.#stage.take(writeRemove(this.#stage.bytes, at, locations, salt));
         },
         (segment) => segment.add(segment.size, false),
         0,
@@ -223,7 +216,7 @@ export class FileStore implements Store {
     const segment = this.#segments.live(location);
     if (!segment) throw new StoreError(`Cannot read location ${location}: no live record is there`);
     const start = offsetOf(location);
-    const bytes = new Uint8Array(segment.end(segment.find(start)) - start);
+    const bytes = smallBytes(segment.end(segment.find(start)) - start);
     let length: number;
     try {
       length = readFully(this.#segments.file(segment), bytes, start);
@@ -273,7 +266,7 @@ export class FileStore implements Store {
     let index = 0;
     while (index < count && !isNext(index)) index++;
     if (index === count) return;
-    const record: LiveRecord = { location: 0, bytes: this.#stage, origin: 0, summary: undefined };
+    const record: LiveRecord = { location: 0, bytes: NONE, origin: 0, summary: undefined };
     const entry = newEntry();
     const summaries = without === NONE ? new Summaries(this.#disk, segment) : undefined;
     const file = this.#disk.open(segment.name, false); // its own: a step may take long, others may go meanwhile
@@ -336,22 +329,14 @@ export class FileStore implements Store {
   #move(moves: readonly Move[]): void {
     const targets = new Float64Array(moves.length);
     let total = 0;
-    const contents = moves.map(({ record }) => bareOf(record) ?? record);
-    const isBare = (index: number): boolean => contents[index] !== moves[index]!.record;
-    const bytesOf = ({ from, origin }: Move, index: number): number =>
-      putBytes(contents[index]!.length, from, origin, isBare(index));
-    for (const [index, move] of moves.entries()) total += bytesOf(move, index);
+    const contents = moves.map(({ record, from, origin }) => contentOf(record, from, origin));
+    for (const { entryBytes } of contents) total += entryBytes;
+    const froms = moves.map(({ from }) => from);
+    const origins = moves.map(({ origin }) => origin);
     this.#change(
-      moves.map(({ from }) => from),
+      froms,
       total,
-      (segment, put) => {
-        for (const [index, move] of moves.entries()) {
-          const { from, origin } = move;
-          const write = (into: Uint8Array, at: number): number =>
-            writePut(into, at, contents[index]!, from, segment.salt, origin, isBare(index));
-          targets[index] = locationOf(segment.number, put(bytesOf(move, index), write));
-        }
-      },
+      (segment) => this.#putAll(segment, contents, froms, origins, targets),
       (segment) => {
         for (const target of targets) segment.add(offsetOf(target), true);
       },
@@ -434,7 +419,7 @@ export class FileStore implements Store {
   #change(
     removed: readonly (Location | undefined)[],
     length: number,
-    fill: (segment: Segment, put: Put) => void,
+    fill: (segment: Segment) => void,
     added: (segment: Segment) => void,
     each: 0 | 1,
     fromReserve: boolean,
@@ -442,7 +427,7 @@ export class FileStore implements Store {
     this.#segments.claim(removed);
     try {
       const segment = this.#segments.room(length, fromReserve);
-      this.#write(segment, (put) => fill(segment, put));
+      this.#write(segment, fill);
       const first = segment.count;
       added(segment);
       this.#segments.grow(segment, length);
@@ -457,39 +442,44 @@ export class FileStore implements Store {
   }
 
   /** Writes entries behind a segment's end, through the stage; on failure they are cut off again. */
-  #write(segment: Segment, fill: (put: Put) => void): void {
+  #write(segment: Segment, fill: (segment: Segment) => void): void {
     const file = this.#segments.file(segment);
-    let staged = 0;
-    let position = segment.size;
-    const flush = (): void => {
-      writeFully(file, this.#stage.subarray(0, staged), position);
-      position += staged;
-      staged = 0;
-    };
+    const stage = this.#stage;
+    stage.begin(file, segment.size);
     try {
-      fill((lengthMax, write) => {
-        if (staged + lengthMax > this.#stage.length) {
-          flush();
-          if (lengthMax > this.#stage.length) this.#stage = new Uint8Array(lengthMax);
-        }
-        const start = position + staged;
-        staged = write(this.#stage, staged);
-        return start;
-      });
-      flush();
+      fill(segment);
+      stage.flush();
     } catch (error) {
       try {
         file.truncate(segment.size);
       } catch (again) {
         throw this.#segments.fail(again);
       }
+      const position = stage.written;
       throw new StoreError(
         `Cannot write "${segment.name}" at byte ${position}: ${String(error)}`,
         { file: segment.name, offset: position },
         { cause: error },
       );
     } finally {
-      if (this.#stage.length > STAGE_BYTES) this.#stage = new Uint8Array(STAGE_BYTES);
+      stage.end();
+    }
+  }
+
+  /** Stages the entries of records, and says where they will lie. */
+  #putAll(
+    { number, salt }: Segment,
+    contents: readonly Content[],
+    supersedes: readonly (Location | undefined)[],
+    origins: readonly Location[] | undefined,
+    locations: Float64Array,
+  ): void {
+    const stage = this.#stage;
+    for (let index = 0; index < contents.length; index++) {
+      const { bytes, isBare, entryBytes } = contents[index]!;
+      const at = stage.room(entryBytes);
+      locations[index] = locationOf(number, stage.position);
+      stage.take(writePut(stage.bytes, at, bytes, supersedes[index], salt, origins?.[index], isBare));
     }
   }
 
@@ -501,12 +491,11 @@ export class FileStore implements Store {
   #mark(segment: Segment, durable: number): void {
     try {
       let length = 0;
-      this.#write(segment, (put) => {
-        put(MARK_BYTES_MAX, (into, at) => {
-          const end = writeMark(into, at, durable, segment.salt);
-          length = end - at;
-          return end;
-        });
+      this.#write(segment, ({ salt }) => {
+        const at = this.#stage.room(MARK_BYTES_MAX);
+        const end = writeMark(this.#stage.bytes, at, durable, salt);
+        length = end - at;
+        this.#stage.take(end);
       });
       segment.add(segment.size, false);
       this.#segments.grow(segment, length);
@@ -533,5 +522,16 @@ interface Move {
   readonly summary: Int32Array | undefined;
 }
 
-/** Takes an entry of at most `lengthMax` bytes, which `write` writes at an index and ends; the file's byte it starts at. */
-type Put = (lengthMax: number, write: (into: Uint8Array, at: number) => number) => number;
+/** What the entry of a record holds. */
+interface Content {
+  readonly bytes: Uint8Array;
+  readonly isBare: boolean;
+  readonly entryBytes: number;
+}
+
+function contentOf(record: Uint8Array, superseded: Location | undefined, origin: Location): Content {
+  const bare = bareOf(record);
+  const bytes = bare ?? record;
+  const isBare = bare !== undefined;
+  return { bytes, isBare, entryBytes: putBytes(bytes.length, superseded, origin, isBare) };
+}

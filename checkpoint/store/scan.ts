@@ -69,7 +69,8 @@ export function readFully(
   const wanted = Math.min(into.length, Math.max(0, size - offset));
   let have = 0;
   while (have < wanted) {
-    const got = file.read(into.subarray(have, wanted), offset + have);
+    const part = have === 0 && wanted === into.length ? into : into.subarray(have, wanted);
+    const got = file.read(part, offset + have);
     if (got === 0) break;
     have += got;
   }

@@ -143,11 +143,14 @@ export class Owners {
   }
 
   #keeperOf(tcb: Tcb): Acceptor | undefined {
-    const { localAddress, localPort } = tcb;
-    const retired = (address: number): Acceptor | undefined =>
-      hears(address, localAddress) ? this.#retired.get(this.#placeOf(address, localPort)) : undefined;
-    return this.#acceptors.get(tcb.listener) ?? retired(localAddress) ?? retired(IPV4_ANY) ??
-      retired(IPV6_ANY);
+    const keeper = this.#acceptors.get(tcb.listener);
+    if (keeper !== undefined || this.#retired.size === 0) return keeper;
+    return this.#retiredAt(tcb.localAddress, tcb) ?? this.#retiredAt(IPV4_ANY, tcb) ??
+      this.#retiredAt(IPV6_ANY, tcb);
+  }
+
+  #retiredAt(address: number, { localAddress, localPort }: Tcb): Acceptor | undefined {
+    return hears(address, localAddress) ? this.#retired.get(this.#placeOf(address, localPort)) : undefined;
   }
 
   #placeOf(address: number, port: number): string {

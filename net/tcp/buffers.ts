@@ -1,6 +1,7 @@
 import type { TcpRecord } from "../wire/tcp.ts";
 import type { TcpConfig } from "./config.ts";
 import { initialWindowBytes } from "./congestion/window.ts";
+import { withoutTail } from "./frozen_row.ts";
 import type { TcpListener } from "./listeners.ts";
 import type { Tcb } from "./tcb.ts";
 import { timestampNow } from "./timestamp.ts";
@@ -97,7 +98,7 @@ export function tuneSendBuffer(tcb: Tcb, config: Readonly<TcpConfig>): void {
  */
 export function freezeBuffers(tcb: Tcb, atMs: number): number[] {
   const measuring = atMs - tcb.receiveSpaceAtMs <= STALE_MS;
-  const state = [
+  return withoutTail([
     (tcb.receiveBufferSet ? 1 : 0) | (tcb.sendBufferSet ? 2 : 0),
     tcb.receiveBufferSet ? 0 : tcb.receiveBufferBytes - FROZEN_RECEIVE_BYTES,
     tcb.sendBufferSet ? 0 : tcb.sendBufferBytes - FROZEN_SEND_BYTES,
@@ -106,11 +107,7 @@ export function freezeBuffers(tcb: Tcb, atMs: number): number[] {
     measuring ? (tcb.rcvNxt - tcb.receiveSpaceSeq) | 0 : 0,
     measuring ? tcb.receiveRttUs : 0,
     measuring ? tcb.receiveEchoed >>> 0 : 0,
-  ];
-  let length = state.length;
-  while (length > 0 && state[length - 1] === 0) length--;
-  state.length = length;
-  return state;
+  ]);
 }
 
 /** The receive buffer that `thawBuffers` would put back. */

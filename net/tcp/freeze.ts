@@ -9,6 +9,7 @@ import { newDurable } from "./durable.ts";
 import { freezeEcn, thawEcn } from "./ecn.ts";
 import { freezeCounters, thawCounters } from "./freeze_counters.ts";
 import { freezeOptions, thawOptions } from "./freeze_options.ts";
+import { ageMs } from "./frozen_row.ts";
 import { type FrozenDeadline, FrozenFlag, type FrozenTcb, UNSET_BUFFER_BYTES } from "./frozen_tcb.ts";
 import { freezeMtuSearch, thawMtuSearch } from "./path_mtu.ts";
 import { freezeTooBig, fullSegmentProven, thawTooBig } from "./too_big.ts";
@@ -36,9 +37,6 @@ export function freezeTcb(
 ): FrozenTcb {
   assert(tcb.state !== TcpState.closed, "A closed connection has no state to keep");
   const atMs = Math.floor(nowMs);
-  const left = (deadlineMs: number): FrozenDeadline =>
-    deadlineMs === Infinity ? null : Math.ceil(deadlineMs - atMs);
-  const age = (sinceMs: number): number => Math.max(0, Math.floor(atMs - sinceMs));
   const settled = unsettled === undefined;
   const flags = (tcb.finQueued ? FrozenFlag.finQueued : 0) | (tcb.finReceived ? FrozenFlag.finReceived : 0) |
     (tcb.finPending && settled ? FrozenFlag.finPending : 0) | (tcb.timestamps ? FrozenFlag.timestamps : 0) |
@@ -54,12 +52,6 @@ export function freezeTcb(
   // CUBIC alone wants to know how long: its curve stands still meanwhile.
   const idle = flightSize(tcb) === 0 && sentAgoMs > tcb.rtoMs * 2 ** tcb.backoff &&
     tcb.cubicEpochMs === Infinity;
-  const ahead: [number, Uint8Array][] = [];
-  for (let at = 0; settled && at < tcb.ahead.length; at += 2) {
-    const start = tcb.ahead[at]!;
-    const bytes = tcb.receiveQueue.placed(tcb.receiveQueue.length + start, tcb.ahead[at + 1]! - start);
-    ahead.push([start, bytes]);
-  }
   return [
     atMs,
     frozenAddress(tcb.localAddress, addresses),
@@ -83,20 +75,20 @@ export function freezeTcb(
     tcb.rcvShift,
     tcb.tsOffset >>> 0,
     tcb.tsRecent >>> 0,
-    tcb.timestamps ? age(tcb.tsRecentAtMs) : 0,
+    tcb.timestamps ? ageMs(atMs, tcb.tsRecentAtMs) : 0,
     tcb.srttUs,
     tcb.rttvarUs,
     tcb.rtoMs,
     tcb.cwnd,
     tcb.quickAcks,
-    age(tcb.lastActivityMs),
+    ageMs(atMs, tcb.lastActivityMs),
     tcb.bytesIn,
     tcb.bytesOut,
     tcb.ssthresh,
     tcb.cwndBytesAcked,
     (tcb.highSeq - tcb.iss) | 0,
     tcb.retransmittedSegments,
-    left(tcb.keepAliveAtMs),
+    leftMs(atMs, tcb.keepAliveAtMs),
     tcb.keepAlives,
     tcb.keepAliveIdleMs,
     tcb.keepAliveIntervalMs,
@@ -107,32 +99,32 @@ export function freezeTcb(
     tcb.typeOfService,
     tcb.timeToLive,
     tcb.softError,
-    left(tcb.delayedAckAtMs),
+    leftMs(atMs, tcb.delayedAckAtMs),
     (tcb.rcvNxt - tcb.lastAckSent) | 0,
     idle || sentAgoMs === Infinity ? null : sentAgoMs, // nothing but a handshake was sent
     0,
     settled ? (tcb.sndMax - tcb.sndUna) >>> 0 : 0,
-    settled ? left(tcb.retransmitAtMs) : null,
+    settled ? leftMs(atMs, tcb.retransmitAtMs) : null,
     settled ? tcb.retransmits : 0,
-    settled && tcb.retransmits > 0 ? age(tcb.stuckSinceMs) : 0,
+    settled && tcb.retransmits > 0 ? ageMs(atMs, tcb.stuckSinceMs) : 0,
     settled ? tcb.backoff : 0,
     0,
     0,
     0,
-    tcb.rttTiming ? age(tcb.rttStartMs) : 0,
-    settled ? left(tcb.persistAtMs) : null,
+    tcb.rttTiming ? ageMs(atMs, tcb.rttStartMs) : 0,
+    settled ? leftMs(atMs, tcb.persistAtMs) : null,
     settled ? tcb.persists : 0,
     settled ? tcb.probesUnanswered : 0,
-    left(tcb.expireAtMs),
+    leftMs(atMs, tcb.expireAtMs),
     tcb.finPending && settled ? (tcb.finAhead - tcb.rcvNxt) | 0 : 0,
     queuedFrom(tcb.sendQueue, unsettled?.sentFrom ?? 0),
     queuedFrom(tcb.receiveQueue, unsettled?.unreadFrom ?? 0),
-    ahead,
+    settled ? freezeAhead(tcb) : [],
     freezeCongestion(tcb, atMs, idle),
     freezeBuffers(tcb, atMs),
     freezeCounters(tcb, atMs),
     freezeOptions(tcb),
-    settled && tcb.persists + tcb.probesUnanswered > 0 ? age(tcb.persistSinceMs) : 0,
+    settled && tcb.persists + tcb.probesUnanswered > 0 ? ageMs(atMs, tcb.persistSinceMs) : 0,
     freezeUrgent(tcb),
     settled ? freezeRecovery(tcb, atMs) : [],
     settled ? freezeSent(tcb, atMs) : [],
@@ -148,7 +140,26 @@ export function freezeTcb(
 
 const NOTHING = new Uint8Array(0);
 
+function leftMs(atMs: number, deadlineMs: number): FrozenDeadline {
+  return deadlineMs === Infinity ? null : Math.ceil(deadlineMs - atMs);
+}
+
+function deadlineMs(baseMs: number, leftMs: FrozenDeadline): number {
+  return leftMs === null ? Infinity : baseMs + leftMs;
+}
+
+/** What came ahead of its time: where, as a distance from RCV.NXT, and the bytes. */
+function freezeAhead({ ahead, receiveQueue }: Tcb): [number, Uint8Array][] {
+  const runs: [number, Uint8Array][] = [];
+  for (let at = 0; at < ahead.length; at += 2) {
+    const start = ahead[at]!;
+    runs.push([start, receiveQueue.placed(receiveQueue.length + start, ahead[at + 1]! - start)]);
+  }
+  return runs;
+}
+
 function queuedFrom(queue: ByteRing, from: number): Uint8Array {
+  if (queue.length === from) return NOTHING;
   if (from === 0) return queue.toBytes();
   const bytes = new Uint8Array(queue.length - from);
   queue.copyTo(from, bytes.length, bytes, 0);
@@ -271,7 +282,6 @@ export function thawTcb(
   ] = frozen;
   // A clock that was set back while we slept counts as no time passed.
   const baseMs = Math.min(frozenAtMs, nowMs);
-  const deadline = (inMs: FrozenDeadline): number => inMs === null ? Infinity : baseMs + inMs;
   tcb.localAddress = thawedAddress(localAddress, addresses);
   tcb.remoteAddress = thawedAddress(remoteAddress, addresses);
   tcb.localPort = localPort;
@@ -326,12 +336,12 @@ export function thawTcb(
   tcb.fastOpen = fastOpen;
   thawSent(sent, tcb, tcb.finQueued && sndMaxOffset > sendQueue.length, baseMs);
   tcb.highSeq = (tcb.iss + recoverAfterIss) | 0;
-  tcb.retransmitAtMs = deadline(retransmitIn);
+  tcb.retransmitAtMs = deadlineMs(baseMs, retransmitIn);
   thawRecovery(recoveryState, tcb, config, baseMs);
-  tcb.persistAtMs = deadline(persistIn);
-  tcb.delayedAckAtMs = deadline(delayedAckIn);
-  tcb.keepAliveAtMs = deadline(keepAliveIn);
-  tcb.expireAtMs = deadline(expireIn);
+  tcb.persistAtMs = deadlineMs(baseMs, persistIn);
+  tcb.delayedAckAtMs = deadlineMs(baseMs, delayedAckIn);
+  tcb.keepAliveAtMs = deadlineMs(baseMs, keepAliveIn);
+  tcb.expireAtMs = deadlineMs(baseMs, expireIn);
   tcb.retransmits = retransmits;
   tcb.persists = persists;
   tcb.probesUnanswered = probesUnanswered;

@@ -1,13 +1,15 @@
-import { withoutTail } from "./freeze_counters.ts";
+import { RowReader, withoutTail } from "./frozen_row.ts";
 import { freezeRecords, thawRecords } from "./records.ts";
 import type { Tcb } from "./tcb.ts";
+
+const row = new RowReader();
 
 /** Defaults of the format, whatever today's configuration says. */
 const FIN_WAIT_2_MS = 60_000;
 
 /** The application's options beyond those that have places of their own, as whole numbers: 0 is the default. */
 export function freezeOptions(tcb: Tcb): number[] {
-  return withoutTail([
+  const options = [
     tcb.cork ? 1 : 0,
     tcb.lingerMs + 1,
     tcb.finWait2Ms - FIN_WAIT_2_MS,
@@ -16,23 +18,23 @@ export function freezeOptions(tcb: Tcb): number[] {
     tcb.synRetransmitsMax,
     tcb.pathMtuDiscovery ? 0 : 1,
     (tcb.more ? 1 : 0) | (tcb.push << 1),
-    ...freezeRecords(tcb),
-  ]);
+  ];
+  freezeRecords(tcb, options);
+  return withoutTail(options);
 }
 
 /** Puts them back. */
 export function thawOptions(state: readonly number[], tcb: Tcb): void {
-  let at = 0;
-  const next = (): number => state[at++] ?? 0;
-  tcb.cork = next() !== 0;
-  tcb.lingerMs = next() - 1;
-  tcb.finWait2Ms = next() + FIN_WAIT_2_MS;
-  tcb.notSentLowWaterBytes = next();
-  tcb.mssMax = next();
-  tcb.synRetransmitsMax = next();
-  tcb.pathMtuDiscovery = next() === 0;
-  const more = next();
+  row.over(state);
+  tcb.cork = row.next() !== 0;
+  tcb.lingerMs = row.next() - 1;
+  tcb.finWait2Ms = row.next() + FIN_WAIT_2_MS;
+  tcb.notSentLowWaterBytes = row.next();
+  tcb.mssMax = row.next();
+  tcb.synRetransmitsMax = row.next();
+  tcb.pathMtuDiscovery = row.next() === 0;
+  const more = row.next();
   tcb.more = (more & 1) !== 0;
   tcb.push = more >>> 1;
-  thawRecords(state.slice(at), tcb);
+  thawRecords(row, tcb);
 }

@@ -1,7 +1,10 @@
 import { seqLess } from "../../base/sequence.ts";
 import type { TcpConfig } from "./config.ts";
+import { RowReader, withoutTail } from "./frozen_row.ts";
 import { Sent } from "./sent_queue.ts";
 import { type CaState, RetransmitTimer, type Tcb, TcpState } from "./tcb.ts";
+
+const row = new RowReader();
 
 /** Linux's floor of the timeout's variance, where most connections are: a constant of the format. */
 const USUAL_VAR_US = 200_000;
@@ -28,8 +31,6 @@ const Bit = {
  * is kept to the second.
  */
 export function freezeRecovery(tcb: Tcb, atMs: number): number[] {
-  const ageUs = (sinceMs: number): number => Math.round((atMs - sinceMs) * 1000);
-  const from = (position: number): number => (position - tcb.sndUna) | 0;
   const flying = tcb.sent.length > 0;
   const armed = tcb.undoArmed;
   const { reneging, rackAdvanced, rackDsackSeen, probeOut, probeRetransmitted, frto, dsackPending } = tcb;
@@ -45,7 +46,7 @@ export function freezeRecovery(tcb: Tcb, atMs: number): number[] {
     tcb.minRttUs < 0 ? 0 : tcb.minRttUs - tcb.srttUs, // on a quiet path they are the same
     tcb.rtoVarUs - USUAL_VAR_US,
     tcb.rtoVarMaxUs - USUAL_VAR_US,
-    from(tcb.rttSeq),
+    from(tcb, tcb.rttSeq),
     tcb.delivered,
     tcb.rackRttUs === 0 ? 0 : tcb.rackRttUs - tcb.srttUs,
     bits,
@@ -54,7 +55,7 @@ export function freezeRecovery(tcb: Tcb, atMs: number): number[] {
     tcb.sackedOut,
     tcb.lostOut,
     tcb.retransOut,
-    tcb.sackedOut > 0 ? from(tcb.fack) : 0,
+    tcb.sackedOut > 0 ? from(tcb, tcb.fack) : 0,
     tcb.reordering - 3,
     tcb.reorderingSeen,
     tcb.lost,
@@ -62,25 +63,30 @@ export function freezeRecovery(tcb: Tcb, atMs: number): number[] {
     tcb.rackReorderSteps - 1,
     tcb.rackReorderPersist,
     tcb.rackLastDelivered,
-    tcb.rackSentMs > 0 ? ageUs(tcb.rackSentMs) : 0,
-    tcb.rackSentMs > 0 ? from(tcb.rackEnd) : 0,
-    probeOut ? from(tcb.probeSeq) : 0,
+    tcb.rackSentMs > 0 ? ageUs(atMs, tcb.rackSentMs) : 0,
+    tcb.rackSentMs > 0 ? from(tcb, tcb.rackEnd) : 0,
+    probeOut ? from(tcb, tcb.probeSeq) : 0,
     tcb.prrDelivered,
     tcb.prrOut,
-    armed ? from(tcb.undoMarker) : 0,
+    armed ? from(tcb, tcb.undoMarker) : 0,
     tcb.undoRetrans + 1,
-    tcb.retransmitStampMs < 0 ? 0 : ageUs(tcb.retransmitStampMs),
-    flying ? from(tcb.retransmitHint) : 0,
+    tcb.retransmitStampMs < 0 ? 0 : ageUs(atMs, tcb.retransmitStampMs),
+    flying ? from(tcb, tcb.retransmitHint) : 0,
     dsackPending ? (tcb.rcvNxt - tcb.dsackStart) | 0 : 0,
     dsackPending ? (tcb.rcvNxt - tcb.dsackEnd) | 0 : 0,
-    seqLess(tcb.sndUna, tcb.smallEnd) ? from(tcb.smallEnd) : 0,
-    ...tcb.sackBlocks.map((edge) => (edge - tcb.rcvNxt) | 0),
+    seqLess(tcb.sndUna, tcb.smallEnd) ? from(tcb, tcb.smallEnd) : 0,
   ];
-  let length = state.length;
+  for (const edge of tcb.sackBlocks) state.push((edge - tcb.rcvNxt) | 0);
   // One zero stays: nothing at all is what images of before have, which knew no shortest round trip.
-  while (length > 1 && state[length - 1] === 0) length--;
-  state.length = length;
-  return state;
+  return withoutTail(state, 1);
+}
+
+function ageUs(atMs: number, sinceMs: number): number {
+  return Math.round((atMs - sinceMs) * 1000);
+}
+
+function from(tcb: Tcb, position: number): number {
+  return (position - tcb.sndUna) | 0;
 }
 
 /** Places in the state. */
@@ -103,19 +109,16 @@ export function thawRecovery(
   config: Readonly<TcpConfig>,
   baseMs: number,
 ): void {
-  let at = 0;
-  const next = (): number => state[at++] ?? 0;
-  const position = (): number => (tcb.sndUna + next()) | 0;
-  const time = (): number => baseMs - next() / 1000;
   if (state.length === 0) return thawOld(tcb, config);
-  tcb.minRttAtMs = baseMs - 1000 * next();
-  tcb.minRttUs = next() + tcb.srttUs;
-  tcb.rtoVarUs = next() + USUAL_VAR_US;
-  tcb.rtoVarMaxUs = next() + USUAL_VAR_US;
-  tcb.rttSeq = position();
-  tcb.delivered = next();
-  const rackRttUs = next() + tcb.srttUs;
-  const bits = next();
+  row.over(state);
+  tcb.minRttAtMs = baseMs - 1000 * row.next();
+  tcb.minRttUs = row.next() + tcb.srttUs;
+  tcb.rtoVarUs = row.next() + USUAL_VAR_US;
+  tcb.rtoVarMaxUs = row.next() + USUAL_VAR_US;
+  tcb.rttSeq = (tcb.sndUna + row.next()) | 0;
+  tcb.delivered = row.next();
+  const rackRttUs = row.next() + tcb.srttUs;
+  const bits = row.next();
   tcb.rackRttUs = (bits & Bit.rackRtt) !== 0 ? rackRttUs : 0;
   if ((bits & Bit.noMinRtt) !== 0) tcb.minRttUs = -1;
   tcb.reneging = (bits & Bit.reneging) !== 0;
@@ -127,35 +130,35 @@ export function thawRecovery(
   tcb.undoArmed = (bits & Bit.undoArmed) !== 0;
   tcb.undoWindow = (bits & Bit.undoWindow) !== 0;
   tcb.dsackPending = (bits & Bit.dsackPending) !== 0;
-  tcb.caState = next() as CaState;
-  tcb.retransmitTimer = next() as RetransmitTimer;
-  tcb.sackedOut = next();
-  tcb.lostOut = next();
-  tcb.retransOut = next();
-  tcb.fack = position();
-  tcb.reordering = next() + 3;
-  tcb.reorderingSeen = next();
-  tcb.lost = next();
-  tcb.dsackDups = next();
-  tcb.rackReorderSteps = next() + 1;
-  tcb.rackReorderPersist = next();
-  tcb.rackLastDelivered = next();
-  const rackSentMs = time();
+  tcb.caState = row.next() as CaState;
+  tcb.retransmitTimer = row.next() as RetransmitTimer;
+  tcb.sackedOut = row.next();
+  tcb.lostOut = row.next();
+  tcb.retransOut = row.next();
+  tcb.fack = (tcb.sndUna + row.next()) | 0;
+  tcb.reordering = row.next() + 3;
+  tcb.reorderingSeen = row.next();
+  tcb.lost = row.next();
+  tcb.dsackDups = row.next();
+  tcb.rackReorderSteps = row.next() + 1;
+  tcb.rackReorderPersist = row.next();
+  tcb.rackLastDelivered = row.next();
+  const rackSentMs = baseMs - row.next() / 1000;
   tcb.rackSentMs = (bits & Bit.rackSent) !== 0 ? rackSentMs : 0;
-  tcb.rackEnd = position();
-  tcb.probeSeq = position();
-  tcb.prrDelivered = next();
-  tcb.prrOut = next();
-  tcb.undoMarker = position();
-  tcb.undoRetrans = next() - 1;
-  const stampMs = time();
+  tcb.rackEnd = (tcb.sndUna + row.next()) | 0;
+  tcb.probeSeq = (tcb.sndUna + row.next()) | 0;
+  tcb.prrDelivered = row.next();
+  tcb.prrOut = row.next();
+  tcb.undoMarker = (tcb.sndUna + row.next()) | 0;
+  tcb.undoRetrans = row.next() - 1;
+  const stampMs = baseMs - row.next() / 1000;
   tcb.retransmitStampMs = (bits & Bit.retransmitted) !== 0 ? stampMs : -1;
-  tcb.retransmitHint = position();
-  tcb.dsackStart = (tcb.rcvNxt - next()) | 0;
-  tcb.dsackEnd = (tcb.rcvNxt - next()) | 0;
-  tcb.smallEnd = position();
+  tcb.retransmitHint = (tcb.sndUna + row.next()) | 0;
+  tcb.dsackStart = (tcb.rcvNxt - row.next()) | 0;
+  tcb.dsackEnd = (tcb.rcvNxt - row.next()) | 0;
+  tcb.smallEnd = (tcb.sndUna + row.next()) | 0;
   tcb.sackBlocks.length = 0;
-  while (at < state.length) tcb.sackBlocks.push((tcb.rcvNxt + next()) | 0);
+  while (!row.ended) tcb.sackBlocks.push((tcb.rcvNxt + row.next()) | 0);
 }
 
 /** An image from before there was a scoreboard: what is missing is as on a connection without a loss. */

@@ -1,4 +1,5 @@
 import { seqLessEqual } from "../../base/sequence.ts";
+import type { RowReader } from "./frozen_row.ts";
 import { sendEnd, type Tcb } from "./tcb.ts";
 
 /**
@@ -25,13 +26,13 @@ export function takeRecordEnd({ records }: Tcb, end: number): void {
   while (records.length > 0 && seqLessEqual(records[0]!, end)) records.shift();
 }
 
-/** The ends as distances from SND.UNA, for an image. */
-export function freezeRecords(tcb: Tcb): number[] {
-  return tcb.records.map((end) => (end - tcb.sndUna) >>> 0);
+/** Adds the ends to `row` as distances from SND.UNA, for an image. */
+export function freezeRecords(tcb: Tcb, row: number[]): void {
+  for (const end of tcb.records) row.push((end - tcb.sndUna) >>> 0);
 }
 
 /** Puts them back; `sndUna` is there already. */
-export function thawRecords(ends: readonly number[], tcb: Tcb): void {
+export function thawRecords(row: RowReader, tcb: Tcb): void {
   tcb.records.length = 0;
-  for (const end of ends) tcb.records.push((tcb.sndUna + end) | 0);
+  while (!row.ended) tcb.records.push((tcb.sndUna + row.next()) | 0);
 }

@@ -1,6 +1,6 @@
 import { seqLess } from "../../base/sequence.ts";
 import { pathMtuMin } from "../ip/path_mtu.ts";
-import { withoutTail } from "./freeze_counters.ts";
+import { withoutTail } from "./frozen_row.ts";
 import { mssOf, mtuOf, packetTooBig, updateMss } from "./path_mtu.ts";
 import type { Tcb } from "./tcb.ts";
 import type { Tcp } from "./tcp.ts";

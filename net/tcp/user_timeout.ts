@@ -1,7 +1,7 @@
 import { seqLess } from "../../base/sequence.ts";
 import { TCP_OPTIONS_LENGTH_MAX, tcpOptionsLength, USER_TIMEOUT_LENGTH } from "../wire/tcp_options.ts";
 import type { TcpRecord } from "../wire/tcp.ts";
-import { withoutTail } from "./freeze_counters.ts";
+import { withoutTail } from "./frozen_row.ts";
 import type { TcpConfig } from "./config.ts";
 import type { Tcb } from "./tcb.ts";
 
