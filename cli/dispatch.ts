@@ -60,6 +60,7 @@ const EXPECTED: ReadonlySet<string> = new Set([
   "ImageError",
   "CriuError",
   "ArchiveError",
+  "ApplianceError",
 ]);
 
 /** The names of commands and what they do, a line each. */

@@ -1,4 +1,5 @@
 import type { Target } from "./target.ts";
+import { targets as appliances } from "./targets/appliances.ts";
 import { targets as dhcp } from "./targets/dhcp.ts";
 import { targets as dns } from "./targets/dns.ts";
 import { targets as exchange } from "./targets/exchange.ts";
@@ -23,6 +24,7 @@ export interface NamedTarget {
 }
 
 const files: Readonly<Record<string, readonly Target[]>> = {
+  "targets/appliances.ts": appliances,
   "targets/wire.ts": wire,
   "targets/dhcp.ts": dhcp,
   "targets/dns.ts": dns,

@@ -1,0 +1,130 @@
+import { assert } from "../../../base/assert.ts";
+import { Prng } from "../../../base/random.ts";
+import { ApplianceError } from "../../../checkpoint/appliances/appliance_error.ts";
+import { compareTrees } from "../../../checkpoint/appliances/compare.ts";
+import { Overlay } from "../../../checkpoint/appliances/layer.ts";
+import {
+  readConfig,
+  readDescriptors,
+  readDocument,
+  readImageList,
+} from "../../../checkpoint/appliances/oci/documents.ts";
+import { BLOCK_BYTES } from "../../../checkpoint/appliances/tar/tar_header.ts";
+import { readTar } from "../../../checkpoint/appliances/tar/tar_reader.ts";
+import { paddingOf, TAR_END, tarHeader } from "../../../checkpoint/appliances/tar/tar_writer.ts";
+import { Tree } from "../../../checkpoint/appliances/tree.ts";
+import { fileOf, folder, randomTree, tarOf } from "../../checkpoint/appliances/trees.ts";
+import { orRefuses } from "../refuses.ts";
+import type { Target } from "../target.ts";
+
+/** The tree in a tar, whose files have no bytes; `undefined` when it is refused. */
+async function treeIn(tar: Uint8Array, isLayer: boolean): Promise<Tree | undefined> {
+  const tree = new Tree();
+  const overlay = new Overlay(tree, isLayer);
+  const half = tar.length >> 1;
+  try {
+    for await (const member of readTar([tar.slice(0, half), tar.slice(half)])) {
+      const { size, extents } = member;
+      const content = { size, sha256: "", read: () => {}, ...extents === undefined ? {} : { extents } };
+      overlay.add(member, member.kind === "file" ? content : undefined);
+    }
+    overlay.end();
+    return tree;
+  } catch (error) {
+    if (error instanceof ApplianceError) return undefined;
+    throw error;
+  }
+}
+
+/** What is read is written so that it reads the same; data, which may be terabytes of holes, is left at zeros. */
+async function tar(input: Uint8Array<ArrayBuffer>): Promise<void> {
+  await treeIn(input, true);
+  const tree = await treeIn(input, false);
+  if (tree === undefined) return;
+  const pieces: Uint8Array[] = [];
+  for (const { path, node, links } of tree.entries()) {
+    assert(!path.split("/").some((name) => name === ".."), "Nothing leads out of the tree");
+    if ((node.major ?? 0) > 0o7777777 || (node.minor ?? 0) > 0o7777777) return;
+    const { bytes, dataBytes } = tarHeader(path, node, links);
+    pieces.push(bytes, new Uint8Array(dataBytes + paddingOf(dataBytes)));
+  }
+  pieces.push(TAR_END);
+  const again = await treeIn(new Uint8Array(Buffer.concat(pieces)), false);
+  assert(again !== undefined, "What we write, we read");
+  const [difference] = compareTrees(tree, again);
+  assert(difference === undefined, `${difference?.path}: ${difference?.how.join()}`);
+}
+
+/** Makes the checksums of all blocks right that say they are headers. */
+function mendTar(input: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  for (let at = 0; at + BLOCK_BYTES <= input.length; at += BLOCK_BYTES) {
+    const block = input.subarray(at, at + BLOCK_BYTES);
+    if (String.fromCharCode(...block.subarray(257, 262)) !== "ustar") continue;
+    block.fill(32, 148, 156);
+    const sum = block.reduce((all, byte) => all + byte, 0);
+    block.set(new TextEncoder().encode(sum.toString(8).padStart(6, "0")), 148);
+  }
+  return input;
+}
+
+function documents(input: Uint8Array<ArrayBuffer>): void {
+  orRefuses(ApplianceError, () => readConfig(input, "it", "name"));
+  orRefuses(ApplianceError, () => readImageList(input, "it"));
+  const { value } = orRefuses(ApplianceError, () => readDocument(input, "it"));
+  if (value === undefined) return;
+  for (const field of ["manifests", "layers"]) {
+    const { value: list } = orRefuses(ApplianceError, () => readDescriptors(value[field], "it"));
+    for (const { digest } of list ?? []) assert(/^sha256:[0-9a-f]{64}$/.test(digest), "A digest is one");
+  }
+}
+
+const DIGEST = `sha256:${"0".repeat(64)}`;
+const DOCUMENTS = [
+  {
+    manifests: [{
+      digest: DIGEST,
+      size: 1,
+      mediaType: "x",
+      platform: { os: "linux", architecture: "amd64" },
+    }],
+  },
+  { config: { digest: DIGEST, size: 1 }, layers: [{ digest: DIGEST, size: 1, annotations: {} }] },
+  {
+    rootfs: { diff_ids: [DIGEST] },
+    config: { Entrypoint: ["a"], Cmd: null, Env: ["A=b"], ExposedPorts: { "80/tcp": {} }, Labels: {} },
+  },
+  { rootfs: { diff_ids: [] }, config: { Labels: { "torpor.services": '[{"name":"a","ports":["1/udp"]}]' } } },
+  [{ Config: "a.json", RepoTags: ["a:b"], Layers: ["a/layer.tar"] }],
+];
+
+function* tars(): Generator<Uint8Array> {
+  for (let seed = 0; seed < 12; seed++) {
+    const bytes = tarOf(randomTree(new Prng(seed), 3));
+    if (bytes.length <= 8_192) yield bytes;
+  }
+  const tree = new Tree();
+  tree.put("a", folder());
+  tree.put("a/.wh.b", fileOf(""));
+  tree.put("a/.wh..wh..opq", fileOf(""));
+  yield tarOf(tree);
+}
+
+export const targets: readonly Target[] = [
+  {
+    name: "appliances/tar",
+    about: "tars, checksums mended: refused, or a tree that is the same when it is written and read again",
+    run: tar,
+    bytesMax: 8_192,
+    seeds: tars,
+    mend: mendTar,
+    dictionary: ["../", "/etc", ".wh.", ".wh..wh..opq", "GNU.sparse.map=0,1", "GNU.sparse.major=1", "path="],
+    allocationMax: (length) => (1 << 22) + 4096 * length,
+  },
+  {
+    name: "appliances/documents",
+    about: "the JSON of images: refused, or digests are digests and lists are lists",
+    run: documents,
+    seeds: () => DOCUMENTS.map((document) => new TextEncoder().encode(JSON.stringify(document))),
+    allocationMax: (length) => (1 << 17) + 512 * length,
+  },
+];
