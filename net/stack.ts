@@ -610,6 +610,7 @@ export class Stack {
       if (this.udp.hasEvents) this.udp.drainEvents(this.#tellUdp);
       this.tcp.drainOutput();
       this.#deliverLoopback(nowMs);
+      this.hooks.endAbandoned(nowMs);
       this.sleepers.owner?.turn(nowMs);
       more = this.tcp.hasOutput || this.tcp.hasEvents || this.udp.hasEvents ||
         this.output.loopback.length > 0;

@@ -9,6 +9,8 @@ import {
 import { printJsonRules } from "../../net/firewall/nft/json/print.ts";
 import { readJsonRules } from "../../net/firewall/nft/json/read.ts";
 import type { Ruleset } from "../../net/firewall/nft/schema.ts";
+import { FIRST_BYTES_MAX } from "../../net/firewall/names/first_bytes.ts";
+import type { FrozenName } from "../../net/firewall/names/flow_names.ts";
 import { FirewallError } from "../../net/firewall/rule.ts";
 import { CborError, type CborValue, decodeCbor, encodeShared } from "../image/cbor.ts";
 import { scanCbor } from "../image/cbor_scan.ts";
@@ -22,8 +24,10 @@ registerKind(Kind.Firewall, 1, ["frozenAtMs", "rules", "flows"]);
 
 /** A chunk is closed when it has so many bytes: a thousand flows, and a moment's work to read. */
 const CHUNK_BYTES = 256 * 1024;
-/** The longest flow: four IPv6 addresses, every number at its longest, a name. */
-const FLOW_BYTES_MAX = 1024;
+/** The longest flow: four IPv6 addresses, every number at its longest, names, and what it has said first. */
+const FLOW_BYTES_MAX: number = 1_024 + FIRST_BYTES_MAX;
+/** What flows say first, by number. */
+const KINDS: readonly FrozenName["kind"][] = ["pending", "tls", "http", "none"];
 /** Characters of the rules: the longest body that an image may have is longer. */
 const RULES_CHARACTERS_MAX = 8 * 1024 * 1024;
 
@@ -90,7 +94,12 @@ function toCbor(flow: FrozenFlow): CborValue {
     masquerade === "" ? null : masquerade,
     [...words],
     [...counters],
+    ...flow.said === undefined ? [] : [saidToCbor(flow.said)],
   ];
+}
+
+function saidToCbor({ kind, name, start, bytes }: FrozenName): CborValue {
+  return [KINDS.indexOf(kind), name, start, bytes];
 }
 
 /**
@@ -141,7 +150,7 @@ function readChunk(chunk: Uint8Array, index: number, into: FrozenFlow[]): void {
       if (!(error instanceof CborError)) throw error;
       fail("it is not deterministic CBOR", error);
     }
-    const flow = fromCbor(value) ?? fail("expected ten fields");
+    const flow = fromCbor(value) ?? fail("expected ten fields, or eleven");
     const fault = faultOf(flow);
     if (fault !== undefined) fail(fault);
     into.push(flow);
@@ -151,8 +160,10 @@ function readChunk(chunk: Uint8Array, index: number, into: FrozenFlow[]): void {
 
 /** The shape alone; `faultOf` looks at what stands in it. */
 function fromCbor(value: CborValue | undefined): FrozenFlow | undefined {
-  if (!Array.isArray(value) || value.length !== 10) return undefined;
+  if (!Array.isArray(value) || value.length < 10 || value.length > 11) return undefined;
   const [protocol, zone, original, reply, status, mark, remainingMs, masquerade, words, counters] = value;
+  const said = value.length === 10 ? undefined : saidFromCbor(value[10]);
+  if (said === undefined && value.length !== 10) return undefined;
   if (!isKey(original) || !isKey(reply) || !Array.isArray(words) || !Array.isArray(counters)) {
     return undefined;
   }
@@ -168,8 +179,15 @@ function fromCbor(value: CborValue | undefined): FrozenFlow | undefined {
     masquerade: through,
     words,
     counters,
+    ...said === undefined ? {} : { said },
   };
   return flow as unknown as FrozenFlow;
+}
+
+function saidFromCbor(value: CborValue | undefined): FrozenName | undefined {
+  if (!Array.isArray(value) || value.length !== 4 || typeof value[0] !== "number") return undefined;
+  const [kind, name, start, bytes] = value;
+  return { kind: KINDS[kind], name, start, bytes } as FrozenName; // `faultOf` looks at what stands there
 }
 
 function isKey(value: CborValue | undefined): boolean {

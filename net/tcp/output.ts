@@ -482,6 +482,30 @@ export function sendStrayReset(
   tcp.output.sendTransport(PROTOCOL_TCP, local, remote, end, 0, 64, nowMs);
 }
 
+/** Ends a connection of somebody else's, in the name of one of its ends: the firewall has refused it. */
+export function sendForeignReset(
+  tcp: Tcp,
+  source: number,
+  destination: number,
+  sourcePort: number,
+  destinationPort: number,
+  sequence: number,
+  nowMs: number,
+): void {
+  const segment = tcp.segment;
+  segment.clear();
+  segment.sourcePort = sourcePort;
+  segment.destinationPort = destinationPort;
+  segment.sequence = sequence;
+  segment.acknowledgment = 0;
+  segment.flags = TcpFlag.RST;
+  segment.window = 0;
+  segment.urgentPointer = 0;
+  const { slab, transportStart } = tcp.output;
+  const end = writeTcp(segment, slab, transportStart);
+  tcp.output.sendTransport(PROTOCOL_TCP, source, destination, end, 0, 64, nowMs);
+}
+
 /** The fields that every segment of a synchronised connection shares; its ACK makes owed ones unnecessary. */
 function beginSegment(tcp: Tcp, tcb: Tcb, nowMs: number): TcpRecord {
   const segment = tcp.segment;

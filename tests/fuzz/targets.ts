@@ -6,6 +6,7 @@ import { targets as exchange } from "./targets/exchange.ts";
 import { targets as firewallImage } from "./targets/firewall_image.ts";
 import { targets as image } from "./targets/image.ts";
 import { targets as link } from "./targets/link.ts";
+import { targets as names } from "./targets/names.ts";
 import { targets as nft } from "./targets/nft.ts";
 import { targets as pings } from "./targets/pings.ts";
 import { targets as replay } from "./targets/replay.ts";
@@ -29,6 +30,7 @@ const files: Readonly<Record<string, readonly Target[]>> = {
   "targets/dhcp.ts": dhcp,
   "targets/dns.ts": dns,
   "targets/link.ts": link,
+  "targets/names.ts": names,
   "targets/nft.ts": nft,
   "targets/pings.ts": pings,
   "targets/text.ts": text,

@@ -3,6 +3,7 @@ import type { AddressTable } from "../../ip/address_table.ts";
 import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from "../../wire/ipv4.ts";
 import { PROTOCOL_ICMPV6 } from "../../wire/ipv6.ts";
 import { Nat, type NatAddresses } from "../nat/nat.ts";
+import { FlowNames } from "../names/flow_names.ts";
 import type { NftPacket } from "../nft/packet.ts";
 import { FlowTable, Word } from "./flow_table.ts";
 import { FlowKey, isIcmpQuery } from "./key.ts";
@@ -58,6 +59,7 @@ export class Conntrack implements Tracker {
   readonly table: FlowTable;
   readonly tcp: TcpTracker;
   readonly nat: Nat;
+  readonly names: FlowNames = new FlowNames();
   readonly timeouts: ConntrackTimeouts;
   readonly addresses: AddressTable;
   readonly #reader: PacketReader;
@@ -82,7 +84,10 @@ export class Conntrack implements Tracker {
     });
     this.tcp = new TcpTracker(this.table, this.timeouts);
     this.nat = new Nat(this, entropy, options.natAddresses);
-    this.table.removing = (flow) => this.nat.sources.remove(flow);
+    this.table.removing = (flow) => {
+      this.nat.sources.remove(flow);
+      this.names.remove(flow);
+    };
     this.#reader = new PacketReader(addresses);
   }
 

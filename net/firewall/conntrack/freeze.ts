@@ -1,4 +1,5 @@
 import { PROTOCOL_TCP, PROTOCOL_UDP } from "../../wire/ipv4.ts";
+import { faultOfName, type FrozenName } from "../names/flow_names.ts";
 import type { Conntrack } from "./conntrack.ts";
 import { type FlowTable, PROTOCOL_WORDS, TICK_MS, Word } from "./flow_table.ts";
 import { FlowKey, invertPorts, NO_ANSWER } from "./key.ts";
@@ -28,6 +29,8 @@ export interface FrozenFlow {
   readonly words: readonly number[];
   /** Packets and bytes, original and reply; empty where they are not counted. */
   readonly counters: readonly number[];
+  /** What it has said first, where rules ask for it. */
+  readonly said?: FrozenName;
 }
 
 /** Bits of the status that a flow in the table may have. */
@@ -57,6 +60,7 @@ function freezeFlow(conntrack: Conntrack, flow: number, nowMs: number): FrozenFl
   const protocol = table.protocol(flow);
   const through = table.get(flow, Word.status) >>> MASQUERADE_SHIFT;
   const ways = [CtDirection.original, CtDirection.reply] as const;
+  const said = conntrack.names.freeze(flow);
   const counters = ways.flatMap((way) => [table.counter(flow, way, 0), table.counter(flow, way, 1)]);
   return {
     protocol,
@@ -69,6 +73,7 @@ function freezeFlow(conntrack: Conntrack, flow: number, nowMs: number): FrozenFl
     masquerade: through === 0 ? "" : addresses.zoneNames[through - 1] ?? "",
     words: wordsOf(table, flow, protocol, nowMs),
     counters: counters.some((count) => count > 0) ? counters : [],
+    ...said === undefined ? {} : { said },
   };
 }
 
@@ -110,7 +115,8 @@ export function faultOf(flow: FrozenFlow): string | undefined {
     return "it counts what is no number";
   }
   if (!words.every((word) => isUint(word, 0xffff_ffff))) return "it knows something that is no word";
-  return faultOfWords(protocol, words);
+  if (flow.said !== undefined && protocol !== PROTOCOL_TCP) return "it says what only TCP does";
+  return (flow.said === undefined ? undefined : faultOfName(flow.said)) ?? faultOfWords(protocol, words);
 }
 
 function faultOfWords(protocol: number, words: readonly number[]): string | undefined {
@@ -172,6 +178,7 @@ export function thawFlow(conntrack: Conntrack, frozen: FrozenFlow, passedMs: num
     table.setCounter(flow, (at >> 1) as CtDirection, (at & 1) as 0 | 1, count)
   );
   if ((frozen.status & CtStatus.snatDone) !== 0) nat.sources.add(flow);
+  if (frozen.said !== undefined) conntrack.names.thaw(flow, frozen.said);
   if (table.confirm(flow, keys[0]!, nowMs)) return true;
   table.remove(flow);
   return false;

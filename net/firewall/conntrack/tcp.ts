@@ -121,6 +121,12 @@ export class TcpTracker {
     return state === TW || state === CL;
   }
 
+  /** From now on what the client says is not held against the server, which is not who answers it. */
+  beLiberal(flow: number): void {
+    this.#take(flow, CtDirection.original);
+    this.#addFlags(CtDirection.original, Flag.beLiberal);
+  }
+
   /** Begins a flow with the segment in `header`. @returns False when it can begin none. */
   begin(flow: number): boolean {
     this.#take(flow, CtDirection.original);

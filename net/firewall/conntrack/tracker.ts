@@ -1,4 +1,5 @@
 import type { NatRequest } from "../nat/range.ts";
+import type { FlowNames } from "../names/flow_names.ts";
 import type { NftPacket } from "../nft/packet.ts";
 import type { PacketTrack } from "./state.ts";
 
@@ -74,6 +75,9 @@ export interface Tracker {
   /** `ct original|reply packets`, and bytes: 0 while nothing is counted. */
   packets(track: PacketTrack, direction: number): number;
   bytes(track: PacketTrack, direction: number): number;
+
+  /** What flows have said first: `tls sni` and its like. */
+  readonly names: FlowNames;
 
   /** Flows in the table, and bytes of memory held. */
   readonly size: number;

@@ -14,6 +14,7 @@ import {
 } from "./compile_value.ts";
 import { complement, everything, intersection, merged } from "./intervals.ts";
 import type { LinkedNat, LinkedRule, LinkedSet, Op, RejectSpec, Value } from "./linked.ts";
+import { nameHolds } from "./name_holds.ts";
 import type { NftPacket } from "./packet.ts";
 import { keepsState } from "./walk.ts";
 
@@ -63,7 +64,7 @@ export function splitRule(
     else {
       rest.push(op);
       // Values are looked up without effect, but a generator counts, and so do the elements of some sets.
-      pure &&= (op.op === "test" || op.op === "lookup") && !hasEffect(op);
+      pure &&= op.op === "names" || ((op.op === "test" || op.op === "lookup") && !hasEffect(op));
     }
   }
   return { conditions, rest };
@@ -295,6 +296,10 @@ export class RuleCompiler {
       }
       case "update":
         return this.#update(op);
+      case "names": {
+        const names = machine.environment.tracker?.names;
+        return (packet) => nameHolds(op, names, packet) ? Code.Next : Code.Break;
+      }
       case "nat":
         return this.#nat(op.nat);
     }

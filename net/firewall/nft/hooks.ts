@@ -3,11 +3,13 @@ import { AddressKind, type RouteRecord } from "../../ip/route_record.ts";
 import type { Stack } from "../../stack.ts";
 import { isIpv6Handle } from "../../wire/address.ts";
 import { foldSum } from "../../wire/checksum.ts";
+import { sendForeignReset } from "../../tcp/output.ts";
 import { Drop } from "../../wire/drop.ts";
 import type { Ipv4Record } from "../../wire/ipv4.ts";
+import type { TcpRecord } from "../../wire/tcp.ts";
 import { Conntrack } from "../conntrack/conntrack.ts";
 import { type FrozenFlow, thawFlow } from "../conntrack/freeze.ts";
-import { type CtDirection, type CtState, Hook, NO_FLOW } from "../conntrack/state.ts";
+import { CtDirection, CtState, Hook, NO_FLOW } from "../conntrack/state.ts";
 import { type NftEnvironment, NftVerdict } from "./environment.ts";
 import type { Fib } from "./fib.ts";
 import { Nfproto, NftPacket, PacketType } from "./packet.ts";
@@ -24,6 +26,21 @@ export interface PassedOutput {
   readonly state: CtState;
   readonly direction: CtDirection;
 }
+
+/** A server that has accepted a connection, and will hear no more of it. */
+interface Abandoned {
+  readonly flow: number;
+  readonly id: number;
+  readonly source: number;
+  readonly destination: number;
+  readonly sourcePort: number;
+  readonly destinationPort: number;
+  /** What it expects next. */
+  readonly sequence: number;
+}
+
+/** In one turn; the others wait until their own patience is over. */
+const ABANDONED_MAX = 256;
 
 /** Route types as `fib` names them, the kernel's RTN_. */
 const FibType = { Unicast: 1, Local: 2, Broadcast: 3, Multicast: 5, Unreachable: 7 } as const;
@@ -43,6 +60,10 @@ export class PacketHooks {
   log: NftEnvironment["log"];
   /** We send a reset because of `#in`, which is related to that one's connection: nf_ct_attach(). */
   #resetting = false;
+  /** Servers whose clients were refused in words: they are told at the end of the turn. */
+  readonly #abandoned: Abandoned[] = [];
+  /** The one of them that a reset is on its way to: no rule is asked about that. */
+  #ending: Abandoned | undefined;
   readonly #stack: Stack;
   readonly #in = new NftPacket();
   readonly #out = new NftPacket();
@@ -72,6 +93,7 @@ export class PacketHooks {
       ? undefined
       : new NftRules(ruleset, this.interfaceNames(), this.#environment, nowMs);
     if (this.rules?.uses.accounting) this.conntrack!.accounting = true;
+    this.conntrack?.names.forgetAnswers();
   }
 
   /**
@@ -149,6 +171,7 @@ export class PacketHooks {
     packet.moveTo(slab, start, end, nowMs);
     packet.oif = this.#numberOf(oif);
     packet.checksumLeft = checksumLeft;
+    if (this.#ending !== undefined) return this.#passUnasked(packet, Hook.output, this.#ending);
     if (this.#resetting) this.conntrack?.attach(this.#in, packet);
     const verdict = this.rules!.pass(packet, Hook.output);
     if (verdict === NftVerdict.Reject) {
@@ -162,8 +185,51 @@ export class PacketHooks {
   postrouting(oif: number): boolean {
     const packet = this.#out;
     packet.oif = this.#numberOf(oif);
+    if (this.#ending !== undefined) return this.#passUnasked(packet, Hook.postrouting, this.#ending);
     const verdict = this.rules!.pass(packet, Hook.postrouting);
     return verdict === NftVerdict.Accept || verdict === NftVerdict.Queue;
+  }
+
+  /**
+   * The client of a segment has been refused, as if by the server, which waits for it: it gets a reset in the client's name
+   * when the turn ends.
+   */
+  abandon(packet: NftPacket, segment: TcpRecord): void {
+    if (this.#abandoned.length >= ABANDONED_MAX) return;
+    const { sourcePort, destinationPort, sequence } = segment;
+    this.#abandoned.push({
+      flow: packet.track.flow,
+      id: this.conntrack!.id(packet.track),
+      source: this.#address(packet, false),
+      destination: this.#address(packet, true),
+      sourcePort,
+      destinationPort,
+      sequence,
+    });
+  }
+
+  /** Tells the servers that wait for nobody. */
+  endAbandoned(nowMs: number): void {
+    if (this.#abandoned.length === 0) return;
+    for (const each of this.#abandoned.splice(0)) {
+      this.#ending = each;
+      const { source, destination, sourcePort, destinationPort, sequence } = each;
+      sendForeignReset(this.#stack.tcp, source, destination, sourcePort, destinationPort, sequence, nowMs);
+    }
+    this.#ending = undefined;
+  }
+
+  #passUnasked(packet: NftPacket, hook: Hook, { flow, id }: Abandoned): boolean {
+    const { conntrack, rules } = this;
+    const { track } = packet;
+    track.flow = flow;
+    track.state = CtState.related;
+    track.direction = CtDirection.original;
+    packet.hook = hook;
+    if (conntrack === undefined || conntrack.table.status(flow) === 0 || conntrack.id(track) !== id) {
+      return false;
+    }
+    return !rules!.uses.nat || conntrack.translate(packet, rules!);
   }
 
   /** What has to be known of the packet at output when it comes back to us. */

@@ -111,6 +111,11 @@ export class RuleLinker {
     }
     if ("queue" in statement) return this.#push({ op: "queue" });
     if ("notrack" in statement) return this.#push({ op: "notrack" });
+    if ("names" in statement) {
+      const { key, op, right } = statement.names;
+      const question = this.#context.questions++;
+      return this.#push({ op: "names", key, right, negate: op === "!=", question });
+    }
     for (const kind of ["snat", "dnat", "masquerade", "redirect"] as const) {
       if (kind in statement) return this.#nat(kind, (statement as Record<string, Nat>)[kind]!);
     }
@@ -175,7 +180,9 @@ export class RuleLinker {
     // At the rule's beginning, unlike others: what is not rejected is not counted or logged either.
     this.#ops.unshift(...this.#ops.splice(before));
     const code = reject.type === "tcp reset" ? 0 : reject.expr;
-    this.#push({ op: "reject", reject: { type: reject.type, code } });
+    const { comment } = this.#rule;
+    const said = comment === undefined ? {} : { comment };
+    this.#push({ op: "reject", reject: { type: reject.type, code, ...said } });
   }
 
   #mangle(key: Expression, value: Expression): void {

@@ -7,6 +7,8 @@ export class LinkContext {
   readonly cells: CellSpec[] = [];
   readonly sets: LinkedSet[] = [];
   generators = 0;
+  /** Matches of names. */
+  questions = 0;
 
   constructor(interfaces: readonly string[]) {
     this.interfaces = interfaces;

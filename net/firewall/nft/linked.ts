@@ -105,6 +105,8 @@ export type LinkedVerdict =
 export interface RejectSpec {
   readonly type: "tcp reset" | "icmp" | "icmpv6" | "icmpx";
   readonly code: number;
+  /** The rule's comment, for who is told in words. */
+  readonly comment?: string;
 }
 
 /** What keeps count. */
@@ -170,7 +172,15 @@ export type OpKind =
     readonly cells: readonly CellSpec[];
     readonly data: readonly Value[] | LinkedVerdict | undefined;
   }
-  | { readonly op: "nat"; readonly nat: LinkedNat };
+  | { readonly op: "nat"; readonly nat: LinkedNat }
+  /** The flow's name is one of these: see `NameMatch`. `question` is its number among all such. */
+  | {
+    readonly op: "names";
+    readonly key: "tls sni" | "http host" | "name";
+    readonly right: readonly string[];
+    readonly negate: boolean;
+    readonly question: number;
+  };
 
 /** A set or map, named or in a rule. */
 export interface LinkedSet {

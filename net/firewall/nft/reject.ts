@@ -11,6 +11,7 @@ import { IPV6_HEADER_LENGTH, PROTOCOL_ICMPV6, writeIpv6 } from "../../wire/ipv6.
 import { finishTcpChecksum, readTcp, TcpFlag, TcpRecord, writeTcp } from "../../wire/tcp.ts";
 import type { RejectSpec } from "./linked.ts";
 import { Nfproto, type NftPacket } from "./packet.ts";
+import { answerTo, refusalFor } from "./refuse.ts";
 
 /** Codes of destination unreachable by those of `icmpx`: no-route, port-unreachable, host-unreachable, admin-prohibited. */
 const ICMPX_IPV4 = [0, 3, 1, 13] as const;
@@ -34,7 +35,17 @@ export function rejectPacket(
 ): void {
   if (reject.type === "tcp reset") {
     if (packet.transport < 0 || readTcp(slab, packet.transport, packet.end, segment) !== Drop.None) return;
-    sendStrayReset(stack.tcp, ip.destination, ip.source, segment, nowMs);
+    const refusal = refusalFor(stack.hooks.conntrack, reject, packet, segment);
+    if (refusal === undefined) sendStrayReset(stack.tcp, ip.destination, ip.source, segment, nowMs);
+    else if (refusal.length > 0) {
+      stack.hooks.abandon(packet, segment);
+      const { output, segment: answer } = stack.tcp;
+      answerTo(segment, answer);
+      const at = writeTcp(answer, output.slab, output.transportStart);
+      output.slab.bytes.set(refusal, at);
+      const end = at + refusal.length;
+      output.sendTransport(PROTOCOL_TCP, ip.destination, ip.source, end, 0, 64, nowMs);
+    }
     return;
   }
   const code = codeOf(reject, packet.nfproto);
@@ -58,7 +69,17 @@ export function rejectToOurselves(stack: Stack, reject: RejectSpec, packet: NftP
   let length: number;
   if (isReset) {
     if (readTcp(slab, transport, end, segment) !== Drop.None || (segment.flags & TcpFlag.RST) !== 0) return;
-    length = writeReset(answer, header) - header;
+    const refusal = refusalFor(stack.hooks.conntrack, reject, packet, segment);
+    if (refusal === undefined) length = writeReset(answer, header) - header;
+    else {
+      if (refusal.length === 0) return;
+      stack.hooks.abandon(packet, segment);
+      const said = new TcpRecord();
+      answerTo(segment, said);
+      const at = writeTcp(said, answer, header);
+      answer.bytes.set(refusal, at);
+      length = at + refusal.length - header;
+    }
   } else {
     const about = slab.bytes[transport]!;
     if (packet.protocol === PROTOCOL_ICMP && isIcmpError(about)) return;

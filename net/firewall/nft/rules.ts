@@ -110,6 +110,7 @@ export class NftRules implements NatRules {
       if (early === NftVerdict.Drop || early === NftVerdict.Reject) return early;
       queued = early === NftVerdict.Queue;
       if (!tracker.track(packet)) return NftVerdict.Drop;
+      if (this.uses.names && !tracker.names.hear(packet)) return NftVerdict.Drop;
       from = conntrack;
     }
     const middle = begins ? dstnat : srcnat;

@@ -256,7 +256,20 @@ export type Statement =
   | { readonly masquerade: Nat }
   | { readonly redirect: Nat }
   | { readonly queue: Queue }
-  | { readonly notrack: null };
+  | { readonly notrack: null }
+  | { readonly names: NameMatch };
+
+/**
+ * What a flow of TCP has said first, which nft knows nothing of: the server name of a TLS ClientHello, the host of an HTTP
+ * request; of `name` whether it has said it already (`pending`), or will not (`missing`). What names nobody has no `tls sni` and
+ * no `http host`, with `!=` neither.
+ */
+export interface NameMatch {
+  readonly key: "tls sni" | "http host" | "name";
+  readonly op: "==" | "!=";
+  /** Names as `parseNamePattern` gives them, in order; of `name` one word. */
+  readonly right: readonly string[];
+}
 
 /**
  * A counter, quota or limit of the table: by name, or by the map that a key leads to (`counter name ip saddr map @m`).

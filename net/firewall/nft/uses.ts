@@ -10,6 +10,8 @@ export interface Uses {
   readonly nat: boolean;
   readonly fib: boolean;
   readonly queue: boolean;
+  /** Names that flows say first. */
+  readonly names: boolean;
 }
 
 /** What of the stack a rule set asks for: the kernel as well follows connections only while some rule wants it. */
@@ -20,6 +22,7 @@ export function usesOf({ chains, nats, cells, sets }: LinkedRules): Uses {
     nat: nats.some((each) => each.length > 0),
     fib: false,
     queue: false,
+    names: false,
   };
   const value = (each: Value): void => {
     if (each.op === "ct") {
@@ -40,10 +43,15 @@ export function usesOf({ chains, nats, cells, sets }: LinkedRules): Uses {
   return uses;
 }
 
-function visit(op: Op, value: (each: Value) => void, uses: { tracker: boolean; queue: boolean }): void {
+function visit(
+  op: Op,
+  value: (each: Value) => void,
+  uses: { tracker: boolean; queue: boolean; names: boolean },
+): void {
   if ("parts" in op) op.parts.forEach(value);
   if ("value" in op) value(op.value);
   if (op.op === "set ct") uses.tracker = true;
+  if (op.op === "names") uses.tracker = uses.names = true;
   if (op.op === "queue") uses.queue = true;
   if (op.op === "nat") [...op.nat.address ?? [], ...op.nat.port ?? []].forEach(value);
   if (op.op !== "update") return;

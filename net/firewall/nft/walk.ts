@@ -20,6 +20,7 @@ import { CtState } from "../conntrack/state.ts";
 import type { NftPacket } from "./packet.ts";
 import type { Rule } from "./schema.ts";
 import type { ElementState, NftState } from "./state.ts";
+import { nameHolds } from "./name_holds.ts";
 import { valueOf, type WalkScope } from "./walk_value.ts";
 
 /** What became of one rule, or of a base chain's policy. */
@@ -324,9 +325,20 @@ export class NftWalk implements WalkScope {
       }
       case "update":
         return this.#update(op, packet);
+      case "names":
+        this.#found = this.#nameFound(packet);
+        return nameHolds(op, this.environment.tracker?.names, packet) ? undefined : "break";
       case "nat":
         return this.#translate(op.nat, packet);
     }
+  }
+
+  #nameFound({ track: { flow } }: NftPacket): string {
+    const heard = flow === NO_FLOW ? undefined : this.environment.tracker?.names.get(flow);
+    if (heard === undefined || heard.name === "") {
+      return heard?.kind === "pending" ? "no name yet" : "no name";
+    }
+    return `${heard.kind === "tls" ? "tls sni" : "http host"} ${heard.name}`;
   }
 
   #values(parts: readonly Value[], packet: NftPacket): bigint[] | undefined {

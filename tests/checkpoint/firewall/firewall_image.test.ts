@@ -186,6 +186,21 @@ test("what cannot be is refused, and said where and why", () => {
     expect(() => readFirewallImage(image(flow)), `${at}`).toThrow(why);
     expect(() => readFirewallImage(image(flow)), `${at}`).toThrow(ImageError);
   }
+  const said = [1, "a.example", 7, Uint8Array.of(22)];
+  expect(readFirewallImage(image([...good, said])).flows[0]!.said).toEqual(
+    { kind: "tls", name: "a.example", start: 7, bytes: Uint8Array.of(22) },
+  );
+  cddl.check("firewall-flow", [...good, said]);
+  for (
+    const [at, value, why] of [
+      [0, 4, /of no kind/],
+      [1, "x".repeat(254), /no host/],
+      [0, 3, /without words/],
+      [2, -1, /begins nowhere/],
+      [3, new Uint8Array(16_385), /too many/],
+    ] as const
+  ) expect(() => readFirewallImage(image([...good, said.with(at, value)]))).toThrow(why);
+  expect(() => readFirewallImage(image([...good, 5]))).toThrow(/ten fields/);
   expect(() => readFirewallImage(image(good, 2))).toThrow(/1 flows, expected 2/);
   const rules = writeImage({ kind: Kind.Firewall, body: [START_MS, `{"nftables":[{"nonsense":1}]}`, 0] });
   expect(() => readFirewallImage(rules)).toThrow(/rules cannot be read/);

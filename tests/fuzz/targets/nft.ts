@@ -95,7 +95,17 @@ function* documents(print: (rules: Ruleset) => string): Iterable<Uint8Array> {
   for (const chain of CHAINS) {
     for (const line of EXAMPLES[chain]) yield utf8.encode(print(readTextRules(tableOf(chain, [line]))));
   }
+  for (const line of OURS) yield utf8.encode(print(readTextRules(tableOf("filter", [line]))));
 }
+
+/** What nft does not have. */
+const OURS = [
+  'tls sni "a.example" accept',
+  "tls sni != { a.example, *.b.example } drop",
+  "http host a.example accept",
+  "name pending accept",
+  "name missing drop",
+];
 
 const WORDS = [
   ...[
@@ -138,6 +148,8 @@ const WORDS = [
     "reject with tcp reset",
     "dnat ip to ",
     "masquerade",
+    'tls sni { "a.b", *.c.d } ',
+    "name pending ",
     "jump c",
     "add @s { ip saddr }",
     "}\n",
@@ -198,6 +210,7 @@ export const targets: readonly Target[] = [
         '{"payload":{"protocol":"tcp","field":"dport"}}',
         '{"meta":{"key":"mark"}}',
         '{"ct":{"key":"state"}}',
+        '{"names":{"key":"tls sni","op":"==","right":["a.b"]}}',
         '{"&":[',
       ],
     ],

@@ -62,6 +62,10 @@ export function printJsonStatement(statement: Statement): Record<string, unknown
     const { num, flags } = statement.queue;
     return { queue: { num: printExpression(num), ...oneOrMore("flags", flags) } };
   }
+  if ("names" in statement) {
+    const { key, op, right } = statement.names;
+    return { names: { key, op, ...oneOrMore("right", right) } };
+  }
   if ("counter" in statement || "quota" in statement || "limit" in statement || "ct count" in statement) {
     return printStatefulJson(statement);
   }

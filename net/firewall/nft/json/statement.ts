@@ -1,4 +1,5 @@
 import { LOG_LEVELS, makeLog } from "../read/log.ts";
+import { makeNameMatch, NAME_KEYS } from "../read/name_match.ts";
 import { checkName } from "../read/names.ts";
 import {
   LOG_FLAGS,
@@ -89,6 +90,20 @@ export function readJsonStatement(source: Source, value: unknown, at: string): R
         ...size === undefined ? {} : { size },
         at,
       };
+    }
+    case "names": {
+      const fields = new Fields(source, of, path);
+      const key = fields.word("key", NAME_KEYS);
+      const op = fields.word("op", ["==", "!="]);
+      const from = fields.at("right");
+      const names = fields.take("right");
+      const right = (Array.isArray(names) ? names : [names]).map((text) =>
+        typeof text === "string"
+          ? { text, at: from }
+          : source.fail(from, `Found ${show(text)}, expected a name or an array of them`)
+      );
+      fields.end();
+      return ready(makeNameMatch(source, { key, op, right }, at));
     }
     default:
       return source.fail(path, `Statements of kind "${name}" are not supported`);

@@ -4,6 +4,7 @@ import type {
   Log,
   MapUpdate,
   Match,
+  NameMatch,
   Nat,
   Rule,
   SetUpdate,
@@ -76,7 +77,14 @@ export function printStatement(statement: Statement, family: Family): string {
     return `queue num ${printExpression(num)}${flags.length === 0 ? "" : ` ${flags.join(",")}`}`;
   }
   if ("notrack" in statement) return "notrack";
+  if ("names" in statement) return printNames(statement.names);
   return printStateful(statement as Parameters<typeof printStateful>[0]);
+}
+
+function printNames({ key, op, right }: NameMatch): string {
+  if (key === "name") return `name ${right[0]}`;
+  const names = right.map((name) => `"${name}"`);
+  return `${key} ${op === "!=" ? "!= " : ""}${names.length === 1 ? names[0] : `{ ${names.join(", ")} }`}`;
 }
 
 function printMatch({ op, left, right }: Match): string {

@@ -1,4 +1,5 @@
 import { LOG_LEVELS, makeLog } from "../read/log.ts";
+import { makeNameMatch } from "../read/name_match.ts";
 import { checkName } from "../read/names.ts";
 import {
   LOG_FLAGS,
@@ -65,6 +66,10 @@ function parseStatement(parser: ExpressionParser): RawStatement {
         return parseOldUpdate(parser, at);
       case "meter":
         return parseMeter(parser, at);
+      case "tls":
+      case "http":
+      case "name":
+        return parseNames(cursor, at);
       case "ct":
         if (cursor.peek().text === "count") return { kind: "ready", statement: parseStateful(cursor), at };
         if (/^(helper|timeout|expectation)$/.test(cursor.peek().text) && cursor.peek(2).text === "set") {
@@ -260,6 +265,45 @@ function parseUpdate(parser: ExpressionParser, at: number): RawStatement {
   cursor.expectMark("@");
   const { text, at: from } = cursor.expectName("the name of a set");
   return { kind: "update", op, name: checkName(cursor.source, text, from), element: parser.updated(), at };
+}
+
+/** `tls sni { "example.com", *.example.org }`, `name pending`: what nft does not have. */
+function parseNames(cursor: Cursor, at: number): RawStatement {
+  const { source } = cursor;
+  const word = cursor.next().text;
+  if (word === "name") {
+    const { text, at: from } = cursor.expectName("pending or missing");
+    const right = [{ text, at: from }];
+    return { kind: "ready", statement: makeNameMatch(source, { key: "name", op: "==", right }, at), at };
+  }
+  const key = word === "tls" ? "tls sni" : "http host";
+  cursor.expectWord(key.slice(word.length + 1));
+  const op = cursor.takeMark("!=") || cursor.takeWord("ne") !== undefined ? "!=" : "==";
+  if (op === "==" && !cursor.takeMark("==")) cursor.takeWord("eq");
+  const right: { text: string; at: number }[] = [];
+  const inBraces = cursor.takeMark("{");
+  do {
+    if (inBraces) cursor.skipNewlines();
+    if (inBraces && cursor.isMark("}")) break;
+    right.push(parseDomain(cursor));
+    if (inBraces) cursor.skipNewlines();
+  } while (inBraces && cursor.takeMark(","));
+  if (inBraces) cursor.expectMark("}");
+  return { kind: "ready", statement: makeNameMatch(source, { key, op, right }, at), at };
+}
+
+/** A name, which may begin with `*.` and need not be quoted. */
+function parseDomain(cursor: Cursor): { text: string; at: number } {
+  const { at } = cursor;
+  if (cursor.isMark("@")) cursor.source.fail(at, "Names stand in the rule itself: no set holds them");
+  if (!cursor.takeMark("*")) {
+    const { kind, text } = cursor.token;
+    // What has no dot is more likely the next statement of somebody who forgot the name.
+    if (kind === "word" && !text.includes(".")) cursor.expected("a name like example.com, or one in quotes");
+    return { text: cursor.expectName("a name like example.com").text, at };
+  }
+  cursor.expectMark(".");
+  return { text: `*.${cursor.expectName("a name like example.com").text}`, at };
 }
 
 function parseOldUpdate(parser: ExpressionParser, at: number): RawStatement {
