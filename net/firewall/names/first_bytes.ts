@@ -128,7 +128,7 @@ function readHttp(bytes: Uint8Array, length: number, before: number): FirstBytes
 /** The host of a request's head, without the empty line at its end. */
 function hostOf(head: string): string {
   const lines = head.split("\r\n");
-  if (lines.some((line) => /[\0-\x08\x0a-\x1f\x7f]/.test(line))) return ""; // a bare CR or LF among them
+  if (lines.some(hasControls)) return ""; // a bare CR or LF among them
   const [, method, target] = /^([A-Z]+) ([^ ]+) HTTP\/1\.[01]$/.exec(lines[0]!) ?? [];
   if (target === undefined) return "";
   let host: string | undefined;
@@ -144,6 +144,14 @@ function hostOf(head: string): string {
   const [, authority] = /^https?:\/\/([^/?#]*)/i.exec(target) ?? [];
   const named = authorityHost(method === "CONNECT" ? target : authority ?? "");
   return host === undefined || host === named ? named : "";
+}
+
+function hasControls(line: string): boolean {
+  for (let at = 0; at < line.length; at++) {
+    const code = line.charCodeAt(at);
+    if (code === 0x7f || (code < 0x20 && code !== 0x09)) return true;
+  }
+  return false;
 }
 
 /** The host of an authority without user names; its port is not looked at. */
