@@ -87,7 +87,7 @@ export const CANARIES: readonly Canary[] = [
     name: "timer-forgotten",
     what: "an image does not say when to send again",
     file: "net/tcp/freeze.ts",
-    find: "  tcb.retransmitAtMs = deadline(retransmitIn);",
+    find: "  tcb.retransmitAtMs = deadlineMs(baseMs, retransmitIn);",
     replace: "",
     runsMax: 300,
   },

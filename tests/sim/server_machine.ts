@@ -30,6 +30,8 @@ export class ServerMachine {
   readsRefused = false;
   /** What the clocks of processes that start from now on are ahead of the world's. */
   aheadMs = 0;
+  /** A process opens its store; there is no other beside it. */
+  starting = false;
   readonly #world: ServerWorld;
   readonly #plan: ServerPlan;
   readonly #prng: Prng;
@@ -37,8 +39,6 @@ export class ServerMachine {
   #cut = false;
   #mtu = 1500;
   #calm = false;
-  /** A process opens its store; there is no other beside it. */
-  #starting = false;
 
   constructor(world: ServerWorld, plan: ServerPlan) {
     this.#world = world;
@@ -76,7 +76,7 @@ export class ServerMachine {
     this.plug = this.#newPlug();
     const process = new ServerProcess(this.#world, this.#plan, this, this.plug, this.#prng);
     process.disk.faults = this.#faults;
-    this.#starting = true;
+    this.starting = true;
     try {
       await process.open();
       this.process = process;
@@ -86,7 +86,7 @@ export class ServerMachine {
       this.#world.tell(`the server does not start: ${(error as Error).message}`);
       this.restart(500);
     } finally {
-      this.#starting = false;
+      this.starting = false;
     }
   }
 
@@ -94,7 +94,7 @@ export class ServerMachine {
   restart(afterMs: number): void {
     const { clock } = this.#world;
     clock.at(clock.nowMs() + afterMs, () => {
-      if (this.process !== undefined || this.#starting) return;
+      if (this.process !== undefined || this.starting) return;
       this.#world.tell("the server starts");
       this.start().catch((error) => this.#world.fail(error));
     });

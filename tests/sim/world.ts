@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import { VirtualClock } from "../../base/clock.ts";
 import { Prng } from "../../base/random.ts";
 import type { Recorder } from "../../checkpoint/replay/recorder.ts";
@@ -30,6 +31,8 @@ export interface WorldStats {
 const START_MS = 1_700_000_000_000;
 /** Steps of the clock in one world: what needs more goes round in circles. */
 const TICKS_MAX = 2_000_000;
+/** Rounds of promises that a process may take to open its store. */
+const START_TURNS_MAX = 100_000;
 /** How long nothing at all may happen, once the faults are off, where something has to: TCP's longest pauses. */
 const LIVENESS_MS = 1_800_000;
 /** And how long the last connections linger: TIME-WAIT, FIN-WAIT-2, orphans that are given up. */
@@ -102,12 +105,23 @@ export class World {
 
   /** Runs until `done`, or until the world's clock is at `untilMs`. */
   async #run(done: () => boolean, untilMs: number): Promise<boolean> {
+    let atRest = false;
     for (;;) {
       await settle();
+      for (let turns = 0; this.server.starting; turns++) { // no time passes while a store is opened
+        must(turns < START_TURNS_MAX, () => "A process does not start");
+        await settle();
+      }
       this.#check();
       if (done()) return true;
-      if (!this.clock.step(untilMs)) break;
-      must(++this.#ticks < TICKS_MAX, () => "The world does not come to rest");
+      if (this.clock.step(untilMs)) {
+        atRest = false;
+        must(++this.#ticks < TICKS_MAX, () => "The world does not come to rest");
+      } else if (atRest) break;
+      else { // what is under way without a clock ends, however long it takes, before time leaps
+        atRest = true;
+        await setImmediate();
+      }
     }
     await this.clock.advance(Math.max(0, Math.min(untilMs, 1e14) - this.clock.nowMs()));
     return done();
@@ -396,7 +410,6 @@ export class World {
       );
     }
     await this.#run(() => false, this.clock.nowMs() + LINGER_MS);
-    await new Promise((resolve) => void setTimeout(resolve, 0)); // a disk without delays deletes file after file
     const left: string[] = [];
     const host = this.server.process!.host;
     // Whom a power failure or a rotten image has cut off may sleep for ever: its peer is gone.
