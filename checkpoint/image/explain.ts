@@ -47,14 +47,25 @@ function bodyLines(bytes: Uint8Array, frame: Frame): string[] {
   const offsets = itemOffsets(bytes, frame.bodyStart);
   return body.flatMap((item: CborValue, index) => {
     const at = offsets[index]!;
-    const placed = places.length > 0 ? index - (names.length - 1) : -1;
-    if (item instanceof Map && placed === 0) {
+    const placed = places.length > 0 ? index - names.indexOf("later") : -1;
+    if (Array.isArray(item) && placed === 0 && frame.version > 2) { // each place behind how many are passed over
+      const inner = itemOffsets(bytes, at);
+      let place = -1;
+      return item.flatMap((skipped: CborValue, each) => {
+        if (each % 2 !== 0) return [];
+        place += 1 + Number(skipped);
+        return [
+          `  byte ${inner[each + 1]}  ${places[place] ?? `place ${place}`} = ${shown(item[each + 1]!)}`,
+        ];
+      });
+    }
+    if (item instanceof Map && placed === 0) { // in version 2 by place
       const inner = itemOffsets(bytes, at);
       return [...item].map(([place, value], each) =>
         `  byte ${inner[2 * each + 1]}  ${places[place as number] ?? `place ${place}`} = ${shown(value)}`
       );
     }
-    const name = placed >= 0 ? places[placed] : names[index]; // version 1 had the places in the array
+    const name = placed >= 0 && frame.version === 1 ? places[placed] : names[index]; // version 1 had them in the array
     return [`  byte ${at}  ${name ?? `field ${index}`} = ${shown(item)}`];
   });
 }

@@ -28,7 +28,7 @@ export interface KindInfo {
    * Empty while nobody has registered any.
    */
   fields: readonly string[];
-  /** When a field is a map of places: what stands at each place. */
+  /** When a field `later` holds places: what stands at each place. */
   places: readonly string[];
 }
 

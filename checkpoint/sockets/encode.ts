@@ -1,6 +1,7 @@
 import { FROZEN_TCB_ALWAYS, type FrozenTcb, isFrozenTcbDefault } from "../../net/tcp/frozen_tcb.ts";
 import { type CborValue, encodeShared, writeNumber } from "../image/cbor.ts";
 import { writeHead } from "../image/cbor_head.ts";
+import { zerosBefore } from "./rows.ts";
 import type { Stretches } from "./stretch.ts";
 
 /** As long as an idle connection's body and some; one with data gets more for a while. */
@@ -37,8 +38,12 @@ export function encodeSocket(tcb: FrozenTcb, attachment: unknown, stretches?: St
     at += attached.length;
   }
   if (more > 1) {
-    at = writeHead(bytes, at, 0xa0, later.length); // in the order of places, which is that of their encodings
-    for (const place of later) at = write(writeHead(bytes, at, 0, place - FROZEN_TCB_ALWAYS), tcb[place]);
+    at = writeHead(bytes, at, 0x80, 2 * later.length);
+    let next = FROZEN_TCB_ALWAYS;
+    for (const place of later) {
+      at = writeLater(writeHead(bytes, at, 0, place - next), tcb[place]);
+      next = place + 1;
+    }
   }
   if (stretches !== undefined) {
     at = write(at, [stretches.sent, stretches.unread, stretches.unreadStart >>> 0]);
@@ -46,6 +51,18 @@ export function encodeSocket(tcb: FrozenTcb, attachment: unknown, stretches?: St
   const body = bytes.subarray(0, at);
   if (bytes.length > 4 * ROOM_BYTES) makeAnew(ROOM_BYTES);
   return body;
+}
+
+/** Writes what stands at a later place: as `write`, but of a row the zeros that it begins with are counted. */
+function writeLater(at: number, value: unknown): number {
+  const zeros = Array.isArray(value) ? zerosBefore(value) : 0;
+  if (zeros === 0) return write(at, value);
+  const row = value as number[];
+  makeRoom(at + 3 * ITEM_BYTES_MAX);
+  let next = writeHead(bytes, at, 0x80, 1 + row.length - zeros);
+  next = writeHead(bytes, writeHead(bytes, next, 0x80, 1), 0, zeros);
+  for (let index = zeros; index < row.length; index++) next = write(next, row[index]);
+  return next;
 }
 
 /** Writes an item; returns the byte after it. */

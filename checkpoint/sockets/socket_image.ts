@@ -11,15 +11,17 @@ import { readImage } from "../image/read.ts";
 import { writeEncoded } from "../image/write.ts";
 import { encodeSocket } from "./encode.ts";
 import { mistakeIn } from "./check.ts";
+import { rowOf } from "./rows.ts";
 import { joined, readStretch, type Stretches } from "./stretch.ts";
 
 /**
- * Version 2: the fields of `FrozenTcb` that every connection has, the attachment (an array of it, empty when
- * there is none), then a map of the other fields that are not at their defaults: place => value, 0 being the
- * first after the attachment. In version 1 those were in the array itself, up to the last that was no default.
+ * Version 3: the fields of `FrozenTcb` that every connection has, the attachment (an array of it, empty when
+ * there is none), then a list of the other fields that are not at their defaults: how many places were passed over,
+ * value, and so on; rows are as rows.ts has them. In version 2 that was a map, place => value, 0 being the first after
+ * the attachment; in version 1 those fields were in the array itself, up to the last that was no default.
  * image.cddl is the schema.
  */
-const VERSION = 2;
+const VERSION = 3;
 const ATTACHMENT_AT = FROZEN_TCB_ALWAYS;
 const LATER_AT = ATTACHMENT_AT + 1;
 const STRETCHES_AT = LATER_AT + 1;
@@ -86,7 +88,11 @@ export function readSocketImage(
   if (!Array.isArray(attached) || attached.length > 1) throw wrongType("attachment");
   const attachment = attached.length === 1 ? plain(attached[0]) : undefined;
   const tcb = [...body.slice(0, FROZEN_TCB_ALWAYS), ...frozenTcbDefaults] as unknown[];
-  const later = listed ? body.slice(LATER_AT).entries() : laterOf(body[LATER_AT]);
+  const later = listed
+    ? body.slice(LATER_AT).entries()
+    : image.version === 2
+    ? mapped(body[LATER_AT])
+    : passed(body[LATER_AT]);
   for (const [place, value] of later) tcb[FROZEN_TCB_ALWAYS + place] = value;
   const stretches = listed ? undefined : stretchesOf(body[STRETCHES_AT]);
   if (stretches !== undefined) joinStretches(tcb, stretches, stretchOf);
@@ -143,8 +149,31 @@ function noStretch(number: number): Uint8Array {
   throw new ImageError("body", 0, `Cannot restore connection: stretch ${number} of its stream is missing`);
 }
 
-/** The places that are no default: a map of known ones. A Torpor that knows more may not be guessed at. */
-function laterOf(later: unknown): ReadonlyMap<number, unknown> {
+/** The places that are no default, and their values. A Torpor that knows more may not be guessed at. */
+function passed(later: unknown): (readonly [number, unknown])[] {
+  if (later === undefined) return [];
+  if (!Array.isArray(later) || later.length % 2 !== 0) throw wrongType("later");
+  const known: [number, unknown][] = [];
+  let place = 0;
+  for (let at = 0; at < later.length; at += 2) {
+    const skipped = later[at] as unknown;
+    if (typeof skipped !== "number" || !Number.isInteger(skipped) || skipped < 0) throw wrongType("later");
+    place += skipped;
+    if (place >= frozenTcbDefaults.length) throw wrongType("later");
+    let value = later[at + 1] as unknown;
+    if (Array.isArray(value) && place !== AHEAD_AT) {
+      value = rowOf(value);
+      if (value === undefined) throw wrongType(frozenTcbFields[FROZEN_TCB_ALWAYS + place]!);
+    }
+    known.push([place++, value]);
+  }
+  return known;
+}
+
+const AHEAD_AT = frozenTcbFields.indexOf("ahead") - FROZEN_TCB_ALWAYS;
+
+/** As `passed`, of version 2: a map of places. */
+function mapped(later: unknown): ReadonlyMap<number, unknown> {
   if (later === undefined) return new Map();
   const known = later instanceof Map && [...later.keys()].every((place) => {
     return Number.isInteger(place) && place >= 0 && place < frozenTcbDefaults.length;

@@ -101,7 +101,7 @@ test("ls lists every live connection, filtered and counted; explain finds each b
   const [, location] = [...live][7]!;
   const byPlace = await torpor(["store", "explain", sound, locationText(location)]);
   expect(byPlace.code).toBe(0);
-  expect(byPlace.out).toContain("socket image, version 2");
+  expect(byPlace.out).toContain("socket image, version 3");
   expect(byPlace.out).toContain("rcvNxt = ");
   const id = byPlace.out.slice(0, byPlace.out.indexOf(", byte"));
   expect(await torpor(["store", "explain", sound, id])).toEqual(byPlace);
