@@ -338,11 +338,27 @@ export class Sleeper extends Events<SleeperEvents> implements SleepOwner {
     const { addresses, connections } = this.#stack;
     const saving = this.#saving.get(record);
     if (saving !== undefined) return addresses.freeze(saving.tcb.remoteAddress);
+    return this.#frozenPeerAt(locationOfRecord(connections, record));
+  }
+
+  /** The peer's address as it is in an image, or else beside it. */
+  #frozenPeerAt(location: number): number | Uint8Array | undefined {
     try {
-      const { tcb: [, , remote] } = this.#imageAt(locationOfRecord(connections, record));
+      const { tcb: [, , remote] } = this.#imageAt(location);
+      return remote;
+    } catch { // its wake finds that out too, and tells
+      return this.#summarizedPeerAt(location);
+    }
+  }
+
+  #summarizedPeerAt(location: number): number | Uint8Array | undefined {
+    try {
+      const summary = this.store.summaryOf(location);
+      if (summary?.length !== SUMMARY_WORDS || summaryKind(summary[Summary.tag]!) < 0) return undefined;
+      const [, , remote] = summarizedKey(summary);
       return remote;
     } catch {
-      return undefined; // its wake finds that out too, and tells
+      return undefined;
     }
   }
 
@@ -678,12 +694,13 @@ export class Sleeper extends Events<SleeperEvents> implements SleepOwner {
 
   #lose(record: number, location: number, error: Error, nowMs: number): void {
     const id = this.#stack.idOf(record);
+    const peer = this.#summarizedPeerAt(location); // before it is removed
     try {
       this.store.remove([location]);
     } catch (refusal) {
       if (this.store.failed !== undefined) this.#report(refusal); // else the store knows it to be gone
     }
-    this.#stack.sleepers.forget(record, nowMs);
+    this.#stack.sleepers.forget(record, nowMs, peer);
     this.#wakes.forget(record);
     if (this.listenerCount("lost") > 0) this.emit("lost", { id, error });
     else this.#report(new Error(`Connection ${id} is lost: ${error.message}`, { cause: error }));

@@ -248,7 +248,7 @@ export const CALLS: readonly Call[] = [
   call(24, "sleepers.adopt", onSleepers, [plain, scalar, now], plain),
   call(38, "sleepers.adoptSummaries", onSleepers, [], plain, adoptSummaries),
   call(25, "sleepers.resume", onSleepers, [scalar, plain, nothing, now], tcb),
-  call(26, "sleepers.forget", onSleepers, [scalar, now], nothing),
+  call(26, "sleepers.forget", onSleepers, [scalar, now, optional], nothing),
   call(28, "sleepers.relocate", onSleepers, [plain, scalar, scalar], scalar),
   call(29, "sleepers.due", onSleepers, [scalar, now], deadline),
   call(31, "sleepers.setPolicy", onSleepers, [listener, optional], nothing),

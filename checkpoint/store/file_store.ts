@@ -233,6 +233,15 @@ export class FileStore implements Store {
     return recordIn(bytes, this.#entry);
   }
 
+  /** As {@linkcode Store.summaryOf}. */
+  summaryOf(location: Location): Int32Array | undefined {
+    if (this.#closed) throw new StoreError("Cannot read the store: it is closed");
+    const segment = this.#segments.live(location);
+    if (segment === undefined) return undefined;
+    const entry = segment.find(offsetOf(location));
+    return segment.index.noted(entry) ?? new Summaries(this.#disk, segment).of(entry);
+  }
+
   /** As {@linkcode Store.live}. */
   *live(): IterableIterator<LiveRecord> {
     if (this.#closed) throw new StoreError("Cannot list the store: it is closed");

@@ -73,6 +73,11 @@ export class MemoryStore implements Store {
     return { locations: new Float64Array(0), durable: this.#commit.request() };
   }
 
+  /** None is kept: what lies in memory is not damaged. */
+  summaryOf(_location: Location): Int32Array | undefined {
+    return undefined;
+  }
+
   /** As {@linkcode Store.read}. */
   read(location: Location): Uint8Array {
     this.#open("read");

@@ -81,6 +81,12 @@ export class SegmentIndex {
     this.#rowCount++;
   }
 
+  /** The summary of an entry that is not in the file yet. */
+  noted(entry: number): Int32Array | undefined {
+    const row = this.#rowEntries.subarray(0, this.#rowCount).indexOf(entry);
+    return row < 0 ? undefined : this.#rows.slice(row * this.#words, (row + 1) * this.#words);
+  }
+
   /**
    * Writes blocks of the entries that end at `through` or before: all that have `blockEntries`, and when `last` is
    * set what remains as well.

@@ -153,6 +153,12 @@ export interface Store extends AsyncDisposable {
    * @throws {StoreError} As `read`.
    */
   originOf(location: Location): Location;
+  /**
+   * What a live record was appended with, where that is known beside it: of a damaged one, all that there is. Slow.
+   *
+   * @throws {StoreError} When the disk refuses.
+   */
+  summaryOf(location: Location): Int32Array | undefined;
   /** Why this store refuses changes until it is opened anew; `undefined` while all is well. */
   readonly failed: StoreError | undefined;
   /** What is in it, and what it has done. */

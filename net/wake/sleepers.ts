@@ -133,8 +133,8 @@ export class Sleepers {
   }
 
   /**
-   * The peer's address as text, of a connection without a TCB. An IPv6 address is in its image; of one that cannot be
-   * read it is `::`, as long as its peer is silent.
+   * The peer's address as text, of a connection without a TCB. An IPv6 address is in its image, and beside it in the
+   * store; where neither can be read it is `::`, as long as its peer is silent.
    */
   peerOf(record: number): string {
     const { connections, addresses } = this.#stack;
@@ -159,6 +159,12 @@ export class Sleepers {
     const local = connections.get(record, Field.localAddress);
     // An ICMP error may be held, and comes from a router.
     return connections.find(local, source, ports >>> 16, ports & 0xffff) === record ? source : 0;
+  }
+
+  #lostPeer(record: number, frozen: number | Uint8Array | undefined): number {
+    const known = this.#knownPeer(record);
+    if (known !== 0) return known;
+    return frozen === undefined ? IPV6_ANY : thawedAddress(frozen, this.#stack.addresses);
   }
 
   /** How many connections of a listener may wake. */
@@ -518,8 +524,11 @@ export class Sleepers {
     return tcb;
   }
 
-  /** The image of a waking connection is lost: its owner is told, the peer gets a reset for what it sent. */
-  forget(record: number, nowMs: number): void {
+  /**
+   * The image of a waking connection is lost: its owner is told, the peer gets a reset for what it sent. `frozenPeer` is
+   * the peer's address as images have it, where that is known: the map does not know an IPv6 one.
+   */
+  forget(record: number, nowMs: number, frozenPeer?: number | Uint8Array): void {
     assert(
       this.#stack.connections.state(record) === RecordState.waking,
       "Only what wakes can be found to be lost",
@@ -528,7 +537,7 @@ export class Sleepers {
     this.#inheritedEnds.delete(record);
     const { connections: map, tcp } = this.#stack;
     const ipv6 = isIpv6Handle(map.get(record, Field.localAddress));
-    const remote = ipv6 ? this.#knownPeer(record) || IPV6_ANY : map.get(record, Field.remoteAddress);
+    const remote = ipv6 ? this.#lostPeer(record, frozenPeer) : map.get(record, Field.remoteAddress);
     const tcb = tcp.attach(record, remote);
     loseRecord(this.#stack.connections, record, tcb);
     this.#keepAlives.take(record, tcb);

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { readSocketImage } from "../../checkpoint/sockets/socket_image.ts";
+import type { HandlerServer } from "../../net/socket/handlers.ts";
 import type { TcpConn } from "../../net/socket/types.ts";
 import { connect, only, say, serveCounter } from "./counter.ts";
 import { type Process, SleepWorld } from "./sleep_world.ts";
@@ -86,4 +87,36 @@ test("forced to sleep with data in flight, an IPv6 connection loses nothing", as
     expect(await say(world, conn, "x".repeat(300))).toBe(`${round}:${"x".repeat(300)};`);
   }
   expect(process.host.sleeper.stats.suspends).toBeGreaterThan(10);
+});
+
+test("an IPv6 sleeper whose image is damaged is lost under its own name, told to whoever asked something of it", async () => {
+  for (const restarted of [false, true]) {
+    const world = new SleepWorld();
+    let process = world.start();
+    const closed: (readonly [id: string, lost: boolean])[] = [];
+    const serve = (): HandlerServer =>
+      process.host.serve({
+        port: 7,
+        hostname: "::",
+        data: () => {},
+        close: ({ id }, error) => void closed.push([id, error !== undefined]),
+      });
+    let server = serve();
+    await connect(world, SERVER);
+    const id = only(process);
+    await world.clock.advance(60_000);
+    if (restarted) {
+      process.kill();
+      process = world.start();
+      server = serve();
+    }
+    world.disk.records.values().next().value![60]! ^= 1;
+    expect(only(process)).toBe(id);
+    expect(server.send(id, Uint8Array.of(1))).toBe(true); // its peer is silent
+    await world.clock.advance(1_000);
+    expect(process.events.at(-1)).toBe(`lost ${id}`);
+    expect(closed).toEqual([[id, true]]);
+    expect([...process.host.connections()]).toEqual([]);
+    expect(held(process)).toBe(0);
+  }
 });

@@ -87,6 +87,10 @@ export class ScriptedStore implements Store {
     return bytes.slice();
   }
 
+  summaryOf(location: Location): Int32Array | undefined {
+    return this.#disk.summaries.get(location);
+  }
+
   *live(): IterableIterator<LiveRecord> {
     for (const [location, bytes] of this.#disk.records) yield { location, bytes, origin: location };
   }

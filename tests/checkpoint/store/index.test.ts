@@ -96,6 +96,30 @@ test("what was appended with a summary is told by it when the store is opened ag
   expect(store.stats.damaged).toBe(1); // the last mark, written when all was durable, is behind the last index
 });
 
+test("the summary of a single record is found, in the file or on its way there, whatever happened to the record", async () => {
+  const disk = new FaultyDisk(1);
+  let store = await open(disk);
+  const locations: Location[] = [];
+  for (let id = 0; id < 60; id++) {
+    const summaries = id % 7 === 0 ? {} : { summaries: summaryOf(id) };
+    const { locations: [location], durable } = store.append([record(id)], summaries);
+    locations.push(location!);
+    if (id % 3 === 0) await durable;
+    if (id % 10 === 0) await store.idle();
+  }
+  const told = (): (Int32Array | undefined)[] => locations.map((location) => store.summaryOf(location));
+  const all = locations.map((_, id) => id % 7 === 0 ? undefined : summaryOf(id));
+  expect(told()).toEqual(all);
+  await store.close();
+  for (const name of disk.list()) if (name.endsWith(".seg")) disk.bytes(name).fill(0xff, 50);
+  store = await open(disk);
+  expect(told()).toEqual(all);
+  store.remove([locations[1]!]);
+  expect(store.summaryOf(locations[1]!)).toBeUndefined();
+  await store.close();
+  expect(() => store.summaryOf(locations[2]!)).toThrow("closed");
+});
+
 test("a process that is killed leaves little that is not in an index", async () => {
   const disk = new FaultyDisk(1);
   const store = await open(disk);
