@@ -52,9 +52,12 @@ test.concurrent.each(Object.keys(RUNTIMES) as (keyof typeof RUNTIMES)[])(
 test.concurrent("what is installed is small, and nothing native is asked for", async () => {
   const manifest = JSON.parse(readFileSync(project.file("node_modules/@torpor/torpor/package.json"), "utf8"));
   expect(Object.keys(manifest.dependencies)).toEqual([
+    "@bokuweb/zstd-wasm",
+    "@deno/shim-deno",
     "cbor-x",
     "dns-packet",
     "eventemitter3",
+    "fzstd",
     "xxhash-wasm",
   ]);
   const asks =
