@@ -42,7 +42,12 @@ export type { Client, EventClient, HttpClient, WebSocketClient } from "./serve/h
 export type { ServerEvent } from "./serve/http/event_stream.ts";
 export type { AttachmentOptions } from "./serve/hibernation/kept.ts";
 export { denoApi } from "./serve/deno/deno_api.ts";
-export { type DenoElsewhere, type DenoNamespace, denoNamespace } from "./serve/deno/namespace.ts";
+export {
+  type DenoElsewhere,
+  type DenoNamespace,
+  denoNamespace,
+  type DenoShim,
+} from "./serve/deno/namespace.ts";
 export type { DenoApi, TlsConn, TlsListener } from "./serve/deno/types.ts";
 
 // node:net's shape, for node:http, TLS, WebSockets and database clients.

@@ -1,4 +1,3 @@
-import type { Deno as Shim } from "@deno/shim-deno";
 import { runtime } from "../../base/runtime.ts";
 import type { Host } from "../../net/socket/host.ts";
 import type { ErrorClass } from "../../net/socket/errors.ts";
@@ -6,13 +5,16 @@ import type * as ourErrors from "../../net/socket/errors.ts";
 import { denoApi } from "./deno_api.ts";
 import type { DenoApi } from "./types.ts";
 
+/** What `@deno/shim-deno` has of `Deno`. */
+export type DenoShim = (typeof import("@deno/shim-deno"))["Deno"];
+
 /** The rest of Deno's namespace: Deno's own on Deno, `@deno/shim-deno`'s on Node and Bun. */
-export type DenoElsewhere = Omit<typeof Shim, keyof DenoApi | "errors" | "listen" | "connect" | "serve">;
+export type DenoElsewhere = Omit<DenoShim, keyof DenoApi | "errors" | "listen" | "connect" | "serve">;
 
 /** Deno's namespace whose network is a host's. */
 export type DenoNamespace = DenoElsewhere & DenoApi & {
   /** Deno's error classes; those of the network are this stack's. */
-  readonly errors: Omit<(typeof Shim)["errors"], keyof typeof ourErrors> & typeof ourErrors;
+  readonly errors: Omit<DenoShim["errors"], keyof typeof ourErrors> & typeof ourErrors;
 };
 
 /**
@@ -34,7 +36,7 @@ export type DenoNamespace = DenoElsewhere & DenoApi & {
  */
 export async function denoNamespace(host: Host): Promise<DenoNamespace> {
   const machine = runtime === "deno"
-    ? (globalThis as unknown as { Deno: typeof Shim }).Deno
+    ? (globalThis as unknown as { Deno: DenoShim }).Deno
     : (await import("@deno/shim-deno")).Deno;
   const api = denoApi(host);
   const errors: Record<string, unknown> = { ...machine.errors };
