@@ -3,6 +3,7 @@ import type { Stack } from "../net/stack.ts";
 import type { FrozenTcb } from "../net/tcp/frozen_tcb.ts";
 import type { SleepTimers } from "../net/wake/sleep_timers.ts";
 import { summarize, SUMMARY_WORDS } from "../net/wake/summary.ts";
+import type { FirewallKeeper } from "./firewall/firewall_keeper.ts";
 import type { Journal } from "./journal.ts";
 import { type FrozenSocket, readSocketImage, stretchesIn } from "./sockets/socket_image.ts";
 import { type Store, StoreError } from "./store/store.ts";
@@ -31,6 +32,7 @@ export function recoverConnections(
   timers: SleepTimers,
   nowMs: number,
   journal: Journal,
+  firewall: FirewallKeeper,
 ): { recovered: Recovered; errors: unknown[] } {
   const stale: number[] = [];
   const errors: unknown[] = [];
@@ -75,7 +77,7 @@ export function recoverConnections(
       socket = readSocketImage(bytes, elsewhere);
     } catch (error) {
       if (isComposed) composed.push({ location, originOf, stretches: stretchesIn(bytes) });
-      else if (!journal.found(bytes, location)) {
+      else if (!journal.found(bytes, location) && !firewall.found(bytes, location)) {
         damaged++;
         errors.push(error);
       }

@@ -11,13 +11,17 @@ import { Sleeper } from "./suspend.ts";
 
 /** A host whose idle connections sleep. */
 export interface SleepyHostOptions extends HostOptions {
-  /** Where sleeping connections live. The host closes it when it is closed by `shutdown`. */
+  /**
+   * Where sleeping connections live. The host closes it when it is closed by `shutdown`. nftables rules, what they have
+   * counted and learnt, and the flows that are followed for them are kept in it as well, and go on in the next process: its
+   * `firewall` goes before the rules that were kept, and what is the same in both counts on.
+   */
   store: Store;
   /** Milliseconds without data after which a connection sleeps. Default 60,000. */
   idleMs?: number;
   /**
-   * What `firewallImage()` of an earlier process gave: its flows and translations go on. So do its rules and sets, where
-   * `firewall` says no others.
+   * What `firewallImage()` of an earlier process gave, which goes before what the store has kept: its flows and translations
+   * go on. So do its rules and sets, where `firewall` says no others.
    */
   firewallImage?: Uint8Array;
   /** Another way to decide; `idleMs` is then ignored. */
@@ -62,6 +66,11 @@ export class SleepingHost extends Host {
         );
       }
       this.recovered = this.sleeper.recover();
+      const given = options.firewall === undefined
+        ? this.stack.hooks.rules?.list(this.stack.nowMs)
+        : options.firewall;
+      const rules = given !== undefined && !("tables" in given) ? { tables: [] } : given;
+      this.sleeper.firewall.goOn(rules, options.firewallImage === undefined);
     } catch (error) {
       this.close(); // its links are open
       throw error;
@@ -86,8 +95,7 @@ export class SleepingHost extends Host {
 
   /**
    * The image of the firewall as it is now: rules in nftables' words with what they have counted, sets with what is left
-   * of their elements' time, flows and translations. Write it where it outlives the process, before `shutdown` and, for
-   * what passes through, now and then: flows that began since the last one are lost with a process that is killed.
+   * of their elements' time, flows and translations. The store keeps the same by itself; this is for who takes it elsewhere.
    *
    * @throws {RangeError} When it would be over a limit of images.
    */

@@ -20,6 +20,7 @@ import {
 import { type Analyzer, IdleAnalyzer } from "./analyzer.ts";
 import { Events } from "./events.ts";
 import { type CborValue, encodeCbor } from "./image/cbor.ts";
+import { FirewallKeeper } from "./firewall/firewall_keeper.ts";
 import { Journal, type Pieces } from "./journal.ts";
 import { recoverConnections, type Recovered } from "./recover.ts";
 import {
@@ -155,6 +156,8 @@ export class Sleeper extends Events<SleeperEvents> implements SleepOwner {
   readonly #relief: Relief;
   readonly #quietMs: number;
   readonly #journal: Journal;
+  /** @internal */
+  readonly firewall: FirewallKeeper;
   #saveAgainAtMs = -Infinity;
   #cleanAtMs = Infinity; // when to give space back, once something has been removed
   #wakeAgainAtMs = -Infinity;
@@ -183,6 +186,7 @@ export class Sleeper extends Events<SleeperEvents> implements SleepOwner {
     this.#relief = new Relief(this.#stack.tcp);
     this.#quietMs = options.wake?.quietMs ?? QUIET_MS;
     this.#journal = new Journal(host, store, (error) => this.#report(error));
+    this.firewall = new FirewallKeeper(this.#stack, store, (error) => this.#report(error));
     this.#stack.sleepers.owner = this;
     store.onMoved = (...move) => this.#moved(...move);
   }
@@ -225,6 +229,7 @@ export class Sleeper extends Events<SleeperEvents> implements SleepOwner {
       this.#timers,
       this.#host.clock.nowMs(),
       this.#journal,
+      this.firewall,
     );
     if (errors.length > 0) queueMicrotask(() => errors.forEach((error) => this.#report(error)));
     this.#host.kick();
@@ -290,6 +295,7 @@ export class Sleeper extends Events<SleeperEvents> implements SleepOwner {
     for (const tcb of tcp.tcbs()) {
       if (tcb.state === TcpState.synReceived && !tcb.saving) tcp.destroy(tcb, TcpError.aborted); // no RST: its peer asks again
     }
+    this.firewall.save(this.#host.clock.nowMs());
     return count;
   }
 
@@ -313,6 +319,7 @@ export class Sleeper extends Events<SleeperEvents> implements SleepOwner {
     this.#stack.accepting = false;
     try {
       await this.suspendAll();
+      this.firewall.save(this.#host.clock.nowMs());
       return await act();
     } finally {
       if (this.#holding && !this.#host.closed) {
@@ -404,6 +411,7 @@ export class Sleeper extends Events<SleeperEvents> implements SleepOwner {
     this.#watch.advance(nowMs, (slot) => this.#consider(slot, nowMs));
     if (this.#ready.size > 0 && nowMs >= this.#saveAgainAtMs) this.#suspendSome(nowMs);
     this.#journal.turn(nowMs);
+    if (!this.#closing) this.firewall.turn(nowMs);
     if (nowMs >= this.#cleanAtMs && !this.#closing) this.#cleanSome(nowMs);
   }
 
@@ -416,11 +424,13 @@ export class Sleeper extends Events<SleeperEvents> implements SleepOwner {
     const saveMs = this.#ready.size > 0 ? this.#saveAgainAtMs : Infinity;
     const cleanMs = this.#closing ? Infinity : this.#cleanAtMs;
     const logMs = this.#journal.nextDeadlineMs();
+    const firewallMs = this.#closing ? Infinity : this.firewall.nextDeadlineMs();
     return Math.min(
       wakeMs,
       saveMs,
       cleanMs,
       logMs,
+      firewallMs,
       this.#watch.nextDeadlineMs(),
       this.#timers.nextDeadlineMs(),
     );
@@ -658,7 +668,9 @@ export class Sleeper extends Events<SleeperEvents> implements SleepOwner {
     let summary = known;
     const kind = summary?.length === SUMMARY_WORDS ? summaryKind(summary[Summary.tag]!) : -1;
     if (kind < 0 || (kind & SummaryKind.keyOnly) !== 0) { // else it is no durable connection's
-      if (this.#journal.relocated(from, to, bytes)) return undefined;
+      if (this.#journal.relocated(from, to, bytes) || this.firewall.relocated(from, to, bytes)) {
+        return undefined;
+      }
       summary = new Int32Array(SUMMARY_WORDS);
       summarize(readSocketImage(bytes, (number) => this.#journal.stretch(number)).tcb, summary);
     }

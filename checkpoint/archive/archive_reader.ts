@@ -3,7 +3,7 @@ import { Hash64 } from "../image/hash.ts";
 import { ImageError } from "../image/image_error.ts";
 import { EntryKind, newEntry, recordIn } from "../store/entry.ts";
 import type { DiskFile } from "../store/disk.ts";
-import { isStretch } from "../sockets/stretch.ts";
+import { isBeside } from "../sockets/stretch.ts";
 import { entryAt, readFully, Window } from "../store/scan.ts";
 import {
   ARCHIVE_IMAGE_BYTES_MAX,
@@ -104,7 +104,7 @@ export class ArchiveReader {
       if (reason === undefined && entry.kind === EntryKind.Put) {
         const end = entry.end;
         const image = recordIn(window.bytes, entry);
-        if (!isStretch(image)) count++;
+        if (!isBeside(image)) count++;
         yield { offset: window.base + entry.recordStart, image };
         at = end;
         continue;

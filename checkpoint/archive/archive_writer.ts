@@ -2,7 +2,7 @@ import { type Entropy, systemEntropy } from "../../base/random.ts";
 import { getHash, Hash64, HASH_BYTES } from "../image/hash.ts";
 import { putBytes, writePut } from "../store/entry.ts";
 import type { Store } from "../store/store.ts";
-import { isStretch } from "../sockets/stretch.ts";
+import { isBeside } from "../sockets/stretch.ts";
 import { writeArchiveImage } from "./archive_format.ts";
 
 /** Takes the bytes of an archive, piece by piece; a piece is valid until what it returns has resolved. */
@@ -72,7 +72,7 @@ export async function writeArchive(
     } else {
       staged = writePut(stage, staged, image, undefined, start.salt);
     }
-    if (!isStretch(image)) connections++;
+    if (!isBeside(image)) connections++;
   }
   await flush();
   const tail = writeArchiveImage({ ...start, total: { connections, bytes, content: content.digest() } });

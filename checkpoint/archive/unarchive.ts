@@ -5,7 +5,7 @@ import type { CborValue } from "../image/cbor.ts";
 import { Kind } from "../image/kinds.ts";
 import { readImage } from "../image/read.ts";
 import { writeImage } from "../image/write.ts";
-import { isStretch } from "../sockets/stretch.ts";
+import { isBeside } from "../sockets/stretch.ts";
 import { formatFrozenAddress } from "../../net/ip/address_table.ts";
 import type { Store } from "../store/store.ts";
 import { type ArchiveDamage, ArchiveError, ArchiveReader, archiveSource } from "./archive_reader.ts";
@@ -96,9 +96,9 @@ export async function unarchive(
     };
     for (const { image } of reader.images()) {
       tell();
-      const stretch = isStretch(image); // a part of another
-      if (!stretch) connections++;
-      const elsewhere = moves.size === 0 || stretch ? undefined : movedImage(image, moves);
+      const beside = isBeside(image); // a part of a connection, or the firewall's
+      if (!beside) connections++;
+      const elsewhere = moves.size === 0 || beside ? undefined : movedImage(image, moves);
       if (elsewhere !== undefined) moved++;
       batch.push(elsewhere ?? image.slice());
       gathered += image.length;

@@ -38,6 +38,8 @@ export interface FirewallContent {
   /** Rules with what they had counted, sets with their elements and the seconds that were left to each. */
   readonly rules: Ruleset;
   readonly flows: readonly FrozenFlow[];
+  /** Of an image that is one of several in a store: its number, 0 for the rules. */
+  readonly part?: number;
 }
 
 /**
@@ -51,16 +53,41 @@ export function writeFirewallImage(
   conntrack: Conntrack | undefined,
   nowMs: number,
 ): Uint8Array<ArrayBuffer> {
+  return writeFlows(jsonOf(ruleset), conntrack === undefined ? [] : freezeFlows(conntrack, nowMs), nowMs, []);
+}
+
+/** The rules of a firewall as one of several images; the others have the flows. */
+export function writeRulesPart(ruleset: Ruleset, nowMs: number): Uint8Array<ArrayBuffer> {
+  return writeFlows(jsonOf(ruleset), [], nowMs, [0]);
+}
+
+/** Flows as one of several images of a firewall; undefined for none. */
+export function writeFlowsPart(
+  part: number,
+  flows: readonly FrozenFlow[],
+  nowMs: number,
+): Uint8Array<ArrayBuffer> | undefined {
+  return flows.length === 0 ? undefined : writeFlows('{"nftables":[]}', flows, nowMs, [part]);
+}
+
+function jsonOf(ruleset: Ruleset): string {
   const rules = JSON.stringify(printJsonRules(ruleset));
-  if (rules.length > RULES_CHARACTERS_MAX) {
-    throw new RangeError(`Cannot write image: rules of ${rules.length} characters`);
-  }
+  if (rules.length <= RULES_CHARACTERS_MAX) return rules;
+  throw new RangeError(`Cannot write image: rules of ${rules.length} characters`);
+}
+
+function writeFlows(
+  rules: string,
+  flows: Iterable<FrozenFlow>,
+  nowMs: number,
+  part: readonly number[],
+): Uint8Array<ArrayBuffer> {
   const chunks: Uint8Array[] = [];
   let gathered = new Uint8Array(CHUNK_BYTES + FLOW_BYTES_MAX);
   let view = new DataView(gathered.buffer);
   let at = 0;
   let count = 0;
-  for (const flow of conntrack === undefined ? [] : freezeFlows(conntrack, nowMs)) {
+  for (const flow of flows) {
     const value = toCbor(flow);
     const end = putCbor(value, view, gathered, at);
     if (end >= 0) at = end;
@@ -77,7 +104,7 @@ export function writeFirewallImage(
     at = 0;
   }
   if (at > 0) chunks.push(gathered.subarray(0, at));
-  return writeImage({ kind: Kind.Firewall, body: [Math.floor(nowMs), rules, count], chunks });
+  return writeImage({ kind: Kind.Firewall, body: [Math.floor(nowMs), rules, count, ...part], chunks });
 }
 
 function toCbor(flow: FrozenFlow): CborValue {
@@ -109,10 +136,11 @@ function saidToCbor({ kind, name, start, bytes }: FrozenName): CborValue {
  */
 export function readFirewallImage(image: Uint8Array): FirewallContent {
   const { kind, body, chunks } = readImage(image);
-  const [frozenAtMs, rules, count, more] = kind === Kind.Firewall && Array.isArray(body) ? body : [];
+  const [frozenAtMs, rules, count, part, more] = kind === Kind.Firewall && Array.isArray(body) ? body : [];
   const sound = typeof frozenAtMs === "number" && Number.isSafeInteger(frozenAtMs) && frozenAtMs >= 0 &&
     typeof rules === "string" && rules.length <= RULES_CHARACTERS_MAX &&
-    typeof count === "number" && Number.isSafeInteger(count) && count >= 0 && more === undefined;
+    typeof count === "number" && Number.isSafeInteger(count) && count >= 0 && more === undefined &&
+    (part === undefined || (typeof part === "number" && Number.isSafeInteger(part) && part >= 0));
   if (!sound) {
     throw new ImageError("body", 0, "Cannot restore firewall: expected a time, rules and a number of flows");
   }
@@ -121,7 +149,7 @@ export function readFirewallImage(image: Uint8Array): FirewallContent {
   if (flows.length !== count) {
     throw new ImageError("chunks", 0, `Cannot restore firewall: ${flows.length} flows, expected ${count}`);
   }
-  return { frozenAtMs, rules: readRules(rules), flows };
+  return { frozenAtMs, rules: readRules(rules), flows, ...part === undefined ? {} : { part } };
 }
 
 function readRules(text: string): Ruleset {

@@ -1,3 +1,4 @@
+import { readFirewallImage } from "../firewall/firewall_image.ts";
 import { hash64 } from "../image/hash.ts";
 import { type CborValue, encodeCbor } from "../image/cbor.ts";
 import { joinEnds } from "../../net/connections/tuple.ts";
@@ -14,7 +15,7 @@ import {
   type Store,
 } from "../store/store.ts";
 import { type FrozenSocket, readSocketImage } from "./socket_image.ts";
-import { isStretch, readStretch, stretchesOf } from "./stretch.ts";
+import { isBeside, isStretch, readStretch, stretchesOf } from "./stretch.ts";
 
 /** A connection as its image tells it, for people and programs that look into a store. */
 export interface StoredConnection {
@@ -107,7 +108,7 @@ export function judgeRecords(store: Store, tell: (bad: BadRecord, kind: "image" 
   let keys = new Float64Array(1024);
   const stretchOf = stretchesOf(store);
   for (const { location, bytes } of store.live()) {
-    if (isStretch(bytes) && isSound(bytes)) continue; // who needs it reads it
+    if (isBeside(bytes) && isSound(bytes)) continue; // who needs it reads it
     const key = keyOf(bytes, stretchOf);
     if (typeof key === "string") {
       tell({ location, bytes, why: key }, "image");
@@ -163,9 +164,10 @@ function keyOf(bytes: Uint8Array, stretchOf: (number: number) => Uint8Array): nu
   }
 }
 
-function isSound(stretch: Uint8Array): boolean {
+function isSound(image: Uint8Array): boolean {
   try {
-    readStretch(stretch);
+    if (isStretch(image)) readStretch(image);
+    else readFirewallImage(image);
     return true;
   } catch {
     return false;

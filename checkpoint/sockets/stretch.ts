@@ -45,6 +45,16 @@ export function readStretch(image: Uint8Array, expected?: number): Stretch {
   return { number: number as number, start: start | 0, bytes };
 }
 
+/** Whether an image, sound or not, lies in a store beside the connections: a stretch of one, or a part of the firewall. */
+export function isBeside(image: Uint8Array): boolean {
+  try {
+    const { kind } = readFrame(image);
+    return kind === Kind.Stretch || kind === Kind.Firewall;
+  } catch {
+    return false;
+  }
+}
+
 /** Whether an image is one of a stretch, sound or not. */
 export function isStretch(image: Uint8Array): boolean {
   try {

@@ -40,7 +40,7 @@ judge(
     near.configure("lan", "10.81.0.2/24");
     near.run("ip", "route", "add", "default", "via", "10.81.0.1");
     const [program, ...args] = RUN_ON.node;
-    const router = near.start(program!, [...args, ROUTER, rules, folder.file("none")]);
+    const router = near.start(program!, [...args, ROUTER, rules, folder.file("store")]);
     const lines = createInterface({ input: router.stdout! })[Symbol.asyncIterator]();
     expect((await lines.next()).value).toBe("ready");
     near.run("ip", "link", "set", "wan", "netns", far.name);

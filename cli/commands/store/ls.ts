@@ -3,7 +3,7 @@ import {
   locationText,
   type StoredConnection,
 } from "../../../checkpoint/sockets/stored.ts";
-import { isStretch, stretchesOf } from "../../../checkpoint/sockets/stretch.ts";
+import { isBeside, stretchesOf } from "../../../checkpoint/sockets/stretch.ts";
 import { ImageError } from "../../../checkpoint/image/image_error.ts";
 import { paint, printable } from "../../color.ts";
 import { portOf, readArguments } from "../../arguments.ts";
@@ -58,7 +58,7 @@ export const storeLs: Command = {
     try {
       const stretchOf = stretchesOf(store);
       for (const { location, bytes } of store.live()) {
-        if (isStretch(bytes)) continue; // a part of another
+        if (isBeside(bytes)) continue; // a part of another
         let connection: StoredConnection;
         try {
           connection = describeSocketImage(bytes, location, stretchOf);

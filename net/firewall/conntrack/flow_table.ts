@@ -37,7 +37,8 @@ const FLOW_WORDS = 26;
 /** Of which the protocol has the last ones. */
 export const PROTOCOL_WORDS: number = FLOW_WORDS - Word.tcp;
 const CHUNK_BITS = 10;
-const CHUNK_FLOWS = 1 << CHUNK_BITS;
+/** Flows whose numbers follow one another, and that are kept together. */
+export const CHUNK_FLOWS: number = 1 << CHUNK_BITS;
 /** `nf_conntrack_max` of a machine with more than a gigabyte of memory. */
 export const FLOWS_MAX = 262_144;
 /** Two numbers of the index for each. */
@@ -85,6 +86,10 @@ export class FlowTable {
   #size = 0;
   #hand = 0;
   #sweepAtMs: number;
+  /** By chunk of `CHUNK_FLOWS`: 1 where a flow has come, gone or been heard of since `untouch`: for who keeps images. */
+  readonly touched: Uint8Array;
+  /** Whether there is such a chunk. */
+  anyTouched = false;
   /** Told before a flow leaves the table. */
   removing: (flow: number) => void = () => {};
 
@@ -92,6 +97,7 @@ export class FlowTable {
     this.flowsMax = options.flowsMax ?? FLOWS_MAX;
     assert(this.flowsMax >= 1 && this.flowsMax <= FLOWS_LIMIT, "A table holds 1 to 2^25 flows");
     this.#holder = options.holder;
+    this.touched = new Uint8Array(Math.ceil(this.flowsMax / CHUNK_FLOWS));
     const seeds = new Uint32Array(2);
     options.entropy.fill(new Uint8Array(seeds.buffer));
     this.#hash = new TupleHash(seeds[0]!, seeds[1]!);
@@ -185,6 +191,7 @@ export class FlowTable {
   }
 
   rememberFor(flow: number, seconds: number, nowMs: number): void {
+    this.#touch(flow);
     this.set(flow, Word.deadline, this.tick(nowMs) + Math.ceil(seconds * (1000 / TICK_MS)));
   }
 
@@ -259,6 +266,7 @@ export class FlowTable {
     this.key(flow, CtDirection.reply, keys);
     if (this.find(keys, nowMs) !== NO_FLOW) return false;
     this.addStatus(flow, CtStatus.confirmed);
+    this.#touch(flow);
     for (const way of WAYS) { // one behind the other: the index may be growing
       this.addStatus(flow, INDEXED[way]);
       this.#index.add(2 * flow + way, this.#hashOf(2 * flow + way));
@@ -266,11 +274,23 @@ export class FlowTable {
     return true;
   }
 
+  #touch(flow: number): void {
+    this.touched[flow >>> CHUNK_BITS] = 1;
+    this.anyTouched = true;
+  }
+
+  /** The flows of a chunk have been written down as they are. */
+  untouch(chunk: number): void {
+    this.touched[chunk] = 0;
+    this.anyTouched = this.touched.includes(1);
+  }
+
   /** Forgets a flow, confirmed or not. */
   remove(flow: number): void {
     this.removing(flow);
     if ((this.status(flow) & CtStatus.confirmed) !== 0) {
       const at = this.offset(flow) + Word.status;
+      this.#touch(flow);
       for (const way of WAYS) {
         this.#index.remove(2 * flow + way, this.#hashOf(2 * flow + way));
         this.chunk(flow)[at]! &= ~INDEXED[way];

@@ -42,10 +42,15 @@ const SCALE_MAX = 14;
 const TCP_STATE_MAX = 9;
 const STREAM_MS_MAX = 2_000;
 
-/** The flows whose time is not over. */
-export function* freezeFlows(conntrack: Conntrack, nowMs: number): Generator<FrozenFlow> {
+/** The flows with numbers in `[from, to)` whose time is not over. */
+export function* freezeFlows(
+  conntrack: Conntrack,
+  nowMs: number,
+  from = 0,
+  to = Infinity,
+): Generator<FrozenFlow> {
   const { table } = conntrack;
-  for (let flow = 0; flow < table.end; flow++) {
+  for (let flow = from; flow < Math.min(to, table.end); flow++) {
     if (table.isLive(flow, nowMs)) yield freezeFlow(conntrack, flow, nowMs);
   }
 }

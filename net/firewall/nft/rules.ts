@@ -51,6 +51,8 @@ import { type NftExplanation, NftWalk } from "./walk.ts";
  */
 export class NftRules implements NatRules {
   readonly uses: Uses;
+  /** A packet has been judged, or a name learnt, since somebody wrote false there, who keeps images. */
+  touched = true;
   readonly #linked: LinkedRules;
   readonly #compiled: NftCompiled;
   readonly #named: readonly FilledSet[];
@@ -92,6 +94,7 @@ export class NftRules implements NatRules {
     const compiled = this.#compiled;
     const tracker = this.#tracker;
     packet.hook = hook;
+    this.touched = true;
     if (tracker === undefined) return compiled.judge(packet, hook);
     const verdict = this.#tracked(packet, hook, tracker);
     if (verdict === NftVerdict.Drop) tracker.release(packet); // who rejects still has to answer
@@ -149,6 +152,7 @@ export class NftRules implements NatRules {
    */
   learnNames(names: readonly string[], answers: readonly NameAnswer[], nowMs: number): number {
     let refused = 0;
+    this.touched = true;
     for (const { id, patterns, six } of this.#named) {
       if (!names.some((name) => patterns.some((pattern) => matchesName(pattern, name)))) continue;
       for (const { address, ttlSeconds } of answers) {

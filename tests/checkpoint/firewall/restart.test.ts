@@ -145,3 +145,140 @@ test("after a restart a masqueraded flow goes on, and a connection that rules le
   await clock.advance(2_000);
   expect(answer).toBeUndefined();
 });
+
+test("the store keeps the firewall: a process that dies without a word is followed by one that goes on with it", async () => {
+  const clock = new VirtualClock();
+  const store = new MemoryStore();
+  const wires = [pipe({ clock, delayMs: 1 }), pipe({ clock, delayMs: 1 })];
+  const hosts = ["10.1.0", "10.2.0"].map((net, side) =>
+    new Host({
+      clock,
+      entropy: new Prng(side),
+      interfaces: [{ link: wires[side]![1] }],
+      addresses: [{ address: `${net}.2/24`, ...side === 0 ? { gateway: `${net}.1` } : {} }],
+    })
+  );
+  const plugs = wires.map(([near]) => new Plug(near));
+  const start = (seed: number, rules?: string): SleepyHost =>
+    new SleepyHost({
+      clock,
+      entropy: new Prng(seed),
+      interfaces: plugs.map((link, side) => ({ link, name: side === 0 ? "lan" : "wan" })),
+      addresses: [{ address: "10.1.0.1/24", interface: 0 }, { address: "10.2.0.1/24", interface: 1 }],
+      forwarding: true,
+      store,
+      idleMs: 5_000,
+      ...rules === undefined ? {} : { firewall: readTextRules(rules) },
+    });
+  const serve = (host: SleepyHost): void =>
+    void host.serve({ port: 7, data: (connection, bytes) => void connection.write(bytes) });
+  /** Nothing is put to sleep, nothing is written, nobody is told. */
+  const kill = async (host: SleepyHost): Promise<void> => {
+    plugs.forEach((plug) => plug.close());
+    host.sleeper.firewall.turn = host.sleeper.firewall.save = () => {};
+    host.close();
+    await clock.advance(100);
+  };
+  let router = start(2, RULES);
+  serve(router);
+  onTestFinished(() => [...hosts, router].forEach((host) => host.close()));
+  hosts[1]!.serve({ port: 80, data: (connection, bytes) => void connection.write(bytes) });
+  const through = await settled(clock, hosts[0]!.connect({ hostname: "10.2.0.2", port: 80 }));
+  const local = await settled(clock, hosts[0]!.connect({ hostname: "10.1.0.1", port: 7 }));
+  expect(await says(clock, through, "one")).toBe("one");
+  expect(await says(clock, local, "two")).toBe("two");
+  await clock.advance(20_000);
+  const flows = (): string[] =>
+    [...listFlows(router.stack.hooks.conntrack!, clock.nowMs())].map((line) => line.replace(/ \d{2,} /, " "))
+      .sort();
+  const before = flows();
+  const records = store.stats.recordsLive;
+  expect(records).toBe(3); // a connection, rules, flows
+
+  await kill(router);
+  router = start(3);
+  serve(router);
+  await clock.advance(50);
+  expect(flows()).toEqual(before);
+  const table = (): NonNullable<ReturnType<SleepyHost["rules"]>>["tables"][number] =>
+    router.rules()!.tables[0]!;
+  expect(table().sets[0]!.elem).toMatchObject([{ val: "10.1.0.2", timeout: 3_600 }]);
+  expect(table().chains[0]!.rules.at(-1)!.expr).toContainEqual({ counter: { packets: 1, bytes: 60 } });
+  expect(await says(clock, through, "three")).toBe("three");
+  expect(await says(clock, local, "four")).toBe("four");
+
+  // Rules that are given go before those that were kept; what both have counts on.
+  await clock.advance(20_000);
+  await kill(router);
+  router = start(4, RULES.replace("tcp dport 7 add", "tcp dport { 7, 8 } add"));
+  serve(router);
+  expect(table().sets[0]!.elem).toMatchObject([{ val: "10.1.0.2" }]);
+  expect(table().chains[0]!.rules.at(-1)!.expr).toContainEqual({ counter: { packets: 0, bytes: 0 } });
+  expect(await says(clock, through, "five")).toBe("five");
+  expect(await says(clock, local, "six")).toBe("six");
+
+  // An archive has it as well.
+  const pieces: Uint8Array[] = [];
+  const { connections } = await settled(clock, router.checkpoint((piece) => void pieces.push(piece.slice())));
+  expect(connections).toBe(1);
+  const { unarchive } = await import("../../../checkpoint/archive/unarchive.ts");
+  const copy = new MemoryStore();
+  expect(await unarchive(new Uint8Array(Buffer.concat(pieces)), copy)).toMatchObject({
+    connections: 1,
+    expected: 1,
+    damaged: 0,
+  });
+  expect(copy.stats.recordsLive).toBe(3);
+
+  // What is gone for good is gone from the store.
+  router.setRules(undefined);
+  await clock.advance(3_000);
+  await kill(router);
+  router = start(5);
+  expect(router.rules()).toBe(undefined);
+});
+
+test("a firewall that changes all the time is written at a bounded rate, and one that rests not at all", async () => {
+  const clock = new VirtualClock();
+  const [left, right] = pipe({ clock, delayMs: 1 });
+  const store = new MemoryStore();
+  let appended = 0;
+  const append = store.append.bind(store);
+  store.append = (records, options) => {
+    appended += records.reduce((sum, record) => sum + record.length, 0);
+    return append(records, options);
+  };
+  using host = new SleepyHost({
+    clock,
+    entropy: new Prng(1),
+    interfaces: [{ link: left }],
+    addresses: [{ address: "10.7.0.1/24" }],
+    store,
+    firewall: readTextRules(
+      `table ip t { chain c { type filter hook input priority 0; ct state new counter; }; }`,
+    ),
+  });
+  using client = new Host({
+    clock,
+    entropy: new Prng(2),
+    interfaces: [{ link: right }],
+    addresses: [{ address: "10.7.0.2/24" }],
+  });
+  for (let second = 0; second < 20; second++) {
+    for (let each = 0; each < 100; each++) {
+      const socket = client.listenDatagram({ port: 0 } as never);
+      void socket.send(new Uint8Array(1), { transport: "udp", hostname: "10.7.0.1", port: 9 });
+      await clock.advance(10);
+      socket.close();
+    }
+  }
+  const { size } = host.stack.hooks.conntrack!;
+  expect(size).toBeGreaterThan(1_500);
+  // Parts of a thousand flows, each once a second at most: about 100 bytes a flow.
+  expect(appended).toBeGreaterThan(size * 50);
+  expect(appended).toBeLessThan(20 * 250_000);
+  await clock.advance(5_000);
+  const before = appended;
+  await clock.advance(600_000);
+  expect(appended).toBe(before);
+});

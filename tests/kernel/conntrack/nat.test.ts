@@ -107,7 +107,7 @@ judge(
     near.run("ip", "route", "add", "default", "via", "10.81.0.1");
     const start = async (): Promise<{ router: ChildProcess; line: () => Promise<string> }> => {
       const [program, ...args] = RUN_ON.node;
-      const router = near.start(program!, [...args, ROUTER, rules, folder.file("firewall.img")]);
+      const router = near.start(program!, [...args, ROUTER, rules, folder.file("store")]);
       const line = linesOf(router);
       expect(await line()).toBe("ready");
       near.run("ip", "link", "set", "wan", "netns", far.name); // the router keeps its descriptor
@@ -123,8 +123,8 @@ judge(
     const client = near.start("python3", [PEERS, "stay", SERVER, "8000", "40005"]);
     const said = linesOf(client);
     expect(await said()).toBe("10.82.0.1:40005");
-    router.stdin!.write("save\n");
-    expect(await line()).toBe("saved");
+    router.stdin!.write("kept?\n");
+    expect(await line()).toBe("kept");
     const gone = new Promise((resolve) => void router.once("exit", resolve));
     router.kill("SIGKILL");
     await gone;
