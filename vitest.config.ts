@@ -25,7 +25,7 @@ export default defineConfig({
     maxWorkers: availableParallelism(),
     coverage: {
       provider: "v8",
-      include: ["base/**/*.ts", "net/**/*.ts", "checkpoint/**/*.ts", "serve/**/*.ts"],
+      include: ["base/**/*.ts", "net/**/*.ts", "checkpoint/**/*.ts", "patching/**/*.ts", "serve/**/*.ts"],
       exclude: ["tests/**"], // which have folders of the same names
       reporter: ["text-summary", "html", "json"],
       reportOnFailure: true,

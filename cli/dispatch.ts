@@ -61,6 +61,7 @@ const EXPECTED: ReadonlySet<string> = new Set([
   "CriuError",
   "ArchiveError",
   "ApplianceError",
+  "PatchError",
 ]);
 
 /** The names of commands and what they do, a line each. */

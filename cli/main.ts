@@ -11,6 +11,7 @@ import { firewall } from "./commands/firewall.ts";
 import { handover } from "./commands/handover.ts";
 import { inspect } from "./commands/inspect.ts";
 import { ls } from "./commands/ls.ts";
+import { patch } from "./commands/patch.ts";
 import { replay } from "./commands/replay.ts";
 import { restore } from "./commands/restore.ts";
 import { serve } from "./commands/serve.ts";
@@ -25,7 +26,7 @@ export const COMMANDS: readonly Command[] = [
   ...[doctor, serve],
   ...[ls, top, inspect, suspend, restore, capture],
   ...[store, check, archive, unarchive, handover],
-  ...[firewall, replay, explain, criu, bench, completions(() => COMMANDS)],
+  ...[firewall, patch, replay, explain, criu, bench, completions(() => COMMANDS)],
 ];
 
 const HELP = `torpor: connections that sleep, and what is to be done about them

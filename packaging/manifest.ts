@@ -11,13 +11,16 @@ export interface Manifest {
 }
 
 /** The folders whose modules are reached by their own path, named as they are in the repository and on JSR: `.ts`. */
-const FOLDERS = ["base", "net", "checkpoint", "serve"];
+const FOLDERS = ["base", "net", "checkpoint", "patching", "serve"];
 
 /**
  * What only some need: `openTun` on Node asks for koffi, and says so when it is not there (Deno and Bun have FFI of their
- * own); `serveMqtt` asks for mqtt-packet.
+ * own); `serveMqtt` asks for mqtt-packet; what makes modules patchable, and builds patches, for parsers.
  */
-const WHEN_ASKED = ["koffi", "mqtt-packet"];
+const WHEN_ASKED = [
+  ...["koffi", "mqtt-packet"],
+  ...["acorn", "eslint-scope", "magic-string", "@swc/wasm-typescript"],
+];
 
 /** The package.json of the npm package: that of the repository, whose modules have become JavaScript. */
 export function npmManifest(ours: Manifest): Record<string, unknown> {
@@ -40,6 +43,7 @@ export function npmManifest(ours: Manifest): Record<string, unknown> {
       "./browser": file("browser"),
       "./net": file("net/mod"),
       "./checkpoint": file("checkpoint/mod"),
+      "./patching": file("patching/mod"),
       ...Object.fromEntries(FOLDERS.map((folder) => [`./${folder}/*.ts`, file(`${folder}/*`)])),
       "./package.json": "./package.json",
     },

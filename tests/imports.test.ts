@@ -113,7 +113,7 @@ const RULES: readonly ImportRule[] = [
   },
   {
     rule:
-      "the runtime is touched only in base/runtime, net/link, net/shards, checkpoint/store, handover and control, files of replay and archive, disks of appliances, serve, cli and examples",
+      "the runtime is touched only in base/runtime, net/link, net/shards, checkpoint/store, handover and control, files of replay and archive, disks of appliances, patching's build and load, serve, cli and examples",
     of: EVERYWHERE,
     except: [
       ...[
@@ -127,6 +127,9 @@ const RULES: readonly ImportRule[] = [
         "checkpoint/archive/archive_file.ts",
         "checkpoint/replay/replay_file.ts",
         "checkpoint/appliances/disk/",
+        "patching/build/",
+        "patching/load/",
+        "patching/apply/patch_folder.ts",
       ],
       ...["serve/", "cli/", "examples/"],
     ],

@@ -98,6 +98,13 @@ export class ControlClient implements Disposable {
     }
   }
 
+  /** Asks something that the program answers beside its host: `{ do: "patch", ... }`. */
+  async ask(
+    request: Readonly<Record<string, unknown>> & { readonly do: string },
+  ): Promise<Record<string, unknown>> {
+    return await this.#ask(request as unknown as ControlRequest);
+  }
+
   /** Ends the connection to the socket; the host goes on. */
   close(): void {
     this.#socket.destroy();

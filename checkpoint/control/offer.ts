@@ -8,7 +8,7 @@ import type { SleepingHost } from "../sleeping_host.ts";
 import { Capture } from "./capture.ts";
 import { ControlError } from "./control_error.ts";
 import { inspect, recordOf } from "./inspect.ts";
-import { type ControlRequest, parseRequest } from "./request.ts";
+import { type ControlRequest, extensionFor, parseRequest } from "./request.ts";
 import { rowsOf } from "./rows.ts";
 import { hostStatus } from "./status.ts";
 
@@ -68,6 +68,11 @@ export async function offerControl(host: SleepingHost, path: string): Promise<Co
     const lines = new LineSocket(socket);
     for (let line = await lines.next(); line !== undefined; line = await lines.next()) {
       try {
+        const extension = extensionFor(line);
+        if (extension !== undefined) {
+          say(socket, { ok: true, ...await extension() });
+          continue;
+        }
         const request = parseRequest(line);
         if (request.do === "ls") await list(socket, request);
         else if (request.do === "capture") await capture(socket, lines, request);

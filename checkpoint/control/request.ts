@@ -13,6 +13,34 @@ export type ControlRequest =
 export type ConnectionState = "awake" | "saving" | "asleep" | "waking";
 export const CONNECTION_STATES: readonly ConnectionState[] = ["awake", "saving", "asleep", "waking"];
 
+/** What is asked of something that the host does not know itself, such as `patch`. */
+export type ControlExtension = (request: Readonly<Record<string, unknown>>) => Promise<object>;
+
+const extensions = new Map<string, ControlExtension>();
+
+/**
+ * Lets every control socket of this thread take requests whose `do` is `name`: `answer` gets the line's object and gives
+ * what is answered beside `ok`, or throws an error that says no.
+ */
+export function extendControl(name: string, answer: ControlExtension): void {
+  extensions.set(name, answer);
+}
+
+/** Who answers a line; `undefined` when that is the host. */
+export function extensionFor(line: string): (() => Promise<object>) | undefined {
+  if (extensions.size === 0) return undefined;
+  let read: unknown;
+  try {
+    read = JSON.parse(line);
+  } catch {
+    return undefined; // parseRequest() says why
+  }
+  if (typeof read !== "object" || read === null) return undefined;
+  const { do: what } = read as Record<string, unknown>;
+  const answer = typeof what === "string" ? extensions.get(what) : undefined;
+  return answer === undefined ? undefined : () => answer(read as Record<string, unknown>);
+}
+
 type Check = (value: unknown) => boolean;
 const isText: Check = (value) => typeof value === "string" && value.length <= 256;
 const isPort: Check = (value) =>

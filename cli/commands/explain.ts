@@ -7,6 +7,7 @@ import { ImageError } from "../../checkpoint/image/image_error.ts";
 import { Kind } from "../../checkpoint/image/kinds.ts";
 import { measureImage } from "../../checkpoint/image/measure.ts";
 import { verifyImage } from "../../checkpoint/image/verify.ts";
+import { explainPatch } from "../../patching/image/explain.ts";
 import { printable } from "../color.ts";
 import { readArguments } from "../arguments.ts";
 import { type Command, type Terminal, UsageError } from "../command.ts";
@@ -16,8 +17,9 @@ import "../../checkpoint/sockets/socket_image.ts";
 const HELP = `\
 Prints an image in words: its kind, every field with its byte, every part with
 its verdict; of a firewall's also its rules as nft prints them, and its flows
-as conntrack lists them. A file may hold several images, one after the other,
-as recordings and archives do.
+as conntrack lists them; of a patch its code, and what each name is bound to.
+A file may hold several images, one after the other, as recordings and archives
+do.
 
   torpor explain FILE... [--json]
 
@@ -64,6 +66,7 @@ export const explain: Command = {
           const where = start === 0 && end === bytes.length ? "" : ` at byte ${start}`;
           terminal.out(`${printable(`${file}${where}: ${explainImage(image)}`)}`);
           if (ok && readFrame(image).kind === Kind.Firewall) terminal.out(printable(explainFirewall(image)));
+          if (ok && readFrame(image).kind === Kind.Patch) terminal.out(printable(explainPatch(image)));
         }
       }
     }

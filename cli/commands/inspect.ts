@@ -1,9 +1,11 @@
+import { statSync } from "node:fs";
 import type { Inspected } from "../../checkpoint/control/inspect.ts";
 import { readArguments } from "../arguments.ts";
 import { paint, printable } from "../color.ts";
 import { type Command, type Terminal, UsageError } from "../command.ts";
 import { CONTROL_EXITS, CONTROL_FOLDER, withHost } from "../control.ts";
 import { secondsText } from "../units.ts";
+import { explain } from "./explain.ts";
 
 const HELP = `\
 Prints what a running host knows of one connection: timers that run, Linux's
@@ -11,6 +13,7 @@ tcp_info while it is awake, and its image in words, the one that it sleeps in
 or would now. It stays as it is: a sleeper sleeps on.
 
   torpor inspect FOLDER CONNECTION [--json]
+  torpor inspect FILE              an image in words, as torpor explain
 
   --json   one object: { id, state, tcp, fields, timers, info, image }
   --help   print this
@@ -28,6 +31,9 @@ export const inspect: Command = {
   help: HELP,
   run(args: string[], terminal: Terminal): Promise<number> {
     const { json, positionals: [folder, id, more] } = readArguments(args);
+    if (folder !== undefined && id === undefined && statSync(folder, { throwIfNoEntry: false })?.isFile()) {
+      return Promise.resolve(explain.run(args, terminal));
+    }
     if (folder !== undefined && id === undefined) throw new UsageError("which connection? ls lists them");
     if (more !== undefined) throw new UsageError(`one connection, not "${more}" as well`);
     return withHost(folder, "inspect", terminal, async (client) => {

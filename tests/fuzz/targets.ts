@@ -8,6 +8,7 @@ import { targets as image } from "./targets/image.ts";
 import { targets as link } from "./targets/link.ts";
 import { targets as names } from "./targets/names.ts";
 import { targets as nft } from "./targets/nft.ts";
+import { targets as patch } from "./targets/patch.ts";
 import { targets as pings } from "./targets/pings.ts";
 import { targets as replay } from "./targets/replay.ts";
 import { targets as frames } from "./targets/frames.ts";
@@ -32,6 +33,7 @@ const files: Readonly<Record<string, readonly Target[]>> = {
   "targets/link.ts": link,
   "targets/names.ts": names,
   "targets/nft.ts": nft,
+  "targets/patch.ts": patch,
   "targets/pings.ts": pings,
   "targets/text.ts": text,
   "targets/firewall_image.ts": firewallImage,

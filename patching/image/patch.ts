@@ -1,0 +1,141 @@
+/** What a patch changes: JavaScript modules, or a WebAssembly module. */
+export type PatchTarget = "js" | "wasm";
+
+/** A patch as it is in an image. Hashes are SHA-256, in hexadecimal. */
+export interface Patch {
+  /** What its units are of. */
+  readonly target: PatchTarget;
+  /** What people call it: `loud-rooms`. */
+  readonly name: string;
+  /** Its own version. */
+  readonly version: string;
+  /** What it is for, in a sentence. */
+  readonly description: string;
+  /** Functions that may be replaced while they run: who is inside ends on the old code. */
+  readonly safe: readonly string[];
+  /** The modules it changes, of a `js` patch; all at once. */
+  readonly units: readonly PatchUnit[];
+  /** Who vouches for it. */
+  readonly signature?: PatchSignature | undefined;
+}
+
+/** Ed25519 (RFC 8032). */
+export interface PatchSignature {
+  /** 32 bytes. */
+  readonly publicKey: Uint8Array;
+  /** 64 bytes. */
+  readonly signature: Uint8Array;
+}
+
+/** What a patch changes of one module. */
+export interface PatchUnit {
+  /** The end of the module's URL: `chat/rooms.ts`. */
+  readonly module: string;
+  /** The module's version that it is for. */
+  readonly base: string;
+  /** The version that it makes of it. */
+  readonly result: string;
+  /** What its code refers to beyond itself; relocations name them by their place here. */
+  readonly symbols: readonly PatchSymbol[];
+  /** Functions in place of others, and methods that are new. */
+  readonly functions: readonly PatchFunction[];
+  /** Declarations that the module gets. */
+  readonly added: AddedCode | undefined;
+}
+
+/** Where a symbol lives. */
+export const SYMBOL_SCOPES = ["module", "import", "closure", "added", "global", "meta"] as const;
+/** See `SYMBOL_SCOPES`. */
+export type SymbolScope = typeof SYMBOL_SCOPES[number];
+/** What a symbol is declared as. */
+export const SYMBOL_KINDS = [
+  "const",
+  "let",
+  "var",
+  "function",
+  "class",
+  "import",
+  "parameter",
+  "unknown",
+] as const;
+/** See `SYMBOL_KINDS`. */
+export type SymbolKind = typeof SYMBOL_KINDS[number];
+
+/** A name that a patch's code refers to, and what it must be in the target. */
+export interface PatchSymbol {
+  readonly name: string;
+  /**
+   * `module`: a declaration of the module; `import`: one of its imports; `closure`: a variable of the function around it;
+   * `added`: declared or imported by the patch; `global`: none of the module; `meta`: `import.meta` and `import()`.
+   */
+  readonly scope: SymbolScope;
+  readonly kind: SymbolKind;
+  /** Parameters of a function, by `length`; -1 of everything else. */
+  readonly arity: number;
+  /** Of an import, module and name there: `./rooms.ts#Room`; else empty. */
+  readonly from: string;
+}
+
+/**
+ * How a place in the code is bound. `name`: an identifier, `shorthand`: one that is a property's name too, `call`: one that
+ * is called, `enter` and `leave`: where a body begins and ends that is counted while it runs, in two ways.
+ */
+export const RELOCATION_FORMS = [
+  ...["name", "shorthand", "call", "enter", "leave", "enterExpression", "leaveExpression"] as const,
+] as const;
+/** See `RELOCATION_FORMS`. */
+export type RelocationForm = typeof RELOCATION_FORMS[number];
+
+/** A place in the code that is bound when the patch is applied, as a linker does. */
+export interface Relocation {
+  /** Where, in UTF-16 units. */
+  readonly offset: number;
+  /** How much of the code it takes the place of. */
+  readonly length: number;
+  /** Which of the unit's symbols; 0 of those that count. */
+  readonly symbol: number;
+  readonly form: RelocationForm;
+}
+
+/** Code with places that are bound when it is applied. */
+export interface RelocatableCode {
+  readonly code: string;
+  /** By offset. */
+  readonly relocations: readonly Relocation[];
+}
+
+/** What kind of function it is: callers see that. */
+export const FUNCTION_KINDS = ["function", "arrow", "method", "get", "set", "constructor"] as const;
+/** See `FUNCTION_KINDS`. */
+export type FunctionKind = typeof FUNCTION_KINDS[number];
+
+/** A function of a patch. */
+export interface PatchFunction extends RelocatableCode {
+  /** Its name in the module: `Room.prototype.say`, `makeCounter/(0)`. */
+  readonly id: string;
+  /** A method that its class has not had. */
+  readonly isNew: boolean;
+  readonly kind: FunctionKind;
+  readonly isAsync: boolean;
+  readonly isGenerator: boolean;
+  /** `length`. */
+  readonly arity: number;
+  /** Of what it replaces; empty of one that is new. */
+  readonly oldHash: string;
+  readonly newHash: string;
+}
+
+/** Declarations that a module gets. They are evaluated once, when the patch is applied. */
+export interface AddedCode extends RelocatableCode {
+  readonly names: readonly AddedName[];
+  /** Modules that they need: `a` of `import { a } from "b"` is `{ name: "a", from: "b#a" }`. */
+  readonly imports: readonly { readonly name: string; readonly from: string }[];
+}
+
+/** A name that a patch declares. */
+export interface AddedName {
+  readonly name: string;
+  readonly kind: SymbolKind;
+  /** As `PatchSymbol.arity`. */
+  readonly arity: number;
+}
