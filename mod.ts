@@ -174,8 +174,11 @@ export type {
 // Rules, clocks, entropy, and what packets travel in.
 export {
   FirewallError,
+  type FirewallEvent,
+  type FirewallEventPacket,
   type FirewallRules,
   FirewallSyntaxError,
+  formatFirewallEvent,
   type IncludedFile,
   type JsonRules,
   printJsonRules,

@@ -3,7 +3,7 @@ import type { Histogram } from "../../base/histogram.ts";
 import { runtime } from "../../base/runtime.ts";
 import type { LinkCounters } from "../../net/link/link.ts";
 import type { SleepingHost } from "../sleeping_host.ts";
-import { firewallCounts } from "../telemetry/families.ts";
+import { firewallCounts, nftCounts } from "../telemetry/families.ts";
 import type { WakeReason } from "../wake_times.ts";
 
 /** How long something took: how often it happened, and bounds that half and 99 of 100 did not exceed. */
@@ -62,7 +62,8 @@ export function hostStatus(host: SleepingHost): HostStatus {
   const { suspends, restores, saving, waiting, wakes } = sleeper.stats;
   const { rss, heapUsed } = process.memoryUsage();
   const { recordsLive, bytesLive, bytesTotal } = sleeper.store.stats;
-  const firewall = firewallCounts(host).map(({ rule, comment, packets, bytes }) => ({
+  const counts: ReturnType<typeof firewallCounts> = [...firewallCounts(host), ...nftCounts(host)];
+  const firewall = counts.map(({ rule, comment, packets, bytes }) => ({
     rule: comment === undefined ? rule : `${rule} ${comment}`,
     packets,
     bytes,

@@ -62,8 +62,27 @@ export function firewallCounts(
   ];
 }
 
+/** Rules and objects of nftables that count, by their place: `inet filter input 3`, `inet filter counter web`. */
+export function nftCounts(host: SleepingHost): { rule: string; packets: number; bytes: number }[] {
+  const counted: { rule: string; packets: number; bytes: number }[] = [];
+  for (const { family, name, counters, chains } of host.rules()?.tables ?? []) {
+    for (const { name: counter, packets, bytes } of counters) {
+      counted.push({ rule: `${family} ${name} counter ${counter}`, packets, bytes });
+    }
+    for (const chain of chains) {
+      chain.rules.forEach(({ expr, comment }, index) => {
+        const counter = expr.find((statement) => "counter" in statement);
+        if (counter === undefined || !("counter" in counter)) return;
+        const said = comment === undefined ? "" : ` (${comment})`;
+        counted.push({ rule: `${family} ${name} ${chain.name} ${index}${said}`, ...counter.counter });
+      });
+    }
+  }
+  return counted;
+}
+
 const firewall = (host: SleepingHost, of: "packets" | "bytes"): Sample[] =>
-  firewallCounts(host).map(({ rule, [of]: count }) => [{ rule }, count]);
+  [...firewallCounts(host), ...nftCounts(host)].map(({ rule, [of]: count }) => [{ rule }, count]);
 
 /** Everything that a host counts, and how long things take beside that (`sleeper.suspendSeconds`, `restoreSeconds`). */
 export const FAMILIES: readonly Family[] = [
@@ -236,7 +255,7 @@ export const FAMILIES: readonly Family[] = [
     name: "torpor_firewall_packets_total",
     otel: "torpor.firewall.packets",
     unit: "{packet}",
-    help: "Packets that a rule, or a policy, decided.",
+    help: "Packets that a rule, or a policy, decided, and what counters of nftables rules have counted.",
     kind: "counter",
     attributes: { rule: "torpor.firewall.rule" },
     read: (host) => firewall(host, "packets"),
@@ -245,9 +264,27 @@ export const FAMILIES: readonly Family[] = [
     name: "torpor_firewall_bytes_total",
     otel: "torpor.firewall.io",
     unit: "By",
-    help: "Bytes that a rule, or a policy, decided.",
+    help: "Bytes that a rule, or a policy, decided, and what counters of nftables rules have counted.",
     kind: "counter",
     attributes: { rule: "torpor.firewall.rule" },
     read: (host) => firewall(host, "bytes"),
+  },
+  {
+    name: "torpor_firewall_logs_total",
+    otel: "torpor.firewall.logs",
+    unit: "{packet}",
+    help: "Packets of which rules said log, by its prefix.",
+    kind: "counter",
+    attributes: { prefix: "torpor.firewall.log.prefix" },
+    read: ({ stack }) => [...stack.hooks.logged].map(([prefix, count]) => [{ prefix }, count]),
+  },
+  {
+    name: "torpor_conntrack_flows",
+    otel: "torpor.conntrack.flows",
+    unit: "{flow}",
+    help: "Flows that are followed for the firewall.",
+    kind: "sum",
+    attributes: {},
+    read: ({ stack }) => stack.hooks.conntrack === undefined ? [] : one(stack.hooks.conntrack.size),
   },
 ];

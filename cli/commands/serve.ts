@@ -34,7 +34,8 @@ Deno.serve takes it, with webSocket handlers if need be (serveHttp), or
   --port PORT         the port (default 8000)
   --idle SECONDS      how long without data until sleep (default 30)
   --firewall FILE     rules as nft -f takes them or nft -j prints them, or ours
-                      in JSON: { policy, rules }
+                      in JSON: { policy, rules }; what they log and trace is
+                      told in lines of JSON
   --metrics PORT      a dashboard at http://127.0.0.1:PORT/, a page for
                       Prometheus at /metrics
   --help              print this
@@ -109,6 +110,7 @@ export const serve: Command = {
       })
     );
     host.sleeper.on("error", (error) => say(error.message));
+    host.onFirewallEvent((event) => terminal.err(`${JSON.stringify(event)}\n`));
     listen(host, served, port, say);
     await host.offerControl(join(folder, "control"));
     const { done } = await host.offerHandover(join(folder, "handover"));

@@ -1,14 +1,13 @@
 import { Prng } from "../../base/random.ts";
 import { Slab } from "../../base/slab.ts";
 import { Conntrack, CtState, Hook, HookPriority } from "../../net/firewall/conntrack/mod.ts";
-import { NftVerdict } from "../../net/firewall/nft/environment.ts";
+import { type NftEnvironment, NftVerdict } from "../../net/firewall/nft/environment.ts";
+import { addressOf, type FirewallEvent, logEvent, traceEvent } from "../../net/firewall/nft/events.ts";
 import type { LinkedRules } from "../../net/firewall/nft/linked.ts";
 import { NftPacket } from "../../net/firewall/nft/packet.ts";
 import type { Log } from "../../net/firewall/nft/schema.ts";
 import { type NftExplanation, NftWalk } from "../../net/firewall/nft/walk.ts";
 import { AddressTable } from "../../net/ip/address_table.ts";
-import { formatIpv4 } from "../../net/wire/address.ts";
-import { formatIpv6 } from "../../net/wire/ipv6_address.ts";
 
 /** Which way a packet takes: to us, from us, or past us. */
 export type Way = "input" | "output" | "forward";
@@ -32,6 +31,8 @@ export interface Judged {
   readonly state: string;
   readonly stages: readonly Stage[];
   readonly logs: readonly Log[];
+  /** What rules said `log` of, and of a traced packet what it met. */
+  readonly events: readonly FirewallEvent[];
 }
 
 export interface JudgedPacket {
@@ -60,9 +61,11 @@ const RouteType = { unicast: 1, local: 2, broadcast: 3, multicast: 5 } as const;
  */
 export class PacketJudge {
   readonly #walk: NftWalk;
+  readonly #packet = new NftPacket();
   readonly #tracker: Conntrack;
   readonly #interfaces: readonly string[];
   #logs: Log[] = [];
+  #events: FirewallEvent[] = [];
 
   constructor(linked: LinkedRules, local: ReadonlySet<string>, nowMs: number) {
     const entropy = new Prng(1);
@@ -79,24 +82,32 @@ export class PacketJudge {
       // Every address is reached by where the packet came from: nothing here knows the routes.
       oif: (packet: NftPacket): number => packet.iif,
     };
-    const log = (entry: Log): void => void this.#logs.push(entry);
+    const log: NftEnvironment["log"] = (entry, rule, packet) => {
+      this.#logs.push(entry);
+      this.#events.push(logEvent(linked, entry, rule, packet));
+    };
+    const trace: NftEnvironment["trace"] = (packet, chain, rule, code) => {
+      this.#events.push(traceEvent(linked, chain, rule, code, packet));
+    };
     this.#walk = new NftWalk(linked, {
       tracker: this.#tracker,
       addresses,
       fib,
       random: () => entropy.uint32(),
       log,
+      trace,
     }, nowMs);
   }
 
   judge({ bytes, way, nowMs, iif, oif, mark, state }: JudgedPacket): Judged {
-    const packet = new NftPacket();
+    const packet = this.#packet;
     packet.moveTo(new Slab(bytes), 0, bytes.length, nowMs);
     if (iif !== undefined) packet.iif = this.#interfaces.indexOf(iif);
     if (oif !== undefined) packet.oif = this.#interfaces.indexOf(oif);
     packet.mark = mark ?? 0;
     const stages: Stage[] = [];
     this.#logs = [];
+    this.#events = [];
     let verdict: NftVerdict = NftVerdict.Accept;
     for (const hook of WAYS[way]) {
       for (const part of this.#parts(packet, hook, state)) {
@@ -107,13 +118,13 @@ export class PacketJudge {
         if (explanation.verdict === NftVerdict.Drop || explanation.verdict === NftVerdict.Reject) {
           const told = stateName(packet);
           this.#tracker.release(packet);
-          return { verdict: VERDICTS[verdict], state: told, stages, logs: this.#logs };
+          return { verdict: VERDICTS[verdict], state: told, stages, logs: this.#logs, events: this.#events };
         }
       }
     }
     const told = stateName(packet);
     if (packet.track.flow >= 0) this.#tracker.confirm(packet);
-    return { verdict: VERDICTS[verdict], state: told, stages, logs: this.#logs };
+    return { verdict: VERDICTS[verdict], state: told, stages, logs: this.#logs, events: this.#events };
   }
 
   /** What happens at a hook, in its order: see `Tracker`. */
@@ -136,6 +147,7 @@ export class PacketJudge {
     const track = (): undefined => {
       packet.hook = at;
       this.#tracker.track(packet);
+      this.#tracker.names.hear(packet);
       if (state !== undefined) packet.track.state = CtState[state];
       return undefined;
     };
@@ -147,12 +159,4 @@ export class PacketJudge {
 function stateName({ track }: NftPacket): string {
   return Object.keys(CtState).find((name) => CtState[name as keyof typeof CtState] === track.state) ??
     "invalid";
-}
-
-/** An address of a packet, as text. */
-export function addressOf({ slab, start, nfproto }: NftPacket, destination: boolean): string {
-  const { view } = slab;
-  if (nfproto === 2) return formatIpv4(view.getInt32(start + (destination ? 16 : 12)));
-  const at = start + (destination ? 24 : 8);
-  return formatIpv6(view.getInt32(at), view.getInt32(at + 4), view.getInt32(at + 8), view.getInt32(at + 12));
 }

@@ -19,6 +19,11 @@ export {
   type RuleState,
 } from "./rule.ts";
 export type { ExplainedRule, Explanation } from "./explain.ts";
+export {
+  type FirewallEvent,
+  type FirewallEventPacket,
+  formatEvent as formatFirewallEvent,
+} from "./nft/events.ts";
 export { type JsonRules, printJsonRules } from "./nft/json/print.ts";
 export { readJsonRules } from "./nft/json/read.ts";
 export type { Ruleset } from "./nft/schema.ts";

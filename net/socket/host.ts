@@ -5,6 +5,7 @@ import { Field, RecordState } from "../connections/connection_map.ts";
 import { parseTuple } from "../connections/tuple.ts";
 import type { DhcpLease } from "../dhcp/lease.ts";
 import { Firewall } from "../firewall/firewall.ts";
+import type { FirewallEvent } from "../firewall/nft/events.ts";
 import type { Ruleset } from "../firewall/nft/schema.ts";
 import type { AddressSpec, RouteConfig } from "../ip/route_config.ts";
 import type { Link, LinkCounters } from "../link/link.ts";
@@ -329,6 +330,18 @@ export class Host {
    */
   setRules(ruleset: Ruleset | undefined): void {
     this.stack.setRules(ruleset);
+  }
+
+  /**
+   * Tells of each packet of which a rule says `log`, and of what a packet with `meta nftrace set 1` meets, as `nft monitor
+   * trace` does; `formatFirewallEvent` makes a line of it. One listener at a time; `undefined` for none.
+   * @example
+   * ```ts ignore
+   * host.onFirewallEvent((event) => console.log(JSON.stringify(event)));
+   * ```
+   */
+  onFirewallEvent(listener: ((event: FirewallEvent) => void) | undefined): void {
+    this.stack.hooks.event = listener;
   }
 
   /** The nftables rules in force, with what they have counted and learnt; `undefined` without any. */

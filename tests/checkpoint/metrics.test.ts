@@ -2,6 +2,7 @@ import { execFileSync } from "node:child_process";
 import { expect, test } from "vitest";
 import { metricsText } from "../../checkpoint/metrics.ts";
 import { Firewall } from "../../net/firewall/firewall.ts";
+import { readTextRules } from "../../net/firewall/nft/text/read.ts";
 import { judge } from "../support/judge.ts";
 import { sleepyPair } from "../dropin/world.ts";
 
@@ -40,6 +41,28 @@ test("the page says what has happened", async () => {
   expect(sample(page, 'torpor_link_frames_total{interface="net0",direction="in"}')).toBeGreaterThan(5);
   expect(sample(page, "torpor_store_records")).toBe(asleep!);
   expect(sample(page, 'torpor_firewall_packets_total{rule="0"}')).toBeGreaterThan(0);
+});
+
+test("what counters of nftables rules count, and what rules log, is on the page", async () => {
+  const { server, client } = sleepyPair();
+  server.setRules(readTextRules(`table inet web {
+    counter all { }
+    chain input {
+      type filter hook input priority 0;
+      counter name "all"
+      ct state new tcp dport 7 log prefix "new: " counter accept comment "dials"
+    }
+  }`));
+  server.serve({ port: 7, data: (connection, bytes) => void connection.write(bytes) });
+  const conn = await client.connect({ hostname: "10.0.0.1", port: 7 });
+  await conn.write(Uint8Array.of(1));
+  await conn.read(new Uint8Array(1));
+  const page = metricsText(server);
+  expect(sample(page, 'torpor_firewall_packets_total{rule="inet web input 1 (dials)"}')).toBe(1);
+  expect(sample(page, 'torpor_firewall_bytes_total{rule="inet web input 1 (dials)"}')).toBe(60);
+  expect(sample(page, 'torpor_firewall_packets_total{rule="inet web counter all"}')).toBeGreaterThan(1);
+  expect(sample(page, 'torpor_firewall_logs_total{prefix="new: "}')).toBe(1);
+  expect(sample(page, "torpor_conntrack_flows")).toBe(1);
 });
 
 judge("a client of Prometheus reads every line, and each family has its type and its help", [

@@ -16,6 +16,7 @@ import { metricsText } from "../../checkpoint/metrics.ts";
 import { FAMILIES } from "../../checkpoint/telemetry/families.ts";
 import { openTelemetry } from "../../checkpoint/telemetry/open_telemetry.ts";
 import { Firewall } from "../../net/firewall/firewall.ts";
+import { readTextRules } from "../../net/firewall/nft/text/read.ts";
 import { sleepyPair } from "../dropin/world.ts";
 
 /** A host, and OpenTelemetry's own SDK that listens to it. */
@@ -25,6 +26,9 @@ async function measured() {
     { rules: [{ protocol: "tcp", destinationPort: 7, action: "accept" }] },
     ["net0"],
   );
+  server.setRules(readTextRules(
+    `table ip t { chain c { type filter hook input priority 0; ct state new log prefix "new " counter; }; }`,
+  ));
   const exporter = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE);
   const reader = new PeriodicExportingMetricReader({ exporter, exportIntervalMillis: 3_600_000 });
   const meters = new MeterProvider({ readers: [reader] });

@@ -179,4 +179,17 @@ test("torpor firewall simulate judges the packets of a capture, with connections
   ]);
   expect(json.out.trim().split("\n").map((line) => JSON.parse(line)).every(({ packets }) => packets >= 1))
     .toBe(true);
+  const traced = file(
+    "traced.nft",
+    `table ip t { chain c { type filter hook input priority 0
+      tcp dport 80 meta nftrace set 1 log prefix "web "
+      ip saddr 192.0.2.9 drop
+    }; }`,
+  );
+  const told = await torpor(["firewall", "simulate", traced, capture, "--local", "10.7.0.1", "--events"]);
+  expect(told.out.split("\n").filter((line) => /^(web|trace)/.test(line))).toEqual([
+    "web IN=wan0 OUT= SRC=192.0.2.9 DST=10.7.0.1 LEN=40 PROTO=6 SPT=4000 DPT=80",
+    'trace id 00000004 ip t c rule tcp dport 80 meta nftrace set 1 log prefix "web " (verdict continue)',
+    "trace id 00000004 ip t c rule ip saddr 192.0.2.9 drop (verdict drop)",
+  ]);
 });

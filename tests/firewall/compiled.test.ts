@@ -46,6 +46,9 @@ function environmentOf(seed: number): NftEnvironment & Logged {
     },
     random: () => random.uint32(),
     log: (log, rule) => lines.push(`${log.prefix} ${rule.rule.expr.length}`),
+    trace: (_, chain, rule, code) => {
+      lines.push(`${chain.name} ${rule === undefined ? "policy" : chain.rules.indexOf(rule)} ${code}`);
+    },
     lines,
   };
 }
@@ -75,6 +78,7 @@ test(`compiled rules decide, count and learn as the walk does (FIREWALL_SEED=${S
       for (const packet of packets) {
         packet.moveTo(new Slab(bytes), 0, bytes.length, nowMs);
         Object.assign(packet, way);
+        packet.traced = at % 5 === 4;
         Object.assign(packet.track, track);
       }
       const where = `FIREWALL_SEED=${SEED + run}, packet ${at}`;

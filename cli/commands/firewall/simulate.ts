@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { CapturedIp } from "../../../checkpoint/replay/captured_packet.ts";
+import { formatEvent } from "../../../net/firewall/nft/events.ts";
 import { PcapngError, readCapture } from "../../../net/link/pcap.ts";
 import { readArguments } from "../../arguments.ts";
 import { type Command, InputError, type Terminal, UsageError } from "../../command.ts";
@@ -21,6 +22,8 @@ forward. Rules that translate addresses are told, not carried out.
   --local ADDRESS  an address of this host; may be given again
   --way WAY        input, output or forward, for every packet
   --quiet          only the counters
+  --events         what rules log, and what packets with meta nftrace set 1
+                   meet, as nft monitor trace prints it
   -D NAME=VALUE    a variable for the file
   --json           a line per packet, { packet, timeMs, way, verdict, by, rule
                    }, and per rule, { place, rule, packets, bytes }
@@ -42,6 +45,7 @@ export const firewallSimulate: Command = {
       local: { type: "string", multiple: true },
       way: { type: "string" },
       quiet: { type: "boolean", default: false },
+      events: { type: "boolean", default: false },
       define: { type: "string", short: "D", multiple: true },
     });
     const [file, capture] = positionals;
@@ -78,6 +82,9 @@ export const firewallSimulate: Command = {
           packets: count.packets + 1,
           bytes: count.bytes + ip.slab.bytes.length,
         });
+      }
+      for (const event of values.events ? judged.events : []) {
+        terminal.out(`${json ? JSON.stringify(event) : formatEvent(event)}\n`);
       }
       if (values.quiet) continue;
       const by = decidedBy(judged);

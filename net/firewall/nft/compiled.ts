@@ -72,7 +72,7 @@ export class NftCompiled {
   readonly #dimensions: readonly Dimension[];
   readonly #rows: Int32Array;
   readonly #key = new Int32Array(4);
-  readonly #stack = new Int32Array(2 * DEPTH_MAX);
+  readonly #stack = new Int32Array(3 * DEPTH_MAX);
 
   /** @param nowMs When elements with timeouts begin to count, epoch milliseconds. */
   constructor(linked: LinkedRules, environment: NftEnvironment, nowMs: number) {
@@ -151,7 +151,7 @@ export class NftCompiled {
     this.#outcome.reject = this.#outcome.nat = undefined;
     if (entries.length === 0) return NftVerdict.Accept;
     const cache = this.#cache;
-    if (this.#steps.length < REMEMBERED_FROM || !cache.takes(packet)) {
+    if (this.#steps.length < REMEMBERED_FROM || packet.traced || !cache.takes(packet)) {
       return this.#run(packet, hook, entries, from, to);
     }
     const entry = cache.find(packet, runOf(hook, from, to));
@@ -211,6 +211,7 @@ export class NftCompiled {
     const stack = this.#stack;
     const classifier = this.#classifier;
     let depth = 0;
+    let chain = base;
     let at = this.#chainStart[base]!;
     let end = this.#chainStart[base + 1]!;
     for (;;) {
@@ -224,6 +225,7 @@ export class NftCompiled {
         code = Code.Next;
         for (let step = 0; step < steps.length && code === Code.Next; step++) code = steps[step]!(packet);
       }
+      if (packet.traced && rule >= 0 && code !== Code.Break) this.#trace(packet, chain, rule, code);
       switch (code) {
         case Code.Next:
         case Code.Break:
@@ -238,10 +240,14 @@ export class NftCompiled {
         case Code.Queue:
           return NftVerdict.Queue;
         case Code.Return:
-          if (depth === 0) return policy;
-          depth -= 2;
+          if (depth === 0) {
+            if (packet.traced) this.#tracePolicy(packet, base, policy);
+            return policy;
+          }
+          depth -= 3;
           at = stack[depth]!;
           end = stack[depth + 1]!;
+          chain = stack[depth + 2]!;
           break;
         default: {
           const to = code - Code.Jump;
@@ -249,13 +255,27 @@ export class NftCompiled {
             if (depth === stack.length) return NftVerdict.Drop; // never: linking has looked
             stack[depth] = at;
             stack[depth + 1] = end;
-            depth += 2;
+            stack[depth + 2] = chain;
+            depth += 3;
           }
-          at = this.#chainStart[to >> 1]!;
-          end = this.#chainStart[(to >> 1) + 1]!;
+          chain = to >> 1;
+          at = this.#chainStart[chain]!;
+          end = this.#chainStart[chain + 1]!;
         }
       }
     }
+  }
+
+  /** A rule has taken a traced packet. */
+  #trace(packet: NftPacket, chain: number, rule: number, code: number): void {
+    const linked = this.linked.chains[chain]!;
+    const taken = linked.rules[rule - this.#chainStart[chain]!];
+    this.#machine.environment.trace?.(packet, linked, taken, code);
+  }
+
+  #tracePolicy(packet: NftPacket, base: number, policy: NftVerdict): void {
+    const code = policy === NftVerdict.Accept ? Code.Accept : Code.Drop;
+    this.#machine.environment.trace?.(packet, this.linked.chains[base]!, undefined, code);
   }
 
   /** Adds an element to a set that changes: see {@linkcode CompiledSet.learn}. */

@@ -1,4 +1,4 @@
-import type { LinkedRule } from "./linked.ts";
+import type { LinkedChain, LinkedRule } from "./linked.ts";
 import type { NftPacket } from "./packet.ts";
 import type { Log } from "./schema.ts";
 import type { AddressTable } from "../../ip/address_table.ts";
@@ -17,6 +17,15 @@ export interface NftEnvironment {
   readonly random?: (() => number) | undefined;
   /** A rule says `log`. */
   readonly log?: ((log: Log, rule: LinkedRule, packet: NftPacket) => void) | undefined;
+  /** A traced packet has met a rule that took it or a base chain's policy (no rule): see `traceEvent`. */
+  readonly trace?:
+    | ((
+      packet: NftPacket,
+      chain: LinkedChain,
+      rule: LinkedRule | undefined,
+      code: number,
+    ) => void)
+    | undefined;
 }
 
 /** What becomes of a packet, as rules say it. */

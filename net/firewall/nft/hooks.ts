@@ -11,6 +11,7 @@ import { Conntrack } from "../conntrack/conntrack.ts";
 import { type FrozenFlow, thawFlow } from "../conntrack/freeze.ts";
 import { CtDirection, CtState, Hook, NO_FLOW } from "../conntrack/state.ts";
 import { type NftEnvironment, NftVerdict } from "./environment.ts";
+import { type FirewallEvent, logEvent, traceEvent } from "./events.ts";
 import type { Fib } from "./fib.ts";
 import { Nfproto, NftPacket, PacketType } from "./packet.ts";
 import { rejectPacket, rejectToOurselves } from "./reject.ts";
@@ -58,6 +59,10 @@ export class PacketHooks {
   queued = false;
   /** What happens to `log`, for whoever watches. */
   log: NftEnvironment["log"];
+  /** Told of every `log`, and of what traced packets meet. */
+  event: ((event: FirewallEvent) => void) | undefined;
+  /** How often rules have said `log`, by their prefixes. */
+  readonly logged: Map<string, number> = new Map();
   /** We send a reset because of `#in`, which is related to that one's connection: nf_ct_attach(). */
   #resetting = false;
   /** Servers whose clients were refused in words: they are told at the end of the turn. */
@@ -80,7 +85,16 @@ export class PacketHooks {
       addresses: stack.addresses,
       fib: this.#fib,
       random: () => stack.draws.uint32(),
-      log: (log, rule, packet) => this.log?.(log, rule, packet),
+      log: (log, rule, packet) => {
+        this.log?.(log, rule, packet);
+        const { prefix = "" } = log;
+        this.logged.set(prefix, (this.logged.get(prefix) ?? 0) + 1);
+        if (this.event !== undefined) this.#tell(packet, logEvent(this.rules!.linked, log, rule, packet));
+      },
+      trace: (packet, chain, rule, code) => {
+        if (this.event === undefined) return;
+        this.#tell(packet, traceEvent(this.rules!.linked, chain, rule, code, packet));
+      },
     };
   }
 
@@ -217,6 +231,11 @@ export class PacketHooks {
       sendForeignReset(this.#stack.tcp, source, destination, sourcePort, destinationPort, sequence, nowMs);
     }
     this.#ending = undefined;
+  }
+
+  /** Packets that come in have even numbers, those that we send odd ones. */
+  #tell(packet: NftPacket, event: FirewallEvent): void {
+    this.event!({ ...event, id: 2 * event.id + (packet === this.#out ? 1 : 0) });
   }
 
   #passUnasked(packet: NftPacket, hook: Hook, { flow, id }: Abandoned): boolean {

@@ -39,6 +39,8 @@ export class NftPacket {
   priority = 0;
   /** `meta nftrace set 1`. */
   traced = false;
+  /** Which one this is, of those that this object has been moved to: what a trace is known by. */
+  number = 0;
   /** The transport's checksum is the pseudo-header's sum, not inverted: a device was, or is, to fill in the rest. */
   checksumLeft = false;
   /** What connection tracking knows of it. */
@@ -51,6 +53,7 @@ export class NftPacket {
    * packet before.
    */
   moveTo(slab: Slab, start: number, end: number, nowMs: number): void {
+    this.number++;
     this.slab = slab;
     this.start = start;
     this.end = end;

@@ -53,7 +53,7 @@ export class NftRules implements NatRules {
   readonly uses: Uses;
   /** A packet has been judged, or a name learnt, since somebody wrote false there, who keeps images. */
   touched = true;
-  readonly #linked: LinkedRules;
+  readonly linked: LinkedRules;
   readonly #compiled: NftCompiled;
   readonly #named: readonly FilledSet[];
   readonly #environment: NftEnvironment;
@@ -65,15 +65,15 @@ export class NftRules implements NatRules {
    * @throws {LinkError} At the first mistake in the rules, and when they need what `environment` does not have.
    */
   constructor(ruleset: Ruleset, interfaces: readonly string[], environment: NftEnvironment, nowMs: number) {
-    this.#linked = linkRules(ruleset, interfaces);
-    this.uses = usesOf(this.#linked);
+    this.linked = linkRules(ruleset, interfaces);
+    this.uses = usesOf(this.linked);
     if (this.uses.fib && environment.fib === undefined) {
       throw new LinkError("fib", undefined, "There are no routes here to be asked");
     }
     this.#environment = environment;
     this.#tracker = this.uses.tracker ? environment.tracker : undefined;
-    this.#compiled = new NftCompiled(this.#linked, environment, nowMs);
-    this.#named = this.#linked.sets.flatMap(({ id, named }): FilledSet[] => {
+    this.#compiled = new NftCompiled(this.linked, environment, nowMs);
+    this.#named = this.linked.sets.flatMap(({ id, named }): FilledSet[] => {
       const patterns = named === undefined ? undefined : namesOf(named);
       return patterns === undefined ? [] : [{ id, patterns, six: named!.type[0] === "ipv6_addr" }];
     });
@@ -167,14 +167,14 @@ export class NftRules implements NatRules {
 
   /** Why a packet would get its verdict at a hook, rule by rule. Counts nothing, and takes time with the rules. */
   explain(packet: NftPacket, hook: Hook): NftExplanation {
-    const walk = new NftWalk(this.#linked, { ...this.#environment, log: undefined }, packet.nowMs, true);
+    const walk = new NftWalk(this.linked, { ...this.#environment, log: undefined }, packet.nowMs, true);
     walk.load(this.#compiled.save(packet.nowMs));
     return walk.judge(packet, hook);
   }
 
   /** The rules with what they have counted and learnt: as `nft list ruleset` shows them, and as they may be given again. */
   list(nowMs: number): Ruleset {
-    return listRules(this.#linked, this.#compiled.save(nowMs), nowMs);
+    return listRules(this.linked, this.#compiled.save(nowMs), nowMs);
   }
 
   /** What changes while they are in force, as plain data. */

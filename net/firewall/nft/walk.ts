@@ -16,6 +16,7 @@ import type {
   RejectSpec,
   Value,
 } from "./linked.ts";
+import { Code, codeOf } from "./codes.ts";
 import { CtState } from "../conntrack/state.ts";
 import type { NftPacket } from "./packet.ts";
 import type { Rule } from "./schema.ts";
@@ -189,7 +190,7 @@ export class NftWalk implements WalkScope {
   #base(packet: NftPacket, base: LinkedChain): NftVerdict {
     const stack: { chain: LinkedChain; next: number }[] = [];
     let chain = base;
-    for (let at = 0;;) {
+    walk: for (let at = 0;;) {
       const rule = chain.rules[at++];
       if (rule === undefined) {
         const back = stack.pop();
@@ -199,6 +200,9 @@ export class NftWalk implements WalkScope {
         continue;
       }
       const outcome = this.#rule(packet, chain, at - 1, rule);
+      if (packet.traced && this.#steps.at(-1)!.matched) {
+        this.environment.trace?.(packet, chain, rule, outcomeCode(outcome));
+      }
       switch (outcome?.kind) {
         case "accept":
         case "nat":
@@ -209,9 +213,13 @@ export class NftWalk implements WalkScope {
           return NftVerdict.Reject;
         case "queue":
           return NftVerdict.Queue;
-        case "return":
-          at = chain.rules.length;
+        case "return": {
+          const back = stack.pop();
+          if (back === undefined) break walk;
+          chain = back.chain;
+          at = back.next;
           break;
+        }
         case "jump":
           if (stack.length === DEPTH_MAX) return NftVerdict.Drop; // never: linking has looked
           stack.push({ chain, next: at });
@@ -225,6 +233,9 @@ export class NftWalk implements WalkScope {
       }
     }
     const { family, table, name, policy } = base;
+    if (packet.traced) {
+      this.environment.trace?.(packet, base, undefined, policy === "accept" ? Code.Accept : Code.Drop);
+    }
     this.#steps.push({
       family,
       table,
@@ -490,4 +501,19 @@ function holds(op: Op & { readonly op: "test" }, found: readonly bigint[]): bool
 function show(value: bigint, bits: number): string {
   if (bits <= 16) return `${value}`;
   return bits === 32 ? `${value} (0x${value.toString(16)})` : `0x${value.toString(16)}`;
+}
+
+function outcomeCode(outcome: Exclude<Outcome, "break">): number {
+  switch (outcome?.kind) {
+    case undefined:
+      return Code.Next;
+    case "reject":
+      return Code.Reject;
+    case "queue":
+      return Code.Queue;
+    case "nat":
+      return Code.Nat;
+    default:
+      return codeOf(outcome as LinkedVerdict);
+  }
 }
