@@ -10,17 +10,23 @@ import { printRule } from "./text/print_statement.ts";
 
 /** What a packet was when a rule spoke of it. */
 export interface FirewallEventPacket {
-  /** Interfaces by name, where it has come in and where it leaves. */
+  /** The interface that it has come in by, where there is one. */
   readonly iif?: string;
+  /** The interface that it leaves by, where that is known. */
   readonly oif?: string;
+  /** Where it comes from. */
   readonly source: string;
+  /** Where it goes. */
   readonly destination: string;
   /** As in the IP header. */
   readonly protocol: number;
+  /** Of TCP and UDP. */
   readonly sourcePort?: number;
+  /** Of TCP and UDP. */
   readonly destinationPort?: number;
   /** Bytes, IP header included. */
   readonly length: number;
+  /** `meta mark`. */
   readonly mark: number;
   /** `new`, `established` and so on; `invalid` also where connections are not followed. */
   readonly state: string;
@@ -34,19 +40,27 @@ export interface FirewallEvent {
   readonly timeMs: number;
   /** The same for all events of one packet. */
   readonly id: number;
+  /** Where the packet is on its way. */
   readonly hook: string;
+  /** The table's family. */
   readonly family: string;
+  /** The table. */
   readonly table: string;
+  /** The chain. */
   readonly chain: string;
-  /** The rule as text, and the line of its file, where it was read from one. */
+  /** The rule as text; absent of a policy. */
   readonly rule?: string;
+  /** The line of the rule's file, where it was read from one. */
   readonly line?: number;
   /** Of a trace: `accept`, `drop`, `continue`, `return`, `queue`, `jump other`. */
   readonly verdict?: string;
-  /** Of a log: what it says before the packet, how urgent it is, and its group. */
+  /** Of a log: what it says before the packet. */
   readonly prefix?: string;
+  /** Of a log: how urgent it is. */
   readonly level?: string;
+  /** Of a log: its group. */
   readonly group?: number;
+  /** The packet as it was then. */
   readonly packet: FirewallEventPacket;
 }
 
