@@ -459,6 +459,7 @@ export class Host {
 
   #install(entry: ListenEntry, acceptor: Acceptor): void {
     this.#owners.install(entry, acceptor);
+    for (const record of this.#owners.unclaimedOf(entry)) this.wake(record);
     if (this.stack.tcp.awake === 0) return;
     queueMicrotask(() => { // not inside the caller's call
       if (!this.#closed && this.#owners.offerUnowned(entry, acceptor)) this.kick();

@@ -1,8 +1,9 @@
 import { assert } from "../../base/assert.ts";
 import type { Clock } from "../../base/clock.ts";
+import { Field, RecordState } from "../connections/connection_map.ts";
 import type { Stack } from "../stack.ts";
 import type { TcpListener as ListenEntry } from "../tcp/listeners.ts";
-import { type Tcb, TcpEvent, TcpState } from "../tcp/tcb.ts";
+import { LISTENER_AWAITED, type Tcb, TcpEvent, TcpState } from "../tcp/tcb.ts";
 import { hears, IPV4_ANY, IPV6_ANY } from "../wire/address.ts";
 import type { Acceptor, Owner } from "./owner.ts";
 
@@ -14,6 +15,10 @@ export class Owners {
   readonly #retired = new Map<string, Acceptor>(); // by address and port: servers that take nothing new
   readonly #bySlot: (Owner | undefined)[] = []; // of TCBs
   readonly #sleeping = new Map<number, Owner>(); // by record: those who wait for their connection
+  /** Connections that got data, or a FIN, when nobody listened for them. */
+  readonly #untold = new Set<Tcb>();
+  /** Records of sleepers with something to tell that slept again before anybody listened for them. */
+  readonly #unclaimed = new Set<number>();
   readonly #callingOff = new Set<Tcb>(); // asked for while their images were being written
 
   readonly #awaited = new Map<number, (() => void)[]>(); // by record: who wants a connection awake that is not theirs
@@ -54,12 +59,27 @@ export class Owners {
     if (this.#acceptors.get(entry.id) !== acceptor) return false;
     for (const tcb of this.#stack.tcp.tcbs()) {
       const unowned = this.#bySlot[tcb.slot] === undefined && tcb.listener < 0 && !tcb.orphan;
-      if (!unowned || tcb.localPort !== entry.port || tcb.state < TcpState.established) continue;
+      const opening = tcb.listener === LISTENER_AWAITED; // it will be told when its handshake is over
+      if (!unowned || tcb.localPort !== entry.port || (tcb.state < TcpState.established && !opening)) {
+        continue;
+      }
       if (!hears(entry.address, tcb.localAddress)) continue;
       this.#stack.calls.setListener(this.#stack.tcp, tcb, entry.id);
+      if (opening) continue;
       acceptor.restored(tcb);
+      this.#tellMissed(tcb);
     }
     return true;
+  }
+
+  /** Sleepers that have something to tell who listens now, and nobody has heard it. */
+  unclaimedOf(entry: ListenEntry): number[] {
+    const { connections } = this.#stack;
+    return [...this.#unclaimed].filter((record) => {
+      return connections.state(record) === RecordState.asleep &&
+        connections.get(record, Field.ports) >>> 16 === entry.port &&
+        hears(entry.address, connections.get(record, Field.localAddress));
+    });
   }
 
   /** Somebody wants a connection awake whose image is being written: its owner is told when it is usable. */
@@ -94,24 +114,39 @@ export class Owners {
         if (more !== 0) this.#bySlot[tcb.slot]?.tcpEvents(tcb, more);
       }
     }
-    if ((events & TcpEvent.closed) !== 0) this.#bySlot[tcb.slot] = undefined;
+    if ((events & TcpEvent.closed) !== 0) {
+      this.#bySlot[tcb.slot] = undefined;
+      this.#untold.delete(tcb);
+    } else if (owner === undefined && (events & TcpEvent.readable) !== 0 && tcb.listener < 0) {
+      this.#untold.add(tcb);
+    }
+  }
+
+  /** What came when nobody listened is told to who does now. */
+  #tellMissed(tcb: Tcb): void {
+    if (this.#untold.delete(tcb)) this.#bySlot[tcb.slot]?.tcpEvents(tcb, TcpEvent.readable);
   }
 
   tcpSuspended(tcb: Tcb, record: number): void {
     const owner = this.#bySlot[tcb.slot];
     this.#bySlot[tcb.slot] = undefined;
     if (owner?.suspended(tcb, record)) this.#sleeping.set(record, owner);
+    const untold = this.#untold.delete(tcb) || tcb.receiveQueue.length > 0;
+    if (owner === undefined && untold && tcb.listener < 0 && !tcb.orphan) this.#unclaimed.add(record);
   }
 
   tcpRestored(tcb: Tcb, record: number): void {
     const owner = this.#sleeping.get(record);
     this.#sleeping.delete(record);
+    if (this.#unclaimed.delete(record)) this.#untold.add(tcb);
     assert(this.#bySlot[tcb.slot] === undefined);
     if (owner !== undefined) {
       this.#bySlot[tcb.slot] = owner;
       owner.restored(tcb);
     } else if (!tcb.orphan) {
-      this.#keeperOf(tcb)?.restored(tcb);
+      const keeper = this.#keeperOf(tcb);
+      keeper?.restored(tcb);
+      if (keeper !== undefined) this.#tellMissed(tcb);
     }
     this.#tellAwaited(record);
   }

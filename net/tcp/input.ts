@@ -20,7 +20,7 @@ import { reportDuplicate } from "./sack_blocks.ts";
 import { receiveData, receiveWindow, takeFin } from "./receive.ts";
 import { rtoBackedOffMs } from "./rtt.ts";
 import { takeUserTimeout } from "./user_timeout.ts";
-import { type Tcb, TcpError, TcpState } from "./tcb.ts";
+import { LISTENER_AWAITED, NO_LISTENER, type Tcb, TcpError, TcpState } from "./tcb.ts";
 import type { Tcp } from "./tcp.ts";
 import { takeUrgent } from "./urgent.ts";
 
@@ -112,6 +112,7 @@ export function tcpInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, now
   }
   const opening = tcb.state === TcpState.synReceived;
   if (opening) {
+    if (tcb.listener === LISTENER_AWAITED) return Drop.TcpNoListener; // as if it had been lost: both sides ask again
     const ack = segment.acknowledgment;
     const listener = tcp.listeners.byId(tcb.listener);
     if (isHalfOpen(tcb) && listener === undefined) {
@@ -229,7 +230,7 @@ function reset(tcp: Tcp, tcb: Tcb, nowMs: number): Drop {
     const listener = tcp.listeners.byId(tcb.listener);
     if (listener !== undefined) countFastOpenReset(listener, nowMs);
   }
-  const refused = tcb.state === TcpState.synReceived && tcb.listener < 0;
+  const refused = tcb.state === TcpState.synReceived && tcb.listener === NO_LISTENER;
   // In CLOSING and LAST-ACK what we sent last may be lost: the application hears of it, as on Linux and FreeBSD.
   const over = tcb.state === TcpState.timeWait;
   tcp.destroy(tcb, over ? TcpError.none : refused ? TcpError.refused : TcpError.reset);
@@ -243,7 +244,7 @@ function echoesNothing(tcb: Tcb, segment: TcpRecord, nowMs: number): boolean {
 
 /** Whether a passive open waits for the ACK of its SYN-ACK, and nobody knows of it yet. */
 function isHalfOpen(tcb: Tcb): boolean {
-  return tcb.state === TcpState.synReceived && tcb.listener >= 0 &&
+  return tcb.state === TcpState.synReceived && tcb.listener !== NO_LISTENER &&
     (tcb.fastOpen & FastOpenState.child) === 0;
 }
 
@@ -319,7 +320,7 @@ function answerUnacceptable(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs: numbe
 
 /** Both ends opened at once, and the peer's SYN-ACK says what our SYN-ACK said: the handshake is over. */
 function crossesOurSynAck(tcb: Tcb, segment: TcpRecord): boolean {
-  return tcb.state === TcpState.synReceived && tcb.listener < 0 &&
+  return tcb.state === TcpState.synReceived && tcb.listener === NO_LISTENER &&
     (segment.flags & (TcpFlag.ACK | TcpFlag.RST)) === TcpFlag.ACK && segment.sequence === tcb.irs &&
     seqLess(tcb.iss, segment.acknowledgment) &&
     seqLessEqual(segment.acknowledgment, tcb.sndMax);

@@ -9,7 +9,7 @@ import { measureReceivedMss } from "./counters.ts";
 import { QUEUE_BYTES_MIN, queueBytesMax } from "./memory.ts";
 import { sendAck } from "./output.ts";
 import { addSackBlock, removeSackBlocks, reportDuplicate } from "./sack_blocks.ts";
-import { type Tcb, TcpEvent, TcpState } from "./tcb.ts";
+import { NO_LISTENER, type Tcb, TcpEvent, TcpState } from "./tcb.ts";
 import type { Tcp } from "./tcp.ts";
 
 /**
@@ -20,7 +20,7 @@ import type { Tcp } from "./tcp.ts";
 export function receiveWindow(tcb: Tcb): number {
   const told = (tcb.rcvAdv - tcb.rcvNxt) | 0;
   const room = tcb.receiveBufferBytes >>> 1;
-  const halfOpen = tcb.state === TcpState.synReceived && tcb.listener >= 0;
+  const halfOpen = tcb.state === TcpState.synReceived && tcb.listener !== NO_LISTENER;
   if (room <= UNSCALED_WINDOW_MAX || halfOpen || tcb.state === TcpState.timeWait) return told;
   return Math.max(told, room - room % tcb.peerMss - tcb.receiveQueue.length);
 }

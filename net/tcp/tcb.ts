@@ -97,6 +97,14 @@ export const Push = {
 /** `ssthresh` while nothing was ever lost. */
 export const SSTHRESH_INFINITE = 0x7fff_ffff;
 
+/** What `listener` is of an active open, and of a connection that slept through the end of its listener. */
+export const NO_LISTENER = -1;
+/**
+ * And of a durable connection that is restored before its handshake is over, until somebody listens there again: only
+ * then is there somebody to be told that it is open.
+ */
+export const LISTENER_AWAITED = -2;
+
 /**
  * One connection's whole state: numbers, bytes and small enums, nothing else (RFC 9293 section 3.3.1
  * gives the names). Sequence numbers are int32, times are epoch milliseconds, `Infinity` is "not set".
@@ -106,8 +114,8 @@ export class Tcb {
   readonly slot: number;
   /** Record in the connection map. */
   record = -1;
-  /** Listener that it came from, or -1 for an active open. */
-  listener = -1;
+  /** Listener that it came from; `NO_LISTENER` for an active open, or `LISTENER_AWAITED`. */
+  listener: number = NO_LISTENER;
   localAddress = 0;
   remoteAddress = 0;
   localPort = 0;

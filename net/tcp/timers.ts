@@ -10,7 +10,7 @@ import { enterLoss, reorderingTimeout } from "./recovery.ts";
 import { retransmitLost, sendLossProbe } from "./retransmit.ts";
 import { clearRetransmitTimer, setRetransmitTimer } from "./rto.ts";
 import { rtoBackedOffMs } from "./rtt.ts";
-import { flightSize, RetransmitTimer, type Tcb, TcpError, TcpEvent, TcpState } from "./tcb.ts";
+import { flightSize, NO_LISTENER, RetransmitTimer, type Tcb, TcpError, TcpEvent, TcpState } from "./tcb.ts";
 import type { Tcp } from "./tcp.ts";
 import { userTimeoutMs } from "./user_timeout.ts";
 
@@ -94,7 +94,7 @@ function isBlackHole(tcp: Tcp, tcb: Tcb, nowMs: number): boolean {
 function handshakeRetransmitsMax(tcp: Tcp, tcb: Tcb): number {
   const { synAckRetransmitsMax, synRetransmitsMax, synLinearTimeouts } = tcp.config;
   const own = tcb.synRetransmitsMax;
-  if (tcb.state === TcpState.synReceived && tcb.listener >= 0) {
+  if (tcb.state === TcpState.synReceived && tcb.listener !== NO_LISTENER) {
     const child = (tcb.fastOpen & FastOpenState.child) !== 0; // its owner deserves one more
     return own > 0 ? own : synAckRetransmitsMax + (child ? 1 : 0);
   }

@@ -183,6 +183,7 @@ export function tcpSetProtocol(tcb: Tcb, state: readonly number[]): void {
 /** The connection is of this listener from here on: it slept through the one that took it. */
 export function tcpSetListener(tcp: Tcp, tcb: Tcb, listenerId: number): void {
   tcp.setListener(tcb, listenerId);
+  tcp.enterHandshake(tcb);
 }
 
 /**

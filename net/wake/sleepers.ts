@@ -20,7 +20,7 @@ import type { TcpListener } from "../tcp/listeners.ts";
 import { peekWindow } from "../tcp/output.ts";
 import { packetTooBig } from "../tcp/path_mtu.ts";
 import { receiveWindow } from "../tcp/receive.ts";
-import { Tcb, TcpError, TcpState } from "../tcp/tcb.ts";
+import { LISTENER_AWAITED, NO_LISTENER, Tcb, TcpError, TcpState } from "../tcp/tcb.ts";
 import { earliestDeadlineMs } from "../tcp/tcp.ts";
 import { IPV6_ANY, isIpv6Handle } from "../wire/address.ts";
 import { Drop } from "../wire/drop.ts";
@@ -560,7 +560,8 @@ export class Sleepers {
 
   #tellRestored(tcb: Tcb, record: number): void {
     const listener = this.#stack.tcp.listeners.find(tcb.localAddress, tcb.localPort);
-    this.#stack.tcp.setListener(tcb, listener?.id ?? -1);
+    const none = tcb.state === TcpState.synReceived ? LISTENER_AWAITED : NO_LISTENER;
+    this.#stack.tcp.setListener(tcb, listener?.id ?? none);
     this.#stack.tcp.enterHandshake(tcb);
     // Of a durable connection that waits for the ACK of its SYN-ACK nobody has heard yet.
     if (tcb.state === TcpState.synReceived && tcb.durable !== undefined) return;

@@ -74,7 +74,13 @@ interface Life {
 }
 
 /** A conversation whose server dies before or after its `dieAt`th deed, and goes on 300 ms later. */
-async function live(dieAt: number, dieAfter: boolean, bytes: number, piece: number): Promise<Life> {
+async function live(
+  dieAt: number,
+  dieAfter: boolean,
+  bytes: number,
+  piece: number,
+  listensAfterMs = 0,
+): Promise<Life> {
   const world = new SleepWorld({ seed: dieAt });
   world.tracing = false;
   const wrong: string[] = [];
@@ -87,7 +93,11 @@ async function live(dieAt: number, dieAfter: boolean, bytes: number, piece: numb
     where += ` (${kind})`;
     const die = (): void => {
       process.kill();
-      world.clock.at(world.clock.nowMs() + 300, () => serveDurably(world.start({ idleMs: 100 }), wrong));
+      world.clock.at(world.clock.nowMs() + 300, () => {
+        const next = world.start({ idleMs: 100 });
+        if (listensAfterMs === 0) return serveDurably(next, wrong);
+        world.clock.at(world.clock.nowMs() + listensAfterMs, () => serveDurably(next, wrong));
+      });
     };
     if (dieAfter) queueMicrotask(die);
     else die();
@@ -125,3 +135,15 @@ test(
   },
   120_000,
 );
+
+test("nor does one whose next process listens late", async () => {
+  for (const listensAfterMs of [10, 400, 4_000]) {
+    const { operations } = await live(Infinity, false, 500, 100);
+    for (let dieAt = 1; dieAt <= operations; dieAt++) {
+      for (const after of [false, true]) {
+        if (dieAt === 1 && !after) continue; // its SYN is in no log: nobody listens for that
+        await live(dieAt, after, 500, 100, listensAfterMs);
+      }
+    }
+  }
+}, 120_000);
