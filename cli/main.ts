@@ -1,4 +1,5 @@
 import type { Command, Terminal } from "./command.ts";
+import { appliance } from "./commands/appliance.ts";
 import { archive } from "./commands/archive.ts";
 import { bench } from "./commands/bench.ts";
 import { capture } from "./commands/capture.ts";
@@ -26,6 +27,7 @@ export const COMMANDS: readonly Command[] = [
   ...[doctor, serve],
   ...[ls, top, inspect, suspend, restore, capture],
   ...[store, check, archive, unarchive, handover],
+  appliance,
   ...[firewall, patch, replay, explain, criu, bench, completions(() => COMMANDS)],
 ];
 

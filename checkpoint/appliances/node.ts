@@ -29,6 +29,30 @@ export interface Content {
   read(offset: number, into: Uint8Array): void;
 }
 
+/** A content whose data, extents one behind the other, is read by `readData`. */
+export function contentOver(
+  size: number,
+  sha256: string,
+  extents: readonly Extent[] | undefined,
+  readData: (position: number, into: Uint8Array) => void,
+): Content {
+  if (extents === undefined) return { size, sha256, read: readData };
+  return {
+    size,
+    sha256,
+    extents,
+    read: (offset, into) => {
+      into.fill(0);
+      let stored = 0;
+      for (const { start, length } of extents) {
+        const from = Math.max(start, offset), to = Math.min(start + length, offset + into.length);
+        if (from < to) readData(stored + from - start, into.subarray(from - offset, to - offset));
+        stored += length;
+      }
+    },
+  };
+}
+
 /** An inode: what `stat` tells of it, and what is in it. Names that share one are hard links. */
 export interface Node {
   readonly type: NodeType;

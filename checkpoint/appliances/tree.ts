@@ -11,7 +11,10 @@ interface Place {
   children: Map<string, Place> | undefined;
 }
 
-/** A name of a tree. `links` is the first name of the same inode, where that is another one. */
+/**
+ * A name of a tree. `links` is the first name of the same inode, where that is another one. Of devices and pipes it is
+ * not told which names share one: GNU tar does not look, and it means nothing.
+ */
 export interface TreeEntry {
   /** From the root, without a slash in front; the root itself is "". */
   readonly path: string;
@@ -98,7 +101,7 @@ export class Tree {
     for (let next = open.pop(); next !== undefined; next = open.pop()) {
       const { place, path } = next;
       const { node } = place;
-      if (node.type === "directory") yield { path, node };
+      if (node.type !== "file" && node.type !== "symlink") yield { path, node };
       else {
         const links = first.get(node);
         if (links === undefined) first.set(node, path);

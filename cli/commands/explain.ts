@@ -11,7 +11,8 @@ import { explainPatch } from "../../patching/image/explain.ts";
 import { printable } from "../color.ts";
 import { readArguments } from "../arguments.ts";
 import { type Command, type Terminal, UsageError } from "../command.ts";
-import "../../checkpoint/replay/segments.ts"; // these register their kinds
+import "../../checkpoint/appliances/diff/diff_image.ts"; // these register their kinds
+import "../../checkpoint/replay/segments.ts";
 import "../../checkpoint/sockets/socket_image.ts";
 
 const HELP = `\

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import fs from "node:fs";
 import { refuse } from "../appliance_error.ts";
-import type { Content, Extent } from "../node.ts";
+import { type Content, contentOver, type Extent } from "../node.ts";
 import { quoted } from "../path.ts";
 import type { TarMember } from "../tar/tar_reader.ts";
 
@@ -24,23 +24,7 @@ export function readFileAt(file: number, name: string): ReadAt {
 /** The content of a member of a tar that lies in a file. */
 export function storedContent(member: TarMember, sha256: string, readAt: ReadAt): Content {
   const { size, extents, dataStart } = member;
-  if (extents === undefined) {
-    return { size, sha256, read: (offset, into) => readAt(dataStart + offset, into) };
-  }
-  return {
-    size,
-    sha256,
-    extents,
-    read: (offset, into) => {
-      into.fill(0);
-      let stored = dataStart;
-      for (const { start, length } of extents) {
-        const from = Math.max(start, offset), to = Math.min(start + length, offset + into.length);
-        if (from < to) readAt(stored + from - start, into.subarray(from - offset, to - offset));
-        stored += length;
-      }
-    },
-  };
+  return contentOver(size, sha256, extents, (position, into) => readAt(dataStart + position, into));
 }
 
 /** The content of a file of a folder on disk, which is opened for each read: there may be a million of them. */

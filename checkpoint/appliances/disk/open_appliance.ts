@@ -48,7 +48,7 @@ async function opening(
       return { form: "oci", ...image };
     }
     onlyWhole(path, choice);
-    return { form: "directory", tree: await readFolder(path, options), layers: [], services: [] };
+    return { form: "directory", tree: await readFolder(path, options), layers: [], blobs: [], services: [] };
   }
   const tree = await readTarFile(path, spool, options);
   if (isLayout((file) => tree.get(file)?.type === "file")) {
@@ -60,7 +60,7 @@ async function opening(
     return { form: "docker", ...image };
   }
   onlyWhole(path, choice);
-  return { form: "tar", tree, layers: [], services: [] };
+  return { form: "tar", tree, layers: [], blobs: [], services: [] };
 }
 
 function isLayout(has: (file: string) => boolean): boolean {

@@ -1,7 +1,7 @@
 import fs from "node:fs";
 import { join } from "node:path";
 import { refuse } from "../appliance_error.ts";
-import type { Service } from "../appliance.ts";
+import type { LayerBlob, Service } from "../appliance.ts";
 import type { Content } from "../node.ts";
 import {
   type Descriptor,
@@ -67,6 +67,7 @@ export function archiveFiles(name: string, tree: Tree): ImageFiles {
 export interface OpenImage {
   readonly tree: Tree;
   readonly layers: readonly string[];
+  readonly blobs: readonly LayerBlob[];
   readonly services: readonly Service[];
   readonly platform: { readonly os: string; readonly architecture: string };
 }
@@ -140,19 +141,28 @@ async function layered(
     refuse("format", `Cannot take ${count} layers of ${files.name}: it has ${all.length}`);
   }
   const tree = new Tree();
+  const blobs: LayerBlob[] = [];
   for (const [index, layer] of all.slice(0, count).entries()) {
     const file = files.find(layer.path) ??
       refuse("format", `Cannot read ${files.name}: layer ${index}, ${quoted(layer.path)}, is missing`);
     const place = { what: `layer ${index} of ${files.name}`, bytes: file.size, readAt: file.readAt };
     const source = pieces(file.size, file.readAt);
-    const { digest, diffId } = await readTarInto(tree, source, place, true, spool, options);
+    const { digest, diffId, bytes, compression } = await readTarInto(
+      tree,
+      source,
+      place,
+      true,
+      spool,
+      options,
+    );
     mustBe(place.what, layer.digest, `sha256:${digest}`);
     mustBe(`${place.what}, uncompressed`, about.diffIds[index], `sha256:${diffId}`);
+    blobs.push({ digest, diffId, bytes, compression, read: file.readAt });
   }
   const { os, architecture } = about;
   // A part of an image is what its base was: what is started belongs to the whole.
   const services = count < all.length ? [] : about.services;
-  return { tree, layers: about.diffIds.slice(0, count), services, platform: { os, architecture } };
+  return { tree, layers: about.diffIds.slice(0, count), blobs, services, platform: { os, architecture } };
 }
 
 function mustBe(what: string, told: string | undefined, found: string): void {

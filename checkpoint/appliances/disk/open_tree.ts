@@ -40,6 +40,7 @@ export interface ReadLayer {
   readonly diffId: string;
   /** Bytes of the file. */
   readonly bytes: number;
+  readonly compression: "none" | "gzip" | "zstd";
 }
 
 /**
@@ -61,10 +62,10 @@ export async function readTarInto(
   let file: number | undefined;
   const readAt: ReadAt = (position, into) =>
     file === undefined ? place.readAt!(position, into) : readFileAt(file, place.what)(position, into);
-  let compressed: boolean | undefined;
+  let compression: ReadLayer["compression"] | undefined;
   const counted = async function* (): AsyncGenerator<Uint8Array, void, void> {
     for await (const piece of source) {
-      compressed ??= (piece[0] === 0x1f && piece[1] === 0x8b) || (piece[0] === 0x28 && piece[1] === 0xb5);
+      compression ??= compressionOf(piece);
       meter.add(piece.length);
       outside.update(piece);
       yield piece;
@@ -72,13 +73,23 @@ export async function readTarInto(
   };
   const spooled = async function* (): AsyncGenerator<Uint8Array, void, void> {
     for await (const piece of decompressed(counted(), place.what)) {
-      if (compressed || place.readAt === undefined) writeAll(file ??= spool.file(), piece);
+      if (compression !== "none" || place.readAt === undefined) writeAll(file ??= spool.file(), piece);
       inside.update(piece);
       yield piece;
     }
   };
   await fill(tree, spooled(), isLayer, (member, sha256) => storedContent(member, sha256, readAt));
-  return { digest: outside.end(), diffId: inside.end(), bytes: outside.bytes };
+  return {
+    digest: outside.end(),
+    diffId: inside.end(),
+    bytes: outside.bytes,
+    compression: compression ?? "none",
+  };
+}
+
+function compressionOf(piece: Uint8Array): ReadLayer["compression"] {
+  if (piece[0] === 0x1f && piece[1] === 0x8b) return "gzip";
+  return piece[0] === 0x28 && piece[1] === 0xb5 ? "zstd" : "none";
 }
 
 /** As `readTarInto`, of a file. */

@@ -1,6 +1,5 @@
 import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { compareTrees } from "../../../checkpoint/appliances/compare.ts";
@@ -66,16 +65,12 @@ judge("one tree reads the same from a folder, a tar, gzip and zstd", ["tar", "gz
   for (const file of ["root.tar", "root.tar.gz", "root.tar.zst"]) await same(at.file("root"), at.file(file));
   truncateSync(at.file("root.tar.gz"), 300);
   truncateSync(at.file("root.tar.zst"), 300);
-  const before = spools();
+  using spools = new TemporaryFolder();
   for (const file of ["root.tar.gz", "root.tar.zst"]) {
-    await expect(openAppliance(at.file(file))).rejects.toThrow("Cannot read");
+    await expect(openAppliance(at.file(file), { spoolIn: spools.path })).rejects.toThrow("Cannot read");
   }
-  expect(spools(), "nothing is left behind").toEqual(before);
+  expect(readdirSync(spools.path), "nothing is left behind").toEqual([]);
 });
-
-function spools(): string[] {
-  return readdirSync(tmpdir()).filter((name) => name.startsWith("torpor-appliance-"));
-}
 
 judge(
   "images that umoci makes and skopeo copies read the same as a layout and as each archive",
@@ -108,7 +103,7 @@ judge(
     expect(lower.layers).toEqual(image.layers.slice(0, 1));
     expect(lower.tree.get("old/deep/gone")?.type).toBe("file");
     shell(at.path)(`umoci unpack --image img:one whole; rm -rf extracted; mv whole/rootfs extracted`);
-    const extracted = await openAppliance(at.file("extracted"));
+    using extracted = await openAppliance(at.file("extracted"));
     expect([...compareTrees(image.tree, extracted.tree)].filter(({ path }) => path !== "")).toEqual([]);
     for (const spec of ["img:one", "oci.tar", "oci.tar:one", "docker.tar", "docker.tar:docker.io/me/one:2"]) {
       await same(at.file("img"), at.file(spec));
@@ -133,13 +128,14 @@ test("an appliance that a signal stops leaves nothing behind", async () => {
   tree.put("etc", folder());
   tree.put("etc/a", fileOf(new Uint8Array(3_000_000)));
   writeFileSync(at.file("a.tar"), tarOf(tree));
-  const before = spools();
+  using spools = new TemporaryFolder();
   const controller = new AbortController();
   const reason = new Error("enough");
   const opening = openAppliance(at.file("a.tar"), {
     signal: controller.signal,
+    spoolIn: spools.path,
     onProgress: () => controller.abort(reason),
   });
   await expect(opening).rejects.toBe(reason);
-  expect(spools()).toEqual(before);
+  expect(readdirSync(spools.path)).toEqual([]);
 });

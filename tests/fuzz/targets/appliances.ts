@@ -1,7 +1,15 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
 import { assert } from "../../../base/assert.ts";
 import { Prng } from "../../../base/random.ts";
 import { ApplianceError } from "../../../checkpoint/appliances/appliance_error.ts";
 import { compareTrees } from "../../../checkpoint/appliances/compare.ts";
+import { applyChanges } from "../../../checkpoint/appliances/diff/apply_diff.ts";
+import { ChangeReader, encodeChange, encodePack } from "../../../checkpoint/appliances/diff/change.ts";
+import { DiffContents } from "../../../checkpoint/appliances/diff/diff_content.ts";
+import { DiffImage } from "../../../checkpoint/appliances/diff/diff_image.ts";
+import { explainDiff } from "../../../checkpoint/appliances/diff/explain_diff.ts";
 import { Overlay } from "../../../checkpoint/appliances/layer.ts";
 import {
   readConfig,
@@ -13,9 +21,16 @@ import { BLOCK_BYTES } from "../../../checkpoint/appliances/tar/tar_header.ts";
 import { readTar } from "../../../checkpoint/appliances/tar/tar_reader.ts";
 import { paddingOf, TAR_END, tarHeader } from "../../../checkpoint/appliances/tar/tar_writer.ts";
 import { Tree } from "../../../checkpoint/appliances/tree.ts";
+import { loadZstd } from "../../../checkpoint/appliances/zstd.ts";
+import { CborError, decodeCbor, encodeCbor } from "../../../checkpoint/image/cbor.ts";
+import { scanCbor } from "../../../checkpoint/image/cbor_scan.ts";
+import { ImageError } from "../../../checkpoint/image/image_error.ts";
+import { goldenPair, sourceOf } from "../../checkpoint/appliances/opened.ts";
 import { fileOf, folder, randomTree, tarOf } from "../../checkpoint/appliances/trees.ts";
+import { equalBytes } from "../equal.ts";
 import { orRefuses } from "../refuses.ts";
 import type { Target } from "../target.ts";
+import { mendImage } from "./image.ts";
 
 /** The tree in a tar, whose files have no bytes; `undefined` when it is refused. */
 async function treeIn(tar: Uint8Array, isLayer: boolean): Promise<Tree | undefined> {
@@ -109,7 +124,87 @@ function* tars(): Generator<Uint8Array> {
   yield tarOf(tree);
 }
 
+const zstd = await loadZstd();
+const { base } = goldenPair();
+
+/** Images of differentials are refused, or make a tree whose files can be read, and which names nothing outside it. */
+function diff(input: Uint8Array<ArrayBuffer>): void {
+  const { value: image, error } = orRefuses(ImageError, () => new DiffImage(sourceOf(input), zstd));
+  if (image === undefined) {
+    assert(error.offset >= 0 && error.offset <= input.length, "The mistake lies in the image");
+    return;
+  }
+  for (const { text } of explainDiff(image)) assert(!/NaN|undefined/.test(text), text);
+  const { value: tree } = orRefuses(
+    ApplianceError,
+    () => applyChanges(base, image, new DiffContents(base, image, zstd)),
+  );
+  for (const { path, node } of tree?.entries() ?? []) {
+    assert(!path.split("/").includes(".."), "Nothing leads out of the tree");
+    if ((node.content?.size ?? 0) === 0 || node.content!.size > 1_000_000) continue;
+    try {
+      node.content!.read(0, new Uint8Array(node.content!.size));
+    } catch (refusal) {
+      if (!(refusal instanceof ApplianceError || refusal instanceof ImageError)) throw refusal;
+    }
+  }
+}
+
+/** Changes within their sequence, which is compressed: the input is taken apart, and put together again. */
+function changes(input: Uint8Array<ArrayBuffer>): void {
+  const reader = new ChangeReader();
+  try {
+    for (let at = 0; at < input.length;) {
+      const { end } = scanCbor(input, at);
+      reader.take(decodeCbor(input.subarray(at, end)));
+      at = end;
+    }
+    reader.end();
+  } catch (refusal) {
+    if (refusal instanceof TypeError || refusal instanceof CborError) return;
+    throw refusal;
+  }
+  const written = itemsOf(reader);
+  const again = new ChangeReader();
+  for (const item of written) again.take(decodeCbor(item));
+  equalBytes(Buffer.concat(itemsOf(again)), Buffer.concat(written), "read again");
+}
+
+function itemsOf({ packs, changes }: Pick<ChangeReader, "packs" | "changes">): Uint8Array[] {
+  return [
+    ...packs.map((pack) => encodeCbor(encodePack(pack))),
+    ...changes.flatMap((change) => [...encodeChange(change)].map((item) => encodeCbor(item))),
+  ];
+}
+
+/** The changes of the golden differential, item by item and all together. */
+function* changeSeeds(): Generator<Uint8Array> {
+  const { packs, changes } = new DiffImage(sourceOf(golden), zstd);
+  const items = itemsOf({ packs: [...packs], changes: [...changes] });
+  yield* items;
+  yield new Uint8Array(Buffer.concat(items));
+}
+
+const golden = new Uint8Array(readFileSync(join(process.cwd(), "tests/golden/image-v1-diff.img")));
+
 export const targets: readonly Target[] = [
+  {
+    name: "appliances/diff",
+    about: "differentials, hashes mended: refused, or a tree of files that can be read, or are refused",
+    run: diff,
+    bytesMax: 1_024,
+    seeds: () => [golden],
+    mend: mendImage,
+    allocationMax: (length) => (1 << 25) + 4096 * length,
+  },
+  {
+    name: "appliances/changes",
+    about: "what a differential changes: refused, or the same when it is written and read again",
+    run: changes,
+    bytesMax: 1_024,
+    seeds: changeSeeds,
+    allocationMax: (length) => (1 << 20) + 512 * length,
+  },
   {
     name: "appliances/tar",
     about: "tars, checksums mended: refused, or a tree that is the same when it is written and read again",

@@ -1,0 +1,195 @@
+import fs from "node:fs";
+import { dirname, resolve } from "node:path";
+import { encodeCbor } from "../../image/cbor.ts";
+import type { ImageSource } from "../../image/image_file.ts";
+import { Kind } from "../../image/kinds.ts";
+import { imagePieces } from "../../image/write.ts";
+import { refuse } from "../appliance_error.ts";
+import type { Appliance } from "../appliance.ts";
+import { type Change, encodeChange, encodePack, type Pack } from "../diff/change.ts";
+import { type DiffAbout, DiffImage, encodeAbout } from "../diff/diff_image.ts";
+import { type ChangeCounts, type ChangeSink, makeChanges, type MakeOptions } from "../diff/make_diff.ts";
+import { fingerprint } from "../fingerprint.ts";
+import { quoted } from "../path.ts";
+import { joined } from "../tar/byte_stream.ts";
+import { loadZstd, RAW_BYTES_MAX, type Zstd } from "../zstd.ts";
+import { readFileAt } from "./contents.ts";
+import { Meter, type WorkOptions } from "./progress.ts";
+import { Spool, writeAll } from "./spool.ts";
+
+/** Items gathered before they become a chunk. */
+const ITEMS_BYTES = 1024 * 1024;
+/** Nothing else is compressed as hard, and nothing pays as much: paths repeat one another. */
+const ITEMS_LEVEL = 19;
+
+/** What a differential came to. */
+export interface MadeDiff extends ChangeCounts {
+  /** Of the file. */
+  readonly bytes: number;
+  readonly packs: number;
+}
+
+/** The changes and packs of a differential on their way into a file, in the memory of one chunk. */
+export class DiffWriter implements ChangeSink, Disposable {
+  readonly #zstd: Zstd;
+  readonly #spool: Spool;
+  readonly #file: number;
+  readonly #changes: Uint8Array[] = [];
+  readonly #packs: { readonly offset: number; readonly length: number }[] = [];
+  #items: Uint8Array[] = [];
+  #itemsBytes = 0;
+  #end = 0;
+
+  constructor(zstd: Zstd, spoolIn?: string) {
+    this.#zstd = zstd;
+    this.#spool = new Spool(spoolIn);
+    this.#file = this.#spool.file();
+  }
+
+  get packs(): number {
+    return this.#packs.length;
+  }
+
+  change(change: Change): void {
+    for (const item of encodeChange(change)) this.#item(encodeCbor(item));
+  }
+
+  pack(pack: Pack, compressed: Uint8Array): void {
+    this.#item(encodeCbor(encodePack(pack)));
+    writeAll(this.#file, compressed, this.#end);
+    this.#packs.push({ offset: this.#end, length: compressed.length });
+    this.#end += compressed.length;
+  }
+
+  /**
+   * Writes the image. It is under its name only when it is whole and durable.
+   * @returns Its bytes.
+   * @throws {ApplianceError} When there is something of that name.
+   */
+  async end(
+    path: string,
+    about: Omit<DiffAbout, "changes" | "packs">,
+    options: WorkOptions,
+  ): Promise<number> {
+    this.#close();
+    mustBeFree(path);
+    const changes = this.#changes.length, packs = this.#packs.length;
+    const body = encodeAbout({ ...about, changes, packs });
+    const unfinished = `${path}.partial`;
+    const file = fs.openSync(unfinished, "w", 0o600);
+    const meter = new Meter(`writing ${path}`, options, this.#end);
+    try {
+      for await (const piece of imagePieces({ kind: Kind.Diff, body }, changes + packs, this.#chunks())) {
+        writeAll(file, piece);
+        meter.add(piece.length);
+      }
+      fs.fsyncSync(file);
+    } catch (error) {
+      fs.unlinkSync(unfinished);
+      throw error;
+    } finally {
+      fs.closeSync(file);
+    }
+    fs.renameSync(unfinished, path);
+    syncFolder(dirname(resolve(path)));
+    return meter.bytes;
+  }
+
+  [Symbol.dispose](): void {
+    this.#spool[Symbol.dispose]();
+  }
+
+  #item(bytes: Uint8Array): void {
+    if (this.#itemsBytes + bytes.length > ITEMS_BYTES) this.#close();
+    if (bytes.length > RAW_BYTES_MAX) {
+      refuse("limit", `Cannot write differential: one change has ${bytes.length} bytes`);
+    }
+    this.#items.push(bytes);
+    this.#itemsBytes += bytes.length;
+  }
+
+  #close(): void {
+    if (this.#items.length === 0) return;
+    const raw = joined(this.#items, this.#itemsBytes);
+    this.#changes.push(this.#zstd.compress(raw, new Uint8Array(0), ITEMS_LEVEL));
+    this.#items = [];
+    this.#itemsBytes = 0;
+  }
+
+  *#chunks(): Generator<Uint8Array, void, void> {
+    yield* this.#changes;
+    const readAt = readFileAt(this.#file, "packs");
+    for (const { offset, length } of this.#packs) {
+      const chunk = new Uint8Array(length);
+      readAt(offset, chunk);
+      yield chunk;
+    }
+  }
+}
+
+/** Makes what was renamed in a folder durable. */
+export function syncFolder(folder: string): void {
+  const file = fs.openSync(folder, "r");
+  try {
+    fs.fsyncSync(file);
+  } finally {
+    fs.closeSync(file);
+  }
+}
+
+/** @throws {ApplianceError} When something is there. */
+export function mustBeFree(path: string): void {
+  if (fs.lstatSync(path, { throwIfNoEntry: false }) === undefined) return;
+  refuse("system", `Cannot write ${quoted(path)}: it is there already`);
+}
+
+/**
+ * Writes the differential of an appliance to a base into a file.
+ * @throws {ApplianceError} When there is something of that name.
+ */
+export async function writeDiff(
+  base: Appliance,
+  appliance: Appliance,
+  path: string,
+  options: WorkOptions & MakeOptions & { readonly spoolIn?: string } = {},
+): Promise<MadeDiff> {
+  mustBeFree(path);
+  const zstd = await loadZstd();
+  using writer = new DiffWriter(zstd, options.spoolIn);
+  const meter = new Meter(`comparing ${appliance.name} with ${base.name}`, options);
+  const counts = makeChanges(base.tree, appliance.tree, zstd, writer, {
+    ...options,
+    onBytes: (bytes) => meter.add(bytes),
+  });
+  const result = fingerprint(appliance.tree);
+  const about = {
+    base: fingerprint(base.tree),
+    result,
+    appliances: [{ name: appliance.name, result }],
+    services: appliance.services,
+  };
+  const bytes = await writer.end(path, about, options);
+  return { ...counts, bytes, packs: writer.packs };
+}
+
+/** A differential in a file, to be closed. */
+export interface OpenDiff extends Disposable {
+  readonly path: string;
+  readonly diff: DiffImage;
+}
+
+/** Opens the differential in a file. @throws {ImageError} */
+export async function openDiff(path: string): Promise<OpenDiff> {
+  const zstd = await loadZstd();
+  const file = fs.openSync(path, "r");
+  const source: ImageSource = {
+    size: () => fs.fstatSync(file).size,
+    read: (into, position) => fs.readSync(file, into, 0, into.length, position),
+  };
+  try {
+    return { path, diff: new DiffImage(source, zstd), [Symbol.dispose]: () => fs.closeSync(file) };
+  } catch (error) {
+    fs.closeSync(file);
+    throw error;
+  }
+}

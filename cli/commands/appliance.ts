@@ -1,0 +1,14 @@
+import type { Command } from "../command.ts";
+import { group } from "../dispatch.ts";
+import { applianceApply } from "./appliance/apply.ts";
+import { applianceBase } from "./appliance/base.ts";
+import { applianceDiff } from "./appliance/diff.ts";
+import { applianceInspect } from "./appliance/inspect.ts";
+
+/** `torpor appliance`. */
+export const appliance: Command = group(
+  "appliance",
+  "differentials of root file systems, and what becomes of them",
+  "Finds the base of several appliances, writes what each is beside it as a small\nfile, and makes one appliance of the base and such files.",
+  [applianceBase, applianceDiff, applianceApply, applianceInspect],
+);

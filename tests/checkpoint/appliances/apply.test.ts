@@ -1,0 +1,189 @@
+import { execFileSync } from "node:child_process";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { expect, test } from "vitest";
+import { Prng } from "../../../base/random.ts";
+import { compareTrees } from "../../../checkpoint/appliances/compare.ts";
+import { applyDiff } from "../../../checkpoint/appliances/diff/apply_diff.ts";
+import { DiffImage } from "../../../checkpoint/appliances/diff/diff_image.ts";
+import { openAppliance } from "../../../checkpoint/appliances/disk/open_appliance.ts";
+import { writeLayout } from "../../../checkpoint/appliances/disk/write_layout.ts";
+import { writeFolder, writeTarFile } from "../../../checkpoint/appliances/disk/write_tree.ts";
+import { mtreeLines } from "../../../checkpoint/appliances/mtree.ts";
+import { Tree } from "../../../checkpoint/appliances/tree.ts";
+import { loadZstd } from "../../../checkpoint/appliances/zstd.ts";
+import { TemporaryFolder } from "../../support/folder.ts";
+import { judge } from "../../support/judge.ts";
+import { drawSeed } from "../../support/seed.ts";
+import { changed, diffOf, opened, sourceOf } from "./opened.ts";
+import { bytesIn, fileOf, randomTree, tarOf } from "./trees.ts";
+
+async function mustBe(tree: Tree, spec: string, what = spec): Promise<void> {
+  using read = await openAppliance(spec);
+  expect([...compareTrees(tree, read.tree)].map(({ path, how }) => `${path}: ${how}`), what).toEqual([]);
+}
+
+/** A random tree that a disk can hold: its root is ours to name, and no attribute is the kernel's. */
+function holdable(prng: Prng): Tree {
+  const tree = randomTree(prng, 50);
+  const next = new Tree();
+  for (const { path, node } of tree.entries()) {
+    if (next.get(path) !== undefined && path !== "") continue;
+    const xattrs = node.type === "file" || node.type === "directory"
+      ? new Map([...node.xattrs].filter(([key]) => key.startsWith("user.")))
+      : new Map();
+    const seen = [...tree.entries()].find((each) => each.node === node)!.path;
+    const times = { mtimeSeconds: Math.abs(node.mtimeSeconds) % 2 ** 31 };
+    next.put(path, seen === path ? { ...node, xattrs, ...times } : next.get(seen)!);
+  }
+  return next;
+}
+
+test("a tar that is stopped again and again ends as one that was not, and has its name only then", async () => {
+  const seed = drawSeed("APPLY_SEED", 1_000_000);
+  const prng = new Prng(seed);
+  const tree = randomTree(prng, 60);
+  for (let file = 0; file < 30; file++) tree.put(`zz/${file}`, fileOf(`${file}`));
+  using at = new TemporaryFolder();
+  const path = at.file("out.tar");
+  const reason = new Error("stopped");
+  let stops = 0;
+  for (let budget = 1;; budget += 3) {
+    const controller = new AbortController();
+    let left = budget;
+    // The signal is asked at each piece.
+    Object.defineProperty(controller.signal, "throwIfAborted", {
+      value: () => {
+        if (left-- === 0) throw reason;
+      },
+    });
+    try {
+      const { resumed } = await writeTarFile(tree, path, { signal: controller.signal, batchEntries: 2 });
+      expect(resumed, `seed ${seed}`).toBeGreaterThan(0);
+      break;
+    } catch (error) {
+      expect(error).toBe(reason);
+      expect(existsSync(path)).toBe(false);
+      stops++;
+    }
+  }
+  expect(stops).toBeGreaterThan(2);
+  expect(Buffer.compare(readFileSync(path), tarOf(tree)), `seed ${seed}`).toBe(0);
+  expect(readdirSync(at.path)).toEqual(["out.tar"]);
+  await expect(writeTarFile(tree, path)).rejects.toThrow("it is there already");
+});
+
+judge(
+  "a folder is written whole, with all that a tree has; stopped it goes on",
+  ["root", "tar", "sync"],
+  async () => {
+    const seed = drawSeed("APPLY_SEED", 1_000_000);
+    for (let run = 0; run < 3; run++) {
+      using at = new TemporaryFolder();
+      const prng = new Prng(seed + run);
+      const base = holdable(prng);
+      const zstd = await loadZstd();
+      const target = changed(base, prng);
+      const diff = new DiffImage(sourceOf(await diffOf(base, target)), zstd);
+      const tree = holdableAgain(applyDiff(base, diff, zstd));
+      for (let file = 0; file < 30; file++) tree.put(`zz/${file}`, fileOf(`${file}`));
+      const path = at.file("out");
+      const reason = new Error("stopped");
+      const stop = async (pieces: number): Promise<void> => {
+        const controller = new AbortController();
+        let left = pieces;
+        Object.defineProperty(controller.signal, "throwIfAborted", {
+          value: () => {
+            if (left-- === 0) throw reason;
+          },
+        });
+        await expect(writeFolder(tree, path, { signal: controller.signal, batchEntries: 3 })).rejects.toBe(
+          reason,
+        );
+        expect(existsSync(path)).toBe(false);
+      };
+      await stop(25);
+      const { resumed } = await writeFolder(tree, path, { batchEntries: 3 });
+      expect(resumed, `seed ${seed + run}`).toBeGreaterThan(0);
+      await mustBe(tree, path, `seed ${seed + run}`);
+      expect(readdirSync(at.path)).toEqual(["out"]);
+    }
+  },
+);
+
+/** What `changed` brought may have attributes and times that no disk takes. */
+function holdableAgain(tree: Tree): Tree {
+  const next = new Tree();
+  const made = new Map<object, Parameters<Tree["put"]>[1]>();
+  for (const { path, node } of tree.entries()) {
+    const one = made.get(node) ?? {
+      ...node,
+      xattrs: new Map(),
+      mtimeSeconds: Math.abs(node.mtimeSeconds) % 2 ** 31,
+    };
+    if (node.type !== "directory") made.set(node, one);
+    next.put(path, one);
+  }
+  return next;
+}
+
+test("a content that is not what its hash says is never written under the final name", async () => {
+  using at = new TemporaryFolder();
+  const tree = new Tree();
+  const node = fileOf("what it was");
+  tree.put("a", { ...node, content: { ...node.content!, read: (_, into) => into.fill(1) } });
+  for (const write of [writeTarFile, writeFolder]) {
+    await expect(write(tree, at.file("out"))).rejects.toThrow(/Cannot write "a": it hashes to/);
+    expect(existsSync(at.file("out"))).toBe(false);
+  }
+});
+
+judge(
+  "skopeo and umoci accept a layout that we write, and unpack the tree that it is of",
+  ["root", "skopeo", "umoci", "tar", "mtree"],
+  async () => {
+    using at = new TemporaryFolder();
+    const sh = (script: string): string =>
+      execFileSync("sh", ["-ec", script], {
+        cwd: at.path,
+        encoding: "utf8",
+        stdio: ["ignore", "pipe", "pipe"],
+      });
+    const prng = new Prng(21);
+    const base = holdableAgain(holdable(prng));
+    base.put("etc/gone/deep", fileOf("gone"));
+    const tree = holdableAgain(changed(base, prng));
+    tree.remove("etc");
+    const services = [{
+      ...{ name: "one", entrypoint: ["/bin/one"], cmd: ["-v"], env: ["A=b"], ports: ["80/tcp"] },
+      ...{ user: "", workingDir: "/srv" },
+    }];
+    await writeLayout({ base: opened(base), tree, services, ref: "one" }, at.file("img"));
+    await mustBe(tree, at.file("img"));
+    using again = await openAppliance(at.file("img"));
+    expect(again.services).toEqual(services);
+    const { Layers, Env } = JSON.parse(sh("skopeo inspect oci:img:one"));
+    expect(Layers.length).toBe(2);
+    expect(Env).toEqual(["A=b"]);
+    sh(
+      "skopeo --insecure-policy copy -q oci:img:one docker-archive:d.tar:x:y && umoci unpack --image img:one bundle",
+    );
+    await mustBe(tree, at.file("d.tar"));
+    const [process] = [JSON.parse(readFileSync(at.file("bundle/config.json"), "utf8")).process];
+    expect(process.args).toEqual(["/bin/one", "-v"]);
+    writeFileSync(at.file("spec"), `${[...mtreeLines(tree)].join("\n")}\n`);
+    // umoci rounds times of symlinks and gives the root its own.
+    const found = sh("mtree -f spec -p bundle/rootfs || true").split("\n").filter((line) => line !== "");
+    expect(found.filter((line) => !/modification time|^\.:|^\t/.test(line) && !/^\S+:\s*$/.test(line)))
+      .toEqual([]);
+    // On top of an image its layers stay as they are.
+    using image = await openAppliance(at.file("img#1"));
+    const { layers } = await writeLayout({ base: image, tree, services, ref: "two" }, at.file("img2"));
+    expect(layers).toBe(2);
+    for (const blob of image.blobs) {
+      expect(existsSync(at.file(`img2/blobs/sha256/${blob.digest}`))).toBe(true);
+    }
+    await mustBe(tree, at.file("img2"));
+    for (const { node } of again.tree.entries()) if (node.content !== undefined) bytesIn(node.content);
+  },
+  60_000,
+);
