@@ -96,6 +96,23 @@ export type { Recovered } from "./checkpoint/recover.ts";
 export { FileStore, MemoryStore, type Store, StoreError } from "./checkpoint/store/mod.ts";
 export { explainImage, ImageError, readImage, verifyImage, writeImage } from "./checkpoint/image/mod.ts";
 
+// Patches of code that runs; what builds them, and makes modules patchable, is in patching/build and patching/load.
+export {
+  type AppliedPatch,
+  type ApplyOptions,
+  LivePatches,
+  livePatches,
+  offerPatches,
+  PatchError,
+  PatchFolder,
+  type PatchReason,
+  readPatch,
+  type RestoredPatch,
+} from "./patching/mod.ts";
+export type { ApplyStep, Patch, PatchSignature, PatchTarget, PatchUnit } from "./patching/mod.ts";
+export type { AddedCode, AddedName, FunctionKind, PatchFunction, PatchSymbol } from "./patching/mod.ts";
+export type { RelocatableCode, Relocation, RelocationForm, SymbolKind, SymbolScope } from "./patching/mod.ts";
+
 // Runs as files, for bug reports: recorded here, played by `torpor replay`.
 export { type OpenRecording, openRecording, recordTo } from "./checkpoint/replay/replay_file.ts";
 export {

@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -15,11 +16,33 @@ export const runtimeName: string = {
   node: `Node ${process.versions.node}`,
 }[runtime];
 
-/** How to run a file on the runtime that runs this one. */
-function commandFor(file: string): string[] {
-  if (runtime === "bun") return [process.execPath, "run", file];
-  if (runtime === "deno") return [process.execPath, "run", "-A", file];
-  return [process.execPath, ...process.execArgv, file];
+/**
+ * How to run a file on the runtime that runs this one.
+ * @param loaders A folder of this repository with a loader for each runtime, which runs before the file.
+ */
+function commandFor(file: string, loaders?: string): string[] {
+  const loader = loaders && fileURLToPath(new URL(`../../${loaders}/${runtime}.ts`, import.meta.url));
+  const before = loader === undefined ? [] : [runtime === "node" ? "--import" : "--preload", loader];
+  if (runtime === "bun") return [process.execPath, "run", ...before, file];
+  if (runtime === "deno") return [process.execPath, "run", "-A", ...before, file];
+  return [process.execPath, ...process.execArgv, ...before, file];
+}
+
+/**
+ * Runs a file to its end.
+ * @returns What it has printed.
+ * @throws {Error} With what it says, when its exit code is not 0.
+ */
+export async function runFile(file: string, args: readonly string[]): Promise<string> {
+  const path = fileURLToPath(new URL(file, import.meta.url));
+  const [program, ...rest] = [...commandFor(path), ...args];
+  const child = spawn(program!, rest, { stdio: ["ignore", "pipe", "pipe"] });
+  let [out, errors] = ["", ""];
+  child.stdout.setEncoding("utf8").on("data", (text: string) => out += text);
+  child.stderr.setEncoding("utf8").on("data", (text: string) => errors += text);
+  const [code] = await once(child, "close") as [number | null];
+  if (code !== 0) throw new Error(`${args.join(" ")}: ${errors || out}`);
+  return out;
 }
 
 /** A process of this example that is asked one thing at a time, in lines of JSON. */
@@ -32,9 +55,15 @@ export class Worker {
   #end: string | undefined;
 
   /** `wrap` stands before the command, as in `ip netns exec NAME`; it must become the command (exec). */
-  constructor(name: string, file: string, args: readonly string[], wrap: readonly string[] = []) {
+  constructor(
+    name: string,
+    file: string,
+    args: readonly string[],
+    wrap: readonly string[] = [],
+    loaders?: string,
+  ) {
     const path = fileURLToPath(new URL(file, import.meta.url));
-    const [program, ...rest] = [...wrap, ...commandFor(path), ...args];
+    const [program, ...rest] = [...wrap, ...commandFor(path, loaders), ...args];
     this.name = name;
     this.child = spawn(program!, rest, { stdio: ["pipe", "pipe", "inherit"] });
     createInterface({ input: this.child.stdout! }).on("line", (line) => this.#line(JSON.parse(line) as Line));

@@ -22,15 +22,34 @@ export interface ApplyOptions {
 }
 
 /** The steps of applying a patch, in their order. */
-export const APPLY_STEPS = [
-  ...["verify", "check", "import", "compile", "quiet", "initialize", "switch"] as const,
-  ...["hook", "health", "record"] as const,
-] as const;
+export const APPLY_STEPS: readonly ApplyStep[] = [
+  "verify",
+  "check",
+  "import",
+  "compile",
+  "quiet",
+  "initialize",
+  "switch",
+  "hook",
+  "health",
+  "record",
+];
 /** See `APPLY_STEPS`. */
-export type ApplyStep = typeof APPLY_STEPS[number];
+export type ApplyStep =
+  | "verify"
+  | "check"
+  | "import"
+  | "compile"
+  | "quiet"
+  | "initialize"
+  | "switch"
+  | "hook"
+  | "health"
+  | "record";
 
 /** A patch that is applied. */
 export interface AppliedPatch {
+  /** What was applied. */
   readonly patch: Patch;
   /** How long it took to check and compile it, and to switch, in milliseconds; waiting is not in it. */
   readonly tookMs: { readonly stage: number; readonly switch: number };

@@ -9,6 +9,7 @@ import { type AppliedPatch, type ApplyOptions, type LivePatches, livePatches } f
 
 /** What became of a patch that was written down, when its program started again. */
 export interface RestoredPatch {
+  /** The patch's. */
   readonly name: string;
   /** `included`: the program's source has it by now, and it is written down no more. */
   readonly became: "applied" | "included";

@@ -44,11 +44,18 @@ export interface PatchUnit {
 }
 
 /** Where a symbol lives. */
-export const SYMBOL_SCOPES = ["module", "import", "closure", "added", "global", "meta"] as const;
+export const SYMBOL_SCOPES: readonly SymbolScope[] = [
+  "module",
+  "import",
+  "closure",
+  "added",
+  "global",
+  "meta",
+];
 /** See `SYMBOL_SCOPES`. */
-export type SymbolScope = typeof SYMBOL_SCOPES[number];
+export type SymbolScope = "module" | "import" | "closure" | "added" | "global" | "meta";
 /** What a symbol is declared as. */
-export const SYMBOL_KINDS = [
+export const SYMBOL_KINDS: readonly SymbolKind[] = [
   "const",
   "let",
   "var",
@@ -57,18 +64,20 @@ export const SYMBOL_KINDS = [
   "import",
   "parameter",
   "unknown",
-] as const;
+];
 /** See `SYMBOL_KINDS`. */
-export type SymbolKind = typeof SYMBOL_KINDS[number];
+export type SymbolKind = "const" | "let" | "var" | "function" | "class" | "import" | "parameter" | "unknown";
 
 /** A name that a patch's code refers to, and what it must be in the target. */
 export interface PatchSymbol {
+  /** As the code says it. */
   readonly name: string;
   /**
    * `module`: a declaration of the module; `import`: one of its imports; `closure`: a variable of the function around it;
    * `added`: declared or imported by the patch; `global`: none of the module; `meta`: `import.meta` and `import()`.
    */
   readonly scope: SymbolScope;
+  /** What it must be declared by. */
   readonly kind: SymbolKind;
   /** Parameters of a function, by `length`; -1 of everything else. */
   readonly arity: number;
@@ -80,11 +89,24 @@ export interface PatchSymbol {
  * How a place in the code is bound. `name`: an identifier, `shorthand`: one that is a property's name too, `call`: one that
  * is called, `enter` and `leave`: where a body begins and ends that is counted while it runs, in two ways.
  */
-export const RELOCATION_FORMS = [
-  ...["name", "shorthand", "call", "enter", "leave", "enterExpression", "leaveExpression"] as const,
-] as const;
+export const RELOCATION_FORMS: readonly RelocationForm[] = [
+  "name",
+  "shorthand",
+  "call",
+  "enter",
+  "leave",
+  "enterExpression",
+  "leaveExpression",
+];
 /** See `RELOCATION_FORMS`. */
-export type RelocationForm = typeof RELOCATION_FORMS[number];
+export type RelocationForm =
+  | "name"
+  | "shorthand"
+  | "call"
+  | "enter"
+  | "leave"
+  | "enterExpression"
+  | "leaveExpression";
 
 /** A place in the code that is bound when the patch is applied, as a linker does. */
 export interface Relocation {
@@ -94,20 +116,29 @@ export interface Relocation {
   readonly length: number;
   /** Which of the unit's symbols; 0 of those that count. */
   readonly symbol: number;
+  /** How it is bound. */
   readonly form: RelocationForm;
 }
 
 /** Code with places that are bound when it is applied. */
 export interface RelocatableCode {
+  /** JavaScript. */
   readonly code: string;
   /** By offset. */
   readonly relocations: readonly Relocation[];
 }
 
 /** What kind of function it is: callers see that. */
-export const FUNCTION_KINDS = ["function", "arrow", "method", "get", "set", "constructor"] as const;
+export const FUNCTION_KINDS: readonly FunctionKind[] = [
+  "function",
+  "arrow",
+  "method",
+  "get",
+  "set",
+  "constructor",
+];
 /** See `FUNCTION_KINDS`. */
-export type FunctionKind = typeof FUNCTION_KINDS[number];
+export type FunctionKind = "function" | "arrow" | "method" | "get" | "set" | "constructor";
 
 /** A function of a patch. */
 export interface PatchFunction extends RelocatableCode {
@@ -115,18 +146,23 @@ export interface PatchFunction extends RelocatableCode {
   readonly id: string;
   /** A method that its class has not had. */
   readonly isNew: boolean;
+  /** What it is to its callers. */
   readonly kind: FunctionKind;
+  /** Whether it is async. */
   readonly isAsync: boolean;
+  /** Whether it is a generator. */
   readonly isGenerator: boolean;
   /** `length`. */
   readonly arity: number;
   /** Of what it replaces; empty of one that is new. */
   readonly oldHash: string;
+  /** Of its own tokens. */
   readonly newHash: string;
 }
 
 /** Declarations that a module gets. They are evaluated once, when the patch is applied. */
 export interface AddedCode extends RelocatableCode {
+  /** What they declare. */
   readonly names: readonly AddedName[];
   /** Modules that they need: `a` of `import { a } from "b"` is `{ name: "a", from: "b#a" }`. */
   readonly imports: readonly { readonly name: string; readonly from: string }[];
@@ -134,7 +170,9 @@ export interface AddedCode extends RelocatableCode {
 
 /** A name that a patch declares. */
 export interface AddedName {
+  /** What it is called. */
   readonly name: string;
+  /** What it is declared by. */
   readonly kind: SymbolKind;
   /** As `PatchSymbol.arity`. */
   readonly arity: number;

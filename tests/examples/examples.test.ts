@@ -27,9 +27,10 @@ async function run(
   example: string,
   args: string[] = [],
   onLine: (line: string, pid: number) => void = () => {},
+  on: keyof typeof RUN_ON = runtime,
 ): Promise<Ran> {
   const file = fileURLToPath(new URL(`../../examples/${example}`, import.meta.url));
-  const [program, ...rest] = [...RUN_ON[runtime], file, ...args];
+  const [program, ...rest] = [...RUN_ON[on], file, ...args];
   const child = spawn(program!, rest, {
     stdio: ["ignore", "pipe", "pipe"],
     env: { ...process.env, TMPDIR: folder.path, NO_COLOR: "1" },
@@ -135,6 +136,24 @@ test("deploy replaces a server under load, and no request fails", async () => {
 judge("deploy replaces a server under load of the kernel's clients", ["root", "tun", "ip"], async () => {
   checkDeploys(await run("deploy.ts", [...DEPLOY, "--tun"]), "tun");
 }, 120_000);
+
+// The other examples run on the runtime of the tests; how a module becomes patchable differs between the three.
+test.each(["node", "deno", "bun"] as const)(
+  "live_patch patches a chat of 1,000 connections under load on %s, through kill -9 and back, and nothing fails",
+  async (on) => {
+    const ran = await run("live_patch.ts", ["--json", "--talking", "50", "--seconds", "0.1"], () => {}, on);
+    expect({ code: ran.code, left: ran.left }, ran.errors).toEqual({ code: 0, left: [] });
+    const results = JSON.parse(ran.out) as { connections: number; answers: Record<"old" | "new", number> };
+    expect(results).toMatchObject({
+      connections: 1_000,
+      failed: [],
+      restored: [{ name: "fix", became: "applied" }],
+    });
+    expect(results.answers.old).toBeGreaterThanOrEqual(2_000);
+    expect(results.answers.new).toBeGreaterThanOrEqual(1_950);
+  },
+  120_000,
+);
 
 test("survive_kill refuses a command line that it does not understand", async () => {
   const { code, out, errors } = await run("survive_kill.ts", ["--connections", "0"]);
