@@ -1,10 +1,9 @@
 import { mkdtempSync, rmSync, statfsSync } from "node:fs";
-import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Bench, Cell, Table } from "./bench.ts";
 import type { Asleep } from "./sleep/host_worker.ts";
-import type { Held } from "./sleep/node_net_worker.ts";
+import { hold, type Holder, HOLDERS } from "./sleep/held.ts";
 import type { PeerKind } from "./sleep/reflex_peers.ts";
 import { Worker } from "./worker.ts";
 
@@ -36,21 +35,12 @@ const COUNTS_FULL: Counts = [
 /** A process may open so many files as a rule: 20,000 and less. */
 const SOCKETS = 10_000;
 const SOCKETS_QUICK = 500;
-/** Sockets that connect at a time. */
-const CONNECTING = 256;
-const MESSAGE = new Uint8Array(64);
-const ROUND_TRIPS = 2_000;
-/** node:net neither suspends nor restores: opened to answer asleep. */
+/** The kernel's connections neither sleep nor wake: opened to answer asleep. */
 const NOTHING: readonly undefined[] = new Array<undefined>(7).fill(undefined);
 
 /** What a process with sleepers has told. */
 interface Case extends Asleep {
   readonly name: string;
-}
-
-/** What node:net holds, and how fast it answers. */
-interface Peer extends Held {
-  readonly answerUs: { p50: number; p99: number };
 }
 
 /** What a sleeping connection costs, and what it costs to put it to sleep and to wake it. */
@@ -68,13 +58,17 @@ export const bench: Bench = {
         rmSync(folder, { recursive: true, force: true });
       }
     }
-    const held = await holdSockets(quick ? SOCKETS_QUICK : SOCKETS);
+    const held: Holder[] = [];
+    for (const each of HOLDERS) {
+      const holder = await hold(each, quick ? SOCKETS_QUICK : SOCKETS);
+      if (holder !== undefined) held.push(holder);
+    }
     yield memoryTable(asleep, held, fileSystem);
     yield speedTable(asleep, held);
   },
 };
 
-function memoryTable(asleep: readonly Case[], held: Held, fileSystem: string): Table {
+function memoryTable(asleep: readonly Case[], held: readonly Holder[], fileSystem: string): Table {
   const rows = asleep.map((now, at): Cell[] => {
     const { name, connections: count, rssBytes, usedBytes, mapBytes, addressBytes, fileBytes, diskBytes } =
       now;
@@ -96,7 +90,6 @@ function memoryTable(asleep: readonly Case[], held: Held, fileSystem: string): T
       ],
     ];
   });
-  const { connections, rssBytes, usedBytes } = held;
   return {
     title: "bytes per idle connection",
     columns: [
@@ -111,23 +104,27 @@ function memoryTable(asleep: readonly Case[], held: Held, fileSystem: string): T
       "disk blocks",
     ],
     rows: [
-      ["node:net, awake", connections, rssBytes / connections, undefined, usedBytes / connections],
+      ...kernelRow(held),
+      ...held.map(({ name, connections: count, rssBytes, usedBytes }): Cell[] => [
+        `${name}, awake`,
+        ...[count, rssBytes / count, undefined, usedBytes / count],
+      ]),
       ...rows,
     ],
     notes: [
       "RSS over that of the same process before its first connection, garbage collected; it contains everything,",
       "also code that was compiled meanwhile, so it tells most where the connections are many. The peers are in",
       "the same process: 8 bytes each, there from the beginning.",
-      `node:net is the user's side only, the kernel's 4 KB per socket not counted, and at most ${
-        SOCKETS.toLocaleString("en-US")
-      }`,
-      "connections: each is a file descriptor. Each connection carried one message of 64 bytes and its echo.",
+      "Of the runtimes it is the user's side only: the kernel's socket comes on top, which is measured by its slabs",
+      "(both ends of a connection are on this machine: half of what they took), and at most " +
+      `${SOCKETS.toLocaleString("en-US")} connections: each is`,
+      "a file descriptor. Each connection carried one message of 64 bytes and its echo.",
       `The folder is on ${fileSystem}.`,
     ],
   };
 }
 
-function speedTable(asleep: readonly Case[], held: Peer): Table {
+function speedTable(asleep: readonly Case[], held: readonly Holder[]): Table {
   return {
     title: "speed",
     columns: [
@@ -135,7 +132,10 @@ function speedTable(asleep: readonly Case[], held: Peer): Table {
       ...["answer asleep, us", "p99", "answer awake, us", "p99"],
     ],
     rows: [
-      ["node:net, awake", held.connections, ...NOTHING, held.answerUs.p50, held.answerUs.p99],
+      ...held.map(({ name, connections, answerUs }): Cell[] => [
+        `${name}, awake`,
+        ...[connections, ...NOTHING, answerUs.p50, answerUs.p99],
+      ]),
       ...asleep.map((at): Cell[] => [
         at.name,
         ...[at.connections, at.opensPerSecond, at.suspendsPerSecond, at.restoresPerSecond],
@@ -146,50 +146,18 @@ function speedTable(asleep: readonly Case[], held: Peer): Table {
     notes: [
       "Suspended: 1,000 at once, in batches of 256, until the last is durable (fdatasync per batch).",
       "One suspended: alone, until it is durable and gone, a sync of its own included.",
-      "Answer: one connection at a time, from its packet in to the echo out, in one turn; of node:net a round trip",
+      "Answer: one connection at a time, from its packet in to the echo out, in one turn; of the others a round trip",
       "over the kernel's loopback between two processes.",
     ],
   };
 }
 
-/** Connects `count` sockets to a server in a process of its own; all of them are idle when it is asked. */
-async function holdSockets(count: number): Promise<Peer> {
-  await using worker = new Worker("sleep/node_net_worker.ts");
-  const { port } = await worker.answer<{ port: number }>();
-  const sockets: Socket[] = [];
-  try {
-    while (sockets.length < count) {
-      const some = Array.from({ length: Math.min(CONNECTING, count - sockets.length) }, () => talkOnce(port));
-      const settled = await Promise.allSettled(some);
-      for (const each of settled) if (each.status === "fulfilled") sockets.push(each.value);
-      if (settled.some(({ status }) => status === "rejected")) break; // no more file descriptors
-    }
-    const held = await worker.ask<Held>();
-    const us: number[] = [];
-    for (let round = 0; round < ROUND_TRIPS; round++) us.push(await roundTripUs(sockets[0]!));
-    us.sort((a, b) => a - b);
-    const answerUs = { p50: us[ROUND_TRIPS * 0.5]!, p99: us[ROUND_TRIPS * 0.99]! };
-    return { ...held, answerUs };
-  } finally {
-    for (const socket of sockets) socket.destroy();
-  }
-}
-
-/** Microseconds until what a socket says has come back. */
-function roundTripUs(socket: Socket): Promise<number> {
-  const startMs = performance.now();
-  return new Promise((resolve) => {
-    socket.once("data", () => resolve((performance.now() - startMs) * 1000));
-    socket.write(MESSAGE);
-  });
-}
-
-/** Connects, says something, gets its echo and is silent. */
-function talkOnce(port: number): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    const socket = connect(port, "127.0.0.1", () => void socket.write(MESSAGE));
-    socket.once("data", () => resolve(socket)).on("error", reject);
-  });
+/** What the kernel's own end of a connection takes: the least of what was seen, since others use the machine as well. */
+function kernelRow(held: readonly Holder[]): Cell[][] {
+  const known = held.filter(({ kernelBytes }) => kernelBytes !== undefined && kernelBytes > 0);
+  if (known.length === 0) return [];
+  const [least] = known.sort((a, b) => a.kernelBytes! - b.kernelBytes!);
+  return [["the kernel's socket", least!.connections, least!.kernelBytes]];
 }
 
 /** Names of Linux's numbers for file systems where an fsync means something, and of the one where it does not. */

@@ -4,7 +4,7 @@ import process from "node:process";
 import { createInterface, type Interface } from "node:readline";
 import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { runtime } from "../base/runtime.ts";
+import { type Runtime, runtime } from "../base/runtime.ts";
 
 /**
  * A process of its own, on the same runtime, for what another case's leftovers would falsify: memory
@@ -17,26 +17,36 @@ export class Worker implements AsyncDisposable {
 
   /**
    * `file` lies beside this one; `v8Flags` are left out where there is no V8; `netns` is the network namespace
-   * that it lives in, when it is not this process's.
+   * that it lives in, when it is not this process's; `on` is another runtime, of those that the repository installs.
    */
   constructor(
     file: string,
     args: readonly (string | number)[] = [],
     v8Flags: readonly string[] = [],
     netns?: string,
+    on: Runtime = runtime,
   ) {
     const path = fileURLToPath(new URL(file, import.meta.url));
     const flags = ["--expose-gc", ...v8Flags];
-    const command = runtime === "bun"
+    const own = on === runtime
+      ? process.execArgv.filter((flag) => !flag.includes("-prof"))
+      : ["--import", "tsx"];
+    const command = on === "bun"
       ? ["run", path]
-      : runtime === "deno"
+      : on === "deno"
       ? ["run", "-A", `--v8-flags=${flags.join(",")}`, path]
-      : [...process.execArgv.filter((flag) => !flag.includes("-prof")), ...flags, path];
-    const line = [process.execPath, ...command, ...args.map(String)];
+      : [...own, ...flags, path];
+    const program = on === runtime
+      ? process.execPath
+      : on === "node"
+      ? "node"
+      : fileURLToPath(new URL(`../node_modules/.bin/${on}`, import.meta.url));
+    const line = [program, ...command, ...args.map(String)];
     if (netns !== undefined) line.unshift("ip", "netns", "exec", netns);
     this.#child = spawn(line[0]!, line.slice(1), {
       stdio: ["pipe", "pipe", "inherit"],
     });
+    this.#child.on("error", () => {}); // there is no such program, or
     this.#child.stdin!.on("error", () => {}); // it has died: the missing answer says so
     this.#reader = createInterface({ input: this.#child.stdout! });
     this.#lines = this.#reader[Symbol.asyncIterator]();
