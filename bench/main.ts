@@ -72,6 +72,10 @@ const BENCHES: Readonly<Record<string, { about: string; load: () => Promise<{ be
       "what durable connections cost beside ordinary ones: round trips, bulk, connections, on a real folder",
     load: () => import("./durable.ts"),
   },
+  patch: {
+    about: "what it costs that modules can be patched, and are; milliseconds to apply and to roll back",
+    load: () => import("./patch.ts"),
+  },
   loss: {
     about: "throughput by loss and delay, beside Linux over the same impaired link (root, TUN)",
     load: () => import("./loss.ts"),
