@@ -513,7 +513,7 @@ export class Sleeper extends Events<SleeperEvents> implements SleepOwner {
     let commit: Commit;
     try {
       const summaries = this.#summaries.subarray(0, SUMMARY_WORDS * batch.length);
-      commit = this.store.append(batch.map(({ bytes }) => bytes), { summaries });
+      commit = this.store.append(batch.map(({ bytes }) => bytes), { summaries, hashed: true });
     } catch (error) {
       this.#report(error);
       this.#saveAgainAtMs = nowMs + RETRY_MS;

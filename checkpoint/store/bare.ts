@@ -13,8 +13,12 @@ const BEFORE = [0xd9, 0xd9, 0xf7, 0x86, 0x01];
 const BEHIND = [0x80, 0x40 | HASH_BYTES];
 const HEAD: Head = { major: 0, argument: 0, next: 0 };
 
-/** Kind, version and body of an image without chunks, one item behind the other; `undefined` of any other record. */
-export function bareOf(record: Uint8Array): Uint8Array | undefined {
+/**
+ * Kind, version and body of an image without chunks, one item behind the other; `undefined` of any other record.
+ *
+ * @param hashed The record is as `writeImage` has made it: its trailer is right, if it is an image at all.
+ */
+export function bareOf(record: Uint8Array, hashed = false): Uint8Array | undefined {
   const end = record.length - BEHIND.length - HASH_BYTES;
   if (end <= BEFORE.length) return undefined;
   for (let at = 0; at < BEFORE.length; at++) if (record[at] !== BEFORE[at]) return undefined;
@@ -26,6 +30,7 @@ export function bareOf(record: Uint8Array): Uint8Array | undefined {
     if (error instanceof CborError) return undefined;
     throw error;
   }
+  if (hashed) return bare;
   const trailer = end + BEHIND.length;
   return hash64(record.subarray(0, trailer)) === getHash(record, trailer) ? bare : undefined;
 }

@@ -153,7 +153,7 @@ export class FileStore implements Store {
   /** As {@linkcode Store.append}. */
   append(records: readonly Uint8Array[], options: AppendOptions = {}): Commit {
     this.#ready();
-    const { supersedes = [], summaries } = options;
+    const { supersedes = [], summaries, hashed = false } = options;
     checkRecords(records, supersedes);
     const words = summaries === undefined ? 0 : summaries.length / records.length;
     if (records.length > 0 && !(Number.isInteger(words) && words <= SUMMARY_WORDS_MAX)) {
@@ -162,7 +162,7 @@ export class FileStore implements Store {
     let total = 0;
     const contents: Content[] = [];
     for (let index = 0; index < records.length; index++) {
-      const content = contentOf(records[index]!, supersedes[index], -1);
+      const content = contentOf(records[index]!, supersedes[index], -1, hashed);
       contents.push(content);
       total += content.entryBytes;
     }
@@ -338,7 +338,7 @@ export class FileStore implements Store {
   #move(moves: readonly Move[]): void {
     const targets = new Float64Array(moves.length);
     let total = 0;
-    const contents = moves.map(({ record, from, origin }) => contentOf(record, from, origin));
+    const contents = moves.map(({ record, from, origin }) => contentOf(record, from, origin, false));
     for (const { entryBytes } of contents) total += entryBytes;
     const froms = moves.map(({ from }) => from);
     const origins = moves.map(({ origin }) => origin);
@@ -538,8 +538,13 @@ interface Content {
   readonly entryBytes: number;
 }
 
-function contentOf(record: Uint8Array, superseded: Location | undefined, origin: Location): Content {
-  const bare = bareOf(record);
+function contentOf(
+  record: Uint8Array,
+  superseded: Location | undefined,
+  origin: Location,
+  hashed: boolean,
+): Content {
+  const bare = bareOf(record, hashed);
   const bytes = bare ?? record;
   const isBare = bare !== undefined;
   return { bytes, isBare, entryBytes: putBytes(bytes.length, superseded, origin, isBare) };

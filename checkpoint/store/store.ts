@@ -49,6 +49,8 @@ export interface AppendOptions {
    * and may lose them: `recall` then shows the record.
    */
   readonly summaries?: Int32Array;
+  /** The records are images as `writeImage` has just made them: their hashes need no look. */
+  readonly hashed?: boolean;
 }
 
 /** What is told during `Store.recall`; all of it is valid until the call returns. */

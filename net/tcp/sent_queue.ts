@@ -29,8 +29,10 @@ export const SENT_AGAIN: number = Sent.retransmitted | Sent.everRetransmitted;
 
 /** Segments that fit at first; a pool keeps the columns of those that are empty. */
 const CAPACITY_MIN = 16;
-/** Columns kept for reuse, of each size: what a busy process turns over in a moment. */
-const POOL_MAX = 64;
+/** Columns kept for reuse, of each size: what a busy process turns over in a moment, be it many small or few large ones. */
+const POOL_MIN = 64;
+const POOL_BYTES = 256 * 1024;
+const ENTRY_BYTES = 17;
 
 class Columns {
   readonly capacity: number;
@@ -41,7 +43,7 @@ class Columns {
 
   constructor(capacity: number) {
     this.capacity = capacity;
-    const bytes = new ArrayBuffer(capacity * 17);
+    const bytes = new ArrayBuffer(capacity * ENTRY_BYTES);
     this.sentMs = new Float64Array(bytes, 0, capacity);
     this.sequence = new Int32Array(bytes, capacity * 8, capacity);
     this.end = new Int32Array(bytes, capacity * 12, capacity);
@@ -60,7 +62,8 @@ function give(columns: Columns): void {
   if (columns.capacity === 0) return;
   const size = 31 - Math.clz32(columns.capacity);
   while (pool.length <= size) pool.push([]);
-  if (pool[size]!.length < POOL_MAX) pool[size]!.push(columns);
+  const most = Math.max(POOL_MIN, POOL_BYTES / (columns.capacity * ENTRY_BYTES));
+  if (pool[size]!.length < most) pool[size]!.push(columns);
 }
 
 /**
