@@ -235,6 +235,8 @@ export function takeOver(tcb: Tcb, nowMs: number): boolean {
   if (tcb.state === TcpState.synReceived) { // our SYN-ACK may have left, and its ACK may have come
     durable.inherits = true;
     tcb.sndMax = end;
+    tcb.rttTiming = false; // Karn: which process sent the one that is answered?
+    tcb.retransmits = tcb.backoff = 0; // what earlier processes have asked in vain gives nobody up
     tcb.retransmitAtMs = nowMs;
   } else if (maySend(tcb.state) && seqLess(tcb.sndMax, end)) {
     durable.inherits = true;

@@ -111,7 +111,7 @@ export function freezeTcb(
     0,
     0,
     0,
-    tcb.rttTiming ? ageMs(atMs, tcb.rttStartMs) : 0,
+    handshakeAgeMs(tcb, atMs),
     settled ? leftMs(atMs, tcb.persistAtMs) : null,
     settled ? tcb.persists : 0,
     settled ? tcb.probesUnanswered : 0,
@@ -139,6 +139,15 @@ export function freezeTcb(
 }
 
 const NOTHING = new Uint8Array(0);
+
+/**
+ * How long ago our first SYN or SYN-ACK left, rounded up: while a handshake lasts, what echoes an older timestamp is of
+ * another (handshake.ts), whether a round trip is still timed or not.
+ */
+function handshakeAgeMs({ state, rttTiming, rttStartMs }: Tcb, atMs: number): number {
+  if (!rttTiming && (state >= TcpState.established || rttStartMs === 0)) return 0;
+  return Math.max(0, atMs - Math.floor(rttStartMs));
+}
 
 function leftMs(atMs: number, deadlineMs: number): FrozenDeadline {
   return deadlineMs === Infinity ? null : Math.ceil(deadlineMs - atMs);

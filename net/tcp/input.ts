@@ -124,7 +124,8 @@ export function tcpInput(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, now
       sendStrayReset(tcp, tcb.localAddress, tcb.remoteAddress, segment, nowMs);
       return Drop.TcpBadAck;
     }
-    if (isHalfOpen(tcb) && echoesNothing(tcb, segment, nowMs)) {
+    // What an earlier process's SYN-ACK said, and so what its ACK echoes, died with that.
+    if (isHalfOpen(tcb) && !tcb.durable?.inherits && echoesNothing(tcb, segment, nowMs)) {
       sendChallengeAck(tcp, tcb, nowMs);
       return Drop.TcpPaws;
     }

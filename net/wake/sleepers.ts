@@ -42,10 +42,21 @@ import { Summary, SUMMARY_WORDS, SummaryKind, summaryKind } from "./summary.ts";
  */
 const TAKEN_OVER_MS = 86_400_000;
 
+/**
+ * The timestamp offset of a connection that a later process takes over at `nowMs`. A clock that is not a day behind the
+ * image makes no difference to it: another process may take over from the same image, since this one need not have
+ * written any, and later by the same clock must be later by the timestamps.
+ */
+function offsetTakenOver(tsOffset: number, frozenAtMs: number, nowMs: number): number {
+  const behindMs = frozenAtMs - Math.floor(nowMs);
+  return (tsOffset + TAKEN_OVER_MS + (behindMs < TAKEN_OVER_MS ? 0 : behindMs)) | 0;
+}
+
 /** Where the source stands in an IPv6 header. */
 const SOURCE = 8;
 /** Where the peer's address stands in a frozen TCB. */
 const REMOTE = frozenTcbFields.indexOf("remoteAddress") as 2;
+const TS_OFFSET = frozenTcbFields.indexOf("tsOffset") as 20;
 
 /**
  * Connections that are adopted together: what the map's index needs for so many is fetched at once, and still there, with
@@ -339,9 +350,9 @@ export class Sleepers {
       record = -1;
     }
     if (record >= 0 && staleLocation !== location) {
-      scratch.tsOffset = (scratch.tsOffset + TAKEN_OVER_MS) | 0;
-      // A clock that was set back to before the image: its timestamps hold once it has been awake and has an image of
-      // this time, not for yet another process that reads this one.
+      scratch.tsOffset = offsetTakenOver(frozen[TS_OFFSET], frozen[0], nowMs);
+      // A clock that was set back to before the image may be set back again: the first word wakes, and an image of this
+      // time takes its place.
       this.#keepAlives.add(record, scratch, this.#stack.tcp.config);
       this.#challenges.add(record, scratch, this.#stack.tcp.config.challengeAckMs);
       this.#noteWindow(record, scratch);

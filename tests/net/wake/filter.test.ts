@@ -489,6 +489,30 @@ test("what an earlier process answered asleep has no later timestamp than the ne
   expect(later.take()[0]!.tsVal! - asleep).toBe(1_000); // awake it goes by the same clock
 });
 
+test("by a clock that was set back, a later process that takes over from the same image has later timestamps", () => {
+  for (const backMs of [1, 5_000, 3_600_000, 86_399_999]) {
+    const { peer, next, ack } = sleeper();
+    const probe = { sequence: next - 1, acknowledgment: ack, ...ts };
+    peer.pass(20_000);
+    peer.in(probe);
+    let before = peer.take()[0]!.tsVal!;
+    let nowMs = peer.nowMs - backMs;
+    for (const process of ["the second", "the third", "the fourth"]) { // none of them writes an image
+      const later = new SleepyPeer();
+      later.nowMs = nowMs;
+      later.adopt(peer.frozen!);
+      for (let answer = 0; answer < 2; answer++) {
+        later.pass(700);
+        later.in(probe);
+        const { tsVal } = later.take()[0]!;
+        expect((tsVal! - before) | 0, `${process}, ${backMs} ms back`).toBeGreaterThan(0);
+        before = tsVal!;
+      }
+      nowMs = later.nowMs + 10;
+    }
+  }
+});
+
 test("adopt(): the later image of a connection counts; one that is awake is not replaced", () => {
   const { peer } = sleeper();
   const frozen = peer.frozen!;
