@@ -6,10 +6,13 @@ import { Kind } from "../../image/kinds.ts";
 import { imagePieces } from "../../image/write.ts";
 import { refuse } from "../appliance_error.ts";
 import type { Appliance } from "../appliance.ts";
+import { applyDiff } from "../diff/apply_diff.ts";
 import { type Change, encodeChange, encodePack, type Pack } from "../diff/change.ts";
 import { type DiffAbout, DiffImage, encodeAbout } from "../diff/diff_image.ts";
 import { type ChangeCounts, type ChangeSink, makeChanges, type MakeOptions } from "../diff/make_diff.ts";
 import { fingerprint } from "../fingerprint.ts";
+import { type MergedTrees, mergeTrees } from "../merge/merge_trees.ts";
+import type { Policy } from "../merge/policy.ts";
 import { quoted } from "../path.ts";
 import { joined } from "../tar/byte_stream.ts";
 import { loadZstd, RAW_BYTES_MAX, type Zstd } from "../zstd.ts";
@@ -170,6 +173,48 @@ export async function writeDiff(
   };
   const bytes = await writer.end(path, about, options);
   return { ...counts, bytes, packs: writer.packs };
+}
+
+/**
+ * Writes several differentials to one base, merged into one, where nothing is in conflict.
+ * @returns What came of it: with conflicts, nothing is written.
+ * @throws {ApplianceError} When one is for another base, or there is something of that name.
+ */
+export async function writeMerged(
+  base: Appliance,
+  diffs: readonly DiffImage[],
+  path: string,
+  policy: Policy,
+  options: WorkOptions & MakeOptions & { readonly spoolIn?: string } = {},
+): Promise<Pick<MergedTrees, "conflicts" | "resolved"> & { readonly made?: MadeDiff }> {
+  mustBeFree(path);
+  const zstd = await loadZstd();
+  const sides = diffs.map((diff) => {
+    const { appliances, services } = diff.about;
+    return {
+      name: appliances.map(({ name }) => name).join("+"),
+      tree: applyDiff(base.tree, diff, zstd),
+      services,
+    };
+  });
+  const twice = sides.find(({ name }, at) => sides.findIndex((other) => other.name === name) !== at);
+  if (twice !== undefined) refuse("format", `Cannot merge: two differentials are of ${quoted(twice.name)}`);
+  const { tree, services, conflicts, resolved } = mergeTrees(base.tree, sides, policy);
+  if (conflicts.length > 0) return { conflicts, resolved };
+  using writer = new DiffWriter(zstd, options.spoolIn);
+  const meter = new Meter(`comparing ${sides.map(({ name }) => name).join(", ")} with ${base.name}`, options);
+  const counts = makeChanges(base.tree, tree, zstd, writer, {
+    ...options,
+    onBytes: (bytes) => meter.add(bytes),
+  });
+  const about = {
+    base: fingerprint(base.tree),
+    result: fingerprint(tree),
+    appliances: diffs.flatMap(({ about }) => about.appliances),
+    services,
+  };
+  const bytes = await writer.end(path, about, options);
+  return { conflicts, resolved, made: { ...counts, bytes, packs: writer.packs } };
 }
 
 /** A differential in a file, to be closed. */

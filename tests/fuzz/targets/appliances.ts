@@ -11,6 +11,9 @@ import { DiffContents } from "../../../checkpoint/appliances/diff/diff_content.t
 import { DiffImage } from "../../../checkpoint/appliances/diff/diff_image.ts";
 import { explainDiff } from "../../../checkpoint/appliances/diff/explain_diff.ts";
 import { Overlay } from "../../../checkpoint/appliances/layer.ts";
+import { type DriverName, DRIVERS, runDriver } from "../../../checkpoint/appliances/merge/drivers.ts";
+import { readLibraryCache, writeLibraryCache } from "../../../checkpoint/appliances/merge/libraries.ts";
+import { fits, readPolicy } from "../../../checkpoint/appliances/merge/policy.ts";
 import {
   readConfig,
   readDescriptors,
@@ -187,7 +190,80 @@ function* changeSeeds(): Generator<Uint8Array> {
 
 const golden = new Uint8Array(readFileSync(join(process.cwd(), "tests/golden/image-v1-diff.img")));
 
+/** A library cache is refused, or has the same libraries when it is written and read again. */
+function libraries(input: Uint8Array<ArrayBuffer>): void {
+  const { value: cache } = orRefuses(ApplianceError, () => readLibraryCache(input));
+  if (cache === undefined) return;
+  const written = writeLibraryCache(cache);
+  const again = readLibraryCache(written);
+  equalBytes(writeLibraryCache(again), written, "written again");
+  assert(again.libraries.length === cache.libraries.length, "As many as there were");
+}
+
+/** Every driver merges two sides and a base, in one order as in the other, or says why not. */
+function drivers(input: Uint8Array<ArrayBuffer>): void {
+  const first = input.indexOf(0), second = input.indexOf(0, first + 1);
+  if (first < 0 || second < 0) return;
+  const base = input.subarray(0, first),
+    one = input.subarray(first + 1, second),
+    other = input.subarray(second + 1);
+  for (const name of Object.keys(DRIVERS) as DriverName[]) {
+    const sides = [{ name: "one", bytes: one }, { name: "other", bytes: other }];
+    const there = runDriver(name, base, sides), back = runDriver(name, base, sides.toReversed());
+    assert("bytes" in there === "bytes" in back, `${name} depends on who is first`);
+    const alone = runDriver(name, base, [sides[0]!, { name: "other", bytes: base }]);
+    const itself = runDriver(name, base, [sides[0]!, { name: "other", bytes: one }]);
+    if ("bytes" in alone && "bytes" in itself && name !== "append") {
+      equalBytes(alone.bytes, itself.bytes, `${name}: what one side alone did, and what both did`);
+    }
+  }
+}
+
+const SIDES = [
+  ["root:x:0:\nadm:x:4:\n", "root:x:0:\nadm:x:4:a\na:x:5:\n", "root:x:0:\nadm:x:4:b\n"],
+  ["Package: a\nVersion: 1\n\n", "Package: a\nVersion: 2\nX: a\n b\n\n", "Package: b\nOwners: a, b\n\n"],
+  ["r:x:0:0::/:\n", "r:x:0:0::/:\na:x:1:1::/:\n", "b:x:1:1::/:\n"],
+];
+
 export const targets: readonly Target[] = [
+  {
+    name: "appliances/libraries",
+    about: "ld.so.cache: refused, or the same libraries when it is written and read again",
+    run: libraries,
+    seeds: () => [
+      writeLibraryCache({ libraries: [], generator: undefined }),
+      writeLibraryCache({
+        libraries: [
+          { name: "libz.so.1", path: "/lib/libz.so.1", flags: 0x303, osVersion: 0 },
+          { name: "libz.so.1", path: "/opt/z", flags: 3, osVersion: 0 },
+        ],
+        generator: new TextEncoder().encode("ldconfig"),
+      }),
+    ],
+    allocationMax: (length) => (1 << 18) + 1024 * length,
+  },
+  {
+    name: "appliances/drivers",
+    about: "each merge driver: a conflict, or a merge that does not depend on who is first",
+    run: drivers,
+    seeds: () => SIDES.map((texts) => new TextEncoder().encode(texts.join("\0"))),
+    allocationMax: (length) => (1 << 18) + 4096 * length,
+  },
+  {
+    name: "appliances/policy",
+    about: "policies: refused, or rules that fit paths or do not",
+    run: (input) => {
+      const { value: policy } = orRefuses(ApplianceError, () => readPolicy(input));
+      for (const { path } of policy?.drivers ?? []) fits(path, "var/lib/dpkg/status");
+    },
+    seeds: () => [
+      new TextEncoder().encode(
+        '{"mtime":"latest","drivers":[{"path":"a/**/*b","driver":"lines"}],"ports":"addresses"}',
+      ),
+      new TextEncoder().encode('{"resolve":[{"path":"*","take":"base"}]}'),
+    ],
+    allocationMax: (length) => (1 << 17) + 512 * length,
+  },
   {
     name: "appliances/diff",
     about: "differentials, hashes mended: refused, or a tree of files that can be read, or are refused",
