@@ -173,6 +173,14 @@ export const CANARIES: readonly Canary[] = [
     runsMax: 2_000,
   },
   {
+    name: "torn-too-much",
+    what: "damage in what was durable is taken for a torn write, and all behind it goes",
+    file: "checkpoint/store/open.ts",
+    find: "damage.find(({ offset }) => offset >= durable);",
+    replace: "damage.find(({ offset }) => offset >= 0 || offset >= durable);",
+    runsMax: 1_500,
+  },
+  {
     name: "unsent-forgotten",
     what: "data that was not acknowledged is not in the image",
     file: "net/tcp/freeze.ts",

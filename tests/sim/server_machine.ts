@@ -12,6 +12,9 @@ import { SERVER_ADDRESSES, type ServerWorld } from "./server_world.ts";
 /** Faults of a wire that calm takes away; its delay stays. */
 export const QUIET = { loss: 0, duplicate: 0, corrupt: 0, reorder: 0, jitterMs: 0 } as const;
 
+/** Where the first entry of a segment that anybody has asked for begins, at the latest. */
+const FIRST_ENTRY_MAX = 100;
+
 /**
  * The server's machine: a disk that survives, and one process after the other, each with a `SleepyHost` that
  * serves two ports. Each answers every byte with one of its own. A connection's state lies in its attachment
@@ -39,6 +42,8 @@ export class ServerMachine {
   #cut = false;
   #mtu = 1500;
   #calm = false;
+  readonly #rottenPlaces: { name: string; at: number; location: number }[] = [];
+  #doubtful: { name: string; at: number; behind: Account[] }[] = [];
 
   constructor(world: ServerWorld, plan: ServerPlan) {
     this.#world = world;
@@ -100,6 +105,37 @@ export class ServerMachine {
     });
   }
 
+  /**
+   * What a process that starts has found: a rotten image at the end of what its store is known to have, where rot and a
+   * torn write are the same, so that all behind it was cut off (docs/limits.md).
+   */
+  torn(file: string, offset: number, bytes: number): void {
+    for (const { name, at, behind } of this.#doubtful) {
+      if (name !== file || at < offset || at >= offset + bytes) continue;
+      for (const account of behind) {
+        account.excuse("its image lay behind one that had rotted, where that looks like a torn write");
+        this.#forgive(account);
+      }
+    }
+  }
+
+  /** Rotten places of which nothing on the disk says that they were durable, and whose images may lie behind them. */
+  #findDoubtful(process: ServerProcess): void {
+    const files = this.disk.list().filter((name) => name.endsWith(".seg"));
+    this.#doubtful = this.#rottenPlaces.filter(({ name, at }) =>
+      files.includes(name) && this.disk.twiceSynced(name) <= at &&
+      !files.some((file) => file > name && this.disk.twiceSynced(file) > FIRST_ENTRY_MAX)
+    ).map(({ name, at, location }) => ({
+      name,
+      at,
+      // Of a durable one that is awake only its process knows where its log lies, and what of it is removed.
+      behind: [...this.#world.accounts()].filter(({ service, tuple }) => {
+        const where = tuple === undefined ? -1 : process.locationOf(tuple);
+        return where > location || where < 0 && service === "durable";
+      }),
+    }));
+  }
+
   /** The process dies at once; with `power`, what was not synced may be lost. */
   kill(power: boolean): void {
     const { process } = this;
@@ -127,6 +163,7 @@ export class ServerMachine {
         flow.forgiven ||= flow.id === undefined;
       }
     }
+    if (power) this.#findDoubtful(process);
     process.die();
     if (power) {
       this.disk.off = true;
@@ -154,7 +191,9 @@ export class ServerMachine {
     }
     const name = `${String(Math.floor(location / 2 ** 32)).padStart(8, "0")}.seg`;
     const at = indexOf(this.disk.bytes(name), image, location % 2 ** 32);
-    this.disk.flip(name, at + this.#prng.below(image.length), this.#prng.below(8));
+    const place = at + this.#prng.below(image.length);
+    this.disk.flip(name, place, this.#prng.below(8));
+    this.#rottenPlaces.push({ name, at: place, location });
     account.excuse("its image has rotted");
     this.rotten++;
     return true;

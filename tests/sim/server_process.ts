@@ -60,7 +60,13 @@ export class ServerProcess {
   async open(): Promise<void> {
     const entropy = new Prng(this.#prng.uint32());
     const recorder = this.#world.record(`server-${this.#life}`);
-    this.store = await FileStore.open(this.disk, { segmentBytes: this.#plan.segmentBytes, entropy });
+    this.store = await FileStore.open(this.disk, {
+      segmentBytes: this.#plan.segmentBytes,
+      entropy,
+      onDamage: ({ file, offset, bytes, reason }) => {
+        if (reason.endsWith("cut off as a torn write")) this.#machine.torn(file, offset, bytes);
+      },
+    });
     this.disk.opening = false;
     this.host = new SleepyHost({
       interfaces: [{ link: this.#plug }],

@@ -17,6 +17,9 @@ class Inode {
   seen: Uint8Array = new Uint8Array(0);
   held: Uint8Array = new Uint8Array(0);
   between: Change[] = [];
+  /** Bytes that its last sync made durable, and those that an earlier one had made so when that began. */
+  synced = 0;
+  twiceSynced = 0;
 }
 
 /**
@@ -153,12 +156,21 @@ export class FaultyDisk implements Disk {
     if (at < inode.held.length) inode.held[at]! ^= 1 << bit;
   }
 
+  /**
+   * Bytes of a file that a sync has made durable before another one began, of the same process: what that noted of the
+   * first is on the disk. Syncs that are waited for do not count: nobody makes notes of those.
+   */
+  twiceSynced(name: string): number {
+    return this.#seen.get(name)?.twiceSynced ?? 0;
+  }
+
   /** A file's bytes as programs see them. */
   bytes(name: string): Uint8Array {
     return this.#seen.get(name)!.seen;
   }
 
   #restart(options: { failAt?: number }): void {
+    for (const inode of this.#seen.values()) inode.synced = 0;
     this.off = false;
     this.#locked = false;
     this.operations = 0;
@@ -220,7 +232,10 @@ export class FaultyDisk implements Disk {
           inode.between.push({ position, bytes: part });
           return share;
         };
+        const { synced } = inode;
+        inode.synced = 0; // should it be refused, it may have been the note
         this.#operation("write", () => void some(this.#prng.below(bytes.length + 1)));
+        inode.synced = synced;
         return some(this.shortWrites ? this.#prng.between(1, bytes.length) : bytes.length);
       },
       truncate: (length) => {
@@ -231,6 +246,7 @@ export class FaultyDisk implements Disk {
       },
       sync: async () => {
         const covered = new Set(inode.between); // what comes while it runs is not
+        const { synced, seen } = inode;
         await this.syncDelay(inode.seen.length);
         check();
         this.#operation("sync", () => {
@@ -239,6 +255,8 @@ export class FaultyDisk implements Disk {
         });
         for (const change of inode.between) if (covered.has(change)) inode.held = applied(inode.held, change);
         inode.between = inode.between.filter((change) => !covered.has(change));
+        inode.twiceSynced = synced;
+        inode.synced = seen.length;
       },
       syncNow: sync,
       close: () => void (closed = true),
