@@ -51,6 +51,7 @@ export {
 export type { DenoApi, TlsConn, TlsListener } from "./serve/deno/types.ts";
 
 // node:net's shape, for node:http, TLS, WebSockets and database clients.
+export { type NodeService, type NodeServiceOptions, serveNode } from "./serve/node/serve_node.ts";
 export { connectNode, type NodeServer, nodeServer, StackSocket } from "./net/socket/stack_socket.ts";
 
 export { httpAgent, httpsAgent } from "./serve/node/agent.ts";
@@ -133,6 +134,7 @@ export type { CONGESTION_CONTROLS, CongestionControlName } from "./net/tcp/conge
 export type { MulticastV4Membership, MulticastV6Membership } from "./net/socket/types.ts";
 export type { Acceptor, Owner } from "./net/socket/owner.ts";
 export type { PacketWatcher } from "./net/socket/packet_watch.ts";
+export type { SocketTalk } from "./net/socket/socket_talk.ts";
 export type { StackAddress, StackConnectOptions, StackSocketOptions } from "./net/socket/stack_socket.ts";
 export type { StackRecorder } from "./net/stack.ts";
 export type { Drop } from "./net/wire/drop.ts";

@@ -70,13 +70,14 @@ export class SleepyHost extends SleepingHost {
 
   /**
    * Offers to shut down for another process that calls {@linkcode SleepyHost.takeOver} with the same `path`, usually
-   * `handover` in the store's folder; the offer's `done` says when that has happened. Connections, those that are in
-   * the middle of something as well, go on in that process; what peers send in between they send again.
+   * `handover` in the store's folder; the offer's `done` says when that has happened. First servers finish what they are
+   * at, see `drain`. Connections, those that are in the middle of something as well, go on in that process; what peers send in between they send again.
    *
    * @throws {HandoverError} When there can be no socket at `path`, or another process has one there.
    */
   async offerHandover(path: string, options: OfferOptions = {}): Promise<HandoverOffer> {
     const stop = async (): Promise<number> => {
+      await this.drain(options.drainMs);
       await this.shutdown();
       return this.counts.asleep + this.counts.waking;
     };

@@ -33,6 +33,9 @@ export interface SleepyHostOptions extends HostOptions {
   wake?: WakeBudget;
 }
 
+/** How long a process finishes what it is at: longer than nearly all requests, shorter than clients wait. */
+export const DRAIN_MS = 5_000;
+
 /** The part of {@linkcode SleepyHost} that needs no files and no sockets of the machine: what runs in a page. */
 export class SleepingHost extends Host {
   /** Who puts connections to sleep, and tells when they go and come. */
@@ -101,6 +104,23 @@ export class SleepingHost extends Host {
    */
   firewallImage(): Uint8Array<ArrayBuffer> {
     return saveFirewall(this.stack, this.clock.nowMs());
+  }
+
+  /**
+   * Has the servers on this host come to an end with what they are at, before `shutdown`: no request, no message is begun
+   * that this process may not finish. What arrives meanwhile waits in TCP, for the process that goes on.
+   *
+   * @param withinMs Waits so long; what is under way then is cut off.
+   */
+  async drain(withinMs = DRAIN_MS): Promise<void> {
+    if (this.drains.size === 0) return;
+    const over = new AbortController();
+    const alarm = this.clock.at(this.clock.nowMs() + withinMs, () => over.abort());
+    try {
+      await Promise.all([...this.drains].map((drain) => drain(over.signal)));
+    } finally {
+      alarm.cancel();
+    }
   }
 
   /**

@@ -4,6 +4,9 @@ import { createInterface } from "node:readline";
 import type { Terminal } from "./command.ts";
 import { main } from "./main.ts";
 
+/** Until whoever is told that their connections end has said what it has to say. */
+const LEAVES_MS = 500;
+
 const terminal: Terminal = {
   out: (text) => void process.stdout.write(text),
   drained: () =>
@@ -33,3 +36,5 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 });
 
 process.exitCode = await main(process.argv.slice(2), terminal);
+// What a module that was served has left running, a broker's timers as a rule, is over with it.
+if (process.argv[2] === "serve") setTimeout(() => process.exit(), LEAVES_MS).unref();

@@ -11,6 +11,8 @@ import { GREETING } from "./take_over.ts";
 export interface OfferOptions {
   /** Waited for when another process has asked and before anything is stopped: to finish other work. */
   readonly before?: () => Promise<void> | void;
+  /** How long what is under way may take then (`SleepyHost.drain`). Default 5,000. */
+  readonly drainMs?: number;
   /** Takes the offer back. */
   readonly signal?: AbortSignal;
 }

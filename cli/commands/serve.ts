@@ -9,6 +9,7 @@ import { openTun } from "../../net/link/tun.ts";
 import { listenUnix } from "../../net/link/unix.ts";
 import { serveDashboard } from "../../serve/dashboard/dashboard.ts";
 import { serveHttp } from "../../serve/http/http_server.ts";
+import { serveNode } from "../../serve/node/serve_node.ts";
 import { portOf, readArguments, wholeNumber } from "../arguments.ts";
 import { type Command, InputError, type Terminal, UsageError } from "../command.ts";
 import { UntilEnded } from "../control.ts";
@@ -19,8 +20,10 @@ import { counted } from "../store/open.ts";
 const HELP = `\
 Serves a module over a userspace network, and lets idle connections sleep. The
 module's default export is { fetch(request, client) } or a function, as
-Deno.serve takes it, with webSocket handlers if need be (serveHttp), or
-{ data(connection, bytes), ... }, the handlers of host.serve.
+Deno.serve takes it, with webSocket handlers if need be (serveHttp);
+{ data(connection, bytes), ... }, the handlers of host.serve; or what was
+written for Node: an http.Server (of socket.io, say), an application of
+express or fastify, a broker of aedes.
 
   torpor serve MODULE [options]
 
@@ -49,7 +52,8 @@ Deno.serve takes it, with webSocket handlers if need be (serveHttp), or
 
 Started again, it takes over from the process that has the store, without a
 reset: that is a deploy. ^C puts everybody to sleep; the next start goes on
-with them. torpor ls, top, inspect and the others ask it by FOLDER/control.
+with them. In both cases what is under way is finished first, for 5 seconds
+at most. torpor ls, top, inspect and the others ask it by FOLDER/control.
 
 Exit codes: 0 it was asked to end, or another process has taken over, 2 it
 could not start.
@@ -118,7 +122,7 @@ export const serve: Command = {
     const where = `${addresses[0]!.address.split("/")[0]}:${port}`;
     const { asleep } = host.counts;
     say(
-      `serving ${"http" in served ? `http://${where}/` : where} over ${
+      `serving ${"bytes" in served ? where : `http://${where}/`} over ${
         values.unix ?? values.tun ?? "tor0"
       }, ` +
         `${counted(asleep, "connection")} asleep in ${folder}`,
@@ -126,8 +130,12 @@ export const serve: Command = {
     try {
       const over = await Promise.race([done.then(() => "taken over" as const), ended()]);
       if (over === "taken over") say("another process has taken over");
-      else await host.shutdown();
-      say(`${counted(host.counts.asleep, "connection")} asleep`);
+      else {
+        await host.drain();
+        await host.shutdown();
+      }
+      const { asleep, waking } = host.counts; // who wants to wake now sleeps for the next process
+      say(`${counted(asleep + waking, "connection")} asleep`);
     } finally {
       await page?.close();
       wire.close();
@@ -168,6 +176,7 @@ function startHost(make: () => SleepyHost): SleepyHost {
 
 function listen(host: SleepyHost, served: Served, port: number, say: (text: string) => void): void {
   if ("bytes" in served) return void host.serve({ ...served.bytes, port });
+  if ("node" in served) return void serveNode(host, served.node, { port });
   const onError = (error: unknown): Response => {
     say(`the module threw: ${error instanceof Error ? error.stack ?? error.message : String(error)}`);
     return new Response("Internal Server Error\n", { status: 500 });

@@ -68,6 +68,7 @@ export class HandlerServer implements Acceptor, Owner {
   /** Ids of those whose bytes wait in TCP's queue because the application has enough for now. */
   readonly #paused = new Set<string>();
   readonly #endTold = new WeakSet<Connection>();
+  #holds: ((connection: Connection) => boolean) | undefined;
   #answers = 0;
   #closed = false;
 
@@ -154,6 +155,13 @@ export class HandlerServer implements Acceptor, Owner {
   /** As `close()`. */
   [Symbol.dispose](): void {
     this.close();
+  }
+
+  /**
+   * @internal Leaves what arrives in TCP's queue for whom `holds` says so, until the process ends: the next one reads it.
+   */
+  hold(holds: (connection: Connection) => boolean): void {
+    this.#holds = holds;
   }
 
   // For Connection.
@@ -469,6 +477,7 @@ export class HandlerServer implements Acceptor, Owner {
     // After its own `close` or `abort` a handler hears no more data.
     while (tcb.receiveQueue.length > 0 && !tcb.orphan && tcb.error !== TcpError.aborted) {
       if (this.#paused.size > 0 && this.#paused.has(connection.id)) return;
+      if (this.#holds?.(connection)) return;
       const count = Math.min(tcb.receiveQueue.length, CHUNK_BYTES);
       if (tcb.state === TcpState.closed) {
         tcb.receiveQueue.copyTo(0, count, this.#chunk, 0);

@@ -61,6 +61,12 @@ export class Host {
   readonly stack: Stack;
   /** The time that it goes by. */
   readonly clock: Clock;
+  /**
+   * What a process finishes before it lets go of its connections: each begins nothing new and resolves when nothing is
+   * under way, or when the signal says that it has taken long enough.
+   * @internal
+   */
+  readonly drains: Set<(signal: AbortSignal) => Promise<void>> = new Set();
   readonly #recorder: StackRecorder | undefined;
   readonly #dns: Resolver;
   readonly #dialer: Dialer;

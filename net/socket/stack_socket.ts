@@ -5,6 +5,7 @@ import type { Endpoint } from "./endpoint.ts";
 import type { Host } from "./host.ts";
 import { ConnListener } from "./listener.ts";
 import { nodeError } from "./node_error.ts";
+import type { SocketTalk } from "./socket_talk.ts";
 import { throwLater } from "./throw_later.ts";
 import type { TcpListener } from "./types.ts";
 
@@ -12,6 +13,8 @@ import type { TcpListener } from "./types.ts";
 export interface StackSocketOptions {
   /** Whether our side stays open when the peer has sent its last byte. Default false. */
   allowHalfOpen?: boolean;
+  /** Who looks on at what is said. */
+  talk?: SocketTalk;
 }
 
 /** Where to connect to. */
@@ -88,6 +91,7 @@ export class StackSocket extends Duplex {
   /** Bytes that have arrived. */
   bytesRead = 0;
   readonly #host: Host;
+  readonly #talk: SocketTalk | undefined;
   #endpoint: Endpoint | undefined;
   #bytesWritten = 0;
   #wanted = false;
@@ -102,6 +106,7 @@ export class StackSocket extends Duplex {
   constructor(host: Host, endpoint?: Endpoint, options: StackSocketOptions = {}) {
     super({ allowHalfOpen: options.allowHalfOpen ?? false, emitClose: false }); // which says whether it failed
     this.#host = host;
+    this.#talk = options.talk;
     this.#activeAtMs = host.clock.nowMs();
     if (endpoint !== undefined) this.#attach(endpoint);
   }
@@ -242,6 +247,18 @@ export class StackSocket extends Duplex {
     return this.destroy();
   }
 
+  /** @internal The program hears `bytes`, in a turn of their own, as if the peer had sent them. */
+  hear(bytes: Uint8Array): void {
+    later(() => {
+      if (!this.destroyed) this.#wanted = this.push(bytes);
+    });
+  }
+
+  /** @internal What `talk` held back may be read again. */
+  readOn(): void {
+    if (this.#wanted) this.#schedulePump();
+  }
+
   /** @internal */
   override _read(): void {
     this.#wanted = true;
@@ -252,7 +269,7 @@ export class StackSocket extends Duplex {
   override _write(chunk: Uint8Array, _encoding: string, callback: WriteCallback): void {
     this.#whenOpen((endpoint) => {
       this.#touch();
-      endpoint.writeAll(chunk).then(() => this.#written(chunk.byteLength, callback), (error) => {
+      endpoint.writeAll(this.#said(chunk)).then(() => this.#written(chunk.byteLength, callback), (error) => {
         callback(nodeError(error, "write"));
       });
     });
@@ -273,7 +290,7 @@ export class StackSocket extends Duplex {
     this.#whenOpen(async (endpoint) => {
       try {
         this.#touch();
-        for (const { chunk } of chunks) await endpoint.writeAll(chunk);
+        for (const { chunk } of chunks) await endpoint.writeAll(this.#said(chunk));
       } catch (error) {
         return callback(nodeError(error, "write"));
       }
@@ -356,8 +373,13 @@ export class StackSocket extends Duplex {
     return this;
   }
 
+  #said(bytes: Uint8Array): Uint8Array {
+    return this.#talk === undefined ? bytes : this.#talk.said(bytes);
+  }
+
   #written(bytes: number, callback: WriteCallback): void {
     this.#bytesWritten += bytes;
+    this.#talk?.sent();
     this.#touch();
     callback();
   }
@@ -374,7 +396,7 @@ export class StackSocket extends Duplex {
   #pump(): void {
     const endpoint = this.#endpoint!;
     try {
-      while (this.#wanted && !this.destroyed && !endpoint.closed) {
+      while (this.#wanted && !this.destroyed && !endpoint.closed && !this.#talk?.holds) {
         if (pool.length - poolUsed < POOL_ROOM_BYTES_MIN) {
           pool = new Uint8Array(POOL_BYTES);
           poolUsed = 0;
@@ -390,6 +412,7 @@ export class StackSocket extends Duplex {
         const bytes = pool.subarray(poolUsed, poolUsed + count);
         poolUsed += count;
         this.bytesRead += count;
+        this.#talk?.heard(bytes);
         this.#wanted = this.push(bytes);
       }
     } catch (error) {

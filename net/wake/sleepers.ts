@@ -337,7 +337,9 @@ export class Sleepers {
     thawTcb(frozen, scratch, this.#stack.tcp.config, nowMs, this.#stack.addresses);
     scratch.keepAlives = 0; // what has answered meanwhile, the process that heard it knew alone
     const inherits = takeOver(scratch, nowMs);
-    const deadlineMs = inherits ? nowMs : earliestDeadlineMs(scratch);
+    // What was acknowledged and not read comes no second time: whoever goes on with the connection is to read it now.
+    const untold = scratch.receiveQueue.length > 0 || scratch.state === TcpState.closeWait;
+    const deadlineMs = inherits || untold ? nowMs : earliestDeadlineMs(scratch);
     const { localAddress, remoteAddress, localPort, remotePort } = scratch;
     let record = map.find(localAddress, remoteAddress, localPort, remotePort);
     let staleLocation = -1;

@@ -91,6 +91,7 @@ function servePlain(host: Host, options: ServeOptions, engine: HttpEngine<undefi
     end: (connection) => engine.end(connection),
     close: (connection, error) => engine.close(connection, error),
   });
+  host.drains.add((signal) => engine.drained(server, signal));
   const served: Served = {
     addr: server.addr,
     stopListening: () => server.close(),

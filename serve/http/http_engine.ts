@@ -1,4 +1,5 @@
 import type { Clock } from "../../base/clock.ts";
+import type { HandlerServer } from "../../net/socket/handlers.ts";
 import { throwLater } from "../../net/socket/throw_later.ts";
 import { type AttachmentOptions, Keeping, KeptBy } from "../hibernation/kept.ts";
 import type { Reach, Wire } from "../hibernation/wire.ts";
@@ -75,6 +76,27 @@ export class HttpEngine<A> {
     this.#reach = reach;
     this.#clock = clock;
     this.#scheme = scheme;
+  }
+
+  /**
+   * Begins no request and no message any more, leaves them to the process that goes on with the connections, and resolves
+   * when every request that was begun has been answered, or `signal` says that it has taken long enough.
+   */
+  async drained(server: HandlerServer, signal: AbortSignal): Promise<void> {
+    server.hold(({ id }) => {
+      const exchange = this.busy.get(id);
+      return exchange === undefined || (exchange.requestDone && !exchange.answered);
+    });
+    const over = new Promise<void>((resolve) => {
+      signal.addEventListener("abort", () => resolve(), { once: true });
+    });
+    while (this.busy.size > 0 && !signal.aborted) {
+      await Promise.race([
+        Promise.allSettled([...this.busy.values()].map(({ completed }) => completed)),
+        over,
+      ]);
+      await new Promise((resolve) => void setTimeout(resolve, 0)); // what was answered is let go of then
+    }
   }
 
   /** What handlers see of a connection. `undefined` for one that is between requests. */

@@ -74,6 +74,7 @@ export class HttpService<A> {
       end: (connection) => engine.end(connection),
       close: (connection, error) => engine.close(connection, error),
     });
+    host.drains.add((signal) => engine.drained(this.#server, signal));
   }
 
   /** Where it listens. */

@@ -1,25 +1,20 @@
 import { Aedes } from "aedes";
-import mqtt from "mqtt";
+import type mqtt from "mqtt";
 import { expect, onTestFinished, test } from "vitest";
 import { nodeServer } from "../../net/socket/stack_socket.ts";
+import { mqttClient } from "./mqtt_client.ts";
 import { sleepyPair } from "./world.ts";
 
 test("mqtt.js and aedes: a broker and two clients that sleep between their messages", async () => {
   const { server, connect, sleep } = sleepyPair();
   const broker = await Aedes.createBroker();
   nodeServer(server.listen({ port: 1883 }), (socket) => void broker.handle(socket as never));
-  const client = (clientId: string): Promise<mqtt.MqttClient> =>
-    new Promise((resolve, reject) => {
-      const made = new mqtt.MqttClient(() => connect(1883) as never, {
-        clientId,
-        keepalive: 0,
-        reconnectPeriod: 0,
-        manualConnect: true,
-      });
-      made.once("connect", () => resolve(made)).once("error", reject);
-      made.connect();
-    });
-  const [sensor, screen] = await Promise.all([client("sensor"), client("screen")]);
+  const [sensor, screen] = await Promise.all(
+    ["sensor", "screen"].map((name) => mqttClient(() => connect(1883), name)),
+  ) as [
+    mqtt.MqttClient,
+    mqtt.MqttClient,
+  ];
   onTestFinished(async () => {
     await Promise.all([sensor.endAsync(true), screen.endAsync(true)]);
     await new Promise<void>((resolve) => broker.close(() => resolve()));

@@ -2,6 +2,9 @@ import { assert } from "../../../base/assert.ts";
 import { BodyReader } from "../../../serve/http/body.ts";
 import { headEnd, readHead, RequestError } from "../../../serve/http/head.ts";
 import { type FrameEvent, newFrames, readFrames } from "../../../serve/websocket/frames.ts";
+import type { Dialogue } from "../../../serve/node/talk/dialogue.ts";
+import { HttpDialogue } from "../../../serve/node/talk/http_dialogue.ts";
+import { MqttDialogue } from "../../../serve/node/talk/mqtt_dialogue.ts";
 import { isTopic, MqttError, packetLength, readPacket } from "../../../serve/mqtt/packets.ts";
 import { orRefuses } from "../refuses.ts";
 import type { Target } from "../target.ts";
@@ -77,6 +80,47 @@ function mqttPacket(input: Uint8Array<ArrayBuffer>): void {
   }
 }
 
+/** Turns of a dialogue that may take place in one input. */
+const TURNS_MAX = 64;
+
+/**
+ * A dialogue: each byte of length says how much who says next. Said in one piece or byte by byte it stands at the same
+ * place, and keeps the same.
+ */
+function dialogue(begin: () => Dialogue, input: Uint8Array<ArrayBuffer>): void {
+  const [whole, parts] = [{ at: begin() }, { at: begin() }];
+  const say = (to: { at: Dialogue }, client: boolean, bytes: Uint8Array): void => {
+    if (client) to.at.heard(bytes);
+    else to.at.said(bytes);
+    while (to.at.next !== undefined) to.at = to.at.next;
+  };
+  for (let at = 0, turn = 0; at < input.length && turn < TURNS_MAX; turn++) {
+    const length = input[at]! & 0x7f;
+    const client = (input[at]! & 0x80) === 0;
+    const bytes = input.subarray(at + 1, at + 1 + length);
+    at += 1 + length;
+    say(whole, client, bytes);
+    for (let each = 0; each < bytes.length; each++) say(parts, client, bytes.subarray(each, each + 1));
+    const standing = ({ at: { between, lost, kept } }: typeof whole): string =>
+      JSON.stringify([between, lost, between ? kept : 0]);
+    assert(standing(whole) === standing(parts), `${standing(whole)} whole, ${standing(parts)} in parts`);
+    assert(!whole.at.between || !whole.at.lost, "Who is lost is never between");
+  }
+}
+
+/** What client and server say in turn, as `dialogue` takes it. */
+function turns(...said: (string | Uint8Array)[]): Uint8Array {
+  return Uint8Array.from(said.flatMap((each, index) => {
+    const bytes = typeof each === "string" ? text(each) : each;
+    const pieces: number[] = [];
+    for (let at = 0; at < bytes.length; at += 0x7f) {
+      const piece = bytes.subarray(at, at + 0x7f);
+      pieces.push(piece.length | (index % 2 === 0 ? 0 : 0x80), ...piece);
+    }
+    return pieces;
+  }));
+}
+
 const text = (of: string): Uint8Array => new TextEncoder().encode(of);
 
 export const targets: readonly Target[] = [
@@ -122,6 +166,48 @@ export const targets: readonly Target[] = [
       Uint8Array.of(1, 0x32, 8, 0, 1, 97, 0, 7, 0, 104, 105),
       Uint8Array.of(0, 0x82, 6, 0, 1, 0, 1, 35, 1),
       Uint8Array.of(1, 0xe0, 2, 4, 0),
+    ],
+  },
+  {
+    name: "serve/dialogue",
+    about: "HTTP and what it becomes, overheard: in pieces it stands where it stands whole",
+    run: (input) => dialogue(() => new HttpDialogue(), input),
+    seeds: () => [
+      turns("GET / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
+      turns(
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n",
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n",
+      ),
+      turns(
+        "GET /?EIO=4&transport=websocket HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n",
+        "HTTP/1.1 101 OK\r\n\r\n\x81\x020{",
+        Uint8Array.of(0x81, 0x82, 0, 0, 0, 0, 0x34, 0x30),
+        "\x81\x0240",
+        Uint8Array.of(0x81, 0x84, 1, 2, 3, 4, 0x35, 0x30, 0x34, 0x5f),
+        "\x81\x03430",
+      ),
+    ],
+    dictionary: [
+      "\r\n\r\n",
+      "HTTP/1.1 204 x\r\n\r\n",
+      "Upgrade: websocket\r\n",
+      "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n",
+    ],
+  },
+  {
+    name: "serve/mqtt_dialogue",
+    about: "MQTT, overheard: in pieces it stands where it stands whole",
+    run: (input) => dialogue(() => new MqttDialogue(), input),
+    seeds: () => [
+      turns(
+        Uint8Array.of(0x10, 13, 0, 4, 77, 81, 84, 84, 4, 2, 0, 60, 0, 1, 97),
+        Uint8Array.of(0x20, 2, 0, 0),
+        Uint8Array.of(0x82, 6, 0, 1, 0, 1, 35, 1),
+        Uint8Array.of(0x90, 3, 0, 1, 1, 0x32, 8, 0, 1, 97, 0, 7, 0, 104, 105),
+        Uint8Array.of(0x40, 2, 0, 7, 0xc0, 0, 0x34, 7, 0, 1, 98, 0, 9, 1, 2),
+        Uint8Array.of(0xd0, 0, 0x50, 2, 0, 9, 0x70, 2, 0, 9),
+        Uint8Array.of(0xa2, 5, 0, 2, 0, 1, 35, 0xe0, 0),
+      ),
     ],
   },
 ];
