@@ -65,7 +65,32 @@ export function readPacket(bytes: Uint8Array, version: MqttVersion): Packet {
       (failed as Error | undefined)?.message ?? "A packet is not as long as it says",
     );
   }
+  checkTexts(parsed, bytes);
   return parsed;
+}
+
+/**
+ * Whoever sends text that is no UTF-8, or has a NUL in it, is not spoken with (MQTT 3.1.1 section 1.5.3, MQTT 5 section
+ * 1.5.4). The parser has put U+FFFD in the place of what it could not read; where it stood there, its own bytes are found.
+ */
+function checkTexts(value: unknown, bytes: Uint8Array): void {
+  if (typeof value === "string") {
+    if (value.includes("\0")) throw new MqttError(Reason.malformed, "Text with a NUL");
+    if (value.includes("\ufffd") && !hasText(bytes, value)) {
+      throw new MqttError(Reason.malformed, "Text that is not UTF-8");
+    }
+  } else if (typeof value === "object" && value !== null && !(value instanceof Uint8Array)) {
+    for (const [name, each] of Object.entries(value)) {
+      checkTexts(name, bytes); // of a user property
+      checkTexts(each, bytes);
+    }
+  }
+}
+
+function hasText(bytes: Uint8Array, text: string): boolean {
+  const encoded = Buffer.from(text);
+  const whole = Buffer.concat([Uint8Array.of(encoded.length >>> 8, encoded.length & 0xff), encoded]);
+  return asBuffer(bytes).includes(whole);
 }
 
 /** The same bytes as mqtt-packet wants them. */

@@ -8,7 +8,7 @@ import mqttPacket from "mqtt-packet";
 import { expect, onTestFinished, test } from "vitest";
 import type { TcpConn } from "../../net/socket/types.ts";
 import { type MqttHandlers, type MqttService, serveMqtt } from "../../serve/mqtt/mqtt_server.ts";
-import { isFilter, isTopic, matches } from "../../serve/mqtt/packets.ts";
+import { isFilter, isTopic, matches, MqttError, readPacket } from "../../serve/mqtt/packets.ts";
 import { type SleepyPair, sleepyPair } from "../dropin/world.ts";
 import { SleepWorld } from "../checkpoint/sleep_world.ts";
 import { judge } from "../support/judge.ts";
@@ -287,6 +287,9 @@ test("what MQTT forbids ends the connection; MQTT 5 is told why", async () => {
     ["a length of five bytes", [CONNECT, Uint8Array.of(0x30, 0x80, 0x80, 0x80, 0x80, 1)], ["connack 0"]],
     ["a packet that is too long", [CONNECT, Uint8Array.of(0x30, 0xa1, 0x8d, 6)], ["connack 0"]],
     ["a string longer than its packet", [CONNECT, Uint8Array.of(0x30, 3, 0, 9, 65)], ["connack 0"]],
+    ["a topic that is no UTF-8", [CONNECT, Uint8Array.of(0x30, 5, 0, 2, 0xc3, 0x28, 65)], ["connack 0"]],
+    ["half a surrogate pair", [CONNECT, Uint8Array.of(0x30, 6, 0, 3, 0xed, 0xa0, 0x80, 65)], ["connack 0"]],
+    ["a name with a NUL", [{ ...CONNECT, clientId: "a\0b" }], []],
     ["what only a server says", [CONNECT, Uint8Array.of(0xd0, 0)], ["connack 0"]],
   ];
   for (const [name, said, heard] of cases) {
@@ -372,6 +375,40 @@ test("durable: a message of QoS 1 counts once for what was acknowledged, wheneve
     await peer.say(publish(1, round));
     expect(peer.take().at(-1)).toBe(`puback ${round}`);
     if (log !== undefined) expect(log).toEqual([`publish a/b 1 2 (${round})`]);
+  }
+});
+
+test("text is UTF-8, in every place where MQTT has text (sections 1.5.3 and 1.5.4)", () => {
+  const publish = (...topic: number[]): Uint8Array =>
+    Uint8Array.of(0x30, 2 + topic.length, 0, topic.length, ...topic);
+  expect(readPacket(publish(0xef, 0xbf, 0xbd, 0xc3, 0xa9), 4)).toMatchObject({ topic: "\ufffdé" }); // U+FFFD itself is text
+  for (
+    const wrong of [
+      [0xff],
+      [0xc3],
+      [0xe2, 0x82],
+      [0xc0, 0x80],
+      [0xed, 0xa0, 0x80],
+      [0xf4, 0x90, 0x80, 0x80],
+      [97, 0],
+    ]
+  ) {
+    expect(() => readPacket(publish(...wrong), 4), `${wrong}`).toThrow(MqttError);
+  }
+  const whole = {
+    ...CONNECT,
+    protocolVersion: 5,
+    username: "ME",
+    will: { topic: "WI", payload: Buffer.of(0xff), qos: 0, retain: false },
+  };
+  const connect = (properties: object): Buffer =>
+    Buffer.from(bytesOf({ ...whole, clientId: "ID", properties }, 5));
+  const properties = { userProperties: { NA: "VA" } };
+  expect(readPacket(connect(properties), 4)).toMatchObject({ clientId: "ID", username: "ME" });
+  for (const text of ["ID", "ME", "WI", "NA", "VA"]) {
+    const bytes = connect(properties);
+    bytes[bytes.indexOf(text)] = 0xff;
+    expect(() => readPacket(bytes, 4), text).toThrow("Text that is not UTF-8");
   }
 });
 
