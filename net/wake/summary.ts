@@ -99,8 +99,8 @@ const window = { rcvShift: 0, rcvAdv: 0, rcvNxt: 0, peerMss: 0, receiveBufferByt
 const receiver: WindowState & typeof window = { ...window, receiveQueue: { length: 0 } };
 
 /**
- * Writes the summary of a frozen connection at `at`. One that is quiet (nothing is under way, and no timer of it but
- * the keep-alive's is running) gets all of its record; the others, which are few, their key.
+ * Writes the summary of a frozen connection at `at`. One that is quiet (nothing is under way, nothing waits to be
+ * read, and no timer of it but the keep-alive's is running) gets all of its record; the others, which are few, their key.
  */
 export function summarize(frozen: FrozenTcb, into: Int32Array, at = 0): void {
   const [frozenAtMs, localAddress, remoteAddress, localPort, remotePort, , flags, sndUna] = frozen;
@@ -125,7 +125,6 @@ export function summarize(frozen: FrozenTcb, into: Int32Array, at = 0): void {
     frozen[place.bufferState] as number[],
     frozen[place.receiveBufferBytes] as number,
   );
-  (receiver.receiveQueue as { length: number }).length = (frozen[place.receiveQueue] as Uint8Array).length;
   const field = peekWindow(receiver);
   const keepAlive = (flags & FrozenFlag.keepAlive) !== 0;
   const askIn = frozen[place.keepAliveIn] as number | null;
@@ -198,7 +197,7 @@ function isQuiet(frozen: FrozenTcb): boolean {
   const place = PLACES;
   const state = frozen[place.state];
   const [ecnBits = 0] = frozen[place.ecnState] as number[];
-  return (state === TcpState.established || state === TcpState.closeWait) &&
+  return state === TcpState.established && (frozen[place.receiveQueue] as Uint8Array).length === 0 &&
     ((frozen[place.flags] as number) & BUSY_FLAGS) === 0 &&
     frozen[place.softError] === 0 && frozen[place.lastAckSentBehind] === 0 &&
     (frozen[place.sndWl1Behind] as number) >= 0 && frozen[place.sndMaxOffset] === 0 &&
