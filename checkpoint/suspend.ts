@@ -43,6 +43,8 @@ export interface SleeperEvents {
   restored(event: { id: string; reason?: WakeReason; tookMs?: number }): void;
   /** The image could not be read: the peer will get a reset. An `error` when nobody listens to it. */
   lost(event: { id: string; error: Error }): void;
+  /** As `lost`, before it, for whoever only looks on: it stays an `error` when nobody listens to `lost`. */
+  seenLost(event: { id: string; error: Error }): void;
   /**
    * The store, an attachment or the analyzer refused something: connections stay as they are, and it is tried
    * again. Or an image that `recover` found could not be used. When nobody listens, each message goes to
@@ -66,6 +68,8 @@ export interface SleeperStats {
   suspends: number;
   /** Connections that woke. */
   restores: number;
+  /** Connections whose images could not be read. */
+  lost: number;
   /** Connections whose images are being written. */
   saving: number;
   /** Connections that wait for a budget to wake by. */
@@ -168,6 +172,7 @@ export class Sleeper extends Events<SleeperEvents> implements SleepOwner {
   readonly #wakes = new WakeTimes();
   #ringing = false; // deadlines of sleepers are being served
   #restores = 0;
+  #lost = 0;
 
   /** A {@linkcode SleepyHost} makes its own. */
   constructor(host: Host, store: Store, options: SleeperOptions = {}) {
@@ -196,6 +201,7 @@ export class Sleeper extends Events<SleeperEvents> implements SleepOwner {
     return {
       suspends: this.#suspends,
       restores: this.#restores,
+      lost: this.#lost,
       saving: this.#saving.size,
       waiting: this.#queue.size,
       waited: this.#queue.waited,
@@ -714,6 +720,8 @@ export class Sleeper extends Events<SleeperEvents> implements SleepOwner {
     }
     this.#stack.sleepers.forget(record, nowMs, peer);
     this.#wakes.forget(record);
+    this.#lost++;
+    this.emit("seenLost", { id, error });
     if (this.listenerCount("lost") > 0) this.emit("lost", { id, error });
     else this.#report(new Error(`Connection ${id} is lost: ${error.message}`, { cause: error }));
   }

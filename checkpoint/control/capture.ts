@@ -60,12 +60,10 @@ export class Capture implements PacketWatcher {
       tell(id, reason === undefined ? "is awake" : `is awake, by ${reason}`);
     const lost = ({ id, error }: { id: string; error: Error }): void => tell(id, `is lost: ${error.message}`);
     const { sleeper } = host;
-    sleeper.on("suspended", suspended).on("restored", restored);
-    this.#stop.push(() => void sleeper.off("suspended", suspended).off("restored", restored));
-    if (sleeper.listenerCount("lost") > 0) { // else it is an error, and who listens to that still hears it
-      sleeper.on("lost", lost);
-      this.#stop.push(() => void sleeper.off("lost", lost));
-    }
+    sleeper.on("suspended", suspended).on("restored", restored).on("seenLost", lost);
+    this.#stop.push(() =>
+      void sleeper.off("suspended", suspended).off("restored", restored).off("seenLost", lost)
+    );
     this.#stop.push(host.watchPackets(this));
     this.#writer.flush();
   }

@@ -105,6 +105,15 @@ export const FAMILIES: readonly Family[] = [
     read: ({ sleeper }) => one(sleeper.stats.suspends),
   },
   {
+    name: "torpor_lost_total",
+    otel: "torpor.lost",
+    unit: "{connection}",
+    help: "Connections whose images could not be read.",
+    kind: "counter",
+    attributes: {},
+    read: ({ sleeper }) => one(sleeper.stats.lost),
+  },
+  {
     name: "torpor_restores_total",
     otel: "torpor.restores",
     unit: "{connection}",

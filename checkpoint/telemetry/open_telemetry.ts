@@ -39,20 +39,31 @@ export interface TelemetryTracer {
   startSpan(
     name: string,
     options: { startTime: number; attributes: Record<string, string | number> },
-  ): { end(endTime: number): void };
+  ): {
+    /** As the API's. */
+    end(endTime: number): void;
+    /** As the API's: 2 is an error. */
+    setStatus?(status: { code: number; message?: string }): unknown;
+    /** As the API's. */
+    recordException?(exception: Error, time?: number): void;
+  };
 }
+
+/** `SpanStatusCode.ERROR` of `@opentelemetry/api`. */
+const STATUS_ERROR = 2;
 
 /** Where a host's numbers and spans go: what an application has from `@opentelemetry/api`. */
 export interface Telemetry {
   /** Gets the counters, when its reader asks, and how long each suspend and restore took. */
   readonly meter?: TelemetryMeter;
-  /** Gets a span for each suspend and each restore. */
+  /** Gets a span for each suspend, each restore and each connection that is lost. */
   readonly tracer?: TelemetryTracer;
 }
 
 /**
  * Tells OpenTelemetry what {@linkcode metricsText} tells Prometheus, under names of its conventions, and a span for each
- * connection that fell asleep (`torpor.suspend`) or woke (`torpor.restore`). Nothing of it is needed here: the application has
+ * connection that fell asleep (`torpor.suspend`) or woke (`torpor.restore`), or whose image could not be read (`torpor.lost`,
+ * an error). Nothing of it is needed here: the application has
  * the API, and an SDK if anybody is to hear of it; on Deno `OTEL_DENO=true` is one.
  *
  * @returns How to stop.
@@ -133,15 +144,28 @@ function tellSpans(host: SleepingHost, tracer: TelemetryTracer): () => void {
     });
     span.end(endTime);
   };
-  return listen(
+  const lost = ({ id, error }: Heard<"seenLost">): void => {
+    const nowMs = Date.now();
+    const attributes = { ...endsOf(id), "error.type": error.name };
+    const span = tracer.startSpan("torpor.lost", { startTime: nowMs, attributes });
+    span.recordException?.(error, nowMs);
+    span.setStatus?.({ code: STATUS_ERROR, message: error.message });
+    span.end(nowMs);
+  };
+  host.sleeper.on("seenLost", lost);
+  const stop = listen(
     host,
     ({ id, imageBytes, tookMs }) => tell("torpor.suspend", id, tookMs, { "torpor.image.size": imageBytes }),
     ({ id, reason, tookMs = 0 }) =>
       tell("torpor.restore", id, tookMs, reason === undefined ? {} : { "torpor.wake.reason": reason }),
   );
+  return () => {
+    stop();
+    host.sleeper.off("seenLost", lost);
+  };
 }
 
-type Heard<E extends "suspended" | "restored"> = Parameters<
+type Heard<E extends "suspended" | "restored" | "seenLost"> = Parameters<
   import("../suspend.ts").SleeperEvents[E]
 >[0];
 

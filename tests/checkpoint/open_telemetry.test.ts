@@ -11,6 +11,7 @@ import {
   InMemorySpanExporter,
   SimpleSpanProcessor,
 } from "@opentelemetry/sdk-trace-base";
+import { SpanStatusCode } from "@opentelemetry/api";
 import { expect, test } from "vitest";
 import { metricsText } from "../../checkpoint/metrics.ts";
 import { FAMILIES } from "../../checkpoint/telemetry/families.ts";
@@ -18,6 +19,7 @@ import { openTelemetry } from "../../checkpoint/telemetry/open_telemetry.ts";
 import { Firewall } from "../../net/firewall/firewall.ts";
 import { readTextRules } from "../../net/firewall/nft/text/read.ts";
 import { sleepyPair } from "../dropin/world.ts";
+import { SleepWorld } from "./sleep_world.ts";
 
 /** A host, and OpenTelemetry's own SDK that listens to it. */
 async function measured() {
@@ -133,4 +135,39 @@ test("each suspend and restore is a value of a histogram, and a span with its en
   await sleep();
   expect(spans.getFinishedSpans()).toHaveLength(before);
   await done();
+});
+
+test("a connection whose image cannot be read is a span that has failed, and still an error where nobody listens", async () => {
+  const world = new SleepWorld();
+  const first = world.start();
+  first.host.serve({ port: 7, data: (connection, bytes) => void connection.write(bytes) });
+  const opening = world.client.connect({ hostname: "10.0.0.1", port: 7 });
+  await world.clock.advance(100);
+  const conn = await opening;
+  await world.clock.advance(5_000);
+  first.kill();
+  const [location] = world.disk.records.keys();
+  world.disk.records.get(location!)![40]! ^= 4;
+  const { host } = world.start();
+  host.sleeper.removeAllListeners("lost"); // the world's own
+  host.serve({ port: 7, data: () => {} });
+  const errors: string[] = [];
+  host.sleeper.on("error", ({ message }) => void errors.push(message));
+  const spans = new InMemorySpanExporter();
+  const tracers = new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(spans)] });
+  const stop = openTelemetry(host, { tracer: tracers.getTracer("torpor") });
+  void conn.write(Uint8Array.of(1));
+  await world.clock.advance(3_000);
+  const [span, ...more] = spans.getFinishedSpans();
+  expect([span!.name, more.length, span!.status.code]).toEqual(["torpor.lost", 0, SpanStatusCode.ERROR]);
+  expect(span!.attributes).toMatchObject({
+    "error.type": "ImageError",
+    "network.local.port": 7,
+    "network.peer.address": "10.0.0.2",
+  });
+  expect(span!.events.map(({ name }) => name)).toEqual(["exception"]);
+  expect(errors).toEqual([expect.stringContaining("is lost: ")]);
+  expect(metricsText(host)).toContain("torpor_lost_total 1\n");
+  stop();
+  expect(host.sleeper.listenerCount("seenLost")).toBe(0);
 });

@@ -337,6 +337,7 @@ test("send, with and close reach a connection whose image is being written", asy
     expect(server.sleeper.stats).toEqual({
       suspends: 0,
       restores: 0,
+      lost: 0,
       saving: 1,
       waiting: 0,
       waited: 0,
