@@ -1,11 +1,13 @@
+import { readArguments } from "../arguments.ts";
 import { type Command, type Terminal, UsageError } from "../command.ts";
 import { completionsFor, type Shell, SHELLS } from "../completions.ts";
 
 const HELP = `\
 Prints a script by which a shell completes torpor's commands and options.
 
-  torpor completions bash|zsh|fish
+  torpor completions bash|zsh|fish [--json]
 
+  --json   one object, { shell, script }
   --help   print this
 
   source <(torpor completions bash)
@@ -21,11 +23,13 @@ export function completions(all: () => readonly Command[]): Command {
     name: "completions",
     summary: "prints completions for bash, zsh or fish",
     help: HELP,
-    run([shell, more]: string[], terminal: Terminal): number {
+    run(args: string[], terminal: Terminal): number {
+      const { positionals: [shell, more], json } = readArguments(args);
       if (!SHELLS.includes(shell as Shell) || more !== undefined) {
         throw new UsageError(`which shell: ${SHELLS.join(", ")}?`);
       }
-      terminal.out(completionsFor(shell as Shell, all()));
+      const script = completionsFor(shell as Shell, all());
+      terminal.out(json ? `${JSON.stringify({ shell, script })}\n` : script);
       return 0;
     },
   };

@@ -2,9 +2,9 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { statSync } from "node:fs";
 import { constants } from "node:os";
 import process from "node:process";
-import { parseArgs } from "node:util";
 import { HandoverError } from "../../checkpoint/handover/handover_error.ts";
 import { takeOver } from "../../checkpoint/handover/take_over.ts";
+import { readArguments } from "../arguments.ts";
 import { type Command, InputError, type Terminal, UsageError } from "../command.ts";
 
 const HELP = `\
@@ -19,6 +19,8 @@ loaded by then.
 
   --or-start      nobody there is no error: start COMMAND all the same
   --timeout MS    how long the old process may take to let go (default 60000)
+  --json          what becomes of it as one object on standard error:
+                  { taken, pid, connections }, or { taken: false, reason }
   --help          print this
 
 FOLDER may also be the socket itself. Without COMMAND the connections sleep on
@@ -46,14 +48,12 @@ export const handover: Command = {
   async run(args: string[], terminal: Terminal): Promise<number> {
     const dashes = args.indexOf("--");
     const command = dashes < 0 ? [] : args.slice(dashes + 1);
-    const { values, positionals } = parseArgs({
-      args: dashes < 0 ? args : args.slice(0, dashes),
-      options: {
-        "or-start": { type: "boolean", default: false },
-        timeout: { type: "string", default: "60000" },
-      },
-      allowPositionals: true,
+    const { values, positionals, json } = readArguments(dashes < 0 ? args : args.slice(0, dashes), {
+      "or-start": { type: "boolean", default: false },
+      timeout: { type: "string", default: "60000" },
     });
+    const tell = (text: string, facts: object): void =>
+      terminal.err(json ? `${JSON.stringify(facts)}\n` : `torpor handover: ${text}\n`);
     const [folder, more] = positionals;
     if (folder === undefined) throw new UsageError("which folder?");
     if (more !== undefined) {
@@ -67,15 +67,15 @@ export const handover: Command = {
     const path = socketOf(folder);
     try {
       const { pid, connections } = await takeOver(path, { timeoutMs });
-      terminal.err(`torpor handover: process ${pid} has let go of ${connections} connections\n`);
+      tell(`process ${pid} has let go of ${connections} connections`, { taken: true, pid, connections });
     } catch (error) {
       if (!(error instanceof HandoverError)) throw error;
       if (error.reason !== "nobody" || !values["or-start"]) {
         if (!error.stopping) throw new InputError(error.message);
-        terminal.err(`torpor handover: ${error.message}; it had been told to stop\n`);
+        tell(`${error.message}; it had been told to stop`, { taken: false, reason: error.reason });
         return EXIT_STUCK;
       }
-      terminal.err("torpor handover: nobody is there\n");
+      tell("nobody is there", { taken: false, reason: error.reason });
     }
     return command.length === 0 ? 0 : await runCommand(command);
   },

@@ -4,6 +4,7 @@ import { readArguments } from "../arguments.ts";
 import { paint, printable } from "../color.ts";
 import { type Command, type Terminal, UsageError } from "../command.ts";
 import { CONTROL_EXITS, CONTROL_FOLDER, withHost } from "../control.ts";
+import { Progress } from "../progress.ts";
 import { secondsText } from "../units.ts";
 import { explain } from "./explain.ts";
 
@@ -37,7 +38,10 @@ export const inspect: Command = {
     if (folder !== undefined && id === undefined) throw new UsageError("which connection? ls lists them");
     if (more !== undefined) throw new UsageError(`one connection, not "${more}" as well`);
     return withHost(folder, "inspect", terminal, async (client) => {
+      const progress = new Progress(terminal); // the image of a sleeper may lie on a slow disk
+      progress.show(`looking at ${printable(id!)}`);
       const inspected = await client.inspect(id!);
+      progress.end();
       terminal.out(json ? `${JSON.stringify(inspected)}\n` : textOf(inspected, terminal));
     });
   },

@@ -5,6 +5,7 @@ import { type Color, paint, printable } from "../color.ts";
 import { type Command, type Terminal, UsageError } from "../command.ts";
 import { CONTROL_EXITS, CONTROL_FOLDER, withHost } from "../control.ts";
 import { Gathered } from "../gathered.ts";
+import { Progress } from "../progress.ts";
 import { bytesText, secondsText } from "../units.ts";
 
 const HELP = `\
@@ -55,6 +56,8 @@ export const ls: Command = {
     return withHost(folder, "ls", terminal, async (client) => {
       let count = 0;
       const lines = new Gathered(terminal);
+      const progress = new Progress(terminal); // where the list goes elsewhere; on a screen it is that itself
+      const looks = terminal.screen !== true || values.count;
       const which = {
         ...(port === undefined ? {} : { port }),
         ...(from === undefined ? {} : { from }),
@@ -62,9 +65,11 @@ export const ls: Command = {
       };
       for await (const row of client.ls(which)) {
         count++;
+        if (looks) progress.show(`${count} connections`);
         if (values.count) continue;
         await lines.add(json ? `${JSON.stringify(row)}\n` : lineOf(row, terminal));
       }
+      progress.end();
       if (values.count) await lines.add(json ? `${JSON.stringify({ count })}\n` : `${count}\n`);
       lines.end();
     });

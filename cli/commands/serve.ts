@@ -41,6 +41,7 @@ express or fastify, a broker of aedes.
                       told in lines of JSON
   --metrics PORT      a dashboard at http://127.0.0.1:PORT/, a page for
                       Prometheus at /metrics
+  --json              says what happens as lines of JSON, { time, text }
   --help              print this
 
   ip tuntap add tor0 mode tun         # once: it outlives the processes
@@ -65,7 +66,7 @@ export const serve: Command = {
   summary: "serves a module whose idle connections sleep",
   help: HELP,
   async run(args: string[], terminal: Terminal): Promise<number> {
-    const { positionals: [path, more], values } = readArguments(args, {
+    const { positionals: [path, more], values, json } = readArguments(args, {
       store: { type: "string", default: "./connections" },
       tun: { type: "string" },
       unix: { type: "string" },
@@ -91,7 +92,10 @@ export const serve: Command = {
     const served = await loadServed(path); // what takes time comes before the old process lets go
     const folder = values.store;
     mkdirSync(folder, { recursive: true });
-    const say = (text: string): void => terminal.err(`torpor serve: ${text}\n`);
+    const say = (text: string): void =>
+      terminal.err(
+        json ? `${JSON.stringify({ time: new Date().toISOString(), text })}\n` : `torpor serve: ${text}\n`,
+      );
     await takeOver(join(folder, "handover"), say);
     const wire = values.unix === undefined
       ? { link: await openTun({ name: values.tun ?? "tor0" }), close: () => {} }

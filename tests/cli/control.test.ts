@@ -107,6 +107,18 @@ test("ls lists more connections than fit in a line, and filters", async () => {
   const { out } = await torpor(["ls", here.folder, "--json"]);
   const ids = out.trim().split("\n").map((line) => (JSON.parse(line) as { id: string }).id);
   expect(ids.sort()).toEqual(all.map(({ id }) => id).sort());
+  const watched = await torpor(["ls", here.folder, "--count"], [], { live: true });
+  expect(watched).toMatchObject({
+    code: 0,
+    out: "600\n",
+    err: expect.stringMatching(/^\r\d+ connections\x1b\[K/),
+  });
+  expect(watched.err.endsWith("\r\x1b[K"), "and the line goes away").toBe(true);
+  expect((await torpor(["ls", here.folder], [], { live: true, screen: true })).err, "the list is on it").toBe(
+    "",
+  );
+  const looked = await torpor(["inspect", here.folder, ids[0]!], [], { live: true });
+  expect(looked.err).toContain(`looking at ${ids[0]}`);
   expect((await torpor(["ls", here.folder, "--port", "8", "--count"])).out).toBe("0\n");
   expect((await torpor(["ls", here.folder, "--from", "10.0.0.2", "--count"])).out).toBe("600\n");
   expect((await torpor(["ls", here.folder, "--from", "10.0.0.3", "--count"])).out).toBe("0\n");

@@ -26,6 +26,27 @@ test.each(ALL)(
   },
 );
 
+const LEAVES = ALL.filter(([, { commands }]) => commands === undefined);
+
+test.each(LEAVES)("torpor %s has --json for machines, and refuses what it does not know", async (words) => {
+  const { out } = await torpor([...words.split(" "), "--help"]);
+  expect(out).toContain("--json");
+  const refused = await torpor([...words.split(" "), "--no-such-option"]);
+  expect(refused).toMatchObject({ code: 2, out: "", err: expect.stringContaining("no-such-option") });
+});
+
+test("there are colours before a screen, none without, and never any in JSON", async () => {
+  using folder = new TemporaryFolder();
+  const ran = (args: readonly string[], color: boolean) =>
+    torpor(["doctor", folder.path, ...args], [], { color });
+  const escape = "\x1b[";
+  expect((await ran([], true)).out).toContain(escape);
+  expect((await ran([], false)).out).not.toContain(escape);
+  const { out } = await ran(["--json"], true);
+  expect(out).not.toContain(escape);
+  expect(JSON.parse(out).findings.length).toBeGreaterThan(4);
+});
+
 test("torpor --help lists every command", async () => {
   const { out } = await torpor(["--help"]);
   for (const { name, summary } of COMMANDS) expect(out).toContain(`  ${name.padEnd(13)}${summary}`);

@@ -7,8 +7,12 @@ export interface Ran {
   readonly err: string;
 }
 
-/** Runs the command line in this process, with what somebody types. */
-export async function torpor(args: readonly string[], typed: readonly string[] = []): Promise<Ran> {
+/** Runs the command line in this process, with what somebody types; by default before no terminal. */
+export async function torpor(
+  args: readonly string[],
+  typed: readonly string[] = [],
+  before: Pick<Terminal, "live" | "screen"> & { color?: boolean } = {},
+): Promise<Ran> {
   let out = "", err = "";
   const terminal: Terminal = {
     out: (text) => void (out += text),
@@ -17,6 +21,7 @@ export async function torpor(args: readonly string[], typed: readonly string[] =
     lines: async function* () {
       yield* typed;
     },
+    ...before,
   };
   const code = await main(args, terminal);
   return { code, out, err };

@@ -1,6 +1,5 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { toCriu } from "../../../checkpoint/criu/convert.ts";
 import {
   type CriuSocket,
@@ -10,6 +9,7 @@ import {
 } from "../../../checkpoint/criu/image_files.ts";
 import { stretchesOf } from "../../../checkpoint/sockets/stretch.ts";
 import { readSocketImage } from "../../../checkpoint/sockets/socket_image.ts";
+import { readArguments } from "../../arguments.ts";
 import { type Command, type Terminal, UsageError } from "../../command.ts";
 import { counted, findConnection, snapshotOf } from "../../store/open.ts";
 
@@ -20,10 +20,11 @@ inode in hexadecimal. What CRIU cannot hold is left behind: attachments,
 TS.Recent, estimates and running timers; checkpoint/criu/convert.ts lists it.
 The connections stay in the store, and only one of both may go on with them.
 
-  torpor criu export FOLDER CONNECTION... OUT
+  torpor criu export FOLDER CONNECTION... OUT [--json]
 
 CONNECTION is as torpor store ls prints it, name or location. OUT is a folder,
-made when missing, without images.
+made when missing, without images. --json prints one object:
+{ connections, out }.
 
   torpor criu export ./connections 10.7.0.1:80-10.9.0.4:51312 ./images
   crit show ./images/tcp-stream-1.img
@@ -38,7 +39,7 @@ export const criuExport: Command = {
   summary: "writes sleeping connections as CRIU's images",
   help: HELP,
   async run(args: string[], terminal: Terminal): Promise<number> {
-    const { positionals } = parseArgs({ args, options: {}, allowPositionals: true });
+    const { positionals, json } = readArguments(args);
     const [folder, ...rest] = positionals;
     const out = rest.pop();
     if (folder === undefined || out === undefined || rest.length === 0) {
@@ -62,7 +63,12 @@ export const criuExport: Command = {
       writeFileSync(join(out, name), bytes, { flag: "wx" });
     write("files.img", encodeFiles(sockets.map(({ file }) => file)));
     for (const socket of sockets) write(tcpStreamName(socket.file["id"] as number), encodeTcpStream(socket));
-    terminal.out(`${counted(sockets.length, "connection")} written into "${out}"\n`);
+    const facts = { connections: sockets.length, out };
+    terminal.out(
+      json
+        ? `${JSON.stringify(facts)}\n`
+        : `${counted(sockets.length, "connection")} written into "${out}"\n`,
+    );
     return 0;
   },
 };

@@ -1,6 +1,5 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { fromCriu } from "../../../checkpoint/criu/convert.ts";
 import { decodeFiles, decodeTcpStream, tcpStreamName } from "../../../checkpoint/criu/image_files.ts";
 import type { Content } from "../../../checkpoint/criu/protobuf.ts";
@@ -12,6 +11,7 @@ import {
 } from "../../../checkpoint/sockets/socket_image.ts";
 import { idOf } from "../../../checkpoint/sockets/stored.ts";
 import { FileStore } from "../../../checkpoint/store/file_store.ts";
+import { readArguments } from "../../arguments.ts";
 import { type Command, InputError, type Terminal, UsageError } from "../../command.ts";
 import { counted } from "../../store/open.ts";
 
@@ -21,10 +21,11 @@ store, where they sleep until they are spoken to. What was in flight is sent
 again a second after the store's process has opened it. The process that they
 were taken from must not go on with them.
 
-  torpor criu import IMAGES FOLDER
+  torpor criu import IMAGES FOLDER [--json]
 
 FOLDER is made when missing; a connection that sleeps there already is refused,
-and then nothing is imported.
+and then nothing is imported. Each is printed by its name, with --json as an
+object { id }.
 
   criu dump --tree PID --images-dir ./images --tcp-established
   torpor criu import ./images ./connections
@@ -39,7 +40,7 @@ export const criuImport: Command = {
   summary: "puts the connections of CRIU's images into a store",
   help: HELP,
   async run(args: string[], terminal: Terminal): Promise<number> {
-    const { positionals } = parseArgs({ args, options: {}, allowPositionals: true });
+    const { positionals, json } = readArguments(args);
     const [images, folder, more] = positionals;
     if (images === undefined || folder === undefined || more !== undefined) {
       throw new UsageError("which images, and into which folder?");
@@ -55,7 +56,7 @@ export const criuImport: Command = {
       }
     }
     await store.append(sockets.map(({ tcb }) => writeSocketImage(tcb, undefined))).durable;
-    for (const name of names) terminal.out(`${name}\n`);
+    for (const name of names) terminal.out(json ? `${JSON.stringify({ id: name })}\n` : `${name}\n`);
     terminal.err(`torpor criu import: ${counted(sockets.length, "connection")} into "${folder}"\n`);
     return 0;
   },
