@@ -3,6 +3,7 @@ import type { Histogram } from "../../base/histogram.ts";
 import { runtime } from "../../base/runtime.ts";
 import type { LinkCounters } from "../../net/link/link.ts";
 import type { SleepingHost } from "../sleeping_host.ts";
+import type { RuleAction } from "../../net/firewall/rule.ts";
 import { firewallCounts, nftCounts } from "../telemetry/families.ts";
 import type { WakeReason } from "../wake_times.ts";
 
@@ -53,7 +54,13 @@ export interface HostStatus {
   /** What is in the store. */
   readonly store: { readonly records: number; readonly bytesLive: number; readonly bytes: number };
   /** Packets that each rule has decided, then the policies; absent without a firewall. */
-  readonly firewall?: readonly { readonly rule: string; readonly packets: number; readonly bytes: number }[];
+  readonly firewall?: readonly {
+    readonly rule: string;
+    /** What becomes of them; absent where a counter does not say. */
+    readonly action?: RuleAction;
+    readonly packets: number;
+    readonly bytes: number;
+  }[];
 }
 
 /** What a host says of itself now. */
@@ -62,9 +69,10 @@ export function hostStatus(host: SleepingHost): HostStatus {
   const { suspends, restores, saving, waiting, wakes } = sleeper.stats;
   const { rss, heapUsed } = process.memoryUsage();
   const { recordsLive, bytesLive, bytesTotal } = sleeper.store.stats;
-  const counts: ReturnType<typeof firewallCounts> = [...firewallCounts(host), ...nftCounts(host)];
-  const firewall = counts.map(({ rule, comment, packets, bytes }) => ({
+  const counts: ReturnType<typeof nftCounts> = [...firewallCounts(host), ...nftCounts(host)];
+  const firewall = counts.map(({ rule, action, comment, packets, bytes }) => ({
     rule: comment === undefined ? rule : `${rule} ${comment}`,
+    ...(action === undefined ? {} : { action }),
     packets,
     bytes,
   }));

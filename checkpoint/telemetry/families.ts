@@ -1,3 +1,4 @@
+import type { RuleAction } from "../../net/firewall/rule.ts";
 import type { SleepingHost } from "../sleeping_host.ts";
 
 /** Labels of a sample, by their Prometheus names. */
@@ -44,27 +45,33 @@ function links(host: SleepingHost, of: "frames" | "bytes" | "drops"): Sample[] {
 /** What a rule of the firewall has decided, and what the policies have. */
 export function firewallCounts(
   host: SleepingHost,
-): { rule: string; comment?: string; packets: number; bytes: number }[] {
+): { rule: string; action: RuleAction; comment?: string; packets: number; bytes: number }[] {
   const counted = host.stack.firewall?.rules();
   if (counted === undefined) return [];
   return [
-    ...counted.rules.map(({ packets, bytes, rule: { comment } }, index) => ({
+    ...counted.rules.map(({ packets, bytes, rule: { action, comment } }, index) => ({
       rule: `${index}`,
+      action,
       ...(comment === undefined ? {} : { comment }),
       packets,
       bytes,
     })),
-    ...Object.entries(counted.policy).map(([direction, { packets, bytes }]) => ({
+    ...Object.entries(counted.policy).map(([direction, { action, packets, bytes }]) => ({
       rule: `policy ${direction}`,
+      action,
       packets,
       bytes,
     })),
   ];
 }
 
+const ACTIONS: readonly RuleAction[] = ["accept", "drop", "reject"];
+
 /** Rules and objects of nftables that count, by their place: `inet filter input 3`, `inet filter counter web`. */
-export function nftCounts(host: SleepingHost): { rule: string; packets: number; bytes: number }[] {
-  const counted: { rule: string; packets: number; bytes: number }[] = [];
+export function nftCounts(
+  host: SleepingHost,
+): { rule: string; action?: RuleAction; comment?: string; packets: number; bytes: number }[] {
+  const counted: ReturnType<typeof nftCounts> = [];
   for (const { family, name, counters, chains } of host.rules()?.tables ?? []) {
     for (const { name: counter, packets, bytes } of counters) {
       counted.push({ rule: `${family} ${name} counter ${counter}`, packets, bytes });
@@ -74,7 +81,9 @@ export function nftCounts(host: SleepingHost): { rule: string; packets: number; 
         const counter = expr.find((statement) => "counter" in statement);
         if (counter === undefined || !("counter" in counter)) return;
         const said = comment === undefined ? "" : ` (${comment})`;
-        counted.push({ rule: `${family} ${name} ${chain.name} ${index}${said}`, ...counter.counter });
+        const action = ACTIONS.find((each) => expr.some((statement) => each in statement));
+        const rule = `${family} ${name} ${chain.name} ${index}${said}`;
+        counted.push({ rule, ...(action === undefined ? {} : { action }), ...counter.counter });
       });
     }
   }

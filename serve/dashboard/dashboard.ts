@@ -24,6 +24,9 @@ export interface DashboardSample {
   readonly framesOut: number;
   readonly drops: number;
   readonly firewall: readonly number[];
+  /** What they and the policies have let through, and what they have dropped or rejected. */
+  readonly letThrough: number;
+  readonly refused: number;
 }
 
 /** A dashboard that is served. */
@@ -140,6 +143,10 @@ function sampleOf(status: HostStatus): DashboardSample {
     framesOut: sum(interfaces.map(({ framesOut }) => framesOut)),
     drops: sum(Object.values(drops)),
     firewall: firewall.map(({ packets }) => packets),
+    letThrough: sum(firewall.map(({ action, packets }) => action === "accept" ? packets : 0)),
+    refused: sum(
+      firewall.map(({ action, packets }) => action === "drop" || action === "reject" ? packets : 0),
+    ),
   };
 }
 

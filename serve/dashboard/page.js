@@ -175,6 +175,14 @@ const plots = [
     { name: "out", tone: "third", of: (samples) => perSecond(samples, ({ framesOut }) => framesOut) },
     { name: "dropped", tone: "awake", of: (samples) => perSecond(samples, ({ drops }) => drops) },
   ], rate),
+  new Plot("plot-firewall", "Firewall, packets per second", [
+    {
+      name: "let through",
+      tone: "asleep",
+      of: (samples) => perSecond(samples, ({ letThrough }) => letThrough),
+    },
+    { name: "refused", tone: "awake", of: (samples) => perSecond(samples, ({ refused }) => refused) },
+  ], rate),
 ];
 
 let latest;

@@ -1,3 +1,5 @@
+import { mkdirSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import type { Page } from "playwright-core";
 import { expect, onTestFinished, test } from "vitest";
 import { METRICS_TYPE } from "../../checkpoint/metrics.ts";
@@ -71,6 +73,36 @@ async function until(page: Page, expression: string): Promise<void> {
   expect(await page.evaluate(expression), expression).toBe(true);
 }
 
+/** Where screenshots are left for whoever wants to look. */
+const SHOTS = fileURLToPath(new URL("../../dist/screenshots/", import.meta.url));
+
+/** Takes a screenshot, and says of every plot that its lines are on the picture, each in its colour. */
+async function seen(page: Page, name: string): Promise<void> {
+  mkdirSync(SHOTS, { recursive: true });
+  await page.screenshot({ fullPage: true, path: `${SHOTS}${name}.png` });
+  const looking = await page.context().newPage(); // the dashboard's own policy lets no pictures in
+  const tones = await page.evaluate<string[]>(
+    `[...document.querySelectorAll(".plot svg")].map((plot) =>
+      getComputedStyle([...plot.querySelectorAll("path.line")].at(-1)).stroke)`, // on top of the others
+  );
+  for (const [index, plot] of (await page.locator(".plot svg").all()).entries()) {
+    const picture = (await plot.screenshot()).toString("base64");
+    const colors = new Set(
+      await looking.evaluate<string[]>(`(async () => {
+      const bytes = await (await fetch("data:image/png;base64,${picture}")).blob();
+      const { width, height } = await createImageBitmap(bytes);
+      const context = new OffscreenCanvas(width, height).getContext("2d");
+      context.drawImage(await createImageBitmap(bytes), 0, 0);
+      const { data } = context.getImageData(0, 0, width, height);
+      const colors = new Set(new Uint32Array(data.buffer));
+      return [...colors].map((color) => [color & 255, color >>> 8 & 255, color >>> 16 & 255].join(", "));
+    })()`),
+    );
+    expect(colors, "the line is drawn").toContain(/^rgb\((.*)\)$/.exec(tones[index]!)?.[1]);
+  }
+  await looking.close();
+}
+
 const LOOKS = [
   { colorScheme: "light", width: 1_280, height: 1_000 },
   { colorScheme: "dark", width: 390, height: 800 },
@@ -111,7 +143,10 @@ for (const look of LOOKS) {
         expect(await page.locator("#drops .name").allInnerTexts()).toContain("FirewallReject");
         expect(await page.locator("#took tbody tr").count()).toBe(2);
         await page.locator("#plot-memory svg").hover();
-        expect(await page.locator("line.cursor").count(), "the cursor is in every plot").toBe(5);
+        expect(await page.locator("line.cursor").count(), "the cursor is in every plot").toBe(6);
+        await page.mouse.move(0, 0);
+        expect(await page.locator("#plot-firewall path.line").count()).toBe(2);
+        await seen(page, `dashboard-${look.colorScheme}`);
         const overflow = await page.evaluate(
           "document.documentElement.scrollWidth - document.documentElement.clientWidth",
         );
