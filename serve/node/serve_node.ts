@@ -5,7 +5,7 @@ import type { ConnListener } from "../../net/socket/listener.ts";
 import { type NodeServer, StackSocket, type StackSocketOptions } from "../../net/socket/stack_socket.ts";
 import { throwLater } from "../../net/socket/throw_later.ts";
 import type { ListenOptions, NetAddr } from "../../net/socket/types.ts";
-import { Conversation } from "./talk/conversation.ts";
+import { Conversation, OPENING_MS_MAX } from "./talk/conversation.ts";
 
 /** How often it is looked whether a program has come to an end with what it is at. */
 const LOOK_MS = 5;
@@ -59,6 +59,8 @@ export class NodeService {
   readonly #listener: ConnListener;
   readonly #conversations = new Map<StackSocket, Conversation>();
   readonly #drain = (signal: AbortSignal): Promise<void> => this.#quiet(signal);
+  /** Who has to be introduced to the program yet; `undefined` when everybody has been. */
+  #strangers: Set<string> | undefined;
   #holding = false;
 
   /** As {@linkcode serveNode}. */
@@ -74,7 +76,10 @@ export class NodeService {
     this.#saysListening(true);
     host.drains.add(this.#drain);
     void this.#serve();
-    if (host instanceof SleepingHost) void this.#introduce(host).catch(throwLater);
+    if (host instanceof SleepingHost) {
+      this.#strangers = new Set();
+      void this.#introduce(host).catch(throwLater).finally(() => this.#allKnown());
+    }
   }
 
   /** Where it listens. */
@@ -101,25 +106,48 @@ export class NodeService {
     this.#saysListening(false);
   }
 
-  /** Wakes whoever sleeps here and the program has to know of: what it says to all is to reach them, too. */
+  /**
+   * Wakes whoever sleeps here and the program has to know of: what is said to all is to reach them, too. Until they all
+   * have been introduced nobody of them is heard.
+   */
   async #introduce(host: SleepingHost): Promise<void> {
     let looked = 0;
     for (const id of [...host.connections(this.addr.port)]) {
       if (++looked % LOOKED_AT_ONCE === 0) await new Promise((resolve) => void setTimeout(resolve, 0));
       if (host.closed || this.#holding) return;
       const record = host.recordOf(id);
-      if (record >= 0 && Conversation.wantsOpening(host.attachmentOf(id))) host.wake(record);
+      if (record < 0 || !Conversation.wantsOpening(host.attachmentOf(id))) continue;
+      this.#strangers?.add(id);
+      host.wake(record);
     }
+    const { clock } = host;
+    const endMs = clock.nowMs() + OPENING_MS_MAX; // who wakes later than that comes as somebody new
+    while (this.#strangers!.size > 0 && clock.nowMs() < endMs && !host.closed) {
+      await new Promise<void>((resolve) => void clock.at(clock.nowMs() + LOOK_MS, resolve));
+      for (const id of this.#strangers!) if (host.recordOf(id) < 0) this.#strangers!.delete(id); // it has ended
+    }
+  }
+
+  #allKnown(): void {
+    this.#strangers = undefined;
+    for (const talk of this.#conversations.values()) if (talk.waits) talk.readOn();
   }
 
   #take(endpoint: Endpoint): void {
     const talk = Conversation.on(endpoint);
     if (talk === undefined) return endpoint.abort();
+    const { id } = endpoint;
     talk.holding = this.#holding;
+    const stranger = Conversation.wantsOpening(endpoint.attachment);
+    talk.waits = this.#strangers !== undefined && (stranger || this.#strangers.size > 0);
+    talk.onOpened = () => void this.#strangers?.delete(id);
     const { allowHalfOpen = false } = this.#options;
     const socket = new StackSocket(this.#host, endpoint, { talk, allowHalfOpen });
     this.#conversations.set(socket, talk);
-    socket.once("close", () => void this.#conversations.delete(socket));
+    socket.once("close", () => {
+      this.#conversations.delete(socket);
+      this.#strangers?.delete(id);
+    });
     try {
       if (typeof this.#program === "function") this.#program(socket);
       else this.#program.emit("connection", socket);

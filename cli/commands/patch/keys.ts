@@ -8,8 +8,9 @@ Makes a pair of keys that patches are signed with (Ed25519), in a file that its
 owner alone can read, and prints the public one: who is given that takes
 patches that are signed with the other.
 
-  torpor patch keys FILE
+  torpor patch keys FILE [--json]
 
+  --json  one object, { publicKey }
   --help  print this
 
   torpor patch keys release.keys
@@ -23,11 +24,12 @@ export const patchKeys: Command = {
   summary: "makes keys that patches are signed with",
   help: HELP,
   async run(args: string[], terminal: Terminal): Promise<number> {
-    const { positionals: [file, more] } = readArguments(args);
+    const { positionals: [file, more], json } = readArguments(args);
     if (file === undefined || more !== undefined) throw new UsageError("which file?");
     const keys = await makePatchKeys();
     writeFileSync(file, `${JSON.stringify(keys, undefined, 2)}\n`, { mode: 0o600, flag: "wx" });
-    terminal.out(`${keys.publicKey}\n`);
+    const { publicKey } = keys;
+    terminal.out(json ? `${JSON.stringify({ publicKey })}\n` : `${publicKey}\n`);
     return 0;
   },
 };

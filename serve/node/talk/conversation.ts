@@ -11,7 +11,7 @@ import { WEB_SOCKET_KEPT, WebSocketDialogue, WebSocketOpening } from "./web_sock
 /** In an image: something is under way that only the process knew which slept with it. */
 const IN_THE_MIDDLE = 1;
 /** A program that has not taken an opening up after this never will. */
-const OPENING_MS_MAX = 10_000;
+export const OPENING_MS_MAX = 10_000;
 
 /** Follows what one connection and a program say, and keeps in the image what another program would have to be told. */
 export class Conversation implements SocketTalk {
@@ -23,6 +23,10 @@ export class Conversation implements SocketTalk {
   #sending = 0;
   /** Nothing new is begun: see `holds`. */
   holding = false;
+  /** Others have to be known to the program before it hears anything from here. */
+  waits = false;
+  /** Called once its opening has been taken up. */
+  onOpened: (() => void) | undefined;
 
   private constructor(endpoint: Endpoint, dialogue: Dialogue | undefined, opening?: Opening) {
     this.#endpoint = endpoint;
@@ -56,6 +60,12 @@ export class Conversation implements SocketTalk {
     return Array.isArray(kept) && (kept[0] === WEB_SOCKET_KEPT || kept[0] === MQTT_KEPT);
   }
 
+  /** Lets go of who has waited for others. */
+  readOn(): void {
+    this.waits = false;
+    this.#socket?.readOn();
+  }
+
   /** Says what has to be said again. Call it when the program has the socket. */
   begin(socket: StackSocket): void {
     this.#socket = socket;
@@ -81,7 +91,7 @@ export class Conversation implements SocketTalk {
   }
 
   get holds(): boolean {
-    return !this.#opened || (this.holding && this.#between);
+    return !this.#opened || this.waits || (this.holding && this.#between);
   }
 
   heard(bytes: Uint8Array): void {
@@ -110,6 +120,7 @@ export class Conversation implements SocketTalk {
       if (done) {
         this.#opened = true;
         this.#socket!.readOn();
+        this.onOpened?.();
       }
       return peer;
     } catch (error) {
