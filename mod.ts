@@ -101,6 +101,7 @@ export { explainImage, ImageError, readImage, verifyImage, writeImage } from "./
 export {
   type AppliedPatch,
   type ApplyOptions,
+  instantiatePatchable,
   LivePatches,
   livePatches,
   offerPatches,
@@ -112,6 +113,7 @@ export {
 } from "./patching/mod.ts";
 export type { ApplyStep, Patch, PatchSignature, PatchTarget, PatchUnit } from "./patching/mod.ts";
 export type { AddedCode, AddedName, FunctionKind, PatchFunction, PatchSymbol } from "./patching/mod.ts";
+export type { WasmPatchFunction, WasmSymbol, WasmSymbolKind, WasmUnit } from "./patching/mod.ts";
 export type { RelocatableCode, Relocation, RelocationForm, SymbolKind, SymbolScope } from "./patching/mod.ts";
 
 // Runs as files, for bug reports: recorded here, played by `torpor replay`.

@@ -21,9 +21,15 @@ export type {
   RelocationForm,
   SymbolKind,
   SymbolScope,
+  WasmPatchFunction,
+  WasmSymbol,
+  WasmSymbolKind,
+  WasmUnit,
 } from "./image/patch.ts";
 export { readPatch, writePatch } from "./image/patch_image.ts";
 export { makePatchKeys, type PatchKeys, signPatch, verifyPatch } from "./image/sign.ts";
+export { buildWasmPatch, type WasmPatchAbout } from "./wasm/side_module.ts";
+export { instantiatePatchable } from "./wasm/wasm_state.ts";
 export { explainPatch } from "./image/explain.ts";
 export {
   type AppliedPatch,

@@ -42,3 +42,8 @@ export class PatchError extends Error {
     this.function = options.function;
   }
 }
+
+/** What an error says. */
+export function messageOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause);
+}

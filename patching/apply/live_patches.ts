@@ -1,11 +1,14 @@
-import type { Patch, PatchFunction, PatchUnit } from "../image/patch.ts";
+import type { Patch } from "../image/patch.ts";
 import { readPatch } from "../image/patch_image.ts";
 import { verifyPatch } from "../image/sign.ts";
-import { PatchError } from "../patch_error.ts";
+import { messageOf, PatchError } from "../patch_error.ts";
+import { wasmUnits } from "../wasm/wasm_unit.ts";
+import { loadedWasm } from "../wasm/wasm_state.ts";
 import { checkUnit, moduleFor } from "./check.ts";
-import { linkAdded, linkFunction, type LinkObject } from "./link.ts";
-import { type Constructor, type FunctionRecord, loadedModules } from "./module_record.ts";
-import { type FunctionState, ModuleState } from "./module_state.ts";
+import { JsUnit } from "./js_unit.ts";
+import { loadedModules } from "./module_record.ts";
+import { ModuleState } from "./module_state.ts";
+import { HOOKS, type UnitWork } from "./unit_work.ts";
 
 /** How a patch is applied. */
 export interface ApplyOptions {
@@ -56,25 +59,10 @@ export interface AppliedPatch {
 }
 
 interface Applied extends AppliedPatch {
-  readonly staged: readonly Staged[];
+  readonly works: readonly UnitWork[];
   readonly undo: readonly (() => void)[];
 }
 
-/** A unit whose code is compiled. */
-interface Staged {
-  readonly unit: PatchUnit;
-  readonly state: ModuleState;
-  readonly imports: Record<string, unknown>;
-  readonly makeAdded: (link: LinkObject) => Record<string, unknown>;
-  readonly functions: readonly {
-    each: PatchFunction;
-    make: (link: LinkObject) => unknown;
-    home: object | null;
-  }[];
-}
-
-/** Names of functions that a patch may declare for itself. */
-const HOOKS = { apply: "onPatchApply", check: "onPatchCheck", rollback: "onPatchRollback" } as const;
 /** How long is waited for calls to end. */
 const PATIENCE_MS = 1_000;
 
@@ -96,7 +84,10 @@ export class LivePatches {
 
   /** The modules that can be patched, and the version of each that runs. */
   get modules(): readonly { readonly name: string; readonly url: string; readonly hash: string }[] {
-    return this.#modules().map(({ record: { name, meta }, hash }) => ({ name, url: meta.url, hash }));
+    return [
+      ...this.#modules().map(({ record: { name, meta }, hash }) => ({ name, url: meta.url, hash })),
+      ...loadedWasm().map(({ name, hash }) => ({ name, url: "", hash })),
+    ];
   }
 
   /**
@@ -127,8 +118,8 @@ export class LivePatches {
         const why = there ? `"${last.patch.name}" was applied after it` : "it is not applied";
         throw new PatchError("order", `${cannot}: ${why}`);
       }
-      await this.#quiet(last.patch, last.staged, options.patienceMs, cannot);
-      for (const { unit, state } of last.staged) callHook(last.patch, unit, state, "rollback", cannot);
+      await this.#quiet(last.patch, last.works, options.patienceMs, cannot);
+      for (const work of last.works) callHook(last.patch, work, "rollback", cannot);
       undoAll(last.undo);
       this.#applied.pop();
       try {
@@ -170,39 +161,36 @@ export class LivePatches {
     await verifyPatch(patch, options.trusted ?? []);
     await step("check");
     const before = performance.now();
-    const states = this.#modules();
-    const targets = patch.units.map((unit) => ({ unit, state: moduleFor(patch, unit, states) }));
-    for (const { unit, state } of targets) checkUnit(patch, unit, state);
+    const works = await this.#works(patch, cannot);
     let stageMs = performance.now() - before;
-    const staged: Staged[] = [];
-    for (const { unit, state } of targets) {
-      await step("import", unit.module);
-      const imports = await importsOf(unit, state, cannot);
-      await step("compile", unit.module);
+    for (const work of works) {
+      await step("import", work.module);
+      await work.prepare();
+      await step("compile", work.module);
       const start = performance.now();
-      staged.push(stage(patch, unit, state, imports, cannot));
+      await work.compile();
       stageMs += performance.now() - start;
     }
     await step("quiet");
-    await this.#quiet(patch, staged, options.patienceMs, cannot);
+    await this.#quiet(patch, works, options.patienceMs, cannot);
     // From here to the switch nothing is awaited: no call can begin in between.
     const undo: (() => void)[] = [];
-    const hooked: Staged[] = [];
+    const hooked: UnitWork[] = [];
     const start = performance.now();
     const sync = (name: ApplyStep, what: string): void => void options.onStep?.(name, what);
     try {
-      const made = staged.map((each) => {
-        sync("initialize", each.unit.module);
-        return initialize(each, cannot);
-      });
-      staged.forEach((each, index) => {
-        sync("switch", each.unit.module);
-        switchUnit(each, made[index]!, undo);
-      });
-      for (const each of staged) {
-        sync("hook", each.unit.module);
-        callHook(patch, each.unit, each.state, "apply", cannot);
-        hooked.push(each);
+      for (const work of works) {
+        sync("initialize", work.module);
+        work.initialize(undo);
+      }
+      for (const work of works) {
+        sync("switch", work.module);
+        work.put(undo);
+      }
+      for (const work of works) {
+        sync("hook", work.module);
+        callHook(patch, work, "apply", cannot);
+        hooked.push(work);
       }
     } catch (error) {
       takeBack(patch, hooked, undo, cannot);
@@ -210,33 +198,40 @@ export class LivePatches {
     }
     const applied: Applied = {
       patch,
-      staged,
+      works,
       undo,
       tookMs: { stage: stageMs, switch: performance.now() - start },
     };
     this.#applied.push(applied);
     try {
       await step("health");
-      await this.#health(patch, staged, options, cannot);
+      await this.#health(patch, works, options, cannot);
       await step("record");
       await this.#record(options, cannot);
     } catch (error) {
-      takeBack(patch, staged, undo, cannot);
+      takeBack(patch, works, undo, cannot);
       this.#applied.pop();
       throw error;
     }
     return { patch, tookMs: applied.tookMs };
   }
 
+  /** The work that a patch is, checked against the modules that are loaded. */
+  async #works(patch: Patch, cannot: string): Promise<UnitWork[]> {
+    if (patch.target === "wasm") return await wasmUnits(patch, loadedWasm(), cannot);
+    const states = this.#modules();
+    const targets = patch.units.map((unit) => ({ unit, state: moduleFor(patch, unit, states) }));
+    for (const { unit, state } of targets) checkUnit(patch, unit, state);
+    return targets.map(({ unit, state }) => new JsUnit(patch, unit, state, cannot));
+  }
+
   async #health(
     patch: Patch,
-    staged: readonly Staged[],
+    works: readonly UnitWork[],
     { health }: ApplyOptions,
     cannot: string,
   ): Promise<void> {
-    const checks = staged.map(({ unit, state }) => hookOf(unit, state, "check")).filter((each) =>
-      each !== undefined
-    );
+    const checks = works.map((work) => work.hook("check")).filter((each) => each !== undefined);
     if (health !== undefined) checks.push(health);
     for (const check of checks) {
       let well: unknown;
@@ -267,17 +262,17 @@ export class LivePatches {
   /** Resolves in a turn of its own, in which none of the functions runs: only async functions and generators can. */
   async #quiet(
     patch: Patch,
-    staged: readonly Staged[],
+    works: readonly UnitWork[],
     patienceMs = PATIENCE_MS,
     cannot: string,
   ): Promise<void> {
     const until = performance.now() + patienceMs;
     for (let delayMs = 0;; delayMs = Math.min(10, delayMs + 1)) {
       await new Promise((resolve) => setTimeout(resolve, delayMs));
-      const running = staged.flatMap(({ unit, state }) =>
-        unit.functions
-          .map(({ id }) => ({ id, count: state.active(id) }))
-          .filter(({ id, count }) => count > 0 && !patch.safe.includes(id))
+      const running = works.flatMap((work) =>
+        work.running().filter(({ id, count }) =>
+          count > 0 && !patch.safe.includes(id)
+        )
       )[0];
       if (running === undefined) return;
       if (performance.now() >= until) {
@@ -293,213 +288,9 @@ export class LivePatches {
 /** The patches of this thread. */
 export const livePatches: LivePatches = new LivePatches();
 
-async function importsOf(
-  unit: PatchUnit,
-  state: ModuleState,
-  cannot: string,
-): Promise<Record<string, unknown>> {
-  const imports: Record<string, unknown> = {};
-  for (const { name, from } of unit.added?.imports ?? []) {
-    const at = from.lastIndexOf("#");
-    const [specifier, imported] = [from.slice(0, at), from.slice(at + 1)];
-    let module: Record<string, unknown>;
-    try {
-      module = await state.record.importFrom(specifier);
-    } catch (cause) {
-      const message = `${cannot}: "${specifier}" cannot be imported by "${unit.module}": ${messageOf(cause)}`;
-      throw new PatchError("import", message, { cause });
-    }
-    if (imported !== "*" && !(imported in module)) {
-      throw new PatchError("import", `${cannot}: "${specifier}" has no export "${imported}"`);
-    }
-    const get = imported === "*" ? () => module : () => module[imported];
-    Object.defineProperty(imports, name, { get, enumerable: true, configurable: true });
-  }
-  return imports;
-}
-
-/** Compiles all of a unit. None of it runs. */
-function stage(
-  patch: Patch,
-  unit: PatchUnit,
-  state: ModuleState,
-  imports: Record<string, unknown>,
-  cannot: string,
-): Staged {
-  const title = `${patch.name}/${unit.module}`;
-  const compile = (evaluate: (code: string) => unknown, code: string, id: string | undefined): unknown => {
-    try {
-      return evaluate(code);
-    } catch (cause) {
-      const what = id ?? `what it adds to "${unit.module}"`;
-      const message = `${cannot}: ${what} cannot be compiled: ${messageOf(cause)}`;
-      throw new PatchError("compile", message, { cause, function: id });
-    }
-  };
-  const functions = unit.functions.map((each) => {
-    const { evaluate, self, isStatic } = placeOf(each, state, cannot);
-    const isFactory = ((state.functions.get(each.id)?.record[3] ?? 0) & 4) !== 0;
-    const code = linkFunction(unit, each, state, isFactory, `${title}#${each.id}`);
-    const make = compile(evaluate, code, each.id) as (link: LinkObject) => unknown;
-    const on = self === undefined ? null : isStatic ? self : self.prototype;
-    return { each, make, home: on === null ? null : Object.getPrototypeOf(on) as object | null };
-  });
-  const code = linkAdded(unit, state, title);
-  const makeAdded = compile((text) => state.record.evaluate(text), code, undefined);
-  return { unit, state, imports, makeAdded: makeAdded as Staged["makeAdded"], functions };
-}
-
-/** Where a function is compiled, and the class whose own method it is. */
-function placeOf(
-  each: PatchFunction,
-  state: ModuleState,
-  cannot: string,
-): { evaluate: (code: string) => unknown; self: Constructor | undefined; isStatic: boolean } {
-  const { record } = state;
-  const found = state.functions.get(each.id)?.record;
-  const member = state.memberOf(each.id);
-  const index = found === undefined ? member?.index ?? -1 : found[6];
-  if (index < 0) return { evaluate: (code) => record.evaluate(code), self: undefined, isStatic: false };
-  const accessor = record.class(index);
-  if (accessor === undefined) {
-    const message = `${cannot}: ${each.id}: class ${record.classes[index]} is not defined yet`;
-    throw new PatchError("function", message, { function: each.id });
-  }
-  const side = found === undefined ? (member!.isStatic ? 1 : 0) : found[7];
-  return { evaluate: accessor[0], self: side < 0 ? undefined : accessor[1], isStatic: side === 1 };
-}
-
-interface Made {
-  readonly added: Record<string, unknown>;
-  readonly functions: readonly { each: PatchFunction; value: unknown; counter: { count: number } }[];
-}
-
-/** Evaluates what a unit declares, and makes its functions. Nothing of the module has changed yet. */
-function initialize({ unit, state, imports, makeAdded, functions }: Staged, cannot: string): Made {
-  // Names of earlier patches are behind those of this one. The accessors come when their code has run.
-  const added = Object.create(state.added) as Record<string, unknown>;
-  Object.defineProperties(added, Object.getOwnPropertyDescriptors(imports));
-  const { meta } = state.record;
-  const link = (home: object | null, counter: { count: number }): LinkObject => ({
-    p: added,
-    m: meta,
-    i: (specifier) => state.record.importFrom(specifier),
-    h: home,
-    n: counter,
-  });
+function callHook(patch: Patch, work: UnitWork, which: "apply" | "rollback", cannot: string): void {
   try {
-    const accessors = makeAdded(link(null, { count: 0 }));
-    Object.defineProperties(added, Object.getOwnPropertyDescriptors(accessors));
-    return {
-      added,
-      functions: functions.map(({ each, make, home }) => {
-        const counter = { count: 0 };
-        return { each, value: make(link(home, counter)), counter };
-      }),
-    };
-  } catch (cause) {
-    const message = `${cannot}: what it adds to "${unit.module}" throws: ${messageOf(cause)}`;
-    throw new PatchError("initializer", message, { cause });
-  }
-}
-
-/** Puts a unit in place; `undo` gets what takes each part of it back. */
-function switchUnit({ unit, state }: Staged, made: Made, undo: (() => void)[]): void {
-  const { added: addedBefore, hash: hashBefore } = state;
-  undo.push(() => {
-    state.added = addedBefore;
-    state.hash = hashBefore;
-  });
-  state.added = made.added;
-  state.hash = unit.result;
-  for (const { name, kind, arity } of unit.added?.names ?? []) {
-    state.symbols.set(name, { kind, arity, from: "", byPatch: true });
-    undo.push(() => state.symbols.delete(name));
-  }
-  for (const { name, from } of unit.added?.imports ?? []) {
-    state.symbols.set(name, { kind: "import", arity: -1, from, byPatch: true });
-    undo.push(() => state.symbols.delete(name));
-  }
-  for (const { each, value, counter } of made.functions) {
-    const found = state.functions.get(each.id);
-    if (found !== undefined) switchSlot(state, found, each, value, counter, undo);
-    else switchMethod(state, each, value, counter, undo);
-  }
-}
-
-function switchSlot(
-  { record }: ModuleState,
-  found: FunctionState,
-  each: PatchFunction,
-  value: unknown,
-  counter: { count: number },
-  undo: (() => void)[],
-): void {
-  const { slot, hash, counter: counterBefore } = found;
-  const before = record.get(slot);
-  undo.push(() => {
-    record.set(slot, before);
-    found.hash = hash;
-    found.counter = counterBefore;
-  });
-  record.set(slot, value);
-  found.hash = each.newHash;
-  found.counter = counter;
-}
-
-/** A method that a class has not had, or has from a patch. */
-function switchMethod(
-  state: ModuleState,
-  each: PatchFunction,
-  value: unknown,
-  counter: { count: number },
-  undo: (() => void)[],
-): void {
-  const { index, isStatic, key } = state.memberOf(each.id)!;
-  const self = state.record.class(index)![1];
-  const on = isStatic ? self : self.prototype;
-  const before = Object.getOwnPropertyDescriptor(on, key);
-  const had = state.methods.get(each.id);
-  undo.push(() => {
-    if (before === undefined) Reflect.deleteProperty(on, key);
-    else Object.defineProperty(on, key, before);
-    if (had === undefined) state.methods.delete(each.id);
-    else state.methods.set(each.id, had);
-  });
-  Object.defineProperty(on, key, { value, writable: true, enumerable: false, configurable: true });
-  const flags = (each.isAsync ? 1 : 0) | (each.isGenerator ? 2 : 0);
-  const record: FunctionRecord = [
-    each.id,
-    each.newHash,
-    "method",
-    flags,
-    each.arity,
-    each.arity,
-    index,
-    0,
-    [],
-  ];
-  state.methods.set(each.id, { slot: -1, record, hash: each.newHash, counter });
-}
-
-function hookOf(
-  { added }: PatchUnit,
-  state: ModuleState,
-  which: keyof typeof HOOKS,
-): (() => unknown) | undefined {
-  const name = HOOKS[which];
-  return added?.names.some((each) => each.name === name) ? state.added[name] as () => unknown : undefined;
-}
-
-function callHook(
-  patch: Patch,
-  unit: PatchUnit,
-  state: ModuleState,
-  which: "apply" | "rollback",
-  cannot: string,
-): void {
-  try {
-    hookOf(unit, state, which)?.();
+    work.hook(which)?.();
   } catch (cause) {
     const message = `${cannot}: ${HOOKS[which]}() of "${patch.name}" throws: ${messageOf(cause)}`;
     throw new PatchError("hook", message, { cause });
@@ -509,13 +300,13 @@ function callHook(
 /** Takes back what an attempt has done, whatever its hooks say: the error that ended it is what is told. */
 function takeBack(
   patch: Patch,
-  hooked: readonly Staged[],
+  hooked: readonly UnitWork[],
   undo: readonly (() => void)[],
   cannot: string,
 ): void {
-  for (const { unit, state } of hooked) {
+  for (const work of hooked) {
     try {
-      callHook(patch, unit, state, "rollback", cannot);
+      callHook(patch, work, "rollback", cannot);
     } catch (error) {
       if (!(error instanceof PatchError)) throw error;
     }
@@ -525,8 +316,4 @@ function takeBack(
 
 function undoAll(undo: readonly (() => void)[]): void {
   for (const each of [...undo].reverse()) each();
-}
-
-function messageOf(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause);
 }

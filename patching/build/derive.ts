@@ -88,7 +88,7 @@ export function derivePatch(
   const { symbols } = table;
   const unit: PatchUnit = { module, base: before.hash, result: after.hash, symbols, functions, added };
   const { name, version = "1", description = "" } = about;
-  return { patch: { target: "js", name, version, description, safe, units: [unit] }, findings };
+  return { patch: { target: "js", name, version, description, safe, units: [unit], wasm: [] }, findings };
 }
 
 /** Functions that differ, the innermost that can be replaced; with `old` absent, methods that are new. */

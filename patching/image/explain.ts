@@ -1,4 +1,4 @@
-import type { Patch, PatchFunction, PatchUnit, RelocatableCode } from "./patch.ts";
+import type { Patch, PatchFunction, PatchUnit, RelocatableCode, WasmUnit } from "./patch.ts";
 import { readPatch } from "./patch_image.ts";
 import { toBase64 } from "./sign.ts";
 
@@ -12,6 +12,7 @@ export function explainPatch(image: Uint8Array): string {
   const patch = readPatch(image);
   const lines = [`patch "${patch.name}" ${patch.version}, for ${patch.target}`, ...about(patch)];
   for (const unit of patch.units) lines.push(...unitLines(unit));
+  for (const unit of patch.wasm) lines.push(...wasmLines(unit));
   return `${lines.join("\n")}\n`;
 }
 
@@ -41,6 +42,19 @@ function* unitLines(unit: PatchUnit): Iterable<string> {
     yield `  added ${names.map(({ name, kind }) => `${kind} ${name}`).join(", ")}`;
     yield* codeLines(unit.added, unit);
   }
+}
+
+function* wasmLines(
+  { module, base, result, functions, symbols, code, codeHash }: WasmUnit,
+): Iterable<string> {
+  yield `module ${module}`;
+  yield `  base   ${base}`;
+  yield `  result ${result}`;
+  yield `  shared object of ${code.length} bytes, ${codeHash}`;
+  for (const { name, kind, type } of symbols) {
+    yield `  symbol ${name}: ${kind}${type === "" ? "" : ` ${type}`}`;
+  }
+  for (const { name, type, oldHash } of functions) yield `  replaces ${name}: ${type}\n    old ${oldHash}`;
 }
 
 function* functionLines(each: PatchFunction, unit: PatchUnit): Iterable<string> {

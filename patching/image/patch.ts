@@ -13,10 +13,55 @@ export interface Patch {
   readonly description: string;
   /** Functions that may be replaced while they run: who is inside ends on the old code. */
   readonly safe: readonly string[];
-  /** The modules it changes, of a `js` patch; all at once. */
+  /** The modules it changes, all at once; none in a `wasm` patch. */
   readonly units: readonly PatchUnit[];
+  /** The WebAssembly modules it changes; none in a `js` patch. */
+  readonly wasm: readonly WasmUnit[];
   /** Who vouches for it. */
   readonly signature?: PatchSignature | undefined;
+}
+
+/** What a patch changes of one WebAssembly module: a shared object, and what it is bound to. */
+export interface WasmUnit {
+  /** What the program calls the module. */
+  readonly module: string;
+  /** SHA-256 of the module's bytes as they were compiled, or what an earlier patch has made of them. */
+  readonly base: string;
+  /** SHA-256 of base and code, one after the other: the version that it makes. */
+  readonly result: string;
+  /** Functions of the module that the shared object has others for, by their names. */
+  readonly functions: readonly WasmPatchFunction[];
+  /** What the shared object imports of the module. */
+  readonly symbols: readonly WasmSymbol[];
+  /** SHA-256 of `code`. */
+  readonly codeHash: string;
+  /** A side module with a section `dylink.0`, 4 MiB at most. */
+  readonly code: Uint8Array;
+}
+
+/** A function of a shared object in place of one of its target. */
+export interface WasmPatchFunction {
+  /** As the target exports it, or its table of names has it. */
+  readonly name: string;
+  /** `(i32, i64) -> f32`, on both sides. */
+  readonly type: string;
+  /** Of the body that it replaces. */
+  readonly oldHash: string;
+}
+
+/** What a shared object imports: a function to call, one to point to, or a variable. */
+export type WasmSymbolKind = "function" | "pointer" | "data";
+/** See `WasmSymbolKind`. */
+export const WASM_SYMBOL_KINDS: readonly WasmSymbolKind[] = ["function", "pointer", "data"];
+
+/** A symbol of the target that a shared object is bound to when it is applied. */
+export interface WasmSymbol {
+  /** Its name in the target. */
+  readonly name: string;
+  /** How it is bound: to a function, through GOT.func, or through GOT.mem. */
+  readonly kind: WasmSymbolKind;
+  /** Of a function; empty of others. */
+  readonly type: string;
 }
 
 /** Ed25519 (RFC 8032). */

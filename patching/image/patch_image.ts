@@ -25,6 +25,8 @@ import {
   RELOCATION_FORMS,
   SYMBOL_KINDS,
   SYMBOL_SCOPES,
+  WASM_SYMBOL_KINDS,
+  type WasmUnit,
 } from "./patch.ts";
 
 const FIELDS = ["target", "name", "version", "description", "safe", "units", "signature"];
@@ -40,8 +42,9 @@ const TARGETS = ["js", "wasm"] as const;
  */
 export function writePatch(patch: Patch): Uint8Array<ArrayBuffer> {
   const body = patchBody(patch);
-  patchOf(body);
-  return writeImage({ kind: Kind.Patch, body });
+  const chunks = patch.wasm.map(({ code }) => code);
+  patchOf(body, chunks);
+  return writeImage({ kind: Kind.Patch, body, chunks });
 }
 
 /**
@@ -58,8 +61,7 @@ export function writePatch(patch: Patch): Uint8Array<ArrayBuffer> {
 export function readPatch(image: Uint8Array): Patch {
   const { kind, body, chunks } = readImage(image);
   if (kind !== Kind.Patch) throw refusal("it is no patch");
-  if (chunks.length > 0) throw refusal("it has chunks, which a patch has not");
-  return patchOf(body);
+  return patchOf(body, chunks);
 }
 
 /** What an image's body holds; `signature` is left out of what is signed. */
@@ -71,8 +73,19 @@ export function patchBody(patch: Patch): CborValue {
     patch.version,
     patch.description,
     [...patch.safe],
-    patch.units.map(unitBody),
+    patch.target === "js" ? patch.units.map(unitBody) : patch.wasm.map(wasmBody),
     signature === undefined ? null : [signature.publicKey, signature.signature],
+  ];
+}
+
+function wasmBody({ module, base, result, functions, symbols, codeHash }: WasmUnit): CborValue {
+  return [
+    module,
+    fromHex(base),
+    fromHex(result),
+    functions.map(({ name, type, oldHash }): CborValue => [name, type, fromHex(oldHash)]),
+    symbols.map(({ name, kind, type }): CborValue => [name, WASM_SYMBOL_KINDS.indexOf(kind), type]),
+    fromHex(codeHash),
   ];
 }
 
@@ -119,25 +132,57 @@ function relocationsBody({ relocations }: RelocatableCode): CborValue {
   ]);
 }
 
-function patchOf(body: CborValue): Patch {
+function patchOf(body: CborValue, chunks: readonly Uint8Array[]): Patch {
   const [target, name, version, description, safe, units, signature] = tuple(
     body,
     FIELDS.length,
     "the patch",
   );
+  const isWasm = choice(target, TARGETS, "target") === "wasm";
   const read: Patch = {
-    target: choice(target, TARGETS, "target"),
+    target: isWasm ? "wasm" : "js",
     name: text(name, "name", NAME_CHARACTERS_MAX, 1),
     version: text(version, "version"),
     description: text(description, "description", DESCRIPTION_CHARACTERS_MAX),
     safe: list(safe, "safe", FUNCTIONS_MAX, (each) => text(each, "safe", NAME_CHARACTERS_MAX, 1)),
-    units: list(units, "units", UNITS_MAX, unitOf),
+    units: isWasm ? [] : list(units, "units", UNITS_MAX, unitOf),
+    wasm: isWasm ? list(units, "units", UNITS_MAX, (each, index) => wasmOf(each, chunks[index])) : [],
     signature: signature === null ? undefined : signatureOf(signature),
   };
-  if (read.units.length === 0) throw refusal("it changes no module");
-  if (read.target !== "js") throw refusal(`target "${read.target}" is not known yet`);
-  distinct(read.units.map((unit) => unit.module), "module");
+  const modules = [...read.units, ...read.wasm].map((unit) => unit.module);
+  if (modules.length === 0) throw refusal("it changes no module");
+  if (chunks.length !== read.wasm.length) throw refusal(`it has ${chunks.length} chunks of code`);
+  distinct(modules, "module");
   return read;
+}
+
+function wasmOf(value: CborValue, code: Uint8Array | undefined): WasmUnit {
+  const [moduleName, base, result, functions, symbols, codeHash] = tuple(value, 6, "a unit");
+  if (code === undefined) throw refusal("a unit has no code");
+  const name = text(moduleName, "module", NAME_CHARACTERS_MAX, 1);
+  return {
+    module: name,
+    base: hash(base, "base"),
+    result: hash(result, "result"),
+    functions: list(functions, "functions", FUNCTIONS_MAX, (each) => {
+      const [name, type, oldHash] = tuple(each, 3, "a function");
+      return {
+        name: text(name, "a function's name", NAME_CHARACTERS_MAX, 1),
+        type: text(type, "a function's type"),
+        oldHash: hash(oldHash, "a function's old hash"),
+      };
+    }),
+    symbols: list(symbols, "symbols", SYMBOLS_MAX, (each) => {
+      const [name, kind, type] = tuple(each, 3, "a symbol");
+      return {
+        name: text(name, "a symbol's name", NAME_CHARACTERS_MAX, 1),
+        kind: choice(kind, WASM_SYMBOL_KINDS, "a symbol's kind"),
+        type: text(type, "a symbol's type"),
+      };
+    }),
+    codeHash: hash(codeHash, "the code's hash"),
+    code,
+  };
 }
 
 function unitOf(value: CborValue): PatchUnit {
@@ -258,11 +303,11 @@ function list<T>(
   value: CborValue | undefined,
   what: string,
   most: number,
-  read: (item: CborValue) => T,
+  read: (item: CborValue, index: number) => T,
 ): T[] {
   if (!Array.isArray(value)) throw refusal(`${what}: expected a list`);
   if (value.length > most) throw refusal(`${what}: ${value.length} of them, ${most} are the limit`);
-  return value.map((item: CborValue) => read(item));
+  return value.map((item: CborValue, index) => read(item, index));
 }
 
 function text(value: CborValue | undefined, what: string, most = NAME_CHARACTERS_MAX, least = 0): string {

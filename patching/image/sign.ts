@@ -50,6 +50,9 @@ export async function verifyPatch(patch: Patch, trusted: readonly string[]): Pro
   const refuse = (why: string, cause?: unknown): never => {
     throw new PatchError("signature", `Cannot trust patch "${patch.name}": ${why}`, { cause });
   };
+  for (const { module, code, codeHash } of patch.wasm) {
+    if (await sha256(code) !== codeHash) refuse(`the code for "${module}" is not what its hash says`);
+  }
   const { signature } = patch;
   if (signature === undefined) {
     if (trusted.length > 0) refuse("it is not signed");
@@ -71,6 +74,11 @@ export async function verifyPatch(patch: Patch, trusted: readonly string[]): Pro
 
 function signedBytes(patch: Patch): Uint8Array<ArrayBuffer> {
   return own(encodeCbor([DOMAIN, patchBody({ ...patch, signature: undefined })]));
+}
+
+/** SHA-256, in hexadecimal. */
+export async function sha256(bytes: Uint8Array): Promise<string> {
+  return toHex(new Uint8Array(await crypto.subtle.digest("SHA-256", own(bytes))));
 }
 
 function publicKeyOf(base64: string): Uint8Array<ArrayBuffer> {

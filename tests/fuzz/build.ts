@@ -12,6 +12,7 @@ const INSTRUMENTED = [
   "base/",
   "net/",
   "checkpoint/",
+  "patching/",
   "serve/",
   "cli/",
   "tests/packetdrill/",

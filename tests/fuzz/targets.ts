@@ -17,6 +17,7 @@ import { targets as socket } from "./targets/socket.ts";
 import { targets as stack } from "./targets/stack.ts";
 import { targets as store } from "./targets/store.ts";
 import { targets as text } from "./targets/text.ts";
+import { targets as wasm } from "./targets/wasm.ts";
 import { targets as wire } from "./targets/wire.ts";
 
 /** A target and the file that build.ts bundles for it. */
@@ -34,6 +35,7 @@ const files: Readonly<Record<string, readonly Target[]>> = {
   "targets/names.ts": names,
   "targets/nft.ts": nft,
   "targets/patch.ts": patch,
+  "targets/wasm.ts": wasm,
   "targets/pings.ts": pings,
   "targets/text.ts": text,
   "targets/firewall_image.ts": firewallImage,

@@ -1,10 +1,12 @@
-import { writeFileSync } from "node:fs";
-import { relative } from "node:path";
+import { readFileSync, writeFileSync } from "node:fs";
+import { basename, relative } from "node:path";
 import process from "node:process";
 import type { Derived, Finding } from "../../../patching/build/derive.ts";
 import type { Patch, PatchUnit } from "../../../patching/image/patch.ts";
-import { writePatch } from "../../../patching/image/patch_image.ts";
+import { readPatch, writePatch } from "../../../patching/image/patch_image.ts";
 import { signPatch } from "../../../patching/image/sign.ts";
+import { PatchError } from "../../../patching/patch_error.ts";
+import { buildWasmPatch, type WasmPatchAbout } from "../../../patching/wasm/side_module.ts";
 import { readArguments } from "../../arguments.ts";
 import { printable } from "../../color.ts";
 import { type Command, type Terminal, UsageError } from "../../command.ts";
@@ -19,9 +21,13 @@ names. Says of every function what becomes of it, and why it cannot when not.
 
   torpor patch build OLD NEW --out FILE [options]
   torpor patch build --source PATCH TARGET --out FILE [options]
+  torpor patch build --wasm SHARED TARGET --out FILE [options]
 
   --out FILE          where the patch goes
   --source PATCH      a module with functions, methods and new declarations
+  --wasm SHARED       a shared object of WebAssembly, as wasm-ld -shared writes
+                      it, whose functions take the place of the target's
+  --on PATCH          a patch that is applied before; again for more (--wasm)
   --module NAME       what the running program calls the module: the end of its
                       path; the file's name when left out
   --name NAME         what the patch is called; of the file when left out
@@ -49,6 +55,8 @@ export const patchBuild: Command = {
     const { json, positionals, values } = readArguments(args, {
       out: { type: "string" },
       source: { type: "string" },
+      wasm: { type: "string" },
+      on: { type: "string", multiple: true },
       module: { type: "string" },
       name: { type: "string" },
       version: { type: "string" },
@@ -58,18 +66,26 @@ export const patchBuild: Command = {
     });
     const { out, source } = values;
     if (out === undefined) throw new UsageError("where to? --out FILE");
-    const expected = source === undefined ? 2 : 1;
+    const expected = source === undefined && values.wasm === undefined ? 2 : 1;
     if (positionals.length !== expected) {
       throw new UsageError(
         source === undefined ? "which two versions? OLD NEW" : "which target? --source PATCH TARGET",
       );
     }
-    const tools = await patchTools();
     const about = {
       name: values.name ?? out.replace(/^.*[\\/]/, "").replace(/\.\w+$/, ""),
       version: values.version ?? "1",
       description: values.description ?? "",
     };
+    if (values.wasm !== undefined) {
+      return await buildWasm(terminal, json, { shared: values.wasm, target: positionals[0]!, out }, {
+        ...about,
+        module: values.module ?? basename(positionals[0]!),
+        on: (values.on ?? []).map((path) => readPatch(new Uint8Array(readFileSync(path)))),
+        ...(values.key === undefined ? {} : { key: values.key }),
+      });
+    }
+    const tools = await patchTools();
     const safe = values.safe ?? [];
     const [first, second] = positionals as [string, string];
     const built: { module: string; derived: Derived }[] = source === undefined
@@ -89,7 +105,7 @@ export const patchBuild: Command = {
     const refused = findings.some(({ verdict }) => verdict === "refused");
     const ok = !refused && units.length > 0;
     if (ok) {
-      const patch: Patch = { target: "js", ...about, safe, units };
+      const patch: Patch = { target: "js", ...about, safe, units, wasm: [] };
       const bytes = writePatch(
         values.key === undefined ? patch : await signPatch(patch, readKeys(values.key)),
       );
@@ -103,6 +119,36 @@ export const patchBuild: Command = {
 };
 
 const EXIT_REFUSED = 1;
+
+async function buildWasm(
+  terminal: Terminal,
+  json: boolean,
+  files: { readonly shared: string; readonly target: string; readonly out: string },
+  { module, key, ...about }: WasmPatchAbout & { readonly module: string; readonly key?: string },
+): Promise<number> {
+  const [target, shared] = [files.target, files.shared].map((path) => new Uint8Array(readFileSync(path)));
+  try {
+    const patch = await buildWasmPatch(module, target!, shared!, about);
+    const bytes = writePatch(key === undefined ? patch : await signPatch(patch, readKeys(key)));
+    writeFileSync(files.out, bytes);
+    const findings = patch.wasm.flatMap(({ functions }) =>
+      functions.map(({ name, type }): ModuleFinding => ({
+        module,
+        what: name,
+        verdict: "replaced",
+        why: type,
+      }))
+    );
+    tell(terminal, json, { ok: true, findings, bytes: bytes.length }, `${files.out}: ${bytes.length} bytes`);
+    return 0;
+  } catch (error) {
+    if (!(error instanceof PatchError)) throw error;
+    const { message, function: what = module } = error;
+    const findings: ModuleFinding[] = [{ module, what, verdict: "refused", why: message }];
+    tell(terminal, json, { ok: false, findings }, "no patch");
+    return EXIT_REFUSED;
+  }
+}
 
 interface ModuleFinding extends Finding {
   readonly module: string;

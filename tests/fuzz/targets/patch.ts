@@ -57,6 +57,7 @@ function seeds(): Uint8Array<ArrayBuffer>[] {
     version: "1",
     description: "",
     safe: ["f"],
+    wasm: [],
     units: [{
       module: "m.js",
       base: hash,
