@@ -76,6 +76,11 @@ const BENCHES: Readonly<Record<string, { about: string; load: () => Promise<{ be
     about: "what it costs that modules can be patched, and are; milliseconds to apply and to roll back",
     load: () => import("./patch.ts"),
   },
+  appliance: {
+    about:
+      "differentials of Debian trees beside casync, OSTree, zstd; both merged and judged (root, debootstrap)",
+    load: () => import("./appliance.ts"),
+  },
   loss: {
     about: "throughput by loss and delay, beside Linux over the same impaired link (root, TUN)",
     load: () => import("./loss.ts"),
