@@ -6,6 +6,7 @@ import { pathToFileURL } from "node:url";
 import { livePatches } from "../patching/apply/live_patches.ts";
 import { derivePatch } from "../patching/build/derive.ts";
 import { instrument } from "../patching/build/instrument.ts";
+import { instantiatePatchable } from "../patching/wasm/wasm_state.ts";
 import { type Bench, compare, interleave, roundsFor, spreadTable } from "./bench.ts";
 
 const SMALL = `
@@ -20,6 +21,16 @@ async function later(value) { return value + 1; }
 `;
 /** Comments and layout aside, the same code: what a patch that is in place costs, and nothing else. */
 const AGAIN = SMALL.replaceAll("return ", "return 0 || ");
+
+/** `fib` of WebAssembly, which calls itself. */
+const FIB_BODY = [
+  ...[0, 0x20, 0, 0x41, 2, 0x48, 0x04, 0x7f, 0x20, 0, 0x05, 0x20, 0, 0x41, 1, 0x6b, 0x10, 0],
+  ...[0x20, 0, 0x41, 2, 0x6b, 0x10, 0, 0x6a, 0x0b, 0x0b],
+];
+const FIB = Uint8Array.from([
+  ...[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 6, 1, 0x60, 1, 0x7f, 1, 0x7f, 3, 2, 1, 0, 7, 7, 1, 3],
+  ...[0x66, 0x69, 0x62, 0, 0, 10, FIB_BODY.length + 2, 1, FIB_BODY.length, ...FIB_BODY],
+]);
 
 type Small = Record<"fib" | "meter" | "closures", (n: number) => number> & {
   waits(n: number): Promise<number>;
@@ -79,6 +90,12 @@ export const bench: Bench = {
         options,
         { notes: [`${patchable} functions, each with a slot`] },
       );
+      const wasm = (await WebAssembly.instantiate(FIB)).instance.exports as unknown as Small;
+      const wasmReady = (await instantiatePatchable("fib.wasm", FIB)).exports as unknown as Small;
+      yield await compare("WebAssembly that calls itself 21,891 times", {
+        "as it is": () => wasm.fib(20),
+        "patchable": () => wasmReady.fib(20),
+      }, options);
       await livePatches.rollback();
       const measured = await interleave(
         Object.fromEntries(

@@ -49,13 +49,16 @@ async function answer(
   return { patches: patches.applied.map(rowOf), modules: patches.modules };
 }
 
-function rowOf({ patch: { name, version, description, units, signature } }: AppliedPatch): PatchRow {
+function rowOf({ patch: { name, version, description, units, wasm, signature } }: AppliedPatch): PatchRow {
   return {
     name,
     version,
     description,
-    modules: units.map(({ module }) => module),
-    functions: units.flatMap(({ functions }) => functions.map(({ id }) => id)),
+    modules: [...units, ...wasm].map(({ module }) => module),
+    functions: [
+      ...units.flatMap(({ functions }) => functions.map(({ id }) => id)),
+      ...wasm.flatMap(({ functions }) => functions.map((each) => each.name)),
+    ],
     signed: signature !== undefined,
   };
 }

@@ -67,9 +67,14 @@ export class PatchFolder {
     const names = (await readdir(path)).filter((name) => FILE.test(name)).sort();
     const restored: RestoredPatch[] = [];
     const files: string[] = [];
-    for (const name of names) {
-      const patch = readPatch(new Uint8Array(await readFile(join(path, name))));
-      if (isIncluded(patch, patches)) {
+    const written = await Promise.all(names.map(async (name) => ({
+      name,
+      patch: readPatch(new Uint8Array(await readFile(join(path, name)))),
+    })));
+    // A source that has one has those before it.
+    const included = written.findLastIndex(({ patch }) => isIncluded(patch, patches));
+    for (const [index, { name, patch }] of written.entries()) {
+      if (index <= included) {
         await unlink(join(path, name));
         restored.push({ name: patch.name, became: "included" });
         continue;
@@ -133,9 +138,9 @@ export async function readPatchFile(path: string): Promise<Patch> {
   return readPatch(bytes);
 }
 
-/** Whether the modules run, from their source on, what the patch would make of them, or something later. */
-function isIncluded(patch: Patch, patches: LivePatches): boolean {
-  return patch.units.every(({ module, result }) =>
+/** Whether the modules run, from their source on, what the patch would make of them. */
+function isIncluded({ units, wasm }: Patch, patches: LivePatches): boolean {
+  return [...units, ...wasm].every(({ module, result }) =>
     patches.modules.some(({ name, hash }) =>
       (name === module || name.endsWith(`/${module}`)) && hash === result
     )

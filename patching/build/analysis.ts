@@ -126,7 +126,11 @@ function outward(reference: Reference, from: FunctionInfo | undefined): OutwardR
 }
 
 /** Where a variable lives, seen from a function. */
-function whereOf({ scope }: Variable, from: FunctionInfo | undefined): OutwardReference["where"] | "own" {
+function whereOf(
+  { scope, name, defs }: Variable,
+  from: FunctionInfo | undefined,
+): OutwardReference["where"] | "own" {
+  if (name === "arguments" && defs.length === 0) return "own"; // of the function around an arrow: no variable
   if (scope.type === "module") return "module";
   if (scope.type === "global") return "global";
   if (from === undefined) return "closure";
@@ -140,7 +144,8 @@ function kindOf({ defs }: Variable): SymbolKind {
   const def = defs[0];
   switch (def?.type) {
     case "Variable":
-      return def.parent.kind as SymbolKind;
+      // `using` and `await using` cannot be assigned to either.
+      return def.parent.kind === "let" || def.parent.kind === "var" ? def.parent.kind : "const";
     case "FunctionName":
       return "function";
     case "ClassName":

@@ -204,14 +204,34 @@ test("a patch that the source has by now is written down no more, and one that d
     "--module",
     name,
   ]);
+  writeFileSync(folder.file("v3.ts"), NEW.replace("return hits", "return hits + 1"));
+  const last = folder.file("one.patch");
+  await torpor([
+    "patch",
+    "build",
+    folder.file("v2.ts"),
+    folder.file("v3.ts"),
+    "--out",
+    last,
+    "--module",
+    name,
+  ]);
   const patches = await PatchFolder.open(folder.file("patches"));
   await patches.apply(new Uint8Array(readFileSync(out)));
+  await patches.apply(new Uint8Array(readFileSync(last)));
+  await livePatches.rollback();
+  // As after a restart with the old source, into which somebody has put something else.
+  using elsewhere = new TemporaryFolder();
+  loadPatchable(elsewhere, "other.ts", `${OLD}// not it\nexport let more = 1;\n`);
+  const { patch } = livePatches.applied[0]!;
+  const other = { ...patch, name: "other", units: [{ ...patch.units[0]!, module: "other.ts" }] };
+  await expect(patches.apply(other)).rejects.toMatchObject({ reason: "base" });
   await livePatches.rollback();
   using deployed = new TemporaryFolder();
-  loadPatchable(deployed, `new/${name}`, NEW);
-  // Both versions are loaded here; the newer one is what the patch would make.
-  expect((await PatchFolder.open(folder.file("patches"))).restored).toEqual([{
-    name: "by",
-    became: "included",
-  }]);
+  loadPatchable(deployed, `new/${name}`, readFileSync(folder.file("v3.ts"), "utf8"));
+  // Two versions are loaded here; the newest is what the last patch would make.
+  expect((await PatchFolder.open(folder.file("patches"))).restored).toEqual([
+    { name: "by", became: "included" },
+    { name: "one", became: "included" },
+  ]);
 });

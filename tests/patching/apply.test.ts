@@ -2,7 +2,7 @@ import { afterEach, beforeAll, expect, test } from "vitest";
 import { APPLY_STEPS, livePatches } from "../../patching/apply/live_patches.ts";
 import { PatchError } from "../../patching/patch_error.ts";
 import { TemporaryFolder } from "../support/folder.ts";
-import { loadPatchable, patchOf } from "./target.ts";
+import { loadPatchable, loadPlain, patchOf } from "./target.ts";
 
 const folder = new TemporaryFolder();
 let modules = 0;
@@ -214,6 +214,68 @@ test("whatever fails at any step, nothing of the patch is there", async () => {
   expect(it.format("a", "b")).toBe("new> a: b");
   expect(await error(livePatches.apply(patch))).toMatchObject({ reason: "applied" });
   expect(await error(livePatches.apply({ ...patch, name: "other" }))).toMatchObject({ reason: "applied" });
+});
+
+const SHAPES = `
+export function viaArrow() { return (() => arguments.length + [...arguments].length)(); }
+export function defaults(a, b = a * 2, { c, d = b } = { c: 3 }, [e] = [4], ...[f = 5, ...g]) { return [a, b, c, d, e, f, g]; }
+export function* counts(n) { const got = yield n; return got; }
+export async function* ticks(n) { for (let i = 0; i < n; i++) yield i; return n; }
+export const arrows = (a) => (b) => ({ a, b, sum: () => a + b });
+export class Base { static #made = 0; static make() { Base.#made++; return new this(); } static get made() { return Base.#made; } hi() { return "base"; } }
+export class Derived extends Base { #own = () => this.hi(); hi() { return "derived of " + super.hi(); } viaField() { return this.#own(); } has(o) { return #own in o; } }
+export const object = { get it() { return this.value; }, set it(v) { this.value = v; }, ["com" + "puted"]() { return 1; }, async later() { return await this.value; } };
+export default class { m() { return 1; } }
+for (const each of [1, 2]) object["f" + each] = () => each;
+export function Old(x) { this.x = x; }
+Old.prototype.get = function () { return this.x; };
+export function fails() { try { throw new Error("x"); } catch ({ message }) { return () => message; } }
+`;
+// deno-lint-ignore no-explicit-any
+const ALL_SHAPES = async (it: any): Promise<unknown> => {
+  const generator = it.counts(1);
+  const ticks: number[] = [];
+  for await (const tick of it.ticks(3)) ticks.push(tick);
+  const derived = it.Derived.make();
+  it.object.it = 7;
+  return [
+    it.viaArrow(1, 2),
+    it.defaults(1),
+    it.defaults(1, 2, { c: 0 }, [1], 2, 3, 4),
+    it.defaults.length,
+    [generator.next(), generator.next("got"), generator.next()],
+    ticks,
+    it.arrows(1)(2).sum(),
+    [derived.hi(), derived.viaField(), derived.has(derived), derived.has({}), it.Base.made > 0],
+    [it.object.it, it.object.computed(), await it.object.later(), it.object.f1(), it.object.f2()],
+    new it.default().m(),
+    [new it.Old(3).get(), new it.Old(3) instanceof it.Old],
+    it.fails()(),
+    [
+      it.Old.name,
+      it.arrows.name,
+      it.Base.name,
+      it.default.name,
+      it.object.later.name,
+      it.Base.prototype.hi.length,
+    ],
+  ];
+};
+
+test("functions of every shape do the same patchable, patched and rolled back", async () => {
+  const source = new TemporaryFolder();
+  const plain = loadPlain(source, SHAPES);
+  const expected = await ALL_SHAPES(plain);
+  const { name, it } = target(SHAPES);
+  expect(await ALL_SHAPES(it)).toEqual(expected);
+  const newer = SHAPES.replace(/\breturn /g, "void 0; return ").replace(/=> (?=[a-z[(])/g, "=> void 0 ?? ");
+  const patch = patchOf(name, SHAPES, newer.replace("void 0 ?? (b) => void 0 ?? (", "(b) => ("));
+  expect(patch.units[0]!.functions.length).toBeGreaterThan(18);
+  await livePatches.apply(patch);
+  expect(await ALL_SHAPES(it)).toEqual(expected);
+  await livePatches.rollback();
+  expect(await ALL_SHAPES(it)).toEqual(expected);
+  source[Symbol.dispose]();
 });
 
 const WAITING = `

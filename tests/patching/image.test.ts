@@ -8,7 +8,7 @@ import type { Patch } from "../../patching/image/patch.ts";
 import { patchBody, readPatch, writePatch } from "../../patching/image/patch_image.ts";
 import { makePatchKeys, signPatch, verifyPatch } from "../../patching/image/sign.ts";
 import { schema } from "../checkpoint/image/cddl.ts";
-import { samplePatch } from "./sample.ts";
+import { samplePatch, sampleWasmPatch } from "./sample.ts";
 
 const GOLDEN = new URL("../golden/image-v1-patch.img", import.meta.url);
 
@@ -19,6 +19,9 @@ test("a patch is read as it was written, and today's code reads and writes the g
   const golden = new Uint8Array(readFileSync(GOLDEN));
   expect(writePatch(readPatch(golden))).toEqual(golden);
   expect(image).toEqual(golden);
+  const wasm = new Uint8Array(readFileSync(new URL("../golden/image-v1-patch-wasm.img", import.meta.url)));
+  expect(writePatch(sampleWasmPatch())).toEqual(wasm);
+  expect(readPatch(wasm)).toEqual({ ...sampleWasmPatch(), signature: undefined });
 });
 
 test("the CDDL covers patches", async () => {
@@ -26,6 +29,8 @@ test("the CDDL covers patches", async () => {
   const image = decode(writePatch(await samplePatch()), { tags: Tagged.preserve(55799) });
   expect(() => cddl.check("image", image)).not.toThrow();
   expect(() => cddl.check("patch-image", (image as Tagged).value)).not.toThrow();
+  const wasm = decode(writePatch(sampleWasmPatch()), { tags: Tagged.preserve(55799) }) as Tagged;
+  expect(() => cddl.check("patch-image", wasm.value)).not.toThrow();
 });
 
 test("explain tells what a patch does, to what, and by whom", async () => {
@@ -80,6 +85,12 @@ const BAD: readonly [path: readonly number[], value: unknown, why: string][] = [
   ],
   [[5, 0, 5, 2, 0, 0], "1a", 'a name: "1a" is no identifier'],
 ];
+
+test("code that is not what its hash says is refused", async () => {
+  await expect(verifyPatch(sampleWasmPatch(), [])).rejects.toThrow(
+    'the code for "counter.wasm" is not what its hash says',
+  );
+});
 
 test("what a patch cannot say is refused", async () => {
   expect(() => readPatch(writeImage({ kind: 7, body: [] }))).toThrow("Cannot read patch: it is no patch");

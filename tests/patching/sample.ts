@@ -24,6 +24,28 @@ const KEYS = {
   publicKey: "8esOd5+jkJNOE4QKF71OYDT93w2wrD3nHdg1iSqZABY=",
 };
 
+/** A patch of WebAssembly; its code is none, as no image looks into it. */
+export function sampleWasmPatch(): Patch {
+  return {
+    ...{ target: "wasm", name: "tens", version: "1", description: "", safe: [], units: [] },
+    wasm: [{
+      ...{
+        module: "counter.wasm",
+        base: "ab".repeat(32),
+        result: "cd".repeat(32),
+        codeHash: "ef".repeat(32),
+      },
+      functions: [{ name: "step", type: "(i32) -> i32", oldHash: "01".repeat(32) }],
+      symbols: [{ name: "counter", kind: "data", type: "" }, {
+        name: "scale",
+        kind: "function",
+        type: "() -> ()",
+      }],
+      code: Uint8Array.of(0, 97, 115, 109),
+    }],
+  };
+}
+
 /** A patch with something of each kind; Ed25519 is deterministic, so it is the same every time. */
 export async function samplePatch(): Promise<Patch> {
   const { patch } = derivePatch("chat/rooms.ts", OLD, NEW, {

@@ -18,6 +18,14 @@ export function loadPatchable(folder: TemporaryFolder, name: string, source: str
   return load(path);
 }
 
+/** JavaScript as it is. */
+// deno-lint-ignore no-explicit-any
+export function loadPlain(folder: TemporaryFolder, source: string): any {
+  const path = folder.file("plain.mjs");
+  writeFileSync(path, source);
+  return load(path);
+}
+
 /** The patch between two versions, by way of its image. */
 export function patchOf(
   name: string,

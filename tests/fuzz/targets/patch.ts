@@ -6,6 +6,7 @@ import { ModuleState } from "../../../patching/apply/module_state.ts";
 import { explainPatch } from "../../../patching/image/explain.ts";
 import type { Patch } from "../../../patching/image/patch.ts";
 import { readPatch, writePatch } from "../../../patching/image/patch_image.ts";
+import { sampleWasmPatch } from "../../patching/sample.ts";
 import { equalBytes } from "../equal.ts";
 import { orRefuses } from "../refuses.ts";
 import type { Target } from "../target.ts";
@@ -92,7 +93,7 @@ function seeds(): Uint8Array<ArrayBuffer>[] {
     }],
   };
   const signature = { publicKey: new Uint8Array(32), signature: new Uint8Array(64) };
-  return [writePatch(patch), writePatch({ ...patch, signature })];
+  return [writePatch(patch), writePatch({ ...patch, signature }), writePatch(sampleWasmPatch())];
 }
 
 export const targets: readonly Target[] = [
