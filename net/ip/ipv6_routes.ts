@@ -143,6 +143,12 @@ export class Ipv6Routes {
     return best?.address ?? 0;
   }
 
+  /** An address of an interface that is good beyond its link, or else one that is not; 0 when it has none. */
+  addressOn(interfaceIndex: number): number {
+    const own = this.own.filter((each) => each.interfaceIndex === interfaceIndex);
+    return (own.find(({ words }) => !isLinkLocalWord(words[0])) ?? own[0])?.address ?? 0;
+  }
+
   #entryOf(address: number): Entry {
     const addresses = this.#addresses!;
     const a = addressKey(addresses.word(address, 0)), b = addressKey(addresses.word(address, 1));

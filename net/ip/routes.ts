@@ -70,6 +70,11 @@ export class RouteTable {
     return this.#own.find((own) => own.interfaceIndex === interfaceIndex)?.address ?? 0;
   }
 
+  /** The first IPv4 address of all, 0 when there is none. */
+  anyAddress(): number {
+    return this.#own[0]?.address ?? 0;
+  }
+
   /** The interface that has one of our IPv4 addresses, -1 for every other address. */
   interfaceOf(address: number): number {
     return this.#own.find((own) => own.address === address)?.interfaceIndex ?? -1;

@@ -42,8 +42,10 @@ export interface RandomRulesOptions {
   readonly hooks: readonly BaseChain["hook"][];
   /** Statements and expressions that ask the tracker. */
   readonly tracked: boolean;
-  /** Limits and timeouts, whose judge is a clock. */
-  readonly timed: boolean;
+  /** Limits and timeouts, whose judge is a clock; "slow": those that do not move in a test's time. */
+  readonly timed: boolean | "slow";
+  /** Chains of type nat. */
+  readonly nat?: boolean;
   readonly fib: boolean;
   readonly queue: boolean;
   /**
@@ -112,11 +114,61 @@ export class RandomRules {
       };
       chains.push({ name: `b${at}`, base, rules: this.#rules(family, base.hook, targets) });
     }
+    if (this.#options.nat && prng.chance(0.8)) {
+      for (const hook of ["prerouting", "postrouting", "output"] as const) {
+        if (prng.chance(0.7)) chains.push(this.#natChain(family, hook));
+      }
+    }
     // Chains jump only to later ones: no loops. What all hooks may reach asks for no hook.
     targets.forEach((chain, at) => {
       chains.push({ name: chain, rules: this.#rules(family, undefined, targets.slice(at + 1)) });
     });
     return { family, name, dormant: false, chains, sets: this.#sets, ...this.#table };
+  }
+
+  #natChain(family: Family, hook: "prerouting" | "postrouting" | "output"): Chain {
+    const prng = this.#prng;
+    const prio = hook === "postrouting" ? 100 : -100;
+    const rules = Array.from({ length: prng.between(1, 3) }, (): Rule => {
+      const known: Known = { family, protocol: undefined, compared: false };
+      const match = this.#fieldMatch(known);
+      const expr: Statement[] = match === undefined ? [] : [{ match }];
+      if (prng.chance(0.5)) expr.push({ counter: { packets: 0, bytes: 0 } });
+      const translation = this.#translation(known, hook);
+      return { expr: translation === undefined ? [...expr, { accept: null }] : [...expr, translation] };
+    });
+    // The kernel follows a family's connections when a rule asks for that family's: this one asks for both.
+    const asks: Rule = {
+      expr: [{ match: { op: "in", left: { ct: { key: "state" } }, right: 64 } }, { accept: null }],
+    };
+    rules.unshift(asks);
+    return { name: `n${hook}`, base: { type: "nat", hook, prio, policy: "accept" }, rules };
+  }
+
+  #translation(known: Known, hook: "prerouting" | "postrouting" | "output"): Statement | undefined {
+    const prng = this.#prng;
+    const of = known.family === "inet"
+      ? known.protocol === "icmp"
+        ? "ip"
+        : known.protocol === "icmpv6"
+        ? "ip6"
+        : prng.pick(["ip", "ip6"] as const)
+      : known.family;
+    const hasPorts = known.protocol === "tcp" || known.protocol === "udp";
+    const port = hasPorts && prng.chance(0.4) ? { port: prng.pick(PORTS) } : {};
+    const flags = prng.chance(0.2) ? ["persistent" as const] : [];
+    if (hook === "postrouting") {
+      if (prng.chance(0.3)) return { masquerade: { flags: [] } };
+      const addresses = of === "ip" ? ["10.3.0.1", "10.3.0.9"] as const : ["fd03::1", "fd03::9"] as const;
+      const addr = prng.chance(0.3) ? { range: addresses } : prng.pick(addresses);
+      return { snat: { addr, family: of, flags } };
+    }
+    // What we send may not come back to ourselves: it would be another packet then.
+    if (hook === "prerouting" && prng.chance(0.3)) return { redirect: { ...port, flags: [] } };
+    const routed = of === "ip" ? ["10.2.0.1", "10.2.200.9"] : ["fd02::1", "fd02::200:9"];
+    const own = of === "ip" ? "10.1.0.1" : "fd01::1";
+    const addr = hook === "prerouting" && prng.chance(0.3) ? own : prng.pick(routed);
+    return { dnat: { addr, family: of, ...port, flags } };
   }
 
   #rules(family: Family, hook: BaseChain["hook"] | undefined, targets: readonly string[]): Rule[] {
@@ -150,7 +202,10 @@ export class RandomRules {
     if (kind === 4 && targets.length > 0) return { goto: { target: prng.pick(targets) } };
     if (kind === 5) return { return: null };
     if (kind === 6) return this.#vmap(known, targets);
-    if (kind === 7 && hook !== undefined && hook !== "postrouting" && hook !== "prerouting") {
+    if (
+      kind === 7 && hook !== undefined && hook !== "postrouting" && hook !== "prerouting" &&
+      !(hook === "output" && this.#options.timed === "slow") // the kernel's answers to itself would be counted
+    ) {
       return this.#reject(known);
     }
     if (kind === 8 && this.#options.queue) return { queue: { num: 0, flags: [] } };
@@ -196,6 +251,7 @@ export class RandomRules {
   #effect(known: Known): Statement {
     const prng = this.#prng;
     const drawn = prng.below(9);
+    if (drawn === 8 && this.#options.timed === "slow") return { use: { kind: "limit", name: "l0" } };
     if (drawn === 0) return { quota: { bytes: prng.pick([50, 500, 3_000]), used: 0, inv: prng.chance(0.5) } };
     if (drawn === 1 && this.#options.timed) return { limit: this.#limit() };
     if (drawn === 2) return { use: { kind: "counter", name: "c0" } };
@@ -243,13 +299,18 @@ export class RandomRules {
 
   #limit(): {
     rate: number;
-    per: "second" | "minute";
+    per: "second" | "minute" | "day";
     burst: number;
     unit: "packets" | "bytes";
     inv: boolean;
   } {
     const prng = this.#prng;
     const bytes = prng.chance(0.3);
+    if (this.#options.timed === "slow") {
+      const rate = bytes ? 100 : prng.between(1, 4);
+      const burst = bytes ? prng.pick([300, 2_000]) : prng.between(1, 9);
+      return { rate, per: "day", burst, unit: bytes ? "bytes" : "packets", inv: prng.chance(0.5) };
+    }
     return {
       rate: bytes ? prng.pick([100, 1_000]) : prng.between(1, 20),
       per: prng.pick(["second", "minute"]),
@@ -507,7 +568,7 @@ export class RandomRules {
       return {
         ...bare,
         flags: timed ? ["dynamic", "timeout"] : ["dynamic"],
-        ...(timed ? { timeout: prng.pick([2, 600]) } : {}),
+        ...(timed ? { timeout: this.#options.timed === "slow" ? 3_600 : prng.pick([2, 600]) } : {}),
         size: prng.pick([3, 100]),
         stmt: prng.chance(0.3) ? [{ counter: { packets: 0, bytes: 0 } }] : [],
         elem: [],

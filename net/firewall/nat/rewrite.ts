@@ -18,6 +18,8 @@ const PORT_BYTES = 2;
 const TRANSPORT_BYTES_MIN = 8;
 const ICMP_AT = { type: 0, checksum: 2, identifier: 4 } as const;
 /** Protocols whose checksum is over the addresses too, beside TCP, UDP and ICMPv6 (RFC 4340, RFC 3828). */
+/** What the kernel knows to be longer than its first word (gre_manip_pkt()). */
+const PROTOCOL_GRE = 47;
 const PROTOCOL_DCCP = 33, PROTOCOL_UDPLITE = 136;
 
 /** Where the checksum over the pseudo-header stands in a transport header, -1 where there is none. */
@@ -68,7 +70,7 @@ export function rewriteEnd(
   const { view } = slab;
   const ported = hasPorts(protocol);
   const icmp = protocol === PROTOCOL_ICMP || protocol === PROTOCOL_ICMPV6;
-  if ((ported || icmp) && transport + TRANSPORT_BYTES_MIN > end) return false;
+  if ((ported || icmp || protocol === PROTOCOL_GRE) && transport + TRANSPORT_BYTES_MIN > end) return false;
   const ipv6 = isIpv6Handle(address);
   const at = start + (ipv6 ? IPV6_AT : IPV4_AT).address[which];
   const before = foldSum(sumWords(slab, at, at + (ipv6 ? IPV6_BYTES : IPV4_BYTES), 0));

@@ -115,7 +115,7 @@ export class CompiledSet {
       number = 0;
     }
     if (number > 0) {
-      if (refresh && this.#expires[number] !== Infinity) this.#live(number, timeoutMs, nowMs);
+      if (refresh && this.#expires[number] !== Infinity) this.#ends(number, timeoutMs, nowMs);
       return number;
     }
     if (table.size >= this.spec.size && this.#firstEnd <= nowMs) this.#sweep(nowMs);
@@ -137,7 +137,9 @@ export class CompiledSet {
     const key = this.#keyOf(parts);
     const number = this.#table!.find(key, 0) + 1;
     if (number > 0 && this.#expires[number]! >= nowMs + timeoutMs) return true;
-    return this.put(key, this.#data, true, timeoutMs, this.spec.cells, nowMs) >= 0;
+    const put = this.put(key, this.#data, true, timeoutMs, this.spec.cells, nowMs);
+    if (put >= 0) this.#timeouts[put] = timeoutMs;
+    return put >= 0;
   }
 
   /** Removes the element with a key. @returns Whether there was one. */
@@ -241,6 +243,11 @@ export class CompiledSet {
 
   #live(number: number, timeoutMs: number, nowMs: number): void {
     this.#timeouts[number] = timeoutMs;
+    this.#ends(number, timeoutMs, nowMs);
+  }
+
+  /** As the kernel's update: an element's own timeout stays as it is. */
+  #ends(number: number, timeoutMs: number, nowMs: number): void {
     const end = timeoutMs === 0 ? Infinity : nowMs + timeoutMs;
     this.#expires[number] = end;
     if (end < this.#firstEnd) this.#firstEnd = end;

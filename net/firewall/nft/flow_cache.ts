@@ -1,13 +1,63 @@
 import { PROTOCOL_TCP, PROTOCOL_UDP } from "../../wire/ipv4.ts";
 import { Nfproto, type NftPacket } from "./packet.ts";
 
-/** Entries; a flow that finds its place taken takes it. */
-const ENTRIES = 4_096;
+/** Entries to begin with: 256 KB, of IPv4. */
+const ENTRIES_MIN = 4_096;
+/** And at most: 8 MB, of IPv6 12. With more flows at a time some are judged anew. */
+const ENTRIES_MAX = 131_072;
+/** Entries that may hold a flow; one that finds them taken takes one of them. */
+const WAYS = 2;
 /** Counters that one decision may count. */
 const COUNTERS_MAX = 6;
-/** Words of an entry: the key, then verdict, number of the rejection, how many counters, and which. */
-const AT = { key: 0, verdict: 13, reject: 14, counters: 15, counter: 16 } as const;
-const STRIDE = 24;
+const KEY_WORDS_MAX = 12;
+/** Words of an entry behind its key: verdict, with how many counters above it; number of the rejection; which counters. */
+const BEHIND = { verdict: 0, reject: 1, counter: 2 } as const;
+const COUNT_SHIFT = 8;
+
+/** The entries of one family. */
+class Entries {
+  readonly keyWords: number;
+  readonly stride: number;
+  table: Int32Array;
+  setMask: number = ENTRIES_MIN / WAYS - 1;
+  /** Flows that have lost their entry to another one since the table has had its size. */
+  #taken = 0;
+  #turn = 0;
+
+  constructor(keyWords: number, stride: number) {
+    this.keyWords = keyWords;
+    this.stride = stride;
+    this.table = new Int32Array(ENTRIES_MIN * stride);
+  }
+
+  find(key: Int32Array, hash: number): number {
+    const { table, stride, keyWords } = this;
+    const first = (hash & this.setMask) * WAYS * stride;
+    const end = first + WAYS * stride;
+    for (let at = first; at < end; at += stride) {
+      let word = 0;
+      while (word < keyWords && table[at + word] === key[word]) word++;
+      if (word === keyWords) return at;
+    }
+    return -1;
+  }
+
+  /** An entry for a flow that is not there. */
+  place(hash: number): number {
+    const { stride } = this;
+    const entries = this.table.length / stride;
+    if (this.#taken > entries && entries < ENTRIES_MAX) {
+      this.table = new Int32Array(stride * Math.min(ENTRIES_MAX, 4 * entries)); // those who live are known again soon
+      this.setMask = this.table.length / stride / WAYS - 1;
+      this.#taken = 0;
+    }
+    const first = (hash & this.setMask) * WAYS * stride;
+    for (let at = first; at < first + WAYS * stride; at += stride) if (this.table[at] === 0) return at;
+    this.#taken++;
+    this.#turn = (this.#turn + 1) % WAYS;
+    return first + this.#turn * stride;
+  }
+}
 
 /**
  * Decisions that hold for all packets of a flow: on the same way, at the same place among the hooks, with the same state
@@ -16,15 +66,24 @@ const STRIDE = 24;
 export class FlowCache {
   /** Whether the decision at hand is being written down. */
   recording = false;
-  readonly #table = new Int32Array(ENTRIES * STRIDE);
-  readonly #key = new Int32Array(AT.verdict);
+  readonly #four = new Entries(6, 16); // an entry is a line of the processor's cache
+  #six: Entries | undefined;
+  /** Those of the packet at hand. */
+  #entries: Entries = this.#four;
+  readonly #key = new Int32Array(KEY_WORDS_MAX);
   readonly #counted = new Int32Array(COUNTERS_MAX);
   #counters = 0;
-  readonly #seed: number;
-  #slot = 0;
+  /** A random odd number for each word of the key: nobody outside knows which flows share a place. */
+  readonly #factors = new Int32Array(KEY_WORDS_MAX);
+  #hash = 0;
 
   constructor(seed: number) {
-    this.#seed = seed | 1;
+    for (let word = 0; word < KEY_WORDS_MAX; word++) {
+      seed = (seed + 0x9e37_79b9) | 0; // splitmix32
+      let mixed = Math.imul(seed ^ (seed >>> 16), 0x21f0_aaad);
+      mixed = Math.imul(mixed ^ (mixed >>> 15), 0x735a_2d97);
+      this.#factors[word] = (mixed ^ (mixed >>> 15)) | 1;
+    }
   }
 
   /**
@@ -33,35 +92,30 @@ export class FlowCache {
    */
   find(packet: NftPacket, run: number): number {
     const key = this.#key;
+    const factors = this.#factors;
     const { slab: { view }, start, transport, protocol, nfproto, track } = packet;
-    key[0] = run | (protocol << 7) | (track.state << 15) | (track.direction << 22) |
+    const way = key[0] = run | (protocol << 7) | (track.state << 15) | (track.direction << 22) |
       (packet.packetType << 23);
-    key[1] = (packet.iif << 16) | (packet.oif & 0xffff);
-    key[2] = packet.mark;
-    key[3] = view.getInt32(transport); // the ports
+    const through = key[1] = (packet.iif << 16) | (packet.oif & 0xffff);
+    const mark = key[2] = packet.mark;
+    const ports = key[3] = view.getInt32(transport);
+    let hash = Math.imul(way, factors[0]!) + Math.imul(through, factors[1]!) + Math.imul(mark, factors[2]!) +
+      Math.imul(ports, factors[3]!);
     if (nfproto === Nfproto.Ipv6) {
-      key[4] = 1;
-      for (let word = 0; word < 8; word++) key[5 + word] = view.getInt32(start + 8 + word * 4);
+      this.#entries = this.#six ??= new Entries(KEY_WORDS_MAX, 24);
+      for (let word = 0; word < 8; word++) {
+        const part = key[4 + word] = view.getInt32(start + 8 + word * 4);
+        hash += Math.imul(part, factors[4 + word]!);
+      }
     } else {
-      key[4] = 0;
-      key[5] = view.getInt32(start + 12);
-      key[6] = view.getInt32(start + 16);
-      key[7] =
-        key[8] =
-        key[9] =
-        key[10] =
-        key[11] =
-        key[12] =
-          0;
+      this.#entries = this.#four;
+      const source = key[4] = view.getInt32(start + 12);
+      const destination = key[5] = view.getInt32(start + 16);
+      hash += Math.imul(source, factors[4]!) + Math.imul(destination, factors[5]!);
     }
-    const words = nfproto === Nfproto.Ipv6 ? 13 : 7;
-    let hash = this.#seed;
-    for (let word = 0; word < words; word++) hash = Math.imul(hash ^ key[word]!, 0x85eb_ca6b) ^ (hash >>> 15);
-    hash = Math.imul(hash ^ (hash >>> 16), 0xc2b2_ae35);
-    const at = this.#slot = ((hash >>> 15) & (ENTRIES - 1)) * STRIDE;
-    const table = this.#table;
-    for (let word = 0; word < words; word++) if (table[at + word] !== key[word]) return -1;
-    return at;
+    hash |= 0;
+    this.#hash = hash ^ (hash >>> 15);
+    return this.#entries.find(key, this.#hash);
   }
 
   /** Whether packets like this one are remembered at all: those whose ports are there. */
@@ -85,28 +139,39 @@ export class FlowCache {
   keep(verdict: number, reject: number): void {
     this.recording = false;
     if (this.#counters > COUNTERS_MAX) return;
-    const table = this.#table;
-    const at = this.#slot;
-    table.set(this.#key, at);
-    table[at + AT.verdict] = verdict;
-    table[at + AT.reject] = reject;
-    table[at + AT.counters] = this.#counters;
-    for (let each = 0; each < this.#counters; each++) table[at + AT.counter + each] = this.#counted[each]!;
+    const entries = this.#entries;
+    const { keyWords } = entries;
+    const at = entries.place(this.#hash);
+    const { table } = entries;
+    for (let word = 0; word < keyWords; word++) table[at + word] = this.#key[word]!;
+    const behind = at + keyWords;
+    table[behind + BEHIND.verdict] = verdict | (this.#counters << COUNT_SHIFT);
+    table[behind + BEHIND.reject] = reject;
+    for (let each = 0; each < this.#counters; each++) {
+      table[behind + BEHIND.counter + each] = this.#counted[each]!;
+    }
   }
 
+  // Of an entry that `find` has just found.
+
   verdict(entry: number): number {
-    return this.#table[entry + AT.verdict]!;
+    return this.#word(entry, BEHIND.verdict) & ((1 << COUNT_SHIFT) - 1);
   }
 
   reject(entry: number): number {
-    return this.#table[entry + AT.reject]!;
+    return this.#word(entry, BEHIND.reject);
   }
 
   counters(entry: number): number {
-    return this.#table[entry + AT.counters]!;
+    return this.#word(entry, BEHIND.verdict) >> COUNT_SHIFT;
   }
 
   counter(entry: number, at: number): number {
-    return this.#table[entry + AT.counter + at]!;
+    return this.#word(entry, BEHIND.counter + at);
+  }
+
+  #word(entry: number, word: number): number {
+    const { table, keyWords } = this.#entries;
+    return table[entry + keyWords + word]!;
   }
 }

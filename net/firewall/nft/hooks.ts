@@ -311,10 +311,17 @@ export class PacketHooks {
       entropy: { fill: (bytes) => bytes.forEach((_, at) => bytes[at] = stack.draws.below(256)) },
       nowMs: stack.nowMs,
       natAddresses: {
-        masquerade: (packet) => stack.output.sourceTowards(this.#address(packet, true)) ?? 0,
+        // Where the interface has none, another one's, as in the kernel.
+        masquerade: (packet) => {
+          const source = stack.output.sourceTowards(this.#address(packet, true)) ?? 0;
+          return source !== 0 || packet.nfproto === Nfproto.Ipv6 ? source : stack.output.routes.anyAddress();
+        },
         redirect: (packet) => {
           if (packet.hook === Hook.output) return this.#address(packet, false);
-          const own = packet.nfproto === Nfproto.Ipv4 ? stack.output.routes.addressOn(packet.iif) : 0;
+          const { routes } = stack.output;
+          const own = packet.nfproto === Nfproto.Ipv4
+            ? routes.addressOn(packet.iif)
+            : routes.ipv6.addressOn(packet.iif);
           return own !== 0 ? own : stack.output.sourceTowards(this.#address(packet, false)) ?? 0;
         },
       },

@@ -434,8 +434,7 @@ export class NftWalk implements WalkScope {
       };
       set.elements.push(element);
     } else if (op.mode === "update" && element.expiresMs !== Infinity) {
-      element.timeoutMs = timeoutMs;
-      element.expiresMs = end(nowMs, timeoutMs);
+      element.expiresMs = end(nowMs, timeoutMs); // the kernel leaves the element's own timeout as it is
     }
     return this.#holdAll(element, packet) ? undefined : "break";
   }

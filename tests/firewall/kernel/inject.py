@@ -1,7 +1,7 @@
 """Two TUN interfaces in the network namespace at hand, and packets into the first of them.
 
-A line "p HEX" sends a packet, "f" forgets all connections that the kernel follows, "s" answers "done" once all before has
-been done. What comes out is thrown away.
+A line "p HEX" sends a packet, "o HEX" has the namespace itself send one, "f" forgets all connections that the kernel follows, "s" answers "done" once all before has
+been done, and behind it what has left by the second interface.
 """
 
 import fcntl
@@ -23,11 +23,20 @@ def tun(name):
 
 
 def drain(descriptor):
+    packets = []
     try:
         while True:
-            os.read(descriptor, 65536)
+            packets.append(os.read(descriptor, 65536).hex())
     except BlockingIOError:
-        pass
+        return packets
+
+
+def send(packet):
+    """As if a program here had sent it: it meets the rules of output."""
+    if packet[0] >> 4 == 4:
+        raw4.sendto(packet, (socket.inet_ntop(socket.AF_INET, packet[16:20]), 0))
+    else:
+        raw6.sendto(packet, (socket.inet_ntop(socket.AF_INET6, packet[24:40]), 0))
 
 
 def forget():
@@ -40,6 +49,8 @@ def forget():
 
 
 near, far = tun("tun0"), tun("eth1")
+raw4 = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+raw6 = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW)
 for command in sys.argv[1:]:
     subprocess.run(command, shell=True, check=True)
 print("ready", flush=True)
@@ -49,9 +60,13 @@ for line in sys.stdin:
             os.write(near, bytes.fromhex(line[2:].strip()))
         except OSError:
             pass  # not a packet that the kernel wants to see
+    elif line.startswith("o "):
+        try:
+            send(bytes.fromhex(line[2:].strip()))
+        except OSError:
+            pass
     elif line.startswith("f"):
         forget()
     else:
         drain(near)
-        drain(far)
-        print("done", flush=True)
+        print(" ".join(["done"] + drain(far)), flush=True)

@@ -81,15 +81,23 @@ export class KernelFirewall implements Disposable {
     }
   }
 
-  /** Sends packets one after another; returns when the kernel has judged them all. */
-  async inject(packets: readonly Uint8Array[]): Promise<void> {
+  /**
+   * Sends packets one after another, those that `sent` says by the namespace itself; returns when the kernel has judged them
+   * all.
+   * @returns What has left by `eth1`.
+   */
+  async inject(
+    packets: readonly Uint8Array[],
+    sent: (index: number) => boolean = () => false,
+  ): Promise<Uint8Array[]> {
     const stdin = this.#process.stdin!;
-    for (const packet of packets) {
-      const taken = stdin.write(`p ${Buffer.from(packet).toString("hex")}\n`);
+    for (const [index, packet] of packets.entries()) {
+      const taken = stdin.write(`${sent(index) ? "o" : "p"} ${Buffer.from(packet).toString("hex")}\n`);
       if (!taken) await once(stdin, "drain");
     }
     stdin.write("s\n");
-    await this.#lines.next();
+    const { value } = await this.#lines.next();
+    return (value as string).split(" ").slice(1).map((hex) => new Uint8Array(Buffer.from(hex, "hex")));
   }
 
   /** No connection is followed any more; takes effect before the next `inject`. */

@@ -35,11 +35,11 @@ async function main(seed: number, runs: number): Promise<number> {
     await compareCost(kernel);
     return 0;
   }
-  const counts: Record<Outcome["kind"], number> = { same: 0, refused: 0, different: 0 };
+  const counts: Record<Outcome["kind"], number> = { same: 0, drawn: 0, refused: 0, different: 0 };
   for (let run = 0; run < runs; run++) {
     const outcome = await compareOne(seed + run, kernel, sideOf(seed + run));
     counts[outcome.kind]++;
-    if (outcome.kind === "same") continue;
+    if (outcome.kind === "same" || outcome.kind === "drawn") continue;
     console.log(`--seed ${seed + run} --runs 1: ${outcome.kind}\n${outcome.rules}`);
     if (outcome.kind === "refused") console.log(outcome.said);
     else console.log(outcome.differences.join("\n"));

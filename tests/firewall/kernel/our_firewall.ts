@@ -1,5 +1,6 @@
 import { Prng } from "../../../base/random.ts";
 import { Slab } from "../../../base/slab.ts";
+import { listFlows } from "../../../net/firewall/conntrack/print.ts";
 import { Hook } from "../../../net/firewall/conntrack/state.ts";
 import { NftCompiled } from "../../../net/firewall/nft/compiled.ts";
 import type { Fib } from "../../../net/firewall/nft/fib.ts";
@@ -60,6 +61,13 @@ export class OurFirewall {
     if (this.#passes(Hook.forward)) this.#passes(Hook.postrouting);
   }
 
+  /** We send a packet ourselves, to somebody behind `eth1`. */
+  send(bytes: Uint8Array<ArrayBuffer>): void {
+    this.#packet.moveTo(new Slab(bytes.slice()), 0, bytes.length, 0);
+    this.#packet.oif = ETH1;
+    if (this.#passes(Hook.output)) this.#passes(Hook.postrouting);
+  }
+
   #passes(hook: Hook): boolean {
     const verdict = this.#compiled.judge(this.#packet, hook);
     return verdict === NftVerdict.Accept;
@@ -72,13 +80,23 @@ export class OurFirewall {
 
 /** A whole stack in the namespace's place, which follows connections where rules ask for it. */
 export class OurStack {
+  /** What has left by `eth1`. */
+  readonly left: Uint8Array[] = [];
   readonly #stack: Stack = new Stack({ nowMs: 1_000_000, entropy: new Prng(1), forwarding: true });
 
   constructor(ruleset: Ruleset) {
     for (const name of INTERFACES.slice(0, 2)) {
       this.#stack.addInterface({
         name,
-        link: { medium: "ip", mtu: 1_500, send: () => true, flush: () => {} },
+        link: {
+          medium: "ip",
+          mtu: 1_500,
+          send: ({ bytes }, start, end) => {
+            if (name === "eth1") this.left.push(bytes.slice(start, end));
+            return true;
+          },
+          flush: () => {},
+        },
       });
     }
     this.#stack.setRoutes({
@@ -94,6 +112,28 @@ export class OurStack {
   inject(bytes: Uint8Array<ArrayBuffer>): void {
     this.#stack.receive(TUN0, new Slab(bytes.slice()), 0, bytes.length, 1_000_000);
     this.#stack.poll(1_000_000);
+  }
+
+  /** We send a packet ourselves, to somebody behind `eth1`. */
+  send(bytes: Uint8Array<ArrayBuffer>): void {
+    const { hooks } = this.#stack;
+    const slab = new Slab(bytes.slice());
+    if (!hooks.output(slab, 0, bytes.length, ETH1, false, 1_000_000)) return;
+    if (hooks.postrouting(ETH1)) this.left.push(slab.bytes);
+  }
+
+  /** Whether a source port, or the number of an echo, was drawn because the packet's own was taken. */
+  get drew(): boolean {
+    const { conntrack } = this.#stack.hooks;
+    if (conntrack === undefined) return false;
+    return [...listFlows(conntrack, 1_000_000)].some((line) => {
+      const [own, answered] = [
+        ...line.matchAll(/ (?:sport|id)=(\d+)/g),
+        ...line.matchAll(/ (?:dport|id)=(\d+)/g),
+      ]
+        .filter((_, at, all) => at === 0 || at === all.length - 1).map(([, port]) => port);
+      return own !== answered;
+    });
   }
 
   list(): Ruleset {

@@ -7,6 +7,12 @@ const PRIORITIES = {
   ...{ raw: -300, mangle: -150, dstnat: -100, filter: 0, security: 50, srcnat: 100 },
 } as const;
 
+/** Hooks where nft knows only some of these names. */
+const PRIORITY_HOOKS: Readonly<Record<string, BaseChain["hook"]>> = {
+  dstnat: "prerouting",
+  srcnat: "postrouting",
+};
+
 /** What a base chain's priority may be, either way: beyond it lie defragmentation and connection tracking's end. */
 export const PRIORITY_MAX = 0x7fff_ffff;
 
@@ -65,14 +71,16 @@ export function checkChainType(source: Source, type: string, at: At): BaseChain[
   return source.fail(at, `Found ${show(type)}, expected filter, nat or route`);
 }
 
-/** The number of a priority's name; undefined for other words. */
-export function priorityOf(word: string): number | undefined {
-  return Object.hasOwn(PRIORITIES, word) ? PRIORITIES[word as keyof typeof PRIORITIES] : undefined;
+/** The number of a priority's name at a hook; undefined for other words. */
+export function priorityOf(word: string, hook: BaseChain["hook"]): number | undefined {
+  if (!Object.hasOwn(PRIORITIES, word) || (PRIORITY_HOOKS[word] ?? hook) !== hook) return undefined;
+  return PRIORITIES[word as keyof typeof PRIORITIES];
 }
 
 /** A priority as nft writes it: by a name, and what lies within ten of one by its distance. */
-export function priorityText(prio: number): string {
+export function priorityText(prio: number, hook: BaseChain["hook"]): string {
   for (const [word, at] of Object.entries(PRIORITIES)) {
+    if ((PRIORITY_HOOKS[word] ?? hook) !== hook) continue;
     const distance = prio - at;
     if (distance === 0) return word;
     if (Math.abs(distance) <= 10) return `${word} ${distance < 0 ? "-" : "+"} ${Math.abs(distance)}`;

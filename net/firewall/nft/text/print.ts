@@ -58,7 +58,7 @@ function chainLines({ base, rules }: Chain, { family }: Table): string[] {
   const lines = rules.map((rule) => printRule(rule, family));
   if (base === undefined) return lines;
   const { type, hook, prio, policy } = base;
-  return [`type ${type} hook ${hook} priority ${priorityText(prio)}; policy ${policy};`, ...lines];
+  return [`type ${type} hook ${hook} priority ${priorityText(prio, hook)}; policy ${policy};`, ...lines];
 }
 
 function setLines(set: NamedSet): string[] {
