@@ -14,6 +14,7 @@ import { portOf, readArguments, wholeNumber } from "../arguments.ts";
 import { type Command, InputError, type Terminal, UsageError } from "../command.ts";
 import { UntilEnded } from "../control.ts";
 import { readFirewall } from "../firewall/rules_file.ts";
+import { loadPatchable, takePatches } from "../serve/patchable.ts";
 import { loadServed, type Served } from "../serve/module.ts";
 import { counted } from "../store/open.ts";
 
@@ -41,6 +42,8 @@ express or fastify, a broker of aedes.
                       told in lines of JSON
   --metrics PORT      a dashboard at http://127.0.0.1:PORT/, a page for
                       Prometheus at /metrics
+  --patchable         takes live patches: torpor patch apply FOLDER FILE
+  --trust KEY         only those signed by it (torpor patch keys); again for more
   --json              says what happens as lines of JSON, { time, text }
   --help              print this
 
@@ -76,6 +79,8 @@ export const serve: Command = {
       idle: { type: "string", default: "30" },
       firewall: { type: "string" },
       metrics: { type: "string" },
+      patchable: { type: "boolean", default: false },
+      trust: { type: "string", multiple: true },
     });
     if (path === undefined) throw new UsageError("which module?");
     if (more !== undefined) throw new UsageError(`one module, not "${more}" as well`);
@@ -89,6 +94,8 @@ export const serve: Command = {
     const idleMs = wholeNumber("idle", values.idle, 0, 86_400 * 365) * 1_000;
     const firewall = values.firewall === undefined ? undefined : readFirewall(values.firewall);
     const addresses = (values.address ?? ["10.7.0.1/24"]).map((address) => ({ address }));
+    if (values.trust !== undefined && !values.patchable) throw new UsageError("--trust is of --patchable");
+    if (values.patchable) await loadPatchable();
     const served = await loadServed(path); // what takes time comes before the old process lets go
     const folder = values.store;
     mkdirSync(folder, { recursive: true });
@@ -97,6 +104,7 @@ export const serve: Command = {
         json ? `${JSON.stringify({ time: new Date().toISOString(), text })}\n` : `torpor serve: ${text}\n`,
       );
     await takeOver(join(folder, "handover"), say);
+    if (values.patchable) await takePatches(folder, values.trust ?? [], say);
     const wire = values.unix === undefined
       ? { link: await openTun({ name: values.tun ?? "tor0" }), close: () => {} }
       : await unixLink(values.unix);
