@@ -43,7 +43,8 @@ express or fastify, a broker of aedes.
   --metrics PORT      a dashboard at http://127.0.0.1:PORT/, a page for
                       Prometheus at /metrics
   --patchable         takes live patches: torpor patch apply FOLDER FILE
-  --trust KEY         only those signed by it (torpor patch keys); again for more
+  --trust KEY         only those signed by it (torpor patch keys); again for
+                      more
   --json              says what happens as lines of JSON, { time, text }
   --help              print this
 
