@@ -2,6 +2,10 @@
 export interface Alarm {
   /** Calls it off. Idempotent. */
   cancel(): void;
+  /** It keeps the process alive, as it does by default. Absent where no process depends on it. */
+  ref?(): void;
+  /** It does not. */
+  unref?(): void;
 }
 
 /**
@@ -28,17 +32,38 @@ export class SystemClock implements Clock {
   /** As {@linkcode Clock.at}. */
   at(deadlineMs: number, callback: () => void): Alarm {
     let timer: ReturnType<typeof setTimeout>;
+    let alive = true;
     const arm = (): void => {
       const delayMs = Math.max(0, Math.ceil(deadlineMs - this.nowMs()));
       timer = setTimeout(ring, Math.min(delayMs, TIMEOUT_MS_MAX));
+      if (!alive) keepAlive(timer, false);
+    };
+    const become = (value: boolean): void => {
+      alive = value;
+      keepAlive(timer, value);
     };
     const ring = (): void => {
       if (this.nowMs() < deadlineMs) arm(); // a step of a long sleep, or setTimeout's habit of coming 1 ms early
       else callback();
     };
     arm();
-    return { cancel: () => clearTimeout(timer) };
+    return { cancel: () => clearTimeout(timer), ref: () => become(true), unref: () => become(false) };
   }
+}
+
+const { Deno } = globalThis as unknown as {
+  Deno?: { refTimer?(id: number): void; unrefTimer?(id: number): void };
+};
+
+/** Whether a timer keeps the process alive. In a page nothing does. */
+export function keepAlive(timer: unknown, alive: boolean): void {
+  if (typeof timer === "number") {
+    if (alive) Deno?.refTimer?.(timer);
+    else Deno?.unrefTimer?.(timer);
+    return;
+  }
+  const { ref, unref } = timer as { ref?(): void; unref?(): void };
+  (alive ? ref : unref)?.call(timer);
 }
 
 type Event = { deadlineMs: number; order: number; callback: (() => void) | undefined };

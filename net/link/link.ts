@@ -58,6 +58,10 @@ export interface Link {
    * trains (TSO). Absent or 0 where it does not.
    */
   readonly trainBytesMax?: number;
+  /** Waiting for frames keeps the process alive, as it does by default. Absent where it never does, or always. */
+  ref?(): void;
+  /** It does not. */
+  unref?(): void;
   /** Starts delivery. Nothing is delivered before this call or inside it. */
   open(sink: LinkSink): void;
   /**

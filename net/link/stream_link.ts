@@ -68,6 +68,13 @@ export class StreamLink implements Link {
     this.#socket.resume();
   }
 
+  ref(): void {
+    this.#socket.ref();
+  }
+  unref(): void {
+    this.#socket.unref();
+  }
+
   send(slab: Slab, start: number, end: number): boolean {
     const length = end - start;
     assert(length > 0 && start >= 0 && end <= slab.bytes.length, "A frame lies inside its slab");

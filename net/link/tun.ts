@@ -280,6 +280,13 @@ class Tun implements TunLink {
     else this.#readiness.start((length) => this.#ready(length));
   }
 
+  ref(): void {
+    this.#readiness.keepAlive?.(true);
+  }
+  unref(): void {
+    this.#readiness.keepAlive?.(false);
+  }
+
   send(slab: Slab, start: number, end: number, segmentBytes = 0): boolean {
     const length = end - start;
     assert(length > 0 && start >= 0 && end <= slab.bytes.length, "A frame lies inside its slab");

@@ -2,6 +2,7 @@
  * How the event loop learns that a TUN device has packets, without spinning.
  */
 import process from "node:process";
+import { keepAlive } from "../../base/clock.ts";
 import { runtime } from "../../base/runtime.ts";
 import { Errno, type Libc } from "./tun_ffi.ts";
 
@@ -21,6 +22,8 @@ export interface Readiness {
   start(onReady: (length: number) => void): void;
   /** What `onReady` announced was read, or at least a batch of it. */
   rearm(): void;
+  /** Whether waiting keeps the process alive; it does by default. Absent where it must. */
+  keepAlive?(alive: boolean): void;
   /** Stops, closes the descriptor and then calls back, in a later turn. */
   close(onClosed: () => void): void;
 }
@@ -45,6 +48,8 @@ type PipeHandle = {
   open(fd: number): number;
   useUserBuffer(buffer: Uint8Array): void;
   readStart(): number;
+  ref(): void;
+  unref(): void;
   close(onClosed: () => void): void;
   onread: () => void;
 };
@@ -67,6 +72,7 @@ function watchPipe(fd: number, buffer: Uint8Array): Readiness | undefined {
         handle.readStart();
       },
       rearm() {}, // epoll reports as long as packets are there
+      keepAlive: (alive) => alive ? handle.ref() : handle.unref(),
       close: (onClosed) => handle.close(onClosed),
     };
   } catch {
@@ -80,10 +86,17 @@ const LOOK_MS = 1_000;
 /** Deno's pipes report packets, but not the error state in which a deleted interface leaves its descriptor. */
 function alsoLook(pipe: Readiness): Readiness {
   let timer: ReturnType<typeof setInterval> | undefined;
+  let isAlive = true;
   return {
     start(onReady) {
       pipe.start(onReady);
       timer = setInterval(() => onReady(0), LOOK_MS);
+      keepAlive(timer, isAlive);
+    },
+    keepAlive(alive) {
+      isAlive = alive;
+      pipe.keepAlive?.(alive);
+      if (timer !== undefined) keepAlive(timer, alive);
     },
     rearm: () => pipe.rearm(),
     close(onClosed) {
@@ -198,6 +211,12 @@ class WorkerReadiness implements Readiness {
       event.preventDefault();
     };
     Atomics.store(this.#state, 0, 1);
+  }
+
+  keepAlive(alive: boolean): void {
+    const worker = this.#worker as unknown as { ref(): void; unref(): void } | undefined; // as Bun's are
+    if (alive) worker?.ref();
+    else worker?.unref();
   }
 
   rearm(): void {

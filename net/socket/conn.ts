@@ -123,10 +123,14 @@ export class TcpConnection implements TcpConn {
     this.endpoint.onTrouble = callback;
   }
 
-  /** A connection never keeps the process alive by itself: its host's links do. */
-  ref(): void {}
-  /** Does nothing: a connection keeps no process alive. */
-  unref(): void {}
+  /** It keeps the process alive, as it does by default. */
+  ref(): void {
+    this.endpoint.hold.ref();
+  }
+  /** It is no reason to keep the process alive: that ends when nothing else is. */
+  unref(): void {
+    this.endpoint.hold.unref();
+  }
 
   /** What the peer says. */
   get readable(): ReadableStream<Uint8Array<ArrayBuffer>> {

@@ -11,6 +11,7 @@ import {
   NetworkUnreachable,
 } from "./errors.ts";
 import type { Host } from "./host.ts";
+import type { Hold } from "./liveness.ts";
 import { Memberships } from "./memberships.ts";
 import { throwLater } from "./throw_later.ts";
 import type {
@@ -42,6 +43,7 @@ export class Datagrams implements UdpConn {
   readonly #onError: DatagramOptions["onError"];
   readonly #memberships: Memberships;
   readonly #waiting: Receiver[] = [];
+  readonly #hold: Hold;
   #closed = false;
 
   constructor(host: Host, socket: UdpSocket, options: SocketWishes, unbind: () => void) {
@@ -54,6 +56,7 @@ export class Datagrams implements UdpConn {
       dontFragment: options.dontFragment ?? false,
       groupLoopback: options.loopback ?? false,
     });
+    this.#hold = host.liveness.open();
     this.#memberships = new Memberships(host, socket);
     this.addr = this.addrOf({ address: socket.address, port: socket.port });
   }
@@ -129,6 +132,7 @@ export class Datagrams implements UdpConn {
 
   hostClosed(): void {
     this.#closed = true;
+    this.#hold.close();
     this.#memberships.leaveAll();
     this.#unbind();
     for (const { reject } of this.#waiting.splice(0)) reject(new Interrupted("operation canceled"));

@@ -123,7 +123,8 @@ export class Dialer {
   async #openByName(hostname: string, options: ConnectOptions): Promise<Endpoint> {
     this.#host.checkOpen();
     const { signal, autoSelectFamilyAttemptDelay = ATTEMPT_DELAY_MS } = options;
-    const all = await this.#dns.lookup(hostname, signal);
+    const hold = this.#host.liveness.open(); // while nothing else of it is open
+    const all = await this.#dns.lookup(hostname, signal).finally(() => hold.close());
     const open = (address: string, signal: AbortSignal): Promise<Endpoint> =>
       this.open({ ...options, hostname: address, signal });
     return openFirst(

@@ -10,6 +10,7 @@ import { netAddr } from "./address.ts";
 import { connectionError } from "./connection_error.ts";
 import { BadResource, BrokenPipe, Interrupted } from "./errors.ts";
 import type { Host } from "./host.ts";
+import type { Hold } from "./liveness.ts";
 import type { Owner } from "./owner.ts";
 import type { NetAddr, Trouble } from "./types.ts";
 
@@ -26,6 +27,8 @@ export class Endpoint implements Owner {
   readonly id: string;
   readonly localAddr: NetAddr;
   readonly remoteAddr: NetAddr;
+  /** Whether the process lives for it. */
+  readonly hold: Hold;
   readonly #host: Host;
   #tcb: Tcb | undefined;
   #record: number;
@@ -57,6 +60,7 @@ export class Endpoint implements Owner {
   /** @param through The address of the socket that it came through; by default its listener's, or its own. */
   constructor(host: Host, tcb: Tcb, through?: number) {
     this.#host = host;
+    this.hold = host.liveness.open();
     this.#tcb = tcb;
     this.#record = tcb.record;
     const { addresses, tcp } = host.stack;
@@ -308,6 +312,7 @@ export class Endpoint implements Owner {
   hostClosed(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.hold.close();
     this.#rejectAll();
     this.#errands.length = 0;
     this.#tellOpened(TcpError.aborted);
@@ -316,6 +321,7 @@ export class Endpoint implements Owner {
 
   #ended(tcb: Tcb): void {
     this.#tcb = undefined;
+    this.hold.close();
     this.#error = tcb.error;
     this.#leftAttached = tcb.attachment;
     if (tcb.receiveQueue.length > 0) { // also before an error is told, as Linux does
@@ -390,6 +396,7 @@ export class Endpoint implements Owner {
   #letGo(end: (tcb: Tcb) => void): void {
     const tcb = this.#ready();
     this.#closed = true;
+    this.hold.close();
     this.#rejectAll();
     const finish = (awake: Tcb): void => {
       end(awake);

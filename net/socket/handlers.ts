@@ -13,6 +13,7 @@ import { connectionError } from "./connection_error.ts";
 import { BrokenPipe, ConnectionAborted } from "./errors.ts";
 import { type Errand, WaitingErrands } from "./errands.ts";
 import type { Host } from "./host.ts";
+import type { Hold } from "./liveness.ts";
 import type { Acceptor, Owner } from "./owner.ts";
 import { throwLater } from "./throw_later.ts";
 import { troubleOf } from "./endpoint.ts";
@@ -69,6 +70,7 @@ export class HandlerServer implements Acceptor, Owner {
   readonly #paused = new Set<string>();
   readonly #endTold = new WeakSet<Connection>();
   #holds: ((connection: Connection) => boolean) | undefined;
+  readonly #hold: Hold;
   #answers = 0;
   #closed = false;
 
@@ -77,6 +79,7 @@ export class HandlerServer implements Acceptor, Owner {
     this.#host = host;
     this.#entry = entry;
     this.#handlers = handlers;
+    this.#hold = host.liveness.open();
     this.addr = netAddr("tcp", entry.address, entry.port, entry.address, host.stack.addresses);
   }
 
@@ -149,6 +152,7 @@ export class HandlerServer implements Acceptor, Owner {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#hold.close();
     this.#host.removeListener(this.#entry, this);
   }
 
@@ -162,6 +166,15 @@ export class HandlerServer implements Acceptor, Owner {
    */
   hold(holds: (connection: Connection) => boolean): void {
     this.#holds = holds;
+  }
+
+  /** It keeps the process alive, as it does by default, asleep as its connections may be. */
+  ref(): void {
+    this.#hold.ref();
+  }
+  /** It is no reason to keep the process alive: that ends when nothing else is. */
+  unref(): void {
+    this.#hold.unref();
   }
 
   // For Connection.
@@ -306,6 +319,7 @@ export class HandlerServer implements Acceptor, Owner {
   /** @internal */
   hostClosed(): void {
     this.#closed = true;
+    this.#hold.close();
     this.#errands.clear();
     const connections = [...this.#awake];
     this.#awake.clear();

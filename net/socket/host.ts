@@ -31,6 +31,7 @@ import type { HostInterface, HostOptions } from "./host_options.ts";
 import { ConnListener } from "./listener.ts";
 import { takeLeases } from "./leased_routes.ts";
 import type { Acceptor, Owner } from "./owner.ts";
+import { Liveness } from "./liveness.ts";
 import { Owners } from "./owners.ts";
 import { throwLater } from "./throw_later.ts";
 import { PacketWatch, type PacketWatcher } from "./packet_watch.ts";
@@ -76,6 +77,8 @@ export class Host {
   readonly #onDuplicateAddress: HostOptions["onDuplicateAddress"];
   readonly #ports: EphemeralPorts;
   readonly #links: Link[] = [];
+  /** @internal Whether the process lives for it. */
+  readonly liveness: Liveness = new Liveness(() => [...this.#links, this.#turns]);
   readonly #owners: Owners;
   readonly #turns: Turns;
   readonly #watch: PacketWatch;
@@ -240,7 +243,8 @@ export class Host {
     options: ResolveDnsOptions = {},
   ): Promise<DnsRecords[T][]> {
     this.checkOpen();
-    return await this.#dns.resolve(query, recordType, options);
+    const hold = this.liveness.open();
+    return await this.#dns.resolve(query, recordType, options).finally(() => hold.close());
   }
 
   /** The name servers that are asked now. */

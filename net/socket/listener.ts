@@ -6,6 +6,7 @@ import { TcpConnection } from "./conn.ts";
 import { Endpoint } from "./endpoint.ts";
 import { BadResource, Busy } from "./errors.ts";
 import type { Host } from "./host.ts";
+import type { Hold } from "./liveness.ts";
 import type { Acceptor } from "./owner.ts";
 import type { NetAddr, TcpListener } from "./types.ts";
 
@@ -22,12 +23,14 @@ export class ConnListener implements TcpListener, Acceptor {
   readonly #entry: ListenEntry;
   readonly #ready: Endpoint[] = [];
   readonly #waiting: Accept[] = [];
+  readonly #hold: Hold;
   #closed = false;
 
   /** @internal */
   constructor(host: Host, entry: ListenEntry) {
     this.#host = host;
     this.#entry = entry;
+    this.#hold = host.liveness.open();
     this.addr = netAddr("tcp", entry.address, entry.port, entry.address, host.stack.addresses);
   }
 
@@ -62,6 +65,7 @@ export class ConnListener implements TcpListener, Acceptor {
   close(): void {
     if (this.#closed) throw new BadResource("Bad resource ID");
     this.#closed = true;
+    this.#hold.close();
     this.#host.removeListener(this.#entry);
     this.#rejectWaiting();
     for (const endpoint of this.#ready.splice(0)) endpoint.abort(); // nobody will ever take them
@@ -77,10 +81,14 @@ export class ConnListener implements TcpListener, Acceptor {
     return acceptAll(this);
   }
 
-  /** A listener never keeps the process alive by itself: its host's links do. */
-  ref(): void {}
-  /** Does nothing: a listener keeps no process alive. */
-  unref(): void {}
+  /** It keeps the process alive, as it does by default. */
+  ref(): void {
+    this.#hold.ref();
+  }
+  /** It is no reason to keep the process alive: that ends when nothing else is. */
+  unref(): void {
+    this.#hold.unref();
+  }
 
   // Acceptor
 
@@ -107,6 +115,7 @@ export class ConnListener implements TcpListener, Acceptor {
   hostClosed(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#hold.close();
     this.#ready.length = 0; // the host has ended them
     this.#rejectWaiting();
   }

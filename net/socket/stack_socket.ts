@@ -225,12 +225,14 @@ export class StackSocket extends Duplex {
     return this;
   }
 
-  /** Sockets never keep the process alive by themselves: the host's links do. */
+  /** It keeps the process alive, as it does by default. */
   ref(): this {
+    this.#whenOpen(({ hold }) => hold.ref());
     return this;
   }
-  /** Does nothing: a socket keeps no process alive. */
+  /** It is no reason to keep the process alive: that ends when nothing else is. */
   unref(): this {
+    this.#whenOpen(({ hold }) => hold.unref());
     return this;
   }
 
@@ -433,6 +435,7 @@ export class StackSocket extends Duplex {
       if (this.#host.clock.nowMs() < this.#activeAtMs + this.timeout) this.#watch();
       else this.emit("timeout");
     });
+    this.#alarm.unref?.(); // as in `node:net`
   }
 }
 

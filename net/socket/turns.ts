@@ -26,6 +26,7 @@ export class Turns {
   #catchUpEndMs = 0; // 0 when nothing has to be caught up with
   #arrived = false; // since the last look
   #stopped = false;
+  #alive = true;
 
   constructor(clock: Clock, work: TurnWork) {
     this.#clock = clock;
@@ -67,6 +68,17 @@ export class Turns {
     this.#setAlarm(deadlineMs);
   }
 
+  /** Its alarm keeps the process alive, as it does by default. */
+  ref(): void {
+    this.#alive = true;
+    this.#alarm?.ref?.();
+  }
+  /** It does not. */
+  unref(): void {
+    this.#alive = false;
+    this.#alarm?.unref?.();
+  }
+
   /** There are no more turns. */
   stop(): void {
     this.#stopped = true;
@@ -77,6 +89,7 @@ export class Turns {
     this.#alarm?.cancel();
     this.#alarmAtMs = deadlineMs;
     this.#alarm = this.#clock.at(deadlineMs, () => this.#rung());
+    if (!this.#alive) this.#alarm.unref?.();
   }
 
   #rung(): void {

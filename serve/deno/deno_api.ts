@@ -19,8 +19,8 @@ import type {
  * Deno's networking calls over a host, under Deno's names, with its types, options and error classes: code written for
  * `Deno` runs over the stack when it is handed this in its place.
  *
- * What cannot be the same: `127.0.0.1` and `localhost` are the machine's, not this host's; `ref` and `unref` do nothing,
- * because links keep a process alive; TLS is `node:tls`'s, so a refused certificate ends the connection without an alert.
+ * What cannot be the same: `127.0.0.1` and `localhost` are the machine's, not this host's; a host on which nothing has
+ * been told `unref` keeps its process alive until it is closed; TLS is `node:tls`'s, so a refused certificate ends the connection without an alert.
  *
  * @example
  * ```ts

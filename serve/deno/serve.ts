@@ -14,6 +14,8 @@ const PORT_DEFAULT = 8_000;
 interface Served {
   readonly addr: NetAddr;
   stopListening(): void;
+  ref(): void;
+  unref(): void;
   /** Ends those that are awake: all, or those at which nothing is under way. */
   end(all: boolean): void;
 }
@@ -53,8 +55,8 @@ export function serve(
   const server: HttpServer = {
     finished,
     addr: served.addr,
-    ref() {},
-    unref() {},
+    ref: () => served.ref(),
+    unref: () => served.unref(),
     shutdown() {
       return ending ??= (async () => {
         engine.closing = true;
@@ -95,6 +97,8 @@ function servePlain(host: Host, options: ServeOptions, engine: HttpEngine<undefi
   const served: Served = {
     addr: server.addr,
     stopListening: () => server.close(),
+    ref: () => server.ref(),
+    unref: () => server.unref(),
     end(all) {
       for (const connection of server.awakeConnections()) {
         if (all) connection.abort();
@@ -132,6 +136,8 @@ function serveSecure(
   const served: Served = {
     addr: listener.addr,
     stopListening: () => listener.close(),
+    ref: () => listener.ref(),
+    unref: () => listener.unref(),
     end(all) {
       for (const wire of [...wires.values()]) if (all || !engine.busy.has(wire.id)) wire.abort();
     },

@@ -35,9 +35,9 @@ export interface TlsListener extends AsyncIterable<TlsConn>, Disposable {
   close(): void;
   /** Where it listens. */
   readonly addr: NetAddr;
-  /** Does nothing: it keeps no process alive. */
+  /** It keeps the process alive, as it does by default. */
   ref(): void;
-  /** Does nothing: it keeps no process alive. */
+  /** It is no reason to keep the process alive. */
   unref(): void;
   /** One after the other, until it is closed. */
   [Symbol.asyncIterator](): AsyncIterableIterator<TlsConn>;
@@ -122,9 +122,9 @@ export interface HttpServer extends AsyncDisposable {
   finished: Promise<void>;
   /** Where it listens. */
   addr: NetAddr;
-  /** Does nothing: a server keeps no process alive. */
+  /** It keeps the process alive, as it does by default. */
   ref(): void;
-  /** Does nothing: a server keeps no process alive. */
+  /** It is no reason to keep the process alive. */
   unref(): void;
   /** Takes no new connection, and resolves when all requests under way have been answered. */
   shutdown(): Promise<void>;

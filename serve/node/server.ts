@@ -40,7 +40,7 @@ export interface DroppedConnection {
 
 /**
  * `net.Server` over a host: the same calls, events and errors. Its sockets are {@linkcode StackSocket}s. Never in a
- * cluster, and no unix sockets; `ref` and `unref` do nothing, for a host's links keep the process alive.
+ * cluster, and no unix sockets.
  *
  * @example
  * ```ts
@@ -60,6 +60,7 @@ export class StackServer extends EventEmitter {
   readonly #sockets = new Set<StackSocket>();
   #listener: ConnListener | undefined;
   #closing = false;
+  #alive = true;
 
   /** As `net.createServer` takes them. */
   constructor(
@@ -122,6 +123,7 @@ export class StackServer extends EventEmitter {
     if (signal?.aborted) this.close();
     signal?.addEventListener("abort", () => void this.close(), { once: true });
     const listener = this.#listener;
+    if (!this.#alive) listener.unref();
     setTimeout(() => {
       if (this.#listener === listener) this.emit("listening");
     }, 0);
@@ -159,12 +161,16 @@ export class StackServer extends EventEmitter {
     return this;
   }
 
-  /** Does nothing: a server keeps no process alive. */
+  /** It keeps the process alive, as it does by default. */
   ref(): this {
+    this.#alive = true;
+    this.#listener?.ref();
     return this;
   }
-  /** Does nothing: a server keeps no process alive. */
+  /** It is no reason to keep the process alive: that ends when nothing else is. */
   unref(): this {
+    this.#alive = false;
+    this.#listener?.unref();
     return this;
   }
 

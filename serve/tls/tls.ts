@@ -96,9 +96,12 @@ export class TlsConnListener implements TlsListener {
   [Symbol.dispose](): void {
     this.#listener[Symbol.dispose]();
   }
-  /** A listener never keeps the process alive by itself: its host's links do. */
-  ref(): void {}
-  unref(): void {}
+  ref(): void {
+    this.#listener.ref();
+  }
+  unref(): void {
+    this.#listener.unref();
+  }
 
   [Symbol.asyncIterator](): AsyncIterableIterator<TlsConnection> {
     return acceptAll(this);

@@ -122,9 +122,12 @@ export class TlsConnection implements TlsConn {
     if (!this.#closed) this.close();
   }
 
-  /** A connection never keeps the process alive by itself: its host's links do. */
-  ref(): void {}
-  unref(): void {}
+  ref(): void {
+    this.#beneath.ref();
+  }
+  unref(): void {
+    this.#beneath.unref();
+  }
 
   get readable(): ReadableStream<Uint8Array<ArrayBuffer>> {
     return this.#readable ??= new ReadableStream({

@@ -9,6 +9,17 @@ import { runtime } from "../../base/runtime.ts";
 
 const CLOSED = "BadResource: Bad resource ID";
 const GROUP = "224.0.1.199";
+const GROUP6 = "ff05::1:3";
+
+/** Whether Deno can listen on IPv6 at all here. */
+function kernelHasIpv6(): boolean {
+  try {
+    deno!.listenDatagram({ hostname: "::", port: 0, transport: "udp" }).close();
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 let certificate: Certificate | undefined;
 /** Made once, for whoever listens in either network. */
@@ -136,6 +147,25 @@ for (const { name, there, make } of NETS) {
         expect(await refusal(here.joinMulticastV4(GROUP, hostname))).toBe(
           "BadResource: Socket has been closed",
         );
+      },
+    );
+
+    test.skipIf(name === "Deno's" && !kernelHasIpv6())(
+      "an IPv6 group is joined once, and left once",
+      async () => {
+        const here = net.server.listenDatagram({ hostname: "::", port: 0, transport: "udp" });
+        expect(await refusal(here.joinMulticastV6("2001:db8::1", 0))).toMatch(/^TypeError: /); // is no group's
+        expect(await refusal(here.joinMulticastV6("10.1.2.3", 0))).toMatch(/^\w*Error: /);
+        expect(await refusal(here.joinMulticastV6("no address", 0))).toMatch(/^\w*Error: /);
+        const membership = await here.joinMulticastV6(GROUP6, 0);
+        expect(await refusal(here.joinMulticastV6(GROUP6, 0))).toMatch(/^AddrInUse: /);
+        await membership.setLoopback(true);
+        await membership.leave();
+        expect(await refusal(membership.leave())).toMatch(/^AddrNotAvailable: /);
+        await (await here.joinMulticastV6(GROUP6, 0)).leave(); // and joined again
+        expect(await refusal(here.joinMulticastV6(GROUP6, 77))).not.toBe(""); // there is no such interface
+        here.close();
+        expect(await refusal(here.joinMulticastV6(GROUP6, 0))).toBe("BadResource: Socket has been closed");
       },
     );
 
