@@ -5,12 +5,13 @@ import { type Command, type Terminal, UsageError } from "../command.ts";
 import { type Examination, type Finding, reasonOf, type Verdict, worst } from "../doctor/finding.ts";
 import { examineFolder } from "../doctor/folder.ts";
 import { examineFfi, examineFiles, examineRuntime, examineTun } from "../doctor/machine.ts";
+import { examinePermissions } from "../doctor/permissions.ts";
 import { examineSelf } from "../doctor/self.ts";
 
 const HELP = `\
-Says what this machine allows: runtime, FFI, TUN interfaces and their offloads,
-open files, a folder as a place for connections (how long a commit takes, what
-is free), and whether Torpor itself works here.
+Says what this machine allows: runtime, permissions, FFI, TUN interfaces and
+their offloads, open files, a folder as a place for connections (how long a
+commit takes, what is free), and whether Torpor itself works here.
 
   torpor doctor [FOLDER] [--json]
 
@@ -40,7 +41,7 @@ const SIGNS: Record<Verdict, [sign: string, color: Color]> = {
 /** `torpor doctor`. */
 export const doctor: Command = {
   name: "doctor",
-  summary: "says what this machine allows: runtime, FFI, TUN, offloads, disk",
+  summary: "what this machine allows: permissions, FFI, TUN, offloads, disk",
   help: HELP,
   async run(args: string[], terminal: Terminal): Promise<number> {
     const { json, positionals } = readArguments(args);
@@ -48,6 +49,7 @@ export const doctor: Command = {
     const folder = positionals[0] ?? tmpdir();
     const examinations: Record<string, Examination> = {
       runtime: examineRuntime,
+      permissions: examinePermissions,
       ffi: examineFfi,
       tun: examineTun,
       files: examineFiles,
@@ -76,6 +78,6 @@ async function examined(name: string, examine: Examination): Promise<Finding> {
 
 function lines({ name, verdict, found, advice }: Finding, terminal: Terminal): string {
   const [sign, color] = SIGNS[verdict];
-  const first = `${paint(terminal, color, sign.padEnd(5))}${name.padEnd(8)} ${found}\n`;
-  return advice === undefined ? first : `${first}${" ".repeat(14)}${paint(terminal, "dim", advice)}\n`;
+  const first = `${paint(terminal, color, sign.padEnd(5))}${name.padEnd(11)} ${found}\n`;
+  return advice === undefined ? first : `${first}${" ".repeat(17)}${paint(terminal, "dim", advice)}\n`;
 }
