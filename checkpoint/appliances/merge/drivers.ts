@@ -1,4 +1,5 @@
 import { ApplianceError } from "../appliance_error.ts";
+import { mergeAlternatives } from "./alternatives.ts";
 import { mergeLibraries } from "./libraries.ts";
 import { mergeGroups, mergeLines, mergeTriples, mergeUsers } from "./lines.ts";
 import { mergePackages, mergeStanzas } from "./stanzas.ts";
@@ -32,6 +33,8 @@ export const DRIVERS = {
   lines: mergeLines,
   /** A set of three lines each, as diversions are. */
   triples: mergeTriples,
+  /** The choices of one of Debian's alternatives. */
+  alternatives: mergeAlternatives,
   /** What the dynamic loader finds libraries by. */
   libraries: mergeLibraries,
   /** Logs: what each side wrote behind what was there. */

@@ -28,6 +28,7 @@ export const DEFAULT_POLICY: Policy = {
     { path: "var/cache/debconf/*.dat-old", driver: "stanzas" },
     { path: "var/lib/dpkg/diversions", driver: "triples" },
     { path: "var/lib/dpkg/diversions-old", driver: "triples" },
+    { path: "var/lib/dpkg/alternatives/*", driver: "alternatives" },
     { path: "var/lib/dpkg/statoverride", driver: "lines" },
     { path: "var/lib/dpkg/statoverride-old", driver: "lines" },
     { path: "var/lib/dpkg/triggers/File", driver: "lines" },

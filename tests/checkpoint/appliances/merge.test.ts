@@ -282,6 +282,28 @@ const DRIVEN: [driver: DriverName, base: string, one: string, other: string, mer
     "Package: a\nStatus: 2\nAuto: 0\n\n",
   ],
   [
+    "alternatives",
+    "auto\n/usr/bin/pager\npager.1\n/man/pager.1\n\n/bin/more\n50\n/man/more.1\n\n",
+    "auto\n/usr/bin/pager\npager.1\n/man/pager.1\n\n/bin/more\n50\n/man/more.1\n/usr/bin/most\n70\n\n\n",
+    "auto\n/usr/bin/pager\npager.1\n/man/pager.1\n\n/bin/less\n77\n/man/less.1\n/bin/more\n50\n/man/more.1\n\n",
+    "auto\n/usr/bin/pager\npager.1\n/man/pager.1\n\n/bin/less\n77\n/man/less.1\n/bin/more\n50\n/man/more.1\n" +
+    "/usr/bin/most\n70\n\n\n",
+  ],
+  [
+    "alternatives",
+    "auto\n/usr/bin/x\n\n/bin/a\n1\n\n",
+    "auto\n/usr/bin/x\n\n/bin/a\n2\n\n",
+    "auto\n/usr/bin/x\n\n/bin/a\n3\n\n",
+    /\/bin\/a: one and other have it differently/,
+  ],
+  [
+    "alternatives",
+    "auto\n/usr/bin/x\n\n/bin/a\n1\n\n",
+    "manual\n/usr/bin/x\n\n/bin/a\n1\n\n",
+    "auto\n/usr/bin/x\n\n/bin/a\n3\n\n",
+    /by hand, or with other slaves/,
+  ],
+  [
     "stanzas",
     "Name: q\nOwners: a\n\n",
     "Name: q\nOwners: a, n\n\n",

@@ -222,6 +222,7 @@ function drivers(input: Uint8Array<ArrayBuffer>): void {
 const SIDES = [
   ["root:x:0:\nadm:x:4:\n", "root:x:0:\nadm:x:4:a\na:x:5:\n", "root:x:0:\nadm:x:4:b\n"],
   ["Package: a\nVersion: 1\n\n", "Package: a\nVersion: 2\nX: a\n b\n\n", "Package: b\nOwners: a, b\n\n"],
+  ["auto\n/x\n\n/a\n1\n\n", "auto\n/x\n\n/a\n1\n/b\n2\n\n", "auto\n/x\n\n/a\n1\n/c\n3\n\n"],
   ["r:x:0:0::/:\n", "r:x:0:0::/:\na:x:1:1::/:\n", "b:x:1:1::/:\n"],
 ];
 
