@@ -8,7 +8,8 @@ import { Firewall } from "../firewall/firewall.ts";
 import type { FirewallEvent } from "../firewall/nft/events.ts";
 import type { Ruleset } from "../firewall/nft/schema.ts";
 import type { AddressSpec, RouteConfig } from "../ip/route_config.ts";
-import type { Link, LinkCounters } from "../link/link.ts";
+import type { Link, LinkCounters, LinkSink } from "../link/link.ts";
+import { SegmentMerger } from "../link/merger.ts";
 import { Stack, type StackOptions, type StackRecorder } from "../stack.ts";
 import type { TcpListener as ListenEntry } from "../tcp/listeners.ts";
 import type { Tcb } from "../tcp/tcb.ts";
@@ -69,6 +70,7 @@ export class Host {
    */
   readonly drains: Set<(signal: AbortSignal) => Promise<void>> = new Set();
   readonly #recorder: StackRecorder | undefined;
+  readonly #forwards: boolean;
   readonly #dns: Resolver;
   readonly #dialer: Dialer;
   readonly #routeConfig: RouteConfig;
@@ -101,6 +103,7 @@ export class Host {
       ...(options.connectionsMax === undefined ? {} : { connectionsMax: options.connectionsMax }),
     };
     this.#recorder = options.recorder;
+    this.#forwards = options.forwarding ?? false;
     this.stack = options.recorder?.stack(stackOptions) ?? new Stack(stackOptions);
     this.#watch = new PacketWatch(this.stack);
     const names = this.#interfaceNames = options.interfaces.map(({ name }, index) => name ?? `net${index}`);
@@ -505,7 +508,7 @@ export class Host {
 
   #openLink(link: Link, index: number, name: string): void {
     this.#links.push(link);
-    link.open({
+    const sink: LinkSink = {
       receive: (slab: Slab, start: number, end: number, segmentBytes?: number): void => {
         const nowMs = this.#turns.arrival();
         if (this.#watch.on) this.#watch.receive(index, slab, start, end, nowMs, segmentBytes);
@@ -514,7 +517,10 @@ export class Host {
       trains: this.#recorder === undefined, // a recording holds frames only
       flush: () => this.turn(),
       closed: (error) => this.#linkClosed(name, error),
-    });
+    };
+    // Where packets come one by one they are put together here; what is forwarded would have to be cut again.
+    const merges = link.medium === "ip" && sink.trains && !this.#forwards && (link.trainBytesMax ?? 0) === 0;
+    link.open(merges ? new SegmentMerger(sink) : sink);
   }
 
   /**
