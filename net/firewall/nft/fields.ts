@@ -87,7 +87,6 @@ export const HEADERS: Readonly<Record<PayloadProtocol, HeaderKind>> = {
       code: field(8, 8, "icmpv6_code"),
       checksum: field(16, 16),
       "parameter-problem": field(32, 32, "integer", [4]),
-      "packet-too-big": field(32, 32, "integer", [2]),
       mtu: field(32, 32, "integer", [2]),
       id: field(32, 16, "integer", [128, 129]),
       sequence: field(48, 16, "integer", [128, 129]),
@@ -138,7 +137,6 @@ export const TCP_OPTIONS: Readonly<Record<string, OptionKind>> = {
   window: option(3, { count: field(16, 8) }),
   "sack-perm": option(4),
   sack: sack(0),
-  sack0: sack(0),
   sack1: sack(1),
   sack2: sack(2),
   sack3: sack(3),
@@ -166,7 +164,6 @@ export const EXTENSIONS: Readonly<Record<string, OptionKind>> = {
     },
   },
   dst: { kind: 60, fields: EXTENSION },
-  mh: { kind: 135, fields: { ...EXTENSION, type: field(16, 8) } },
 };
 
 /** What a key gives: bits, and what is in them. */

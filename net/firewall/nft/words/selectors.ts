@@ -1,3 +1,4 @@
+import { EXTENSIONS, type HeaderField, HEADERS, TCP_OPTIONS } from "../fields.ts";
 import type { CtKey, DataType, Expression, MetaKey, PayloadProtocol } from "../schema.ts";
 
 /** The type of what an expression gives. */
@@ -14,34 +15,27 @@ const PROTOCOL = number(8, "inet_proto");
 const IP4 = number(32, "ipv4_addr");
 const IP6 = number(128, "ipv6_addr");
 
+/** What is in the fields of a header. */
+function typesIn(fields: Readonly<Record<string, HeaderField>>): Record<string, ValueType> {
+  return Object.fromEntries(
+    Object.entries(fields).map(([name, { bits, type }]) => [name, number(bits, type)]),
+  );
+}
+
+function eachOf<K extends string>(
+  kinds: Readonly<Record<K, { readonly fields: Readonly<Record<string, HeaderField>> }>>,
+): Record<K, Record<string, ValueType>> {
+  const entries = Object.entries(kinds) as [K, { readonly fields: Readonly<Record<string, HeaderField>> }][];
+  return Object.fromEntries(entries.map(([name, { fields }]) => [name, typesIn(fields)])) as Record<
+    K,
+    Record<string, ValueType>
+  >;
+}
+
 /** Fields of headers, by nft's names. */
-export const PAYLOAD_FIELDS: Readonly<Record<PayloadProtocol, Readonly<Record<string, ValueType>>>> = {
-  ip: {
-    ...{ version: number(4), hdrlength: number(4), dscp: number(6, "dscp"), ecn: number(2, "ecn") },
-    ...{ length: number(16), id: number(16), "frag-off": number(16), ttl: number(8), protocol: PROTOCOL },
-    ...{ checksum: number(16), saddr: IP4, daddr: IP4 },
-  },
-  ip6: {
-    ...{ version: number(4), dscp: number(6, "dscp"), ecn: number(2, "ecn"), flowlabel: number(20) },
-    ...{ length: number(16), nexthdr: PROTOCOL, hoplimit: number(8), saddr: IP6, daddr: IP6 },
-  },
-  icmp: {
-    ...{ type: number(8, "icmp_type"), code: number(8, "icmp_code"), checksum: number(16), id: number(16) },
-    ...{ sequence: number(16), gateway: number(32), mtu: number(16) },
-  },
-  icmpv6: {
-    ...{ type: number(8, "icmpv6_type"), code: number(8, "icmpv6_code"), checksum: number(16) },
-    ...{ "parameter-problem": number(32), mtu: number(32), id: number(16), sequence: number(16) },
-    ...{ "max-delay": number(16) },
-  },
-  tcp: {
-    ...{ sport: PORT, dport: PORT, sequence: number(32), ackseq: number(32), doff: number(4) },
-    ...{ reserved: number(4), flags: number(8, "tcp_flag"), window: number(16), checksum: number(16) },
-    ...{ urgptr: number(16) },
-  },
-  udp: { sport: PORT, dport: PORT, length: number(16), checksum: number(16) },
-  th: { sport: PORT, dport: PORT },
-};
+export const PAYLOAD_FIELDS: Readonly<Record<PayloadProtocol, Readonly<Record<string, ValueType>>>> = eachOf(
+  HEADERS,
+);
 
 export const META_KEYS: Readonly<Record<MetaKey, ValueType>> = {
   ...{ length: number(32), protocol: number(16, "ether_type"), nfproto: number(8, "nf_proto") },
@@ -92,34 +86,13 @@ export const CT_KEYS: Readonly<Record<CtKey, ValueType & { readonly direction?: 
 };
 
 /** IPv6 extension headers. */
-export const EXTHDR_FIELDS: Readonly<Record<string, Readonly<Record<string, ValueType>>>> = {
-  hbh: { nexthdr: PROTOCOL, hdrlength: number(8) },
-  rt: { nexthdr: PROTOCOL, hdrlength: number(8), type: number(8), "seg-left": number(8) },
-  frag: {
-    ...{ nexthdr: PROTOCOL, reserved: number(8), "frag-off": number(13), reserved2: number(2) },
-    ...{ "more-fragments": number(1), id: number(32) },
-  },
-  dst: { nexthdr: PROTOCOL, hdrlength: number(8) },
-};
+export const EXTHDR_FIELDS: Readonly<Record<string, Readonly<Record<string, ValueType>>>> = eachOf(
+  EXTENSIONS,
+);
 
-const KIND = { kind: number(8), length: number(8) };
-const SACK = { ...KIND, left: number(32), right: number(32) };
-
-export const TCP_OPTION_FIELDS: Readonly<Record<string, Readonly<Record<string, ValueType>>>> = {
-  eol: { kind: number(8) },
-  nop: { kind: number(8) },
-  maxseg: { ...KIND, size: number(16) },
-  window: { ...KIND, count: number(8) },
-  "sack-perm": KIND,
-  sack: SACK,
-  sack1: SACK,
-  sack2: SACK,
-  sack3: SACK,
-  timestamp: { ...KIND, tsval: number(32), tsecr: number(32) },
-  fastopen: KIND,
-  md5sig: KIND,
-  mptcp: KIND,
-};
+export const TCP_OPTION_FIELDS: Readonly<Record<string, Readonly<Record<string, ValueType>>>> = eachOf(
+  TCP_OPTIONS,
+);
 
 /** Other spellings of names of TCP options. */
 export const TCP_OPTION_ALIASES: Readonly<Record<string, string>> = {
