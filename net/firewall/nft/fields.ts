@@ -1,4 +1,5 @@
 import type { CtKey, DataType, MetaKey, PayloadProtocol } from "./schema.ts";
+import type { CtName, MetaName } from "./linked.ts";
 import { Nfproto } from "./packet.ts";
 
 /** A field of a header: where it stands from the header's first bit, and what is in it. */
@@ -166,46 +167,22 @@ export const EXTENSIONS: Readonly<Record<string, OptionKind>> = {
   dst: { kind: 60, fields: EXTENSION },
 };
 
-/** What a key gives: bits, and what is in them. */
-export interface KeyKind {
-  readonly bits: number;
-  readonly type: DataType;
-}
+/** The `meta` keys that can be known here, of those that `META_KEYS` describes. */
+export const META_KNOWN: ReadonlySet<MetaKey> = new Set(
+  [
+    ...["length", "protocol", "nfproto", "l4proto", "mark", "priority", "iif", "oif"] as const,
+    ...["iifname", "oifname", "pkttype", "random"] as const,
+  ] satisfies MetaName[],
+);
 
-/** The `meta` keys that can be known here. */
-export const META: Readonly<Partial<Record<MetaKey, KeyKind>>> = {
-  length: { bits: 32, type: "integer" },
-  protocol: { bits: 16, type: "ether_type" },
-  nfproto: { bits: 8, type: "nf_proto" },
-  l4proto: { bits: 8, type: "inet_proto" },
-  mark: { bits: 32, type: "mark" },
-  priority: { bits: 32, type: "integer" },
-  iif: { bits: 32, type: "iface_index" },
-  oif: { bits: 32, type: "iface_index" },
-  iifname: { bits: 128, type: "ifname" },
-  oifname: { bits: 128, type: "ifname" },
-  pkttype: { bits: 8, type: "pkt_type" },
-  random: { bits: 32, type: "integer" },
-};
-
-/** The `ct` keys that a tracker answers; `directed` ones are of the original direction or of the reply. */
-export const CT: Readonly<Partial<Record<CtKey, KeyKind & { readonly directed?: "may" | "must" }>>> = {
-  state: { bits: 32, type: "ct_state" },
-  direction: { bits: 8, type: "ct_dir" },
-  status: { bits: 32, type: "ct_status" },
-  mark: { bits: 32, type: "mark" },
-  expiration: { bits: 32, type: "integer" },
-  l3proto: { bits: 8, type: "nf_proto", directed: "may" },
-  protocol: { bits: 8, type: "inet_proto", directed: "may" },
-  "proto-src": { bits: 16, type: "inet_service", directed: "must" },
-  "proto-dst": { bits: 16, type: "inet_service", directed: "must" },
-  "ip saddr": { bits: 32, type: "ipv4_addr", directed: "must" },
-  "ip daddr": { bits: 32, type: "ipv4_addr", directed: "must" },
-  "ip6 saddr": { bits: 128, type: "ipv6_addr", directed: "must" },
-  "ip6 daddr": { bits: 128, type: "ipv6_addr", directed: "must" },
-  bytes: { bits: 64, type: "integer", directed: "may" },
-  packets: { bits: 64, type: "integer", directed: "may" },
-};
+/** The `ct` keys that a tracker answers, of those that `CT_KEYS` describes. */
+export const CT_KNOWN: ReadonlySet<CtKey> = new Set(
+  [
+    ...["state", "direction", "status", "mark", "expiration", "l3proto", "protocol"] as const,
+    ...["proto-src", "proto-dst", "ip saddr", "ip daddr", "ip6 saddr", "ip6 daddr"] as const,
+    ...["bytes", "packets"] as const,
+  ] satisfies CtName[],
+);
 
 /** Bits of a part of a key in a set, by type. */
 export const TYPE_BITS: Readonly<Record<DataType, number>> = {

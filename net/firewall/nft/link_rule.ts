@@ -1,5 +1,5 @@
 import { type Bounds, boundsOf } from "./constants.ts";
-import { CT, EXTENSIONS, HEADERS, META, TCP_OPTIONS, TYPE_BITS } from "./fields.ts";
+import { CT_KNOWN, EXTENSIONS, HEADERS, META_KNOWN, TCP_OPTIONS, TYPE_BITS } from "./fields.ts";
 import { LinkError } from "./link_error.ts";
 import { cellSpec, type LinkContext, type TableScope } from "./link_scope.ts";
 import { type DataShape, linkVerdict, type Part, SetLinker, SIZE_DEFAULT } from "./link_set.ts";
@@ -19,6 +19,7 @@ import type {
   SetUpdate,
   Statement,
 } from "./schema.ts";
+import { CT_KEYS, META_KEYS } from "./words/selectors.ts";
 
 const PROTOCOL_TCP = 6;
 
@@ -362,8 +363,8 @@ export class RuleLinker {
     if ("payload" in expression) return this.#payload(expression.payload);
     if ("meta" in expression) {
       const { key } = expression.meta;
-      const kind = META[key];
-      if (kind === undefined) this.#fail(`meta ${key} cannot be known here`);
+      if (!META_KNOWN.has(key)) this.#fail(`meta ${key} cannot be known here`);
+      const kind = META_KEYS[key];
       return { value: { op: "meta", key: key as MetaName, bits: kind.bits }, type: kind.type };
     }
     if ("ct" in expression) return this.#ct(expression.ct.key, expression.ct.dir);
@@ -430,10 +431,10 @@ export class RuleLinker {
     const addressed = key === "saddr" || key === "daddr";
     if (addressed && family === "inet") this.#fail(`ct ${key} needs a family: ct ${dir} ip ${key}`);
     const name = (addressed ? `${family} ${key}` : key) as CtName;
-    const kind = CT[name];
-    if (kind === undefined) this.#fail(`ct ${key} cannot be known here`);
-    if (kind.directed === "must" && dir === undefined) this.#fail(`ct ${key} needs a direction`);
-    if (kind.directed === undefined && dir !== undefined) this.#fail(`ct ${key} has no direction`);
+    if (!CT_KNOWN.has(name)) this.#fail(`ct ${key} cannot be known here`);
+    const kind = CT_KEYS[name];
+    if (kind.direction === true && dir === undefined) this.#fail(`ct ${key} needs a direction`);
+    if (kind.direction === false && dir !== undefined) this.#fail(`ct ${key} has no direction`);
     const direction = dir === undefined ? -1 : dir === "original" ? 0 : 1;
     return { value: { op: "ct", key: name, bits: kind.bits, direction }, type: kind.type };
   }
