@@ -52,6 +52,13 @@ test("each statement comes back from text and from JSON as it was", () => {
   }
 });
 
+test("a priority has a name where nft knows it, and else is a number", () => {
+  const text = (hook: string): string =>
+    printTextRules(readTextRules(`table ip t { chain c { type nat hook ${hook} priority dstnat; }; }`));
+  expect(text("prerouting")).toContain("hook prerouting priority dstnat;");
+  expect(text("output")).toContain("hook output priority -100;");
+});
+
 judge("nft lists each statement as we read it, and takes what we print", ["root", "ip", "nft"], () => {
   const texts = CHAINS.map((chain) => tableOf(chain, EXAMPLES[chain]));
   const ours = texts.map((text) => readTextRules(text));

@@ -7,7 +7,7 @@ const PRIORITIES = {
   ...{ raw: -300, mangle: -150, dstnat: -100, filter: 0, security: 50, srcnat: 100 },
 } as const;
 
-/** Hooks where nft knows only some of these names. */
+/** Where nft knows only some of these names: elsewhere it wants the number. */
 const PRIORITY_HOOKS: Readonly<Record<string, BaseChain["hook"]>> = {
   dstnat: "prerouting",
   srcnat: "postrouting",
@@ -71,10 +71,9 @@ export function checkChainType(source: Source, type: string, at: At): BaseChain[
   return source.fail(at, `Found ${show(type)}, expected filter, nat or route`);
 }
 
-/** The number of a priority's name at a hook; undefined for other words. */
-export function priorityOf(word: string, hook: BaseChain["hook"]): number | undefined {
-  if (!Object.hasOwn(PRIORITIES, word) || (PRIORITY_HOOKS[word] ?? hook) !== hook) return undefined;
-  return PRIORITIES[word as keyof typeof PRIORITIES];
+/** The number of a priority's name; undefined for other words. At any hook: people write `dstnat` at output as well. */
+export function priorityOf(word: string): number | undefined {
+  return Object.hasOwn(PRIORITIES, word) ? PRIORITIES[word as keyof typeof PRIORITIES] : undefined;
 }
 
 /** A priority as nft writes it: by a name, and what lies within ten of one by its distance. */

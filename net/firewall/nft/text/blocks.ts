@@ -18,12 +18,12 @@ export function parseBase(parser: ExpressionParser): BaseChain {
   const hook = checkHook(source, hookText, hookAt);
   if (cursor.isWord("device", "devices")) source.fail(cursor.at, "Chains of a device are not supported");
   cursor.expectWord("priority");
-  const prio = parsePriority(parser, hook);
+  const prio = parsePriority(parser);
   cursor.expectEnd();
   return { type, hook, prio, policy: "accept" };
 }
 
-function parsePriority(parser: ExpressionParser, hook: BaseChain["hook"]): number {
+function parsePriority(parser: ExpressionParser): number {
   const { cursor } = parser;
   const { at } = cursor;
   let sign = cursor.takeMark("-") ? -1 : 1;
@@ -33,11 +33,10 @@ function parsePriority(parser: ExpressionParser, hook: BaseChain["hook"]): numbe
   if (cursor.token.kind === "variable") {
     const { text, at: from } = cursor.next();
     const raw = parser.variables.get(text, from);
-    base = raw.kind === "number" ? raw.value : raw.kind === "word" ? priorityOf(raw.text, hook) : undefined;
-  } else base = priorityOf(cursor.expectName("a priority").text, hook);
+    base = raw.kind === "number" ? raw.value : raw.kind === "word" ? priorityOf(raw.text) : undefined;
+  } else base = priorityOf(cursor.expectName("a priority").text);
   if (base === undefined) {
-    const names = "raw, mangle, dstnat (of prerouting), filter, security or srcnat (of postrouting)";
-    return cursor.source.fail(at, `Expected a number, or ${names}`);
+    return cursor.source.fail(at, "Expected a number, or raw, mangle, dstnat, filter, security or srcnat");
   }
   if (!cursor.isMark("+") && !cursor.isMark("-")) return base;
   sign = cursor.next().text === "-" ? -1 : 1;
