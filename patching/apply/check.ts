@@ -76,16 +76,15 @@ function checkFunction(patch: Patch, unit: PatchUnit, each: PatchFunction, state
 
 function checkForm(
   each: PatchFunction,
-  [, , kind, flags, arity, , , , captures]: ModuleState["record"]["functions"][number],
-  refuse: (reason: "kind" | "arity" | "captured", why: string) => never,
+  [, , kind, flags, arity]: ModuleState["record"]["functions"][number],
+  refuse: (reason: "kind" | "arity", why: string) => never,
 ): void {
-  if (kind !== each.kind) refuse("kind", `it is a ${kind}, the patch has a ${each.kind}`);
+  if (kind !== each.kind) refuse("kind", `its kind is ${kind}, the patch's is ${each.kind}`);
   if (((flags & 1) !== 0) !== each.isAsync) refuse("kind", `it is ${each.isAsync ? "not " : ""}async`);
   if (((flags & 2) !== 0) !== each.isGenerator) {
     refuse("kind", `it is ${each.isGenerator ? "no" : "a"} generator`);
   }
   if (arity !== each.arity) refuse("arity", `it takes ${arity} parameters, the patch's takes ${each.arity}`);
-  void captures;
 }
 
 function checkSymbols(patch: Patch, unit: PatchUnit, state: ModuleState): void {

@@ -6,8 +6,8 @@ import {
   type Variable,
 } from "eslint-scope";
 import type { SymbolKind } from "../image/patch.ts";
-import { type ClassInfo, findFunctions, type FunctionInfo, movesParameter } from "./functions.ts";
-import { type AnyNode, type Uses, usesOf } from "./nodes.ts";
+import { arityOf, type ClassInfo, findFunctions, type FunctionInfo, movesParameter } from "./functions.ts";
+import { type AnyNode, type FunctionNode, type Uses, usesOf } from "./nodes.ts";
 import { type Blank, sha256, type Source, words } from "./source.ts";
 
 /** A function with what it reaches for. */
@@ -167,11 +167,8 @@ function symbolOf(variable: Variable): ModuleSymbol {
   let arity = -1;
   let from = "";
   const node = def.node as unknown as AnyNode;
-  if (kind === "function") {
-    const params = node["params"] as AnyNode[];
-    const first = params.findIndex(({ type }) => type === "AssignmentPattern" || type === "RestElement");
-    arity = first < 0 ? params.length : first;
-  } else if (kind === "import") from = importOf(node, def.parent as unknown as AnyNode);
+  if (kind === "function") arity = arityOf(node as FunctionNode);
+  else if (kind === "import") from = importOf(node, def.parent as unknown as AnyNode);
   return { name: variable.name, kind, arity, from };
 }
 

@@ -1,6 +1,6 @@
 import type { PatchSymbol, RelocatableCode, Relocation, RelocationForm } from "../image/patch.ts";
 import type { Analysis, AnalyzedFunction, OutwardReference } from "./analysis.ts";
-import { isCounted } from "./instrument.ts";
+import { arrowEnd, isCounted } from "./instrument.ts";
 import type { AnyNode } from "./nodes.ts";
 import { childrenOf } from "./nodes.ts";
 import { tokenAt } from "./source.ts";
@@ -60,7 +60,7 @@ export function emitFunction(
     const block = node.body.type === "BlockStatement";
     const [from, to] = block
       ? [node.body.start + 1, node.body.end - 1]
-      : [bodyStart(analysis, node.body), node.end];
+      : [arrowEnd(source, node.body.start), node.end];
     places.count(from + head.length - start, block ? "enter" : "enterExpression");
     places.count(to + head.length - start, block ? "leave" : "leaveExpression");
   }
@@ -145,13 +145,6 @@ function formOf(node: AnyNode, parents: ReadonlyMap<AnyNode, AnyNode>): Relocati
   if (parent.type === "CallExpression" && parent["callee"] === node) return "call";
   if (parent.type === "TaggedTemplateExpression" && parent["tag"] === node) return "call";
   return "name";
-}
-
-/** Where the body of an arrow function without braces begins: behind the arrow. */
-function bodyStart({ source }: Analysis, body: AnyNode): number {
-  let index = tokenAt(source, body.start) - 1;
-  while (source.tokens[index]!.type.label !== "=>") index--;
-  return source.tokens[index]!.end;
 }
 
 class Places {

@@ -215,7 +215,8 @@ export function movesParameter(node: AnyNode): boolean {
   return node.type !== "Identifier";
 }
 
-function arityOf({ params }: FunctionNode): number {
+/** A function's `length`. */
+export function arityOf({ params }: FunctionNode): number {
   const first = params.findIndex((each) => each.type === "AssignmentPattern" || each.type === "RestElement");
   return first < 0 ? params.length : first;
 }

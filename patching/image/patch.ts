@@ -1,5 +1,7 @@
 /** What a patch changes: JavaScript modules, or a WebAssembly module. */
 export type PatchTarget = "js" | "wasm";
+/** See `PatchTarget`; an image has their places. */
+export const PATCH_TARGETS: readonly PatchTarget[] = ["js", "wasm"];
 
 /** A patch as it is in an image. Hashes are SHA-256, in hexadecimal. */
 export interface Patch {

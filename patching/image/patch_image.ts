@@ -16,6 +16,7 @@ import {
   type AddedCode,
   FUNCTION_KINDS,
   type Patch,
+  PATCH_TARGETS,
   type PatchFunction,
   type PatchSignature,
   type PatchSymbol,
@@ -28,12 +29,10 @@ import {
   WASM_SYMBOL_KINDS,
   type WasmUnit,
 } from "./patch.ts";
+import { patchBody, toHex } from "./patch_body.ts";
 
 const FIELDS = ["target", "name", "version", "description", "safe", "units", "signature"];
 registerKind(Kind.Patch, 1, FIELDS);
-
-/** The targets by their codes. */
-const TARGETS = ["js", "wasm"] as const;
 
 /**
  * The image of a patch: the same patch gives the same bytes, always.
@@ -64,81 +63,13 @@ export function readPatch(image: Uint8Array): Patch {
   return patchOf(body, chunks);
 }
 
-/** What an image's body holds; `signature` is left out of what is signed. */
-export function patchBody(patch: Patch): CborValue {
-  const { signature } = patch;
-  return [
-    TARGETS.indexOf(patch.target),
-    patch.name,
-    patch.version,
-    patch.description,
-    [...patch.safe],
-    patch.target === "js" ? patch.units.map(unitBody) : patch.wasm.map(wasmBody),
-    signature === undefined ? null : [signature.publicKey, signature.signature],
-  ];
-}
-
-function wasmBody({ module, base, result, functions, symbols, codeHash }: WasmUnit): CborValue {
-  return [
-    module,
-    fromHex(base),
-    fromHex(result),
-    functions.map(({ name, type, oldHash }): CborValue => [name, type, fromHex(oldHash)]),
-    symbols.map(({ name, kind, type }): CborValue => [name, WASM_SYMBOL_KINDS.indexOf(kind), type]),
-    fromHex(codeHash),
-  ];
-}
-
-function unitBody(unit: PatchUnit): CborValue {
-  const { added } = unit;
-  return [
-    unit.module,
-    fromHex(unit.base),
-    fromHex(unit.result),
-    unit.symbols.map(({ name, scope, kind, arity, from }): CborValue => [
-      name,
-      SYMBOL_SCOPES.indexOf(scope),
-      SYMBOL_KINDS.indexOf(kind),
-      arity,
-      from,
-    ]),
-    unit.functions.map((each): CborValue => [
-      each.id,
-      each.isNew,
-      FUNCTION_KINDS.indexOf(each.kind),
-      each.isAsync,
-      each.isGenerator,
-      each.arity,
-      fromHex(each.oldHash),
-      fromHex(each.newHash),
-      each.code,
-      relocationsBody(each),
-    ]),
-    added === undefined ? null : [
-      added.code,
-      relocationsBody(added),
-      added.names.map(({ name, kind, arity }): CborValue => [name, SYMBOL_KINDS.indexOf(kind), arity]),
-      added.imports.map(({ name, from }): CborValue => [name, from]),
-    ],
-  ];
-}
-
-function relocationsBody({ relocations }: RelocatableCode): CborValue {
-  return relocations.map(({ offset, length, symbol, form }): CborValue => [
-    offset,
-    length,
-    symbol,
-    RELOCATION_FORMS.indexOf(form),
-  ]);
-}
-
 function patchOf(body: CborValue, chunks: readonly Uint8Array[]): Patch {
   const [target, name, version, description, safe, units, signature] = tuple(
     body,
     FIELDS.length,
     "the patch",
   );
-  const isWasm = choice(target, TARGETS, "target") === "wasm";
+  const isWasm = choice(target, PATCH_TARGETS, "target") === "wasm";
   const read: Patch = {
     target: isWasm ? "wasm" : "js",
     name: text(name, "name", NAME_CHARACTERS_MAX, 1),
@@ -363,13 +294,4 @@ function distinct(names: readonly string[], what: string): void {
 
 function refusal(why: string): ImageError {
   return new ImageError("body", 0, `Cannot read patch: ${why}`);
-}
-
-/** Bytes in hexadecimal. */
-export function toHex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-function fromHex(hex: string): Uint8Array {
-  return Uint8Array.from(hex.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
 }

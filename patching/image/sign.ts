@@ -1,7 +1,7 @@
 import { encodeCbor } from "../../checkpoint/image/cbor.ts";
 import { PatchError } from "../patch_error.ts";
 import type { Patch } from "./patch.ts";
-import { patchBody, toHex } from "./patch_image.ts";
+import { patchBody, toHex } from "./patch_body.ts";
 
 /** What is signed begins with this, so that no signature of something else fits. */
 const DOMAIN = "torpor patch 1";
