@@ -8,7 +8,7 @@ import { ATTEMPT_DELAY_MS, openFirst } from "./dns/first.ts";
 import type { Resolver } from "./dns/resolver.ts";
 import { Endpoint } from "./endpoint.ts";
 import type { EphemeralPorts } from "./ephemeral_ports.ts";
-import { AddrNotAvailable, Interrupted, NetworkUnreachable } from "./errors.ts";
+import { AddrInUse, AddrNotAvailable, Interrupted, NetworkUnreachable } from "./errors.ts";
 import type { Host } from "./host.ts";
 import type { Owners } from "./owners.ts";
 import type { ConnectOptions } from "./types.ts";
@@ -48,6 +48,8 @@ export class Dialer {
       throw new TypeError("Cannot connect without a hostname: this host has no address of its own");
     }
     checkPort(port, 1);
+    const { localHostname, localPort = 0 } = options;
+    checkPort(localPort, 0);
     if (options.tcpOptions !== undefined) checkTcpOptions(options.tcpOptions);
     if (options.durable) this.#host.checkDurable("connect", options.fastOpen !== undefined);
     if (this.isName(hostname)) return this.#openByName(hostname, options);
@@ -56,7 +58,9 @@ export class Dialer {
       signal?.throwIfAborted();
       this.#host.checkOpen();
       const nowMs = this.#host.clock.nowMs();
-      const local = this.#host.stack.output.sourceTowards(remote);
+      const local = localHostname === undefined
+        ? this.#host.stack.output.sourceTowards(remote)
+        : this.#ownAddressOf(localHostname, remote);
       const what = `Cannot connect to ${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
       if (!this.#host.stack.output.isHost(remote)) {
         throw new NetworkUnreachable(
@@ -67,6 +71,9 @@ export class Dialer {
       }
       if (local === undefined || local === 0) throw new NetworkUnreachable(`${what}: no route`);
       const tcb = this.#connectFromFreePort(local, remote, nowMs, options);
+      if (tcb === undefined && localPort !== 0) {
+        throw new AddrInUse(`${what} from port ${localPort}: address already in use`);
+      }
       if (tcb === undefined) {
         const asleep = this.#sleepingTimeWait(local, remote, port, nowMs);
         if (asleep < 0) throw new AddrNotAvailable(`${what}: no free port or no room for a connection`);
@@ -143,13 +150,21 @@ export class Dialer {
     nowMs: number,
     options: ConnectOptions,
   ): Tcb | undefined {
-    const { port, tcpOptions, fastOpen } = options;
+    const { port, localPort = 0, tcpOptions, fastOpen } = options;
     const { calls, tcp } = this.#host.stack;
-    return this.#ports.towards(local, remote, port, (candidate) => {
+    const from = (candidate: number): Tcb | undefined => {
       if (tcp.listeners.find(local, candidate) !== undefined) return undefined;
       const tcb = calls.connect(tcp, local, candidate, remote, port, nowMs, tcpOptions, fastOpen);
       if (tcb !== undefined && options.durable) calls.makeDurable(tcb);
       return tcb;
-    });
+    };
+    return localPort !== 0 ? from(localPort) : this.#ports.towards(local, remote, port, from);
+  }
+
+  /** @throws {AddrNotAvailable} When it is none of this host's, or not of the same family as `remote`. */
+  #ownAddressOf(hostname: string, remote: number): number {
+    const address = addressOf(hostname, this.#host.stack.addresses);
+    if (this.#host.stack.isOurs(address) && isIpv6Handle(address) === isIpv6Handle(remote)) return address;
+    throw new AddrNotAvailable(`Cannot connect from ${hostname}: not an address of this host towards there`);
   }
 }

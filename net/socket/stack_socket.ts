@@ -23,6 +23,10 @@ export interface StackConnectOptions extends StackSocketOptions {
   port: number;
   /** An address; absent: this host's own first address. */
   host?: string;
+  /** The address of this host to connect from. */
+  localAddress?: string;
+  /** The port to connect from. */
+  localPort?: number;
   /** Gives up. */
   signal?: AbortSignal;
   /** As `setNoDelay`, `setKeepAlive` and `setTimeout`, from the beginning. */
@@ -191,7 +195,7 @@ export class StackSocket extends Duplex {
     const abort = this.#connectAbort;
     if (signal?.aborted) abort.abort(signal.reason);
     signal?.addEventListener("abort", () => abort.abort(signal.reason), { signal: abort.signal });
-    this.#connect(target.port, hostname, abort.signal);
+    this.#connect(target, hostname, abort.signal);
     return this;
   }
 
@@ -326,9 +330,19 @@ export class StackSocket extends Duplex {
     });
   }
 
-  async #connect(port: number, hostname: string | undefined, signal: AbortSignal): Promise<void> {
+  async #connect(
+    { port, localAddress, localPort }: StackConnectOptions,
+    hostname: string | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
     try {
-      const target = { port, signal, ...(hostname === undefined ? {} : { hostname }) };
+      const target = {
+        port,
+        signal,
+        ...(hostname === undefined ? {} : { hostname }),
+        ...(localAddress === undefined ? {} : { localHostname: localAddress }),
+        ...(localPort === undefined ? {} : { localPort }),
+      };
       const endpoint = await this.#host.open(target);
       if (this.destroyed) return endpoint.abort();
       this.connecting = false;

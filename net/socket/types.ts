@@ -191,6 +191,10 @@ export interface ConnectOptions {
   hostname?: string;
   /** TCP or UDP. */
   transport?: "tcp";
+  /** The address of this host to connect from; absent: the one that the route says. */
+  localHostname?: string;
+  /** The port to connect from, 1 to 65,535; absent or 0: a free one. */
+  localPort?: number;
   /** Ends the attempt; `connect` then rejects with the signal's reason. */
   signal?: AbortSignal;
   /** As `ListenOptions.durable`, from the SYN on. */

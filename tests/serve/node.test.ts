@@ -68,7 +68,7 @@ test("a StackServer has every public name of net.Server's prototype", () => {
 interface Net {
   readonly host: string;
   createServer(options: object, onConnection?: (socket: net.Socket) => void): net.Server;
-  connect(port: number): net.Socket;
+  connect(port: number, from?: { localAddress?: string; localPort?: number }): net.Socket;
 }
 
 const NETS: Record<string, () => Net> = {
@@ -77,13 +77,13 @@ const NETS: Record<string, () => Net> = {
     return {
       host: SERVER,
       createServer: (options, listener) => createStackServer(server, options, listener as never) as never,
-      connect: (port) => connectNode(client, { host: SERVER, port }) as never,
+      connect: (port, from) => connectNode(client, { host: SERVER, port, ...from }) as never,
     };
   },
   "node:net's": () => ({
     host: "127.0.0.1",
     createServer: (options, listener) => net.createServer(options, listener),
-    connect: (port) => net.connect({ host: "127.0.0.1", port }),
+    connect: (port, from) => net.connect({ host: "127.0.0.1", port, ...from }),
   }),
 };
 
@@ -155,6 +155,32 @@ for (const [name, make] of Object.entries(NETS)) {
       const [error] = await failed as [NodeJS.ErrnoException];
       expect([error.code, error.syscall]).toEqual(["ECONNREFUSED", "connect"]);
       expect(await ended).toBe(true);
+    });
+
+    test("a client's own port, which nobody else has, and an address that is not its own", async () => {
+      if (name !== "ours" && runtime === "deno") return; // which has other codes for it
+      const server = await listening({}, (socket) => void socket.on("error", () => {}).resume());
+      const first = world.connect(portOf(server));
+      await once(first, "connect");
+      const { localAddress, localPort } = first as { localAddress: string; localPort: number };
+      first.resetAndDestroy();
+      await new Promise((resolve) => void first.once("close", resolve));
+      const again = world.connect(portOf(server), { localAddress, localPort });
+      await once(again, "connect");
+      expect([again.localAddress, again.localPort]).toEqual([localAddress, localPort]);
+      for (
+        const [from, code] of [
+          [{ localAddress, localPort }, /^EADDR(INUSE|NOTAVAIL)$/], // the kernel's word depends on when it looks
+          [{ localAddress: "203.0.113.9" }, /^EADDRNOTAVAIL$/],
+        ] as const
+      ) {
+        const refused = world.connect(portOf(server), from);
+        const [error] = await new Promise<[NodeJS.ErrnoException]>((resolve) =>
+          void refused.once("error", (error) => resolve([error]))
+        );
+        expect(error.code).toMatch(code);
+      }
+      again.destroy();
     });
 
     test("more than maxConnections are dropped, and told", async () => {
