@@ -213,6 +213,15 @@ export const CANARIES: readonly Canary[] = [
     runsMax: 1_000,
   },
   {
+    name: "timestamps-by-the-image",
+    what:
+      "by a clock that was set back, each process counts timestamps from the image, and not from the last one",
+    file: "net/wake/sleepers.ts",
+    find: "(behindMs < TAKEN_OVER_MS ? 0 : behindMs)",
+    replace: "Math.max(0, behindMs)",
+    runsMax: 3_000,
+  },
+  {
     name: "window-taken-back",
     what: "a restored connection forgets how much window it has promised",
     file: "net/tcp/freeze.ts",

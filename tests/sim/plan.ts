@@ -137,7 +137,24 @@ export function drawPlan(seed: number): Plan {
       step.service = "durable";
     }
   }
+  if (troubles.has("kill")) addTakeOvers(new Prng(seed ^ 0x7a0e), steps);
   return { seed, server, clients, steps };
+}
+
+/** A clock is set back, and two processes one after the other go on from what the log had of a durable connection. */
+function addTakeOvers(prng: Prng, steps: Step[]): void {
+  const clock = steps.find((step) => step.do === "clock" && step.aheadMs < 0);
+  const durable = steps.find((step) => step.do === "connect" && step.service === "durable");
+  if (clock === undefined || durable?.do !== "connect" || prng.chance(0.5)) return;
+  const atMs = Math.max(clock.atMs, durable.atMs + 500);
+  const kill = { do: "kill", deeds: 0, after: false, power: false, downMs: 50 } as const;
+  steps.push(
+    { do: "push", atMs, id: durable.id, bytes: 100 },
+    { do: "cut", atMs: atMs + prng.pick([0, 1]), node: 0, forMs: 2_000 },
+    { ...kill, atMs: atMs + prng.pick([1, 20]) },
+    { ...kill, atMs: atMs + prng.pick([200, 900]) },
+  );
+  steps.sort((a, b) => a.atMs - b.atMs);
 }
 
 function drawBudget(prng: Prng): WakeBudget {
