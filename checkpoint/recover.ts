@@ -5,6 +5,7 @@ import type { SleepTimers } from "../net/wake/sleep_timers.ts";
 import { summarize, SUMMARY_WORDS } from "../net/wake/summary.ts";
 import type { FirewallKeeper } from "./firewall/firewall_keeper.ts";
 import type { Journal } from "./journal.ts";
+import { redateImages } from "./redate.ts";
 import { type FrozenSocket, readSocketImage, stretchesIn } from "./sockets/socket_image.ts";
 import { type Store, StoreError } from "./store/store.ts";
 
@@ -33,8 +34,9 @@ export function recoverConnections(
   nowMs: number,
   journal: Journal,
   firewall: FirewallKeeper,
-): { recovered: Recovered; errors: unknown[] } {
+): { recovered: Recovered; errors: unknown[]; redated: Promise<void> | undefined } {
   const stale: number[] = [];
+  const behind: number[] = []; // images from before the clock was set back
   const errors: unknown[] = [];
   let example = "";
   let connections = 0;
@@ -53,6 +55,7 @@ export function recoverConnections(
     else if (unreachable++ === 0) example = stack.idOf(record);
     if (deadlineMs < Infinity && reachable) timers.set(record, deadlineMs);
     else timers.clear(record);
+    if (tcb[0] > nowMs) behind.push(location);
   };
   const attempt = (act: () => void): void => {
     try {
@@ -113,12 +116,20 @@ export function recoverConnections(
       return summary;
     },
   });
-  for (const { location, originOf } of composed) {
-    attempt(() => {
-      take(location, originOf, readSocketImage(store.read(location), (number) => journal.stretch(number)));
-    });
+  const imageAt = (location: number): FrozenSocket =>
+    readSocketImage(store.read(location), (number) => journal.stretch(number));
+  for (const { location, originOf } of composed) attempt(() => take(location, originOf, imageAt(location)));
+  let redated: Promise<void> | undefined;
+  let replaced: ReadonlySet<number> = new Set(); // and its stretches are in the other
+  if (behind.length > 0) {
+    const old = new Set(stale);
+    const inForce = behind.filter((location) => !old.has(location));
+    const { replaced: theirs, durable, error } = redateImages(store, stack, timers, nowMs, inForce, imageAt);
+    if (error !== undefined) errors.push(error);
+    replaced = theirs;
+    redated = durable;
   }
-  const inForce = composed.filter(({ location }) => !stale.includes(location));
+  const inForce = composed.filter(({ location }) => !stale.includes(location) && !replaced.has(location));
   journal.keepOnly(new Set(inForce.flatMap(({ stretches }) => stretches)));
   try {
     if (stale.length > 0) store.remove(stale);
@@ -129,5 +140,5 @@ export function recoverConnections(
     const what = `${unreachable} sleeping connections are of addresses that this host does not have`;
     errors.push(new Error(`${what}: nobody can reach them (${example} is one)`));
   }
-  return { recovered: { connections, damaged, unreachable }, errors };
+  return { recovered: { connections, damaged, unreachable }, errors, redated };
 }

@@ -229,7 +229,7 @@ export class Sleeper extends Events<SleeperEvents> implements SleepOwner {
    * is told by `error` events a moment later, so that there is time to listen.
    */
   recover(): Recovered {
-    const { recovered, errors } = recoverConnections(
+    const { recovered, errors, redated } = recoverConnections(
       this.store,
       this.#stack,
       this.#timers,
@@ -238,8 +238,18 @@ export class Sleeper extends Events<SleeperEvents> implements SleepOwner {
       this.firewall,
     );
     if (errors.length > 0) queueMicrotask(() => errors.forEach((error) => this.#report(error)));
+    if (redated !== undefined) this.#waitFor(redated);
     this.#host.kick();
     return recovered;
+  }
+
+  /** Nobody wakes before the store knows that the clock was set back. */
+  #waitFor(redated: Promise<void>): void {
+    this.#wakeAgainAtMs = Infinity;
+    redated.then(() => {
+      this.#wakeAgainAtMs = -Infinity;
+      if (!this.#host.closed) this.#host.kick();
+    }, (error) => this.#report(error));
   }
 
   /**

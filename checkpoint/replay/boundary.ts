@@ -245,7 +245,7 @@ export const CALLS: readonly Call[] = [
   call(21, "sleepers.beginSave", onSleepers, [tcb], nothing),
   call(22, "sleepers.sleep", onSleepers, [tcb, scalar], deadline),
   call(23, "sleepers.unsave", onSleepers, [tcb, now], nothing),
-  call(24, "sleepers.adopt", onSleepers, [plain, scalar, now], plain),
+  call(24, "sleepers.adopt", onSleepers, [plain, scalar, now, nothing, scalar], plain),
   call(38, "sleepers.adoptSummaries", onSleepers, [], plain, adoptSummaries),
   call(25, "sleepers.resume", onSleepers, [scalar, plain, nothing, now], tcb),
   call(26, "sleepers.forget", onSleepers, [scalar, now, optional], nothing),

@@ -34,29 +34,12 @@ import { CompiledPolicy, type WakeBudget, type WakePolicy } from "./policy.ts";
 import type { SleepOwner } from "./sleep_owner.ts";
 import { Asleep, locationOfRecord, loseRecord, setLocation, sleepRecord, wakeRecord } from "./slot.ts";
 import { Summary, SUMMARY_WORDS, SummaryKind, summaryKind } from "./summary.ts";
-
-/**
- * How far the timestamps of a connection jump ahead when a later process takes it over. What an earlier one answered
- * for it, and when, died with that; a clock that has been set back meanwhile, by less than this, must not make them
- * run backward (RFC 7323 section 5): a peer would take nothing any more. A jump ahead it takes.
- */
-const TAKEN_OVER_MS = 86_400_000;
-
-/**
- * The timestamp offset of a connection that a later process takes over at `nowMs`. A clock that is not a day behind the
- * image makes no difference to it: another process may take over from the same image, since this one need not have
- * written any, and later by the same clock must be later by the timestamps.
- */
-function offsetTakenOver(tsOffset: number, frozenAtMs: number, nowMs: number): number {
-  const behindMs = frozenAtMs - Math.floor(nowMs);
-  return (tsOffset + TAKEN_OVER_MS + (behindMs < TAKEN_OVER_MS ? 0 : behindMs)) | 0;
-}
+import { offsetTakenOver, TAKEN_OVER_MS } from "./taken_over.ts";
 
 /** Where the source stands in an IPv6 header. */
 const SOURCE = 8;
 /** Where the peer's address stands in a frozen TCB. */
 const REMOTE = frozenTcbFields.indexOf("remoteAddress") as 2;
-const TS_OFFSET = frozenTcbFields.indexOf("tsOffset") as 20;
 
 /**
  * Connections that are adopted together: what the map's index needs for so many is fetched at once, and still there, with
@@ -323,6 +306,7 @@ export class Sleepers {
   /**
    * Enters a connection that sleeps in a store since before this process started. Of two images of one
    * connection the later one counts: `isLater` says whether that is this one, and not the one at `known`.
+   * @param silent Nothing is answered for it: the first word wakes.
    * @returns Its record, or -1 when the map is full or the connection is awake; the first of its
    * deadlines; and the location of the image that counts no more, perhaps this one, or -1.
    */
@@ -331,6 +315,7 @@ export class Sleepers {
     location: number,
     nowMs: number,
     isLater: (known: number) => boolean = () => true,
+    silent = false,
   ): { record: number; deadlineMs: number; staleLocation: number } {
     const map = this.#stack.connections;
     const scratch = new Tcb(-1);
@@ -352,13 +337,12 @@ export class Sleepers {
       record = -1;
     }
     if (record >= 0 && staleLocation !== location) {
-      scratch.tsOffset = offsetTakenOver(frozen[TS_OFFSET], frozen[0], nowMs);
-      // A clock that was set back to before the image may be set back again: the first word wakes, and an image of this
-      // time takes its place.
+      scratch.tsOffset = offsetTakenOver(frozen, nowMs);
+      // A clock that was set back to before the image: the first word wakes, and an image of this time takes its place.
       this.#keepAlives.add(record, scratch, this.#stack.tcp.config);
       this.#challenges.add(record, scratch, this.#stack.tcp.config.challengeAckMs);
       this.#noteWindow(record, scratch);
-      sleepRecord(map, record, scratch, location, nowMs < frozen[0] || inherits);
+      sleepRecord(map, record, scratch, location, silent || nowMs < frozen[0] || inherits);
       if (inherits) this.#inherited.add(record);
       else this.#inherited.delete(record);
     }

@@ -207,18 +207,17 @@ export const CANARIES: readonly Canary[] = [
   {
     name: "timestamps-backward",
     what: "timestamps are not ahead of what an earlier process may have answered",
-    file: "net/wake/sleepers.ts",
-    find: "(tsOffset + TAKEN_OVER_MS + (behindMs",
-    replace: "(tsOffset + (behindMs",
+    file: "net/wake/taken_over.ts",
+    find: "(frozen[TS_OFFSET] + TAKEN_OVER_MS + (behindMs",
+    replace: "(frozen[TS_OFFSET] + (behindMs",
     runsMax: 1_000,
   },
   {
     name: "timestamps-by-the-image",
-    what:
-      "by a clock that was set back, each process counts timestamps from the image, and not from the last one",
-    file: "net/wake/sleepers.ts",
-    find: "(behindMs < TAKEN_OVER_MS ? 0 : behindMs)",
-    replace: "Math.max(0, behindMs)",
+    what: "that a clock was set back is told to no later process: each counts timestamps from the same image",
+    file: "checkpoint/recover.ts",
+    find: "    if (tcb[0] > nowMs) behind.push(location);",
+    replace: "",
     runsMax: 3_000,
   },
   {

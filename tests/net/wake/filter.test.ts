@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { redated } from "../../../net/wake/taken_over.ts";
 import { tcpSend, tcpSetKeepAlive } from "../../../net/tcp/user.ts";
 import { Drop } from "../../../net/wire/drop.ts";
 import { TcpFlag } from "../../../net/wire/tcp.ts";
@@ -510,6 +511,30 @@ test("by a clock that was set back, a later process that takes over from the sam
       }
       nowMs = later.nowMs + 10;
     }
+  }
+});
+
+test("from an image that is dated anew timestamps are later than what was answered from the old one", () => {
+  const { peer, next, ack } = sleeper();
+  const probe = { sequence: next - 1, acknowledgment: ack, ...ts };
+  const second = new SleepyPeer();
+  second.nowMs = peer.nowMs + 10_000;
+  second.adopt(peer.frozen!);
+  second.pass(30_000);
+  second.in(probe);
+  let before = second.take()[0]!.tsVal!;
+  let nowMs = second.nowMs - 3_600_000;
+  const anew = redated(peer.frozen!, nowMs);
+  for (const process of ["the third", "the fourth"]) {
+    const later = new SleepyPeer();
+    later.nowMs = nowMs;
+    later.adopt(anew);
+    later.in(probe);
+    later.pass(700);
+    const { tsVal } = later.take()[0]!;
+    expect((tsVal! - before) | 0, process).toBeGreaterThan(0);
+    before = tsVal!;
+    nowMs = later.nowMs + 4_000_000; // past the time at which the old image was made
   }
 });
 
