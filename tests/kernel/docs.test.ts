@@ -67,6 +67,18 @@ const tlsServer = tls.createServer();
   ],
   ["host.serve({ port: 1883, durable: true, data(connection", CONNECTED],
   [
+    "import { offerPatches, PatchFolder }",
+    `import { makePatchKeys } from "@torpor/torpor/patching/image/sign.ts";
+import { mkdirSync } from "node:fs";
+mkdirSync("connections");
+const PUBLIC_KEY = (await makePatchKeys()).publicKey;
+`,
+  ],
+  [
+    "import { instantiatePatchable }",
+    "const bytes = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0), imports = {};\n",
+  ],
+  [
     "const count = await conn.read(buffer)",
     `${CONNECTED}
 const conn = await host.connect({ port: 5432, durable: true });
@@ -174,7 +186,7 @@ test("every command in the pages is one: scripts, files, torpor's commands and t
         const ours = CLI.exec(part)?.[1];
         if (ours !== undefined) checkCommand(ours, where);
         else if (/^npx tsx /.test(part)) readFileSync(join(ROOT, part.split(" ")[2]!));
-        else expect(part, where).toMatch(/^(npm|node main\.js|bash \.ci\/run)/);
+        else expect(part, where).toMatch(/^(npm|node main\.js|bash \.ci\/run|clang|wasm-ld)/);
       }
     }
   }
@@ -232,7 +244,13 @@ async function prepared(): Promise<{
   await new Promise((resolve) => setTimeout(resolve, 100)); // nobody owes an ACK any more
   await server.shutdown();
   client.close();
-  writeFileSync(folder.file("capture.pcap"), Buffer.concat(parts));
+  for (const name of ["capture.pcap", "run.pcapng"]) writeFileSync(folder.file(name), Buffer.concat(parts));
+  for (const [name, ...files] of APPLIANCES) {
+    mkdirSync(folder.file(`${name}/etc`), { recursive: true });
+    for (const file of ["etc/hostname", "etc/passwd", ...files]) {
+      writeFileSync(folder.file(`${name}/${file}`), `${file}\n`.repeat(100));
+    }
+  }
   const chain = (hook: string): string =>
     `table inet t {\n chain c {\n  type filter hook ${hook} priority 0; policy drop;\n  tcp dport 22 accept\n }\n}\n`;
   writeFileSync(folder.file("router.nft"), chain("input"));
@@ -252,6 +270,18 @@ async function prepared(): Promise<{
     },
   };
 }
+
+/** What those that are merged are beside their base. */
+const APPLIANCES: readonly (readonly [name: string, ...files: string[]])[] = [
+  ["debian"],
+  ["nginx", "etc/nginx.conf"],
+  ["redis", "etc/redis.conf"],
+  ["nginx.oci", "etc/nginx.conf"],
+  ["redis.oci", "etc/redis.conf"],
+];
+
+/** What other tests do in its own world: a deploy (serve.test.ts), a program that is patched (tests/patching), clang. */
+const ELSEWHERE = /^(handover|patch (apply|rollback)|patch build --wasm) /;
 
 /** The words of a command, as a shell takes them apart. */
 function wordsOf(line: string): string[] {
@@ -276,9 +306,23 @@ for (
       const before = process.cwd();
       process.chdir(folder.path);
       try {
+        if (code.includes("patch build v1/rooms.ts")) {
+          const rooms = readFileSync(join(ROOT, "examples/live_patch/rooms.ts"), "utf8");
+          for (
+            const [version, text] of [["v1", rooms], ["v2", rooms.replace("slice(0, 3)", "slice()")]] as const
+          ) {
+            mkdirSync(version);
+            writeFileSync(`${version}/rooms.ts`, text);
+          }
+        }
+        if (code.includes("redis.diff") && !code.includes("redis/ redis.diff")) {
+          await torpor(["appliance", "diff", "debian/", "redis/", "redis.diff"]);
+        }
         for (const command of linesOf(code)) {
-          const args = meant(CLI.exec(command)![1]!);
-          if (args.startsWith("handover") || (asks && args.startsWith("serve"))) continue; // tests/kernel/serve.test.ts
+          const ours = CLI.exec(command)?.[1];
+          if (ours === undefined) continue; // somebody else's
+          const args = meant(ours.split(/ [|>] (?=[^"]*$)/)[0]!);
+          if (ELSEWHERE.test(args) || (asks && args.startsWith("serve"))) continue;
           if (!GOES_ON.some((each) => each.test(args))) {
             const { code: exit, out, err } = await torpor(wordsOf(args));
             expect(exit, `${command}\n${out}${err}`).toBe(0);
