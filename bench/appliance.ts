@@ -27,7 +27,7 @@ interface Ran {
 
 /** Differentials of Debian trees beside casync, OSTree and zstd; then both services in one tree, judged. */
 export const bench: Bench = {
-  async *run({ quick }) {
+  async *run({ quick, full }) {
     if (!quick && (process.getuid?.() !== 0 || !has("debootstrap"))) {
       throw new Error(
         "Needs root and debootstrap, and Debian's mirror; --quick makes small trees of its own",
@@ -39,7 +39,7 @@ export const bench: Bench = {
       if (quick) smallTrees(folder);
       else if (kept === undefined) debianTrees(folder);
       else for (const name of ["base", ...NAMES]) sh(folder, `cp -a ${join(kept, name)} ${name}`);
-      yield sizes(folder, quick);
+      yield sizes(folder, quick, full);
       yield merged(folder, quick);
     } finally {
       rmSync(folder, { recursive: true, force: true });
@@ -48,7 +48,7 @@ export const bench: Bench = {
 };
 
 /** A row for each way of saying what an appliance is beside its base. */
-function sizes(folder: string, quick: boolean): Table {
+function sizes(folder: string, quick: boolean, full: boolean): Table {
   const rows: Cell[][] = [];
   const row = (
     what: string,
@@ -63,7 +63,7 @@ function sizes(folder: string, quick: boolean): Table {
       ) => [cell?.bytes, cell && round(cell.make.seconds), cell && round(cell.apply.seconds)]),
     ]);
   };
-  for (const level of quick ? [9] : [9, 19]) {
+  for (const level of full ? [9, 19] : [9]) {
     row(`torpor, level ${level}`, (name) => {
       rmSync(join(folder, `${name}.diff`), { force: true });
       const make = torpor(folder, `appliance diff base ${name} ${name}.diff --level ${level}`);
@@ -73,7 +73,7 @@ function sizes(folder: string, quick: boolean): Table {
     });
   }
   const tar = "tar --format=posix --pax-option=delete=atime,delete=ctime --sort=name --xattrs -c -C";
-  for (const level of quick ? [9] : [9, 19]) {
+  for (const level of full ? [9, 19] : [9]) {
     row(`zstd -${level} --patch-from, of tars`, (name) => {
       if (!has("zstd")) return undefined;
       const make = timed(
