@@ -13,7 +13,10 @@ import { SystemClock } from "../../base/clock.ts";
 import { pipe } from "../../net/link/pipe.ts";
 import { PcapngWriter, tap } from "../../net/link/pcap.ts";
 import { Host } from "../../net/socket/host.ts";
+import { livePatches } from "../../patching/apply/live_patches.ts";
+import { offerPatches } from "../../patching/apply/patch_control.ts";
 import { torpor } from "../cli/run.ts";
+import { loadPatchable } from "../patching/target.ts";
 import { TemporaryFolder } from "../support/folder.ts";
 import { judge } from "../support/judge.ts";
 import { NetworkNamespace } from "../support/netns.ts";
@@ -55,6 +58,11 @@ const connectHere = host.connect.bind(host);
 host.connect = (options) => connectHere({ ...options, hostname: "10.7.0.1" });
 `;
 const BEFORE: readonly (readonly [begins: string, prelude: string])[] = [
+  ["import { offerPatches", `const PUBLIC_KEY = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";\n`],
+  [
+    "import { instantiatePatchable",
+    "const bytes = Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0), imports = {};\n",
+  ],
   ["host.serve({ port: 7, data, wake", `${HOST}const data = () => {};\n`],
   ["Deno.serve(", HOST],
   [
@@ -210,7 +218,7 @@ async function prepared(): Promise<{
   folder: TemporaryFolder;
   /** A command of the pages, about the connections that are here. */
   meant(command: string): string;
-  live(): Promise<SleepyHost>;
+  live(patchable: boolean): Promise<SleepyHost>;
 }> {
   const folder = new TemporaryFolder();
   const [left, right] = pipe({ medium: "ip" });
@@ -256,6 +264,13 @@ async function prepared(): Promise<{
   writeFileSync(folder.file("router.nft"), chain("input"));
   writeFileSync(folder.file("egress.nft"), chain("output"));
   writeFileSync(folder.file("server.js"), "export default { fetch: () => new Response('hello') };\n");
+  for (const [version, text] of [["v1", "text"], ["v2", "text.toUpperCase()"]] as const) {
+    mkdirSync(folder.file(version));
+    writeFileSync(
+      folder.file(`${version}/rooms.ts`),
+      `export function say(text: string) { return ${text}; }\n`,
+    );
+  }
   symlinkSync(join(ROOT, "node_modules"), folder.file("node_modules"));
   return {
     folder,
@@ -263,8 +278,12 @@ async function prepared(): Promise<{
       for (const [named, here] of ids) command = command.replaceAll(named, here);
       return command;
     },
-    async live() {
+    async live(patchable) {
       const host = await make(pipe({ medium: "ip" })[0], false);
+      if (patchable) {
+        loadPatchable(folder, "rooms.ts", readFileSync(folder.file("v1/rooms.ts"), "utf8"));
+        offerPatches(livePatches);
+      }
       await host.offerControl(folder.file("connections/control"));
       return host;
     },
@@ -301,8 +320,8 @@ for (
       const { folder, meant, live } = await prepared();
       using _folder = folder;
       using netns = new NetworkNamespace();
-      const asks = code.includes("inspect");
-      const host = asks ? await live() : undefined;
+      const asks = /inspect|patch apply/.test(code);
+      const host = asks ? await live(code.includes("patch apply")) : undefined;
       const before = process.cwd();
       process.chdir(folder.path);
       try {
