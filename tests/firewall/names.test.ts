@@ -181,12 +181,13 @@ test("who names a host of the rules gets through, everybody else is refused in w
   expect([...await ask(443, await clientHello(""))]).toEqual([21, 3, 3, 0, 2, 2, 49]);
   expect(await refusal(ask(443, "SSH-2.0-x\r\n"))).toMatch(/^ConnectionReset/);
   expect(await refusal(ask(8080, "x"))).toMatch(/^ConnectionRefused/);
+  expect(heard.slice(before).join("")).not.toMatch(/secret|evil|SSH/);
   // What names nobody may pass while it can still become something.
+  heard.length = 0;
   expect(await refusal(ask(80, "GET / HTTP/1.1\r\n", `X: ${"y".repeat(FIRST_BYTES_MAX)}`))).toMatch(
     /^ConnectionReset/,
   );
-  expect(heard.slice(before).join("")).not.toMatch(/secret|evil|SSH/);
-  expect(heard.slice(before).join("").length).toBeLessThan(FIRST_BYTES_MAX);
+  expect(heard.join("").length).toBeLessThan(FIRST_BYTES_MAX);
 });
 
 test("a server that speaks first gets no more through than a client without a name", async () => {
