@@ -6,6 +6,7 @@ import type { NftEnvironment } from "./environment.ts";
 import type { CompiledSet } from "./compile_set.ts";
 import type { Value } from "./linked.ts";
 import { Nfproto, type NftPacket } from "./packet.ts";
+import { secondOfDay, weekday } from "./time_of_day.ts";
 import { findExtension, findTcpOption } from "./headers.ts";
 
 /** Words that a value takes in a key: one up to 32 bits, four beyond. */
@@ -367,6 +368,10 @@ function compileMeta(key: (Value & { readonly op: "meta" })["key"], machine: Mac
       const { random } = machine.environment;
       return () => (random?.() ?? 0) | 0;
     }
+    case "hour":
+      return ({ nowMs }) => secondOfDay(nowMs);
+    case "day":
+      return ({ nowMs }) => weekday(nowMs);
     case "iifname":
     case "oifname":
       throw new Error("A name is wider than 32 bits");

@@ -171,7 +171,7 @@ export const EXTENSIONS: Readonly<Record<string, OptionKind>> = {
 export const META_KNOWN: ReadonlySet<MetaKey> = new Set(
   [
     ...["length", "protocol", "nfproto", "l4proto", "mark", "priority", "iif", "oif"] as const,
-    ...["iifname", "oifname", "pkttype", "random"] as const,
+    ...["iifname", "oifname", "pkttype", "random", "hour", "day"] as const,
   ] satisfies MetaName[],
 );
 

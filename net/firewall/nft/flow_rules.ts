@@ -47,7 +47,7 @@ function valueIsOfFlow(value: Value): boolean {
         (from >= 64 && to <= 320 && value.bits === 128);
     }
     case "meta":
-      return value.key !== "length" && value.key !== "priority" && value.key !== "random";
+      return !["length", "priority", "random", "hour", "day"].includes(value.key);
     case "ct":
       return value.key === "state" || value.key === "direction";
     case "&":

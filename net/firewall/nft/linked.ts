@@ -78,7 +78,9 @@ export type MetaName =
   | "iifname"
   | "oifname"
   | "pkttype"
-  | "random";
+  | "random"
+  | "hour"
+  | "day";
 
 export type CtName =
   | "state"

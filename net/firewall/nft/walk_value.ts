@@ -1,3 +1,4 @@
+import { secondOfDay, weekday } from "./time_of_day.ts";
 import { findExtension, findTcpOption } from "./headers.ts";
 import { nameValue, wordsValue } from "./constants.ts";
 import type { NftEnvironment } from "./environment.ts";
@@ -109,6 +110,10 @@ function metaOf(
       return name(packet.oif);
     case "pkttype":
       return BigInt(packet.packetType);
+    case "hour":
+      return BigInt(secondOfDay(packet.nowMs));
+    case "day":
+      return BigInt(weekday(packet.nowMs));
     case "random":
       return BigInt((environment.random?.() ?? 0) >>> 0);
   }
