@@ -57,7 +57,17 @@ test("bench --list names every benchmark, and --help the options", async () => {
   expect(list.out.split("\n").map((line) => line.split(" ")[0]).filter((name) => name !== "")).toEqual(
     [
       ...["packets", "sleep", "herd", "store", "image", "application", "crowd", "bytes", "allocation"],
-      ...["connection_map", "firewall", "conntrack", "tun", "million", "durable", "patch", "loss"],
+      ...[
+        "connection_map",
+        "firewall",
+        "conntrack",
+        "tun",
+        "million",
+        "durable",
+        "patch",
+        "appliance",
+        "loss",
+      ],
     ],
   );
   for (const option of ["--quick", "--full", "--json", "--list", "--help"]) {
