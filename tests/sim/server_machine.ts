@@ -163,7 +163,7 @@ export class ServerMachine {
         flow.forgiven ||= flow.id === undefined;
       }
     }
-    if (power) this.#findDoubtful(process);
+    this.#findDoubtful(process);
     process.die();
     if (power) {
       this.disk.off = true;
