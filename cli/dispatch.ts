@@ -61,6 +61,7 @@ const EXPECTED: ReadonlySet<string> = new Set([
   "CriuError",
   "ArchiveError",
   "ApplianceError",
+  "LaunchError",
   "PatchError",
 ]);
 

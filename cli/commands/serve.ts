@@ -3,19 +3,18 @@ import { join } from "node:path";
 import { SleepyHost } from "../../checkpoint/host.ts";
 import { HandoverError } from "../../checkpoint/handover/handover_error.ts";
 import { FileStore } from "../../checkpoint/store/file_store.ts";
-import type { Link } from "../../net/link/link.ts";
-import { ReconnectingLink } from "../../net/link/reconnecting.ts";
-import { openTun } from "../../net/link/tun.ts";
-import { listenUnix } from "../../net/link/unix.ts";
 import { serveDashboard } from "../../serve/dashboard/dashboard.ts";
 import { serveHttp } from "../../serve/http/http_server.ts";
 import { serveNode } from "../../serve/node/serve_node.ts";
+import type { Served } from "../../serve/served.ts";
 import { portOf, readArguments, wholeNumber } from "../arguments.ts";
 import { type Command, InputError, type Terminal, UsageError } from "../command.ts";
 import { UntilEnded } from "../control.ts";
 import { readFirewall } from "../firewall/rules_file.ts";
+import { startHost } from "../serve/host.ts";
+import { loadServed } from "../serve/module.ts";
 import { loadPatchable, takePatches } from "../serve/patchable.ts";
-import { loadServed, type Served } from "../serve/module.ts";
+import { openWire } from "../serve/wire.ts";
 import { counted } from "../store/open.ts";
 
 const HELP = `\
@@ -106,9 +105,7 @@ export const serve: Command = {
       );
     await takeOver(join(folder, "handover"), say);
     if (values.patchable) await takePatches(folder, values.trust ?? [], say);
-    const wire = values.unix === undefined
-      ? { link: await openTun({ name: values.tun ?? "tor0" }), close: () => {} }
-      : await unixLink(values.unix);
+    const wire = await openWire(values);
     const store = await FileStore.open(folder).catch((error) => {
       wire.link.close();
       wire.close();
@@ -176,17 +173,6 @@ async function takeOver(path: string, say: (text: string) => void): Promise<void
   }
 }
 
-function startHost(make: () => SleepyHost): SleepyHost {
-  try {
-    return make();
-  } catch (error) {
-    if (error instanceof Error && /^(RouteError|FirewallError|TypeError)$/.test(error.name)) {
-      throw new InputError(error.message);
-    }
-    throw error;
-  }
-}
-
 function listen(host: SleepyHost, served: Served, port: number, say: (text: string) => void): void {
   if ("bytes" in served) return void host.serve({ ...served.bytes, port });
   if ("node" in served) return void serveNode(host, served.node, { port });
@@ -195,10 +181,4 @@ function listen(host: SleepyHost, served: Served, port: number, say: (text: stri
     return new Response("Internal Server Error\n", { status: 500 });
   };
   serveHttp(host, { onError, ...served.http, port });
-}
-
-async function unixLink(path: string): Promise<{ link: Link; close(): void }> {
-  const link = new ReconnectingLink();
-  const listener = await listenUnix({ path, onLink: (carrier) => link.attach(carrier) });
-  return { link, close: () => void listener.close() };
 }

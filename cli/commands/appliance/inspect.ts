@@ -1,10 +1,9 @@
-import fs from "node:fs";
 import { explainDiff } from "../../../checkpoint/appliances/diff/explain_diff.ts";
 import { openDiff } from "../../../checkpoint/appliances/disk/diff_file.ts";
 import { openAppliance } from "../../../checkpoint/appliances/disk/open_appliance.ts";
 import { fingerprint } from "../../../checkpoint/appliances/fingerprint.ts";
 import { mtreeLines } from "../../../checkpoint/appliances/mtree.ts";
-import { MAGIC } from "../../../checkpoint/image/frame.ts";
+import { isImage } from "../../appliance/is_image.ts";
 import { APPLIANCE_HELP, withWork } from "../../appliance/work.ts";
 import { readArguments } from "../../arguments.ts";
 import { printable } from "../../color.ts";
@@ -85,16 +84,3 @@ export const applianceInspect: Command = {
     });
   },
 };
-
-/** Whether a file begins as our images do. */
-function isImage(path: string): boolean {
-  if (!(fs.statSync(path, { throwIfNoEntry: false })?.isFile() ?? false)) return false;
-  const file = fs.openSync(path, "r");
-  try {
-    const start = new Uint8Array(MAGIC.length);
-    fs.readSync(file, start);
-    return MAGIC.every((byte, at) => start[at] === byte);
-  } finally {
-    fs.closeSync(file);
-  }
-}
