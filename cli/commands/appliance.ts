@@ -11,6 +11,6 @@ import { applianceMerge } from "./appliance/merge.ts";
 export const appliance: Command = group(
   "appliance",
   "differentials of root file systems, and what becomes of them",
-  "Finds the base of several appliances, writes what each is beside it as a small\nfile, makes one appliance of the base and such files, and starts what they start.",
+  "Finds the base of several appliances, writes what each is beside it as a small\nfile, makes one appliance of the base and such files, and starts what they\nstart.",
   [applianceBase, applianceDiff, applianceMerge, applianceApply, applianceInspect, applianceLaunch],
 );

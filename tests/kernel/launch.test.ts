@@ -130,6 +130,29 @@ judge(
   },
 );
 
+judge("a container that cannot be made is refused by what is wrong, and leaves nothing", NEEDS, async () => {
+  using folder = new TemporaryFolder();
+  const root = folder.file("tree");
+  makeTree(root);
+  const open = (more: Partial<Service>, address = "10.8.0.2", at = root, state?: string): Promise<unknown> =>
+    openContainer({
+      ...{ root: at, address, services: [{ ...FIRST, ...more }] },
+      ...state === undefined ? {} : { state },
+    });
+  await expect(open({ user: "mysql" })).rejects.toThrow(
+    'Cannot launch "first": User "mysql" is not in the tree',
+  );
+  await expect(open({ env: ["-u"] })).rejects.toThrow('"-u" of its environment is no NAME=value');
+  await expect(open({ entrypoint: ["A=1"] })).rejects.toThrow('has a "=" in its name');
+  await expect(open({ entrypoint: [] })).rejects.toThrow("it has no program");
+  await expect(open({}, "10.8.0.2", root, folder.file("a,b"))).rejects.toThrow("a path without spaces");
+  await expect(open({}, "ten.eight")).rejects.toThrow(/Cannot make a container: .*ten\.eight/); // says ip
+  symlinkSync(folder.path, `${root}/proc`);
+  await expect(open({})).rejects.toThrow("its /proc is a link or of another kind");
+  expect(leftovers(root)).toEqual([]);
+  expect(readdirSync(folder.path)).toEqual(["tree"]);
+});
+
 /** What answers once a program listens. */
 async function retried(question: () => Promise<string>): Promise<string> {
   for (;;) {

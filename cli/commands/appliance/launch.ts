@@ -23,13 +23,13 @@ Starts what the appliances start, in one environment, on a userspace network.
 
   torpor appliance launch FOLDER SERVICES... [options]
 
-FOLDER is the final appliance, as torpor appliance apply writes it. SERVICES say
-what is to be started: differentials, images, or JSON files with a list of
+FOLDER is the final appliance, as torpor appliance apply writes it. SERVICES
+say what is to be started: differentials, images, or JSON files with a list of
 { name, entrypoint, cmd, env, ports, user, workingDir }.
 
 Without --container they are modules of JavaScript or TypeScript ("node x.js",
-"deno run x.ts" and the like) and run in this process, each on an address of its
-own. A module exports main(Deno, { signal }), a program whose Deno is the
+"deno run x.ts" and the like) and run in this process, each on an address of
+its own. A module exports main(Deno, { signal }), a program whose Deno is the
 service's; or what torpor serve takes, which is served on the ports that the
 image exposes, else on 8000.
 
@@ -69,8 +69,9 @@ own over the folder, on one address.
 What programs print goes to standard error. One that fails is told of, and the
 others go on; ^C or SIGTERM ends all, the last that was started first.
 
-Exit codes: 0 asked to end, or all ended, 1 so too, but one failed or ended with
-another code than 0, 2 nothing could be started or the command line is wrong.
+Exit codes: 0 asked to end, or all ended, 1 so too, but one failed or ended
+with another code than 0, 2 nothing could be started or the command line is
+wrong.
 `;
 
 const EXIT_FAILED = 1;

@@ -42,8 +42,7 @@ export function networkAt(host: Host, { address, opened, signal }: Tenant): Host
     opened.add(one);
     return one;
   };
-  const network: NetworkOfHost = {
-    clock: host.clock,
+  const network: Partial<Host> = {
     listen: (options?: ListenOptions) => kept(host.listen(at(options))),
     serve: (options: ListenOptions & Handlers) => kept(host.serve(at(options))),
     listenDatagram: (options?: DatagramOptions) => kept(host.listenDatagram(at(options))),
@@ -51,20 +50,13 @@ export function networkAt(host: Host, { address, opened, signal }: Tenant): Host
     connectDatagram: (options: ConnectDatagramOptions) =>
       host.connectDatagram({ localHostname: address, ...options }),
     open: (options) => host.open({ hostname: address, ...options }),
-    resolveDns: host.resolveDns.bind(host),
   };
-  return network as Host;
+  // All else is the host's own, and so is `this` in it: it has private members.
+  return new Proxy(host, {
+    get(target, name) {
+      if (Object.hasOwn(network, name)) return network[name as keyof Host];
+      const value: unknown = Reflect.get(target, name, target);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
 }
-
-/** What Deno's calls need of a host (serve/deno). */
-type NetworkOfHost = Pick<
-  Host,
-  | "clock"
-  | "listen"
-  | "serve"
-  | "listenDatagram"
-  | "connect"
-  | "connectDatagram"
-  | "open"
-  | "resolveDns"
->;

@@ -103,11 +103,10 @@ export class SandboxService {
         'its module exports neither "main" nor a default with a method "fetch" (HTTP) or "data" (bytes), nor a server',
       );
     }
-    const { address: hostname, host } = this.#around;
     const ports = tcpPorts(this.service.ports);
     for (const port of ports.length === 0 ? [PORT_DEFAULT] : ports) {
       if ("bytes" in served) network.serve({ ...served.bytes, port });
-      else if ("node" in served) this.#opened.add(serveNode(host, served.node, { port, hostname }));
+      else if ("node" in served) serveNode(network, served.node, { port });
       else serveHttp(network, { onError: (error) => this.#answerFor(error), ...served.http, port });
     }
   }
