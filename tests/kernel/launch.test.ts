@@ -41,20 +41,24 @@ const SECOND = serviceOf("second", ["nc", "-ll", "-p", "7", "-e", "/bin/sh", "-c
 });
 const FIRST = serviceOf("first", ["httpd", "-f", "-p", "80", "-h", "/www"], { ports: ["80/tcp"] });
 
-/** What would be left of a container: mounts of ours, interfaces, processes of the tree, state. */
-function leftovers(root: string): string[] {
+/** The services, known by an environment that names the test's folder. */
+function servicesIn(folder: TemporaryFolder): Service[] {
+  const env = [`TEST=${folder.path}`];
+  return [{ ...FIRST, env }, { ...SECOND, env: [...SECOND.env, ...env] }];
+}
+
+/** What would be left of a container of a test: processes and mounts that its folder is in. */
+function leftovers({ path }: TemporaryFolder): string[] {
   const processes = readdirSync("/proc").filter((name) => /^\d+$/.test(name)).filter((pid) => {
     try {
-      return /torpor-launch-[^\0]*init\.sh|httpd\0-f\0-p\x0080|nc\0-ll\0-p\x007\0/.test(
-        readFileSync(`/proc/${pid}/cmdline`, "utf8"),
+      return ["cmdline", "environ"].some((file) =>
+        readFileSync(`/proc/${pid}/${file}`, "utf8").includes(path)
       );
     } catch {
       return false; // gone meanwhile
     }
   });
-  const mounts = readFileSync("/proc/self/mounts", "utf8").split("\n").filter((line) =>
-    line.includes("torpor-launch-") || line.includes(root)
-  );
+  const mounts = readFileSync("/proc/self/mounts", "utf8").split("\n").filter((line) => line.includes(path));
   return [...processes.map((pid) => `process ${pid}`), ...mounts];
 }
 
@@ -75,8 +79,7 @@ judge(
     let output = "";
     const services: Service[] = [
       ...[
-        FIRST,
-        SECOND,
+        ...servicesIn(folder),
         serviceOf("missing", ["/no/such/program"]),
         serviceOf("killed", ["sh", "-c", "kill -9 $$"]),
       ],
@@ -125,7 +128,7 @@ judge(
       { service: "second", state: "stopped", killed: false },
       { service: "first", state: "stopped", killed: false },
     ]);
-    expect(leftovers(root)).toEqual([]);
+    expect(leftovers(folder)).toEqual([]);
     expect(readdirSync(root).sort()).toEqual(["bin", "etc", "srv", "www"]);
   },
 );
@@ -149,7 +152,7 @@ judge("a container that cannot be made is refused by what is wrong, and leaves n
   await expect(open({}, "ten.eight")).rejects.toThrow(/Cannot make a container: .*ten\.eight/); // says ip
   symlinkSync(folder.path, `${root}/proc`);
   await expect(open({})).rejects.toThrow("its /proc is a link or of another kind");
-  expect(leftovers(root)).toEqual([]);
+  expect(leftovers(folder)).toEqual([]);
   expect(readdirSync(folder.path)).toEqual(["tree"]);
 });
 
@@ -179,7 +182,7 @@ for (
       const root = folder.file("tree");
       makeTree(root);
       const { name: first } = FIRST;
-      writeFileSync(folder.file("services.json"), JSON.stringify([FIRST, SECOND]));
+      writeFileSync(folder.file("services.json"), JSON.stringify(servicesIn(folder)));
       writeFileSync(
         folder.file("rules.nft"),
         "table ip t { chain c { type filter hook forward priority 0; tcp dport 7 reject with tcp reset; }; }\n",
@@ -214,10 +217,10 @@ for (
           ...{ service: first, state: "stopped", killed: false },
         });
       }
-      for (let turn = 0; turn < 500 && leftovers(root).length > 0; turn++) {
+      for (let turn = 0; turn < 500 && leftovers(folder).length > 0; turn++) {
         await new Promise((resolve) => setTimeout(resolve, 10));
       }
-      expect(leftovers(root)).toEqual([]);
+      expect(leftovers(folder)).toEqual([]);
       expect(existsSync(folder.file("kept/upper/etc/hosts"))).toBe(true); // what was written is kept where it was told
     },
   );

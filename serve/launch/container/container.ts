@@ -249,7 +249,7 @@ export class Container implements Launched {
   }
 
   async #stopAll(): Promise<void> {
-    for (const [index, pid] of [...this.#running].reverse()) {
+    for (const [index, pid] of [...this.#running].sort(([left], [right]) => right - left)) {
       if (!this.#left.has(index)) continue;
       this.#stopping.add(index);
       const gone = new Promise<void>((resolve) => void this.#waiting.set(index, resolve));
