@@ -111,7 +111,7 @@ function sizes(folder: string, quick: boolean, full: boolean): Table {
       folder,
       `${
         commit(name)
-      }; ostree --repo=repo static-delta generate --from=base --to=${name} --min-fallback-size=0 --filename=delta >/dev/null`,
+      }; ostree --repo=repo static-delta generate --from=base --to=${name} --min-fallback-size=0 --inline --filename=delta >/dev/null`,
     );
     const bytes = statSync(join(folder, "delta")).size;
     sh(folder, `ostree --repo=other init --mode=bare; ostree --repo=other pull-local repo base >/dev/null`);
