@@ -299,8 +299,11 @@ const APPLIANCES: readonly (readonly [name: string, ...files: string[]])[] = [
   ["redis.oci", "etc/redis.conf"],
 ];
 
-/** What other tests do in its own world: a deploy (serve.test.ts), a program that is patched (tests/patching), clang. */
-const ELSEWHERE = /^(handover|patch (apply|rollback)|patch build --wasm) /;
+/**
+ * What other tests do in its own world: a deploy (serve.test.ts), a program that is patched (tests/patching), clang, services
+ * that are launched (launch.test.ts).
+ */
+const ELSEWHERE = /^(handover|patch (apply|rollback)|patch build --wasm|appliance launch) /;
 
 /** The words of a command, as a shell takes them apart. */
 function wordsOf(line: string): string[] {
@@ -325,15 +328,6 @@ for (
       const before = process.cwd();
       process.chdir(folder.path);
       try {
-        if (code.includes("patch build v1/rooms.ts")) {
-          const rooms = readFileSync(join(ROOT, "examples/live_patch/rooms.ts"), "utf8");
-          for (
-            const [version, text] of [["v1", rooms], ["v2", rooms.replace("slice(0, 3)", "slice()")]] as const
-          ) {
-            mkdirSync(version);
-            writeFileSync(`${version}/rooms.ts`, text);
-          }
-        }
         if (code.includes("redis.diff") && !code.includes("redis/ redis.diff")) {
           await torpor(["appliance", "diff", "debian/", "redis/", "redis.diff"]);
         }
