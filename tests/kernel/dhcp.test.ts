@@ -49,7 +49,16 @@ for (const runtime of ["node", "deno"] as const) {
         netns.run("ip", "tuntap", "add", "dev", "dh0", "mode", "tap");
         netns.configure("dh0", "10.84.0.1/24");
         const file = folder.file("dhcp.pcap");
-        const tcpdump = netns.start("tcpdump", ["-i", "dh0", "-B", "4096", "-U", "-w", file]);
+        const tcpdump = netns.start("tcpdump", [
+          "-i",
+          "dh0",
+          "-B",
+          "4096",
+          "--immediate-mode",
+          "-U",
+          "-w",
+          file,
+        ]);
         const dnsmasq = netns.start("dnsmasq", [
           ...["--no-daemon", "--conf-file=/dev/null", "--port=0", "--interface=dh0", "--bind-interfaces"],
           ...["--user=root", `--dhcp-leasefile=${folder.file("leases")}`, "--no-ping"],

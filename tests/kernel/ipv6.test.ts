@@ -22,7 +22,18 @@ for (const runtime of ["node", "deno"] as const) {
       await server.start();
       const { netns } = server;
       const file = join(folder.path, "capture.pcap");
-      const tcpdump = netns.start("tcpdump", ["-i", INTERFACE, "-B", "65536", "-U", "-s", "256", "-w", file]);
+      const tcpdump = netns.start("tcpdump", [
+        "-i",
+        INTERFACE,
+        "-B",
+        "65536",
+        "--immediate-mode",
+        "-U",
+        "-s",
+        "256",
+        "-w",
+        file,
+      ]);
       await sleep(1000);
       for (const size of ["56", "1400", "4000"]) { // the last in fragments, both ways
         expect(netns.run("ping", "-6", "-c", "3", "-i", "0.2", "-s", size, STACK_ADDRESS6)).toContain(
@@ -91,7 +102,15 @@ for (const runtime of ["node", "deno"] as const) {
         await heard("hello\n");
         await sleep(IDLE_MS / 2);
         const file = join(folder.path, "silence.pcap");
-        const tcpdump = netns.start("tcpdump", ["-i", INTERFACE, "-U", "-w", file, "tcp"]);
+        const tcpdump = netns.start("tcpdump", [
+          "-i",
+          INTERFACE,
+          "--immediate-mode",
+          "-U",
+          "-w",
+          file,
+          "tcp",
+        ]);
         await server.until(({ asleep }) => asleep === 1, "the connection sleeps");
         await sleep(1000);
         tcpdump.kill("SIGINT");
@@ -117,7 +136,7 @@ for (const runtime of ["node", "deno"] as const) {
         using server = new KernelServer(runtime, folder.path, NEVER_IDLE_MS, "tap");
         const { netns } = server;
         const file = join(folder.path, "ndp.pcap");
-        const tcpdump = netns.start("tcpdump", ["-i", INTERFACE, "-U", "-w", file]);
+        const tcpdump = netns.start("tcpdump", ["-i", INTERFACE, "--immediate-mode", "-U", "-w", file]);
         await sleep(500);
         await server.start();
         const first = await server.until(({ own }) => own.length === 1, "it has a link-local address");

@@ -27,7 +27,7 @@ for (const runtime of ["node", "deno"] as const) {
       // From the last ACK on: whoever says anything now is found in the capture.
       await sleep(IDLE_MS / 2);
       const file = join(folder.path, "silence.pcap");
-      const tcpdump = server.netns.start("tcpdump", ["-i", INTERFACE, "-U", "-w", file]);
+      const tcpdump = server.netns.start("tcpdump", ["-i", INTERFACE, "--immediate-mode", "-U", "-w", file]);
       await server.until(({ asleep }) => asleep === 1, "the connection sleeps");
       await sleep(1000);
       tcpdump.kill("SIGINT");
