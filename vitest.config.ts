@@ -11,12 +11,17 @@ const otherRuntime = process.versions["deno"] !== undefined || process.versions[
 const ONCE = [
   ...["kernel", "packaging", "examples", "bench"],
   ...["conformance", "coverage", "differential", "fuzz", "packetdrill", "properties", "sim", "soak"],
-];
+].map((folder) => `tests/${folder}/**`);
+/** The same of single files: the first starts the programs itself, the others are long and have no I/O. */
+const FILES_ONCE = [
+  "checkpoint/replay/runtimes",
+  ...["checkpoint/disk_faults", "net/tcp/throughput", "net/wire/fuzz", "net/wire/ipv6_fuzz"],
+].map((file) => `tests/${file}.test.ts`);
 
 export default defineConfig({
   test: {
     include: ["tests/**/*.test.ts"],
-    exclude: ["node_modules/**", ...(otherRuntime ? ONCE.map((folder) => `tests/${folder}/**`) : [])],
+    exclude: ["node_modules/**", ...(otherRuntime ? [...ONCE, ...FILES_ONCE] : [])],
     // Far above what any test takes: a busy machine must not fail a test.
     testTimeout: 60_000,
     hookTimeout: 60_000,
