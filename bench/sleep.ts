@@ -144,7 +144,7 @@ function speedTable(asleep: readonly Case[], held: readonly Holder[]): Table {
       ]),
     ],
     notes: [
-      "Suspended: 1,000 at once, in batches of 256, until the last is durable (fdatasync per batch).",
+      "Suspended: 1,000 at once, in batches of 256, until the last is durable (up to four batches share a sync).",
       "One suspended: alone, until it is durable and gone, a sync of its own included.",
       "Answer: one connection at a time, from its packet in to the echo out, in one turn; of the others a round trip",
       "over the kernel's loopback between two processes.",
