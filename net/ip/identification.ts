@@ -3,6 +3,8 @@ import { SipHash } from "../../base/siphash.ts";
 
 /** Counters, so that flows rarely share one: Linux's least table. */
 const COUNTERS = 2_048;
+/** A pause is counted in these: Linux's tick at 250 Hz. Shorter ones move nothing, as there. */
+const TICK_MS = 4;
 /** How far a pause may move a counter, at most. */
 const STEP_MAX = 1_024;
 
@@ -16,7 +18,8 @@ export class Identifications {
   readonly #place: SipHash;
   readonly #random: SipHash;
   readonly #counters = new Int32Array(COUNTERS);
-  readonly #usedMs = new Float64Array(COUNTERS);
+  /** When each was last used, in ticks; -1 never. */
+  readonly #used = new Float64Array(COUNTERS).fill(-1);
   #draws = 0;
 
   constructor(entropy: Entropy) {
@@ -32,11 +35,12 @@ export class Identifications {
   /** The next one for this flow, 32 bits; IPv4 takes the lower half. */
   next(source: number, destination: number, protocol: number, nowMs: number): number {
     const at = (this.#place.words3(source, destination, protocol) >>> 0) % COUNTERS;
-    const pause = nowMs - this.#usedMs[at]!;
-    if (pause > 0) { // the first pause began in 1970: a random start
+    const tick = Math.floor(nowMs / TICK_MS);
+    const pause = tick - this.#used[at]!;
+    if (pause > 0) {
       const random = this.#random.words3(at, this.#draws = (this.#draws + 1) | 0, 0);
-      this.#counters[at]! += this.#usedMs[at] === 0 ? random : (random >>> 0) % Math.min(pause, STEP_MAX);
-      this.#usedMs[at] = nowMs;
+      this.#counters[at]! += this.#used[at]! < 0 ? random : (random >>> 0) % Math.min(pause, STEP_MAX);
+      this.#used[at] = tick;
     }
     return ++this.#counters[at]!;
   }
