@@ -124,13 +124,14 @@ export class SleepingHost extends Host {
   }
 
   /**
-   * Puts every connection to sleep, then closes links and store: a later process goes on with all of them.
+   * Puts every connection to sleep, then closes links and store, and waits until another process can open them: that one
+   * goes on with all of them.
    * New connections are not accepted from now on, nor refused: their peers ask again, and reach that process.
    */
   async shutdown(): Promise<void> {
     await this.sleeper.shutdown();
     this.close();
-    await this.#store.close();
+    await Promise.all([this.#store.close(), this.released()]);
   }
 
   /**

@@ -105,15 +105,14 @@ export const serve: Command = {
       );
     await takeOver(join(folder, "handover"), say);
     if (values.patchable) await takePatches(folder, values.trust ?? [], say);
-    const wire = await openWire(values);
-    const store = await FileStore.open(folder).catch((error) => {
-      wire.link.close();
-      wire.close();
+    const link = await openWire(values);
+    const store = await FileStore.open(folder).catch(async (error) => {
+      await link.close();
       throw error;
     });
     const host = startHost(() =>
       new SleepyHost({
-        interfaces: [{ link: wire.link }],
+        interfaces: [{ link }],
         addresses,
         ...(values.gateway === undefined
           ? {}
@@ -148,7 +147,6 @@ export const serve: Command = {
       say(`${counted(asleep + waking, "connection")} asleep`);
     } finally {
       await page?.close();
-      wire.close();
     }
     return 0;
   },

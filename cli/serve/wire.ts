@@ -3,26 +3,19 @@ import { ReconnectingLink } from "../../net/link/reconnecting.ts";
 import { openTun } from "../../net/link/tun.ts";
 import { listenUnix } from "../../net/link/unix.ts";
 
-/** What a command's host speaks through. */
-export interface Wire {
-  readonly link: Link;
-  /** Ends what stands behind the link, when the host has closed that. */
-  close(): void;
-}
-
 /**
- * Opens what `--tun` or `--unix` say, the interface tor0 where neither does.
+ * Opens the link of a command's host: what `--tun` or `--unix` say, the interface tor0 where neither does.
  * @throws {LinkError}
  */
 export async function openWire(
   { tun, unix }: { tun?: string | undefined; unix?: string | undefined },
-): Promise<Wire> {
+): Promise<Link> {
   if (unix !== undefined) return await unixLink(unix);
-  return { link: await openTun({ name: tun ?? "tor0" }), close: () => {} };
+  return await openTun({ name: tun ?? "tor0" });
 }
 
-async function unixLink(path: string): Promise<Wire> {
-  const link = new ReconnectingLink();
+async function unixLink(path: string): Promise<Link> {
+  const link: ReconnectingLink = new ReconnectingLink({ end: () => listener.close() });
   const listener = await listenUnix({ path, onLink: (carrier) => link.attach(carrier) });
-  return { link, close: () => void listener.close() };
+  return link;
 }

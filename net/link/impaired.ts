@@ -158,9 +158,9 @@ class Impaired implements ImpairedLink {
     else this.#out.flush();
   }
 
-  close(): void {
+  close(): void | Promise<void> {
     this.#stop();
-    this.#inner.close();
+    return this.#inner.close();
   }
 
   #stop(): void {

@@ -86,8 +86,11 @@ export interface Link {
   ): boolean;
   /** Ends a batch of sends: a link that gathers frames writes them now. */
   flush(): void;
-  /** Stops delivery and frees the device. Idempotent. */
-  close(): void;
+  /**
+   * Stops delivery and frees the device. Idempotent. Where that takes longer than the call, what it returns resolves when
+   * somebody else can have the device.
+   */
+  close(): void | Promise<void>;
 }
 
 /** Fresh counters. */

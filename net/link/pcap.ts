@@ -81,8 +81,8 @@ class Tap implements Link {
     this.#writer.flush();
   }
 
-  close(): void {
+  close(): void | Promise<void> {
     this.#writer.flush();
-    this.#inner.close();
+    return this.#inner.close();
   }
 }

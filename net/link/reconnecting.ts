@@ -21,18 +21,26 @@ export class ReconnectingLink implements Link {
   #sink: LinkSink | undefined;
   #waiting: Link | undefined; // attached before `open`
   #closed = false;
+  #freed: Promise<void> | undefined;
   readonly #lost: () => void;
+  readonly #end: () => void | Promise<void>;
 
-  /** `lost` is called each time the carrier ends by itself. */
-  constructor(options: { medium?: Medium; mtu?: number; lost?: () => void } = {}) {
+  /**
+   * `lost` is called each time the carrier ends by itself, `end` once, as the link is closed: `close` waits for what it
+   * returns, too.
+   */
+  constructor(
+    options: { medium?: Medium; mtu?: number; lost?: () => void; end?: () => void | Promise<void> } = {},
+  ) {
     this.medium = options.medium ?? "ethernet";
     this.mtu = options.mtu ?? 1500;
     this.#lost = options.lost ?? (() => {});
+    this.#end = options.end ?? (() => {});
   }
 
   /** Frames go through `carrier` from now on; what was there before is closed. */
   attach(carrier: Link): void {
-    if (this.#closed) return carrier.close();
+    if (this.#closed) return void carrier.close();
     if (this.#sink === undefined) {
       this.#waiting?.close();
       this.#waiting = carrier;
@@ -86,12 +94,12 @@ export class ReconnectingLink implements Link {
   }
 
   /** As {@linkcode Link.close}: what carries it is closed as well. */
-  close(): void {
-    if (this.#closed) return;
+  close(): Promise<void> {
+    if (this.#freed !== undefined) return this.#freed;
     this.#closed = true;
-    this.#waiting?.close();
-    this.#carrier?.close();
+    const freed = [this.#waiting?.close(), this.#carrier?.close(), this.#end()];
     if (this.#sink !== undefined) setTimeout(() => this.#sink!.closed(), 0);
+    return this.#freed = Promise.all(freed).then(() => {});
   }
 
   /** Whether it has been closed. */

@@ -236,6 +236,7 @@ class Tun implements TunLink {
   #roomy: Slab | undefined;
   #sink: LinkSink | undefined;
   #closed = false;
+  #freed: Promise<void> | undefined;
   #error: LinkError | undefined;
   /** The view that the last send wrote from: a stack sends from one slab, at one offset. */
   #sendSlab: Slab | undefined;
@@ -360,10 +361,14 @@ class Tun implements TunLink {
 
   flush(): void {} // every frame was a write of its own
 
-  close(): void {
-    if (this.#closed) return;
+  close(): Promise<void> {
     this.#closed = true;
-    this.#readiness.close(() => this.#sink?.closed(this.#error));
+    return this.#freed ??= new Promise((resolve) => {
+      this.#readiness.close(() => {
+        resolve();
+        this.#sink?.closed(this.#error);
+      });
+    });
   }
 
   /** Packets are there; `length` bytes of the first are read already. */

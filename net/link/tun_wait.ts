@@ -101,7 +101,11 @@ function alsoLook(pipe: Readiness): Readiness {
     rearm: () => pipe.rearm(),
     close(onClosed) {
       clearInterval(timer);
-      pipe.close(onClosed);
+      const awake = setInterval(() => {}, 1); // Deno's loop may go to sleep, or end, before it says that a handle is closed
+      pipe.close(() => {
+        clearInterval(awake);
+        onClosed();
+      });
     },
   };
 }

@@ -87,6 +87,7 @@ export class Host {
   readonly #datagrams = new Map<UdpSocket, Datagrams>();
   readonly #interfaceNames: readonly string[];
   #closed = false;
+  #released: Promise<unknown> = Promise.resolve();
 
   /**
    * Opens the links.
@@ -376,7 +377,7 @@ export class Host {
       if (!tcb.saving) stack.calls.abort(stack.tcp, tcb, this.clock.nowMs());
     }
     stack.output.frames.flush();
-    for (const link of this.#links) link.close();
+    this.#released = Promise.all(this.#links.map((link) => link.close()));
     for (const each of this.#owners.all()) each.hostClosed();
     this.#owners.stopWaiting();
     for (const each of [...this.#datagrams.values()]) each.hostClosed();
@@ -386,6 +387,11 @@ export class Host {
   /** Whether it has been closed. */
   get closed(): boolean {
     return this.#closed;
+  }
+
+  /** Resolves, after `close`, when the devices of its links are free for somebody else. */
+  async released(): Promise<void> {
+    await this.#released;
   }
 
   /** As `close()`. */

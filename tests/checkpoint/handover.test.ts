@@ -9,6 +9,8 @@ import { offerHandover } from "../../checkpoint/handover/offer.ts";
 import { GREETING, takeOver } from "../../checkpoint/handover/take_over.ts";
 import { SleepyHost } from "../../checkpoint/host.ts";
 import { FileStore } from "../../checkpoint/store/file_store.ts";
+import { MemoryStore } from "../../checkpoint/store/memory_store.ts";
+import type { Link } from "../../net/link/link.ts";
 import { pipe } from "../../net/link/pipe.ts";
 import { ReconnectingLink } from "../../net/link/reconnecting.ts";
 import { Host } from "../../net/socket/host.ts";
@@ -81,6 +83,28 @@ test("a host hands over to the next: connections go on, and nobody hears a reset
   await host.shutdown();
   expect([await offer.done, existsSync(path)]).toEqual([false, false]);
 }, 60_000);
+
+test("who has taken over can have the devices: of a link that takes long to close as well", async () => {
+  const path = newPath();
+  const [near] = pipe();
+  const done: string[] = [];
+  const link = Object.assign(Object.create(near) as Link, {
+    open: near.open.bind(near),
+    close: async () => {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      done.push("link");
+    },
+  });
+  const host = new SleepyHost({
+    interfaces: [{ link }],
+    addresses: [{ address: "10.0.0.1/24" }],
+    store: new MemoryStore(),
+  });
+  await host.offerHandover(path);
+  await SleepyHost.takeOver(path);
+  done.push("taken over");
+  expect(done).toEqual(["link", "taken over"]);
+});
 
 test("nobody is there: no file, and the file of a process that has died, which the next offer replaces", async () => {
   const path = newPath();

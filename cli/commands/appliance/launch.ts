@@ -125,10 +125,10 @@ export const applianceLaunch: Command = {
     let end = (): void => {};
     const asked = new Promise<void>((resolve) => end = resolve);
     using until = new UntilEnded(() => end());
-    const wire = await openWire(values);
+    const link = await openWire(values);
     try {
       const options: HostOptions = {
-        interfaces: [{ link: wire.link }],
+        interfaces: [{ link }],
         routes: values.gateway === undefined ? [] : [{ destination: "0.0.0.0/0", gateway: values.gateway }],
         ...firewall === undefined ? {} : { firewall },
         onLinkClosed: (name, error) => {
@@ -149,8 +149,7 @@ export const applianceLaunch: Command = {
         launched.release?.();
       }
     } finally {
-      wire.link.close();
-      wire.close();
+      await link.close();
     }
     return failed ? EXIT_FAILED : 0;
   },

@@ -88,6 +88,26 @@ test("ReconnectingLink does not miss what it let go of, and is closed once", asy
   expect({ lost, sent: send(link, 2) }).toEqual({ lost: 0, sent: false });
 });
 
+test("ReconnectingLink's close() is over when what carries it is free, and what goes with it", async () => {
+  const free: (() => void)[] = [];
+  const slow = (): Promise<void> => new Promise((resolve) => free.push(resolve));
+  const link = new ReconnectingLink({ end: slow });
+  listen(link);
+  const [carrier] = pipe();
+  link.attach(Object.assign(Object.create(carrier) as Link, { open: () => {}, close: slow }));
+  const over: string[] = [];
+  void link.close().then(() => over.push("first"));
+  void link.close().then(() => over.push("second"));
+  await settle();
+  expect([free.length, over]).toEqual([2, []]);
+  free[0]!();
+  await settle();
+  expect(over).toEqual([]);
+  free[1]!();
+  await settle();
+  expect(over).toEqual(["first", "second"]);
+});
+
 test("reconnect() tries until somebody is there again, and stops when it is closed", async () => {
   const far: Link[] = [];
   let failures = 2;

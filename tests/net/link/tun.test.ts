@@ -41,6 +41,7 @@ class Responder {
     const exited = once(this.child, "exit");
     this.child.stdin!.end();
     const last = await this.line();
+    expect(await this.line()).toEqual({ reopened: "tor0" });
     expect((await inTime(exited, "the responder's end"))[0]).toBe(0);
     return last;
   }

@@ -5,7 +5,7 @@
 import process from "node:process";
 import type { Slab } from "../../../base/slab.ts";
 import { LinkError } from "../../../net/link/link_error.ts";
-import { openTun, type OpenTunOptions } from "../../../net/link/tun.ts";
+import { openTun, type OpenTunOptions, type TunLink } from "../../../net/link/tun.ts";
 
 const [name = "tor0", mode = "tun", wait = "auto"] = process.argv.slice(2);
 const say = (line: object): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
@@ -15,6 +15,16 @@ try {
 } catch (error) {
   if (!(error instanceof LinkError)) throw error;
   say({ error: { name: error.name, code: error.code, message: error.message } });
+}
+
+/** Whoever has waited for the end of a link can have its interface. */
+async function reopen(link: TunLink, options: OpenTunOptions): Promise<void> {
+  for (let times = 1; times <= 3; times++) {
+    await link.close();
+    link = await openTun(options);
+  }
+  await link.close();
+  say({ reopened: link.name });
 }
 
 async function respond(): Promise<void> {
@@ -34,7 +44,7 @@ async function respond(): Promise<void> {
     },
   });
   say({ name: link.name, wait: link.wait });
-  process.stdin.on("end", () => link.close());
+  process.stdin.on("end", () => void reopen(link, options));
   process.stdin.resume();
 }
 

@@ -246,7 +246,7 @@ test("a unix link drops and counts when the far end does not read, and close() s
 test("listenUnix() replaces a socket file nobody answers on, and no other", async () => {
   using folder = new TemporaryFolder();
   const path = folder.file("link");
-  const onLink = (link: Link): void => link.close();
+  const onLink = (link: Link): void => void link.close();
   const first = await listenUnix({ path, onLink });
   await expect(listenUnix({ path, onLink })).rejects.toMatchObject({ name: "LinkError", code: "busy" });
   expect(existsSync(path)).toBe(true);
