@@ -4,7 +4,7 @@ import { writeLayout } from "../../checkpoint/appliances/disk/write_layout.ts";
 import { writeFolder, writeTarFile } from "../../checkpoint/appliances/disk/write_tree.ts";
 import { Tree } from "../../checkpoint/appliances/tree.ts";
 
-/** What was written, and how much of it an earlier run had. */
+/** What was written, and how much of it an earlier run had: names, of a layout bytes. */
 export interface Written {
   readonly form: "folder" | "tar" | "oci";
   readonly bytes: number;
@@ -22,6 +22,7 @@ export async function writeTree(
   if (path.endsWith(".tar")) return { form: "tar", ...await writeTarFile(tree, path, options) };
   if (!path.endsWith(".oci")) return { form: "folder", ...await writeFolder(tree, path, options) };
   const below = { ...base, tree: base.tree ?? new Tree() };
-  const { bytes } = await writeLayout({ base: below, tree, services, ref: "latest" }, path, options);
-  return { form: "oci", bytes, resumed: 0 };
+  const content = { base: below, tree, services, ref: "latest" };
+  const { bytes, resumed } = await writeLayout(content, path, options);
+  return { form: "oci", bytes, resumed };
 }

@@ -4,7 +4,12 @@ import { join } from "node:path";
 
 /** A fresh folder for one test; delete it with `using`. */
 export class TemporaryFolder implements Disposable {
-  readonly path: string = mkdtempSync(join(tmpdir(), "torpor-test-"));
+  readonly path: string;
+
+  /** @param parent Where it is made. */
+  constructor(parent: string = tmpdir()) {
+    this.path = mkdtempSync(join(parent, "torpor-test-"));
+  }
 
   file(name: string): string {
     return join(this.path, name);

@@ -1,6 +1,7 @@
 import { hash64 } from "../../image/hash.ts";
 import type { Content } from "../node.ts";
 import { CHUNK_MAX, chunkEnd } from "./chunker.ts";
+import type { OnBytes } from "./on_bytes.ts";
 
 /** Where a chunk lies in a base. */
 export interface FoundChunk {
@@ -21,10 +22,12 @@ export class ChunkIndex {
   #table = new Int32Array(4096).fill(-1);
   #count = 0;
 
-  /** Takes all chunks of a file. Of equal ones, the first stays. */
-  add(path: string, content: Content): void {
+  /** Takes all chunks of a file. Of equal ones, the first stays. @param told Hears of its bytes. */
+  async add(path: string, content: Content, told: OnBytes): Promise<void> {
     const file = this.#paths.push(path) - 1;
     for (const { offset, bytes } of chunksOf(content)) {
+      const pause = told(bytes.length);
+      if (pause !== undefined) await pause;
       const hash = hash64(bytes);
       let at = this.#slot(hash);
       while (this.#table[at] !== -1 && this.#hashes[this.#table[at]!] !== hash) {

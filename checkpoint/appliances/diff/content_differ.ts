@@ -1,9 +1,10 @@
 import type { Content } from "../node.ts";
 import type { Tree } from "../tree.ts";
 import type { Piece } from "./change.ts";
-import { ChunkIndex, chunksOf } from "./chunk_index.ts";
-import { CHUNK_MIN } from "./chunker.ts";
-import { joinedPieces, type Likeness, type Packer, runsOf } from "./packer.ts";
+import { ChunkIndex, chunksOf, type FoundChunk } from "./chunk_index.ts";
+import { CHUNK_MAX, CHUNK_MIN } from "./chunker.ts";
+import type { OnBytes } from "./on_bytes.ts";
+import { append, joinedPieces, type Likeness, type Packer, runsOf } from "./packer.ts";
 
 /** From this many bytes on a file is looked for in the base by its chunks; below, its old version is its dictionary. */
 const LARGE_BYTES = 64 * 1024;
@@ -16,13 +17,14 @@ const RUN_BYTES_MAX = 1024 * 1024;
 export class ContentDiffer {
   readonly #base: Tree;
   readonly #packer: Packer;
-  readonly #told: (bytes: number) => void;
+  readonly #told: OnBytes;
   readonly #whole = new Map<string, string>();
   readonly #stems = new Map<string, string[]>();
+  readonly #there = new Uint8Array(CHUNK_MAX);
   #chunks: ChunkIndex | undefined;
 
   /** @param told Hears of bytes that were looked at. */
-  constructor(base: Tree, packer: Packer, told: (bytes: number) => void) {
+  constructor(base: Tree, packer: Packer, told: OnBytes) {
     this.#base = base;
     this.#packer = packer;
     this.#told = told;
@@ -37,7 +39,7 @@ export class ContentDiffer {
   }
 
   /** The pieces that `content`, which is to be at `path`, is made of. */
-  pieces(path: string, content: Content): Piece[] {
+  async pieces(path: string, content: Content): Promise<Piece[]> {
     const own = this.#base.get(path)?.content;
     const whole = own?.sha256 === content.sha256 ? path : this.#whole.get(content.sha256);
     if (whole !== undefined) {
@@ -45,8 +47,9 @@ export class ContentDiffer {
     }
     const like = own === undefined ? this.#alike(path, content.size) : { path, content: own };
     const dataBytes = runsOf(content).reduce((sum, { length }) => sum + length, 0);
-    this.#told(dataBytes);
-    return joinedPieces(dataBytes < LARGE_BYTES ? this.#small(content, like) : this.#large(content, like));
+    if (dataBytes >= LARGE_BYTES) return await this.#large(content, like);
+    await this.#told(dataBytes);
+    return joinedPieces(this.#small(content, like));
   }
 
   #small(content: Content, like: { path: string; content: Content } | undefined): Piece[] {
@@ -57,55 +60,53 @@ export class ContentDiffer {
     });
   }
 
-  #large(content: Content, like: { path: string; content: Content } | undefined): Piece[] {
+  async #large(content: Content, like: { path: string; content: Content } | undefined): Promise<Piece[]> {
+    const chunks = this.#chunks ??= await this.#indexed();
     const pieces: Piece[] = [];
-    let fresh = new Uint8Array(0);
-    let freshStart = 0;
+    const fresh = new Uint8Array(Math.min(RUN_BYTES_MAX + CHUNK_MAX, content.size));
+    let freshStart = 0, freshBytes = 0;
     // Where in the old version we are: behind the last piece that was found there.
     let shift = 0;
     const pack = (): void => {
-      if (fresh.length === 0) return;
-      pieces.push(...this.#packer.add(fresh, like && around(like, freshStart + shift, fresh.length)));
-      fresh = new Uint8Array(0);
+      if (freshBytes === 0) return;
+      const likeness = like && around(like, freshStart + shift, freshBytes);
+      for (const piece of this.#packer.add(fresh.subarray(0, freshBytes), likeness)) append(pieces, piece);
+      freshBytes = 0;
     };
     for (const { offset, bytes } of chunksOf(content)) {
-      const found = this.#find(bytes);
+      const pause = this.#told(bytes.length);
+      if (pause !== undefined) await pause;
+      const found = this.#find(chunks, bytes);
       if (found === undefined) {
-        if (fresh.length > 0 && (freshStart + fresh.length !== offset || fresh.length >= RUN_BYTES_MAX)) {
-          pack();
-        }
-        if (fresh.length === 0) freshStart = offset;
-        const longer = new Uint8Array(fresh.length + bytes.length);
-        longer.set(fresh);
-        longer.set(bytes, fresh.length);
-        fresh = longer;
+        if (freshBytes > 0 && (freshStart + freshBytes !== offset || freshBytes >= RUN_BYTES_MAX)) pack();
+        if (freshBytes === 0) freshStart = offset;
+        fresh.set(bytes, freshBytes);
+        freshBytes += bytes.length;
         continue;
       }
       pack();
       if (found.path === like?.path) shift = found.offset - offset;
-      pieces.push({ from: found.path, offset: found.offset, length: bytes.length });
+      append(pieces, { from: found.path, offset: found.offset, length: bytes.length });
     }
     pack();
     return pieces;
   }
 
-  #find(bytes: Uint8Array): { path: string; offset: number } | undefined {
-    this.#chunks ??= this.#indexed();
-    const found = this.#chunks.find(bytes);
+  #find(chunks: ChunkIndex, bytes: Uint8Array): FoundChunk | undefined {
+    const found = chunks.find(bytes);
     if (found === undefined) return undefined;
-    const there = new Uint8Array(bytes.length);
+    const there = this.#there.subarray(0, bytes.length);
     this.#base.get(found.path)!.content!.read(found.offset, there);
     for (let at = 0; at < bytes.length; at++) if (there[at] !== bytes[at]) return undefined;
     return found;
   }
 
-  #indexed(): ChunkIndex {
+  async #indexed(): Promise<ChunkIndex> {
     const index = new ChunkIndex();
     for (const path of this.#whole.values()) {
       const content = this.#base.get(path)!.content!;
       if (content.size < CHUNK_MIN) continue; // found whole, or not at all
-      index.add(path, content);
-      this.#told(content.size);
+      await index.add(path, content, this.#told);
     }
     return index;
   }

@@ -4,6 +4,7 @@ import type { Tree } from "../tree.ts";
 import type { Zstd } from "../zstd.ts";
 import type { About, Change } from "./change.ts";
 import { ContentDiffer } from "./content_differ.ts";
+import type { OnBytes } from "./on_bytes.ts";
 import { Packer, type PackSink } from "./packer.ts";
 
 /** Takes changes in their order, and packs as they are complete. */
@@ -25,8 +26,7 @@ export interface ChangeCounts {
 export interface MakeOptions {
   /** How hard zstd tries, 1 to 19. */
   readonly level?: number;
-  /** Told how many bytes were looked at since the last time. */
-  readonly onBytes?: (bytes: number) => void;
+  readonly onBytes?: OnBytes;
 }
 
 /** How hard zstd tries by default: 19 makes it a tenth smaller and takes four times as long (`bench -- appliance`). */
@@ -36,20 +36,21 @@ export const LEVEL_DEFAULT = 9;
  * Everything that makes `target` of `base`, in the order of paths. The same trees give the same changes and packs, on
  * every machine.
  */
-export function makeChanges(
+export async function makeChanges(
   base: Tree,
   target: Tree,
   zstd: Zstd,
   sink: ChangeSink,
   options: MakeOptions = {},
-): ChangeCounts {
-  const { level = LEVEL_DEFAULT, onBytes = () => {} } = options;
+): Promise<ChangeCounts> {
+  const { level = LEVEL_DEFAULT, onBytes = () => undefined } = options;
   const packer = new Packer(zstd, level, (pack, compressed) => sink.pack(pack, compressed));
   const differ = new ContentDiffer(base, packer, onBytes);
   const counts: ChangeCounts = { added: 0, changed: 0, metadata: 0, removed: 0 };
   let gone: string | undefined; // a folder of the base that is none any more
   for (const { path, left, right, how } of compareTrees(base, target)) {
-    onBytes(0);
+    const pause = onBytes(0);
+    if (pause !== undefined) await pause;
     if (right === undefined) {
       if (gone !== undefined && path.startsWith(gone)) continue;
       counts.removed++;
@@ -71,7 +72,7 @@ export function makeChanges(
       sink.change({ kind: "meta", path, about: aboutOf(node) });
     } else {
       const { size, sha256, extents } = node.content!;
-      const pieces = differ.pieces(path, node.content!);
+      const pieces = await differ.pieces(path, node.content!);
       const content = { size, sha256, ...extents === undefined ? {} : { extents }, pieces };
       sink.change({ kind: "file", path, about: aboutOf(node), content });
     }

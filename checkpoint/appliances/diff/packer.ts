@@ -102,13 +102,16 @@ export class Packer {
 /** `pieces` with neighbours that follow one another made one. */
 export function joinedPieces(pieces: readonly Piece[]): Piece[] {
   const joined: Piece[] = [];
-  for (const piece of pieces) {
-    const last = joined.at(-1);
-    if (last !== undefined && last.from === piece.from && last.offset + last.length === piece.offset) {
-      joined[joined.length - 1] = { ...last, length: last.length + piece.length };
-    } else joined.push(piece);
-  }
+  for (const piece of pieces) append(joined, piece);
   return joined;
+}
+
+/** Puts a piece behind others, and into the last where it goes on with that. */
+export function append(pieces: Piece[], piece: Piece): void {
+  const last = pieces.at(-1);
+  if (last !== undefined && last.from === piece.from && last.offset + last.length === piece.offset) {
+    pieces[pieces.length - 1] = { ...last, length: last.length + piece.length };
+  } else pieces.push(piece);
 }
 
 /** The runs of data of a file. */

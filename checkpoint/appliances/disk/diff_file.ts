@@ -19,6 +19,7 @@ import { loadZstd, RAW_BYTES_MAX, type Zstd } from "../zstd.ts";
 import { readFileAt } from "./contents.ts";
 import { Meter, type WorkOptions } from "./progress.ts";
 import { Spool, writeAll } from "./spool.ts";
+import { mustBeFree, syncFolder } from "./unfinished.ts";
 
 /** Items gathered before they become a chunk. */
 const ITEMS_BYTES = 1024 * 1024;
@@ -84,7 +85,7 @@ export class DiffWriter implements ChangeSink, Disposable {
     try {
       for await (const piece of imagePieces({ kind: Kind.Diff, body }, changes + packs, this.#chunks())) {
         writeAll(file, piece);
-        meter.add(piece.length);
+        await meter.add(piece.length);
       }
       fs.fsyncSync(file);
     } catch (error) {
@@ -130,22 +131,6 @@ export class DiffWriter implements ChangeSink, Disposable {
   }
 }
 
-/** Makes what was renamed in a folder durable. */
-export function syncFolder(folder: string): void {
-  const file = fs.openSync(folder, "r");
-  try {
-    fs.fsyncSync(file);
-  } finally {
-    fs.closeSync(file);
-  }
-}
-
-/** @throws {ApplianceError} When something is there. */
-export function mustBeFree(path: string): void {
-  if (fs.lstatSync(path, { throwIfNoEntry: false }) === undefined) return;
-  refuse("system", `Cannot write ${quoted(path)}: it is there already`);
-}
-
 /**
  * Writes the differential of an appliance to a base into a file.
  * @throws {ApplianceError} When there is something of that name.
@@ -160,7 +145,7 @@ export async function writeDiff(
   const zstd = await loadZstd();
   using writer = new DiffWriter(zstd, options.spoolIn);
   const meter = new Meter(`comparing ${appliance.name} with ${base.name}`, options);
-  const counts = makeChanges(base.tree, appliance.tree, zstd, writer, {
+  const counts = await makeChanges(base.tree, appliance.tree, zstd, writer, {
     ...options,
     onBytes: (bytes) => meter.add(bytes),
   });
@@ -203,7 +188,7 @@ export async function writeMerged(
   if (conflicts.length > 0) return { conflicts, resolved };
   using writer = new DiffWriter(zstd, options.spoolIn);
   const meter = new Meter(`comparing ${sides.map(({ name }) => name).join(", ")} with ${base.name}`, options);
-  const counts = makeChanges(base.tree, tree, zstd, writer, {
+  const counts = await makeChanges(base.tree, tree, zstd, writer, {
     ...options,
     onBytes: (bytes) => meter.add(bytes),
   });

@@ -66,7 +66,7 @@ export async function readTarInto(
   const counted = async function* (): AsyncGenerator<Uint8Array, void, void> {
     for await (const piece of source) {
       compression ??= compressionOf(piece);
-      meter.add(piece.length);
+      await meter.add(piece.length);
       outside.update(piece);
       yield piece;
     }
@@ -119,7 +119,7 @@ async function* metered(
   meter: Meter,
 ): AsyncGenerator<Uint8Array, void, void> {
   for await (const piece of source) {
-    meter.add(piece.length);
+    await meter.add(piece.length);
     yield piece;
   }
 }

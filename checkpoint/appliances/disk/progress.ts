@@ -17,6 +17,8 @@ export interface WorkOptions {
 
 /** How often progress is told. */
 const EVERY_MS = 100;
+/** After so long the event loop has a turn: an interrupt is heard in it, and nothing else hears of one. */
+const TURN_MS = 50;
 
 /** Counts the bytes of one piece of work, and stops it when it shall stop. */
 export class Meter {
@@ -25,6 +27,7 @@ export class Meter {
   readonly #options: WorkOptions;
   readonly #total: number | undefined;
   #toldAtMs = -Infinity;
+  #turnAtMs = performance.now();
 
   constructor(what: string, options: WorkOptions, total?: number) {
     this.#what = what;
@@ -32,19 +35,29 @@ export class Meter {
     this.#total = total;
   }
 
-  /** @throws The signal's reason, when it is aborted. */
-  add(bytes: number): void {
+  /**
+   * @returns When the event loop has waited for long, a promise of a turn of it, to be awaited by whoever can.
+   * @throws The signal's reason, when it is aborted.
+   */
+  add(bytes: number): Promise<void> | undefined {
     this.#options.signal?.throwIfAborted();
     this.bytes += bytes;
-    if (this.#options.onProgress === undefined) return;
     const nowMs = performance.now();
-    if (nowMs - this.#toldAtMs < EVERY_MS) return;
-    this.#toldAtMs = nowMs;
-    const total = this.#total;
-    this.#options.onProgress({
-      what: this.#what,
-      bytes: this.bytes,
-      ...total === undefined ? {} : { total },
-    });
+    if (this.#options.onProgress !== undefined && nowMs - this.#toldAtMs >= EVERY_MS) {
+      this.#toldAtMs = nowMs;
+      const total = this.#total;
+      this.#options.onProgress({
+        what: this.#what,
+        bytes: this.bytes,
+        ...total === undefined ? {} : { total },
+      });
+    }
+    return nowMs - this.#turnAtMs < TURN_MS ? undefined : this.#turn();
+  }
+
+  async #turn(): Promise<void> {
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    this.#turnAtMs = performance.now();
+    this.#options.signal?.throwIfAborted();
   }
 }

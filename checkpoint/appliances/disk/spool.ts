@@ -2,22 +2,26 @@ import fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-/** A folder for what is too large for memory, deleted when it is closed. */
+/** Room for what is too large for memory, given back when it is closed, or when the process ends in whatever way. */
 export class Spool implements Disposable {
-  readonly path: string;
+  readonly #parent: string;
   readonly #files: number[] = [];
-  #made = 0;
 
-  /** @param parent Where it is made; the system's temporary folder by default. */
+  /** @param parent Where it is; the system's temporary folder by default. */
   constructor(parent: string = tmpdir()) {
-    this.path = fs.mkdtempSync(join(parent, "torpor-appliance-"));
+    this.#parent = parent;
   }
 
-  /** A new, empty file that is open for reading and writing. */
+  /** A new, empty file that is open for reading and writing. It has no name: nobody would delete it after a kill. */
   file(): number {
-    const file = fs.openSync(join(this.path, String(this.#made++)), "wx+", 0o600);
-    this.#files.push(file);
-    return file;
+    const folder = fs.mkdtempSync(join(this.#parent, "torpor-appliance-"));
+    try {
+      const file = fs.openSync(join(folder, "spool"), "wx+", 0o600);
+      this.#files.push(file);
+      return file;
+    } finally {
+      fs.rmSync(folder, { recursive: true, force: true });
+    }
   }
 
   /** A file that is closed together with this. */
@@ -30,7 +34,6 @@ export class Spool implements Disposable {
   [Symbol.dispose](): void {
     for (const file of this.#files) fs.closeSync(file);
     this.#files.length = 0;
-    fs.rmSync(this.path, { recursive: true, force: true });
   }
 }
 

@@ -1,8 +1,9 @@
 import fs from "node:fs";
 import { join } from "node:path";
+import type { Appliance, LayerBlob, Service } from "../appliance.ts";
 import { refuse } from "../appliance_error.ts";
-import type { Appliance, Service } from "../appliance.ts";
 import { compareTrees } from "../compare.ts";
+import { fingerprint } from "../fingerprint.ts";
 import { WHITEOUT } from "../layer.ts";
 import type { Node } from "../node.ts";
 import { IMPLIED_DIRECTORY, NO_XATTRS } from "../node.ts";
@@ -11,13 +12,11 @@ import { quoted } from "../path.ts";
 import { TAR_END, tarHeader } from "../tar/tar_writer.ts";
 import { Tree } from "../tree.ts";
 import { Digest, sha256Of } from "./contents.ts";
-import { mustBeFree } from "./diff_file.ts";
-import { Journal } from "./journal.ts";
-import { Meter, type WorkOptions } from "./progress.ts";
-import { writeAll } from "./spool.ts";
-import { printed } from "./streams.ts";
+import { Meter } from "./progress.ts";
+import { printed, streamFile } from "./streams.ts";
 import { tarEntry } from "./tar_stream.ts";
-import { finish } from "./write_tree.ts";
+import { type Done, syncFolder, Unfinished } from "./unfinished.ts";
+import { type Steps, type WriteOptions, writeSteps } from "./write_steps.ts";
 
 /** What goes into a layout. */
 export interface LayoutContent {
@@ -30,82 +29,142 @@ export interface LayoutContent {
   readonly ref: string;
 }
 
+/** What came of writing a layout. */
+export interface WrittenLayout {
+  readonly layers: number;
+  /** Of the layers. */
+  readonly bytes: number;
+  /** Bytes that an earlier run had written, which was stopped. */
+  readonly resumed: number;
+}
+
 const BLOB_PIECE_BYTES = 1024 * 1024;
 
 /**
- * Writes an OCI image layout. It is under its name only when it is whole and durable; the same content gives the same
- * bytes.
+ * Writes an OCI image layout. Stopped at any instant it goes on where it was, and it is under its name only when it is
+ * whole and durable; the same content gives the same bytes.
  * @throws {ApplianceError} When there is something of that name, or a name cannot be in a layer.
  */
 export async function writeLayout(
-  { base, tree, services, ref }: LayoutContent,
+  content: LayoutContent,
   path: string,
-  options: WorkOptions = {},
-): Promise<{ layers: number; bytes: number }> {
-  mustBeFree(path);
-  const unfinished = `${path.replace(/\/+$/, "")}.partial`;
-  fs.rmSync(unfinished, { recursive: true, force: true });
-  const blobs = join(unfinished, "blobs/sha256");
-  fs.mkdirSync(blobs, { recursive: true });
-  const meter = new Meter(`writing ${path}`, options);
-  const layers: LayerAbout[] = [];
-  for (const blob of base.blobs) {
-    const { digest } = writeBlob(blobs, meter, function* () {
-      for (let at = 0; at < blob.bytes; at += BLOB_PIECE_BYTES) {
-        const piece = new Uint8Array(Math.min(BLOB_PIECE_BYTES, blob.bytes - at));
-        blob.read(at, piece);
-        yield piece;
-      }
-    });
-    if (digest !== blob.digest) refuse("hash", `Cannot write layout: layer ${blob.digest} has changed`);
-    layers.push(blob);
+  options: WriteOptions = {},
+): Promise<WrittenLayout> {
+  const { base, tree, services, ref } = content;
+  const work = new Unfinished(path, idOf(content));
+  const planned = plannedLayers(base, tree);
+  if (work.finished) {
+    const { bytes, files } = work.done!;
+    return { layers: files.length, bytes, resumed: bytes };
   }
-  const layer = (lower: Tree, upper: Tree): void => {
-    const { digest, bytes } = writeBlob(blobs, meter, () => layerTar(lower, upper));
-    layers.push({ digest, diffId: digest, bytes, compression: "none" });
-  };
-  if (base.blobs.length === 0 && base.tree.size > 1) layer(new Tree(), base.tree);
-  if (!compareTrees(base.tree, tree).next().done || layers.length === 0) layer(base.tree, tree);
+  const folder = join(work.path, "blobs/sha256");
+  const meter = new Meter(`writing ${path}`, options);
+  const done = work.done === undefined ? undefined : await provenBlobs(folder, work.done, meter);
+  if (done === undefined) fs.rmSync(work.path, { recursive: true, force: true });
+  fs.mkdirSync(folder, { recursive: true });
+  const layers: LayerAbout[] = [];
+  let resumed = 0;
+  for (const [index, { about, steps }] of planned.entries()) {
+    const digest = done?.files[index];
+    const files = layers.map((layer) => layer.digest);
+    if (digest === undefined) {
+      const current = index === done?.files.length ? done : undefined;
+      resumed += current?.bytes ?? 0;
+      const note = (steps: number, bytes: number): void => work.note({ steps, bytes, files });
+      layers.push(await writeBlob(folder, steps, about, { ...options, meter, done: current, note }));
+      work.note({ steps: 0, bytes: 0, files: [...files, layers.at(-1)!.digest] });
+    } else {
+      const bytes = fs.statSync(join(folder, digest)).size;
+      layers.push(about ?? { digest, diffId: digest, bytes, compression: "none" });
+      resumed += bytes;
+    }
+  }
   const put = (bytes: Uint8Array): { digest: string; bytes: number } => {
     const digest = sha256Of(bytes);
-    fs.writeFileSync(join(blobs, digest), bytes);
+    fs.writeFileSync(join(folder, digest), bytes);
     return { digest, bytes: bytes.length };
   };
   const platform = base.platform ?? { os: "linux", architecture: "amd64" };
   const manifest = put(manifestDocument(put(configDocument(platform, layers, services)), layers));
-  fs.writeFileSync(join(unfinished, "index.json"), indexDocument(manifest, ref));
-  fs.writeFileSync(join(unfinished, "oci-layout"), '{"imageLayoutVersion":"1.0.0"}');
-  for await (const _ of printed("sync", ["--file-system", unfinished]));
-  finish(unfinished, path, new Journal(`${unfinished}.json`, ""));
-  return { layers: layers.length, bytes: meter.bytes };
+  fs.writeFileSync(join(work.path, "index.json"), indexDocument(manifest, ref));
+  fs.writeFileSync(join(work.path, "oci-layout"), '{"imageLayoutVersion":"1.0.0"}');
+  for await (const _ of printed("sync", ["--file-system", work.path]));
+  const bytes = layers.reduce((sum, layer) => sum + layer.bytes, 0);
+  work.finish({ steps: 0, bytes, files: layers.map(({ digest }) => digest) });
+  return { layers: layers.length, bytes, resumed };
 }
 
-function writeBlob(
-  folder: string,
-  meter: Meter,
-  pieces: () => Iterable<Uint8Array>,
-): { digest: string; bytes: number } {
-  const unfinished = join(folder, "unfinished");
-  const digest = new Digest();
-  const file = fs.openSync(unfinished, "w", 0o644);
-  try {
-    for (const piece of pieces()) {
-      digest.update(piece);
-      writeAll(file, piece);
-      meter.add(piece.length);
-    }
-  } finally {
-    fs.closeSync(file);
+/** All that decides which bytes are written. */
+function idOf({ base, tree, services, ref }: LayoutContent): string {
+  const blobs = base.blobs.map(({ digest }) => digest);
+  const { platform = null } = base;
+  const about = [blobs, fingerprint(base.tree), fingerprint(tree), platform, services, ref];
+  return `oci ${sha256Of(new TextEncoder().encode(JSON.stringify(about)))}`;
+}
+
+/** A layer that is to be written. `about` is that of one that is as it was read. */
+interface PlannedLayer {
+  readonly about?: LayerBlob;
+  readonly steps: Steps;
+}
+
+function plannedLayers(base: LayoutContent["base"], tree: Tree): PlannedLayer[] {
+  const layers: PlannedLayer[] = base.blobs.map((about) => ({ about, steps: blobSteps(about) }));
+  if (layers.length === 0 && base.tree.size > 1) layers.push({ steps: layerSteps(new Tree(), base.tree) });
+  if (!compareTrees(base.tree, tree).next().done || layers.length === 0) {
+    layers.push({ steps: layerSteps(base.tree, tree) });
   }
-  const hash = digest.end();
-  fs.renameSync(unfinished, join(folder, hash));
-  return { digest: hash, bytes: digest.bytes };
+  return layers;
+}
+
+/** What the note says, when the files that it says are whole are that. */
+async function provenBlobs(folder: string, done: Done, meter: Meter): Promise<Done | undefined> {
+  for (const name of done.files) {
+    const digest = new Digest();
+    const path = join(folder, name);
+    if (!fs.existsSync(path)) return undefined;
+    for await (const piece of streamFile(path)) {
+      digest.update(piece);
+      await meter.add(0);
+    }
+    if (digest.end() !== name) return undefined;
+  }
+  return done;
+}
+
+async function writeBlob(
+  folder: string,
+  steps: Steps,
+  about: LayerBlob | undefined,
+  options: Omit<Parameters<typeof writeSteps>[2], "digest" | "mode">,
+): Promise<LayerAbout> {
+  const unfinished = join(folder, "unfinished");
+  const hash = new Digest();
+  const { bytes } = await writeSteps(unfinished, steps, { ...options, digest: hash, mode: 0o644 });
+  const digest = hash.end();
+  if (about !== undefined && about.digest !== digest) {
+    fs.unlinkSync(unfinished); // what an earlier run has written of it may be what is wrong
+    refuse("hash", `Cannot write layout: layer ${about.digest} has changed`);
+  }
+  fs.renameSync(unfinished, join(folder, digest));
+  syncFolder(folder);
+  return about ?? { digest, diffId: digest, bytes, compression: "none" };
+}
+
+function* blobSteps(blob: LayerBlob): Steps {
+  for (let at = 0; at < blob.bytes; at += BLOB_PIECE_BYTES) {
+    yield (function* () {
+      const piece = new Uint8Array(Math.min(BLOB_PIECE_BYTES, blob.bytes - at));
+      blob.read(at, piece);
+      yield piece;
+    })();
+  }
 }
 
 const GONE: Node = { ...IMPLIED_DIRECTORY, type: "file", mode: 0, xattrs: NO_XATTRS };
 
 /** What makes `upper` of `lower`, as a layer: whiteouts in front, then what is there, hard links with all their names. */
-export function* layerTar(lower: Tree, upper: Tree): Generator<Uint8Array, void, void> {
+function* layerSteps(lower: Tree, upper: Tree): Steps {
   const changed = new Set<string>();
   const inodes = new Set<Node>();
   let gone: string | undefined;
@@ -113,7 +172,7 @@ export function* layerTar(lower: Tree, upper: Tree): Generator<Uint8Array, void,
     if (right === undefined) {
       if (gone !== undefined && path.startsWith(gone)) continue;
       const slash = path.lastIndexOf("/") + 1;
-      yield tarHeader(`${path.slice(0, slash)}${WHITEOUT}${path.slice(slash)}`, GONE).bytes;
+      yield [tarHeader(`${path.slice(0, slash)}${WHITEOUT}${path.slice(slash)}`, GONE).bytes];
       gone = `${path}/`;
       continue;
     }
@@ -126,7 +185,7 @@ export function* layerTar(lower: Tree, upper: Tree): Generator<Uint8Array, void,
   }
   for (const entry of upper.entries()) {
     const linked = entry.node.type !== "directory" && inodes.has(entry.node);
-    if (changed.has(entry.path) || linked) yield* tarEntry(entry);
+    if (changed.has(entry.path) || linked) yield tarEntry(entry);
   }
-  yield TAR_END;
+  yield [TAR_END];
 }

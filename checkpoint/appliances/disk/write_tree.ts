@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import fs from "node:fs";
-import { basename, dirname, join, resolve } from "node:path";
+import { basename, join } from "node:path";
 import process from "node:process";
 import { refuse } from "../appliance_error.ts";
 import { compareTrees } from "../compare.ts";
@@ -8,17 +8,12 @@ import { fingerprint } from "../fingerprint.ts";
 import { quoted } from "../path.ts";
 import { TAR_END } from "../tar/tar_writer.ts";
 import type { Tree, TreeEntry } from "../tree.ts";
-import { mustBeFree, syncFolder } from "./diff_file.ts";
-import { Journal } from "./journal.ts";
 import { readFolder } from "./open_tree.ts";
 import { Meter, type WorkOptions } from "./progress.ts";
-import { writeAll } from "./spool.ts";
 import { printed, run } from "./streams.ts";
 import { openFolder, tarEntry } from "./tar_stream.ts";
-
-/** So many bytes, or entries, are written before they are made durable and noted. */
-const BATCH_BYTES = 256 * 1024 * 1024;
-const BATCH_ENTRIES = 20_000;
+import { type Done, Unfinished } from "./unfinished.ts";
+import { BATCH_BYTES, BATCH_STEPS, type Steps, type WriteOptions, writeSteps } from "./write_steps.ts";
 
 /** What came of writing a tree. */
 export interface WrittenTree {
@@ -26,13 +21,6 @@ export interface WrittenTree {
   /** Entries that an earlier run had written, which was stopped. */
   readonly resumed: number;
   readonly bytes: number;
-}
-
-/** Options of `writeFolder` and `writeTarFile`. */
-export interface WriteOptions extends WorkOptions {
-  /** Entries and bytes after which progress is noted; for tests. */
-  readonly batchEntries?: number;
-  readonly batchBytes?: number;
 }
 
 /**
@@ -45,39 +33,26 @@ export async function writeTarFile(
   path: string,
   options: WriteOptions = {},
 ): Promise<WrittenTree> {
-  const { batchEntries = BATCH_ENTRIES, batchBytes = BATCH_BYTES } = options;
-  mustBeFree(path);
-  const unfinished = `${path}.partial`;
-  const journal = new Journal(`${unfinished}.json`, `tar ${fingerprint(tree)}`);
-  const done = fs.existsSync(unfinished) ? journal.read() : undefined;
-  const file = fs.openSync(unfinished, done === undefined ? "w" : "r+", 0o600);
-  const meter = new Meter(`writing ${path}`, options);
-  let written = done?.bytes ?? 0;
-  let entries = 0;
-  try {
-    fs.ftruncateSync(file, written);
-    let noted = written, notedEntries = done?.entries ?? 0;
-    for (const entry of tree.entries()) {
-      if (entries++ < (done?.entries ?? 0)) continue;
-      for (const piece of tarEntry(entry)) {
-        writeAll(file, piece, written);
-        written += piece.length;
-        meter.add(piece.length);
-      }
-      if (entries - notedEntries < batchEntries && written - noted < batchBytes) continue;
-      fs.fsyncSync(file);
-      journal.write(entries, written);
-      noted = written;
-      notedEntries = entries;
-      await turn();
-    }
-    writeAll(file, TAR_END, written);
-    fs.fsyncSync(file);
-  } finally {
-    fs.closeSync(file);
-  }
-  finish(unfinished, path, journal);
-  return { entries, resumed: done?.entries ?? 0, bytes: written + TAR_END.length };
+  const work = new Unfinished(path, `tar ${fingerprint(tree)}`);
+  if (work.finished) return resumedWhole(tree, work.done!);
+  const { steps, bytes, resumed } = await writeSteps(work.path, tarSteps(tree), {
+    ...options,
+    meter: new Meter(`writing ${path}`, options),
+    mode: 0o600, // the passwords of its users may be in it
+    done: work.done,
+    note: (steps, bytes) => work.note({ steps, bytes, files: [] }),
+  });
+  work.finish({ steps, bytes, files: [] });
+  return { entries: tree.size, resumed: Math.min(resumed, tree.size), bytes };
+}
+
+function* tarSteps(tree: Tree): Steps {
+  for (const entry of tree.entries()) yield tarEntry(entry);
+  yield [TAR_END];
+}
+
+function resumedWhole({ size }: Tree, { bytes }: Done): WrittenTree {
+  return { entries: size, resumed: size, bytes };
 }
 
 /**
@@ -92,17 +67,17 @@ export async function writeFolder(
   path: string,
   options: WriteOptions = {},
 ): Promise<WrittenTree> {
-  const { batchEntries = BATCH_ENTRIES, batchBytes = BATCH_BYTES } = options;
-  mustBeFree(path);
-  const unfinished = `${path.replace(/\/+$/, "")}.partial`;
-  const journal = new Journal(`${unfinished}.json`, `folder ${fingerprint(tree)}`);
-  const done = fs.existsSync(unfinished) ? journal.read() : undefined;
-  if (done === undefined) fs.rmSync(unfinished, { recursive: true, force: true });
+  const { batchSteps = BATCH_STEPS, batchBytes = BATCH_BYTES } = options;
+  const work = new Unfinished(path, `folder ${fingerprint(tree)}`);
+  if (work.finished) return resumedWhole(tree, work.done!);
+  const unfinished = work.path;
+  const resumed = work.done?.steps ?? 0;
+  if (work.done === undefined) fs.rmSync(unfinished, { recursive: true, force: true });
   fs.mkdirSync(unfinished, { recursive: true, mode: 0o700 });
   const meter = new Meter(`writing ${path}`, options);
-  let entries = done?.entries ?? 0;
+  let entries = resumed;
   let batch: TreeEntry[] = [];
-  let bytes = done?.bytes ?? 0, batchedBytes = 0;
+  let bytes = work.done?.bytes ?? 0, batchedBytes = 0;
   const flush = async (): Promise<void> => {
     await extract(unfinished, batch.map((entry) => ({ ...entry, node: openFolder(entry.node) })), meter);
     entries += batch.length;
@@ -110,30 +85,23 @@ export async function writeFolder(
     batch = [];
     batchedBytes = 0;
     for await (const _ of printed("sync", ["--file-system", unfinished]));
-    journal.write(entries, bytes);
+    work.note({ steps: entries, bytes, files: [] });
   };
   const folders: TreeEntry[] = [];
   let seen = 0;
   for (const entry of tree.entries()) {
     if (entry.node.type === "directory") folders.push(entry);
-    if (seen++ < (done?.entries ?? 0)) continue;
+    if (seen++ < resumed) continue;
     batch.push(entry);
     if (entry.links === undefined) batchedBytes += entry.node.content?.size ?? 0;
-    if (batch.length >= batchEntries || batchedBytes >= batchBytes) await flush();
+    if (batch.length >= batchSteps || batchedBytes >= batchBytes) await flush();
   }
   await flush();
   await extract(unfinished, folders, meter); // with their own modes and times, now that all is in them
   await prove(tree, unfinished, options);
   for await (const _ of printed("sync", ["--file-system", unfinished]));
-  finish(unfinished, path, journal);
-  return { entries, resumed: done?.entries ?? 0, bytes };
-}
-
-/** Gives finished work its name. */
-export function finish(unfinished: string, path: string, journal: Journal): void {
-  fs.renameSync(unfinished, path);
-  journal.remove();
-  syncFolder(dirname(resolve(path)));
+  work.finish({ steps: entries, bytes, files: [] });
+  return { entries, resumed, bytes };
 }
 
 async function extract(folder: string, entries: readonly TreeEntry[], meter: Meter): Promise<void> {
@@ -147,7 +115,7 @@ async function extract(folder: string, entries: readonly TreeEntry[], meter: Met
     for (const entry of entries) {
       if (broken) break;
       for (const piece of tarEntry(entry)) {
-        meter.add(piece.length);
+        await meter.add(piece.length);
         if (broken) break;
         if (!input.write(piece)) await Promise.race([once(input, "drain"), ended]);
       }
@@ -176,8 +144,4 @@ async function prove(tree: Tree, folder: string, options: WorkOptions): Promise<
       `Cannot write ${quoted(basename(folder))}: ${quoted(join("/", path))} ${what} on this file system`,
     );
   }
-}
-
-function turn(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 0));
 }

@@ -12,11 +12,12 @@ import { bytesText } from "../../units.ts";
 const HELP = `\
 Makes an appliance of its base and a differential. Each file is hashed while it
 is written, and a folder is read again and compared, before it gets its name.
-Killed at any instant, run again, a folder or tar goes on where it was.
+Killed at any instant, run again, it goes on where it was.
 
   torpor appliance apply BASE FILE OUT [--json]
 
-  --json   one object at the end: { form, names, resumed, bytes }
+  --json   one object at the end: { form, names, resumed, bytes }; resumed are
+           names, of an OCI layout bytes, that were there from an earlier run
   --help   print this
 
   torpor appliance apply debian/ nginx.diff nginx/
@@ -53,7 +54,7 @@ export const applianceApply: Command = {
         json
           ? `${JSON.stringify({ form, names: tree.size, resumed, bytes })}\n`
           : `${counted(tree.size, "name")}, ${bytesText(bytes)}${
-            resumed === 0 ? "" : `; ${resumed} were there from an earlier run`
+            resumed === 0 ? "" : `; ${form === "oci" ? bytesText(resumed) : resumed} were there before`
           }\n`,
       );
       return 0;

@@ -1,11 +1,22 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import { Prng } from "../../../base/random.ts";
 import { compareTrees } from "../../../checkpoint/appliances/compare.ts";
 import { applyDiff } from "../../../checkpoint/appliances/diff/apply_diff.ts";
 import { DiffImage } from "../../../checkpoint/appliances/diff/diff_image.ts";
+import { writeDiff } from "../../../checkpoint/appliances/disk/diff_file.ts";
 import { openAppliance } from "../../../checkpoint/appliances/disk/open_appliance.ts";
+import { Unfinished } from "../../../checkpoint/appliances/disk/unfinished.ts";
 import { writeLayout } from "../../../checkpoint/appliances/disk/write_layout.ts";
 import { writeFolder, writeTarFile } from "../../../checkpoint/appliances/disk/write_tree.ts";
 import { mtreeLines } from "../../../checkpoint/appliances/mtree.ts";
@@ -15,7 +26,7 @@ import { TemporaryFolder } from "../../support/folder.ts";
 import { judge } from "../../support/judge.ts";
 import { drawSeed } from "../../support/seed.ts";
 import { changed, diffOf, opened, sourceOf } from "./opened.ts";
-import { bytesIn, fileOf, randomTree, tarOf } from "./trees.ts";
+import { bytesIn, fileOf, randomBytes, randomTree, tarOf } from "./trees.ts";
 
 async function mustBe(tree: Tree, spec: string, what = spec): Promise<void> {
   using read = await openAppliance(spec);
@@ -38,6 +49,24 @@ function holdable(prng: Prng): Tree {
   return next;
 }
 
+/** Lets `act` look at the signal so many times, then aborts it: it is asked at each piece. @returns What was thrown. */
+async function stoppedAfter<T>(looks: number, act: (signal: AbortSignal) => Promise<T>): Promise<T | Error> {
+  const { signal } = new AbortController();
+  const reason = new Error("stopped");
+  let left = looks;
+  Object.defineProperty(signal, "throwIfAborted", {
+    value: () => {
+      if (left-- === 0) throw reason;
+    },
+  });
+  try {
+    return await act(signal);
+  } catch (error) {
+    expect(error).toBe(reason);
+    return reason;
+  }
+}
+
 test("a tar that is stopped again and again ends as one that was not, and has its name only then", async () => {
   const seed = drawSeed("APPLY_SEED", 1_000_000);
   const prng = new Prng(seed);
@@ -45,31 +74,130 @@ test("a tar that is stopped again and again ends as one that was not, and has it
   for (let file = 0; file < 30; file++) tree.put(`zz/${file}`, fileOf(`${file}`));
   using at = new TemporaryFolder();
   const path = at.file("out.tar");
-  const reason = new Error("stopped");
   let stops = 0;
   for (let budget = 1;; budget += 3) {
-    const controller = new AbortController();
-    let left = budget;
-    // The signal is asked at each piece.
-    Object.defineProperty(controller.signal, "throwIfAborted", {
-      value: () => {
-        if (left-- === 0) throw reason;
-      },
-    });
-    try {
-      const { resumed } = await writeTarFile(tree, path, { signal: controller.signal, batchEntries: 2 });
-      expect(resumed, `seed ${seed}`).toBeGreaterThan(0);
+    const written = await stoppedAfter(
+      budget,
+      (signal) => writeTarFile(tree, path, { signal, batchSteps: 2 }),
+    );
+    if (!(written instanceof Error)) {
+      expect(written.resumed, `seed ${seed}`).toBeGreaterThan(0);
       break;
-    } catch (error) {
-      expect(error).toBe(reason);
-      expect(existsSync(path)).toBe(false);
-      stops++;
     }
+    expect(existsSync(path)).toBe(false);
+    stops++;
   }
   expect(stops).toBeGreaterThan(2);
   expect(Buffer.compare(readFileSync(path), tarOf(tree)), `seed ${seed}`).toBe(0);
   expect(readdirSync(at.path)).toEqual(["out.tar"]);
   await expect(writeTarFile(tree, path)).rejects.toThrow("it is there already");
+});
+
+test("a layout that is stopped again and again goes on, also in the midst of a layer, and ends in the same bytes", async () => {
+  const seed = drawSeed("APPLY_SEED", 1_000_000);
+  const prng = new Prng(seed);
+  const [lower, base, tree] = [new Tree(), new Tree(), new Tree()];
+  for (const each of [base, tree]) each.put("etc/gone", fileOf("gone"));
+  tree.remove("etc/gone");
+  for (let file = 0; file < 20; file++) {
+    for (const each of [base, tree]) each.put(`a/${file}`, fileOf(randomBytes(prng, 700)));
+    tree.put(`b/${file}`, fileOf(randomBytes(prng, 5)));
+  }
+  using at = new TemporaryFolder();
+  await writeLayout({ base: opened(lower), tree: base, services: [], ref: "base" }, at.file("base"));
+  using image = await openAppliance(at.file("base"));
+  // Above an image, whose layer is copied, and above a folder, which becomes one.
+  for (const [name, below] of [["image", image], ["folder", opened(base)]] as const) {
+    const content = { base: below, tree, services: [], ref: "x" };
+    await writeLayout(content, at.file(`${name}-once`));
+    const path = at.file(name);
+    let stops = 0, resumed = 0;
+    for (let budget = 3; resumed === 0; budget += 5) {
+      const written = await stoppedAfter(
+        budget,
+        (signal) => writeLayout(content, path, { signal, batchSteps: 2 }),
+      );
+      if (!(written instanceof Error)) resumed = written.resumed;
+      else if (++stops === 2) {
+        // What is not what the note says of it is begun anew.
+        const blobs = join(`${path}.partial`, "blobs/sha256");
+        for (const blob of readdirSync(blobs)) truncateSync(join(blobs, blob), 100);
+      }
+    }
+    expect(stops, `seed ${seed}`).toBeGreaterThan(4);
+    expect(resumed).toBeGreaterThan(10_000);
+    const files = (folder: string): unknown =>
+      readdirSync(folder, { recursive: true, withFileTypes: true }).filter((each) => each.isFile()).map((
+        { name, parentPath },
+      ) => [name, readFileSync(join(parentPath, name), "latin1")]).sort();
+    expect(files(path), `seed ${seed}`).toEqual(files(at.file(`${name}-once`)));
+    await mustBe(tree, path);
+  }
+  expect(readdirSync(at.path).sort()).toEqual(["base", "folder", "folder-once", "image", "image-once"]);
+});
+
+test("a note of other work, or one without its work, is nothing to go on from", async () => {
+  using at = new TemporaryFolder();
+  const [one, other] = [new Tree(), new Tree()];
+  for (let file = 0; file < 9; file++) one.put(`${file}`, fileOf("one"));
+  for (let file = 0; file < 9; file++) other.put(`${file}`, fileOf("other"));
+  const path = at.file("out.tar");
+  const stop = async (tree: Tree, looks: number): Promise<void> => {
+    const written = await stoppedAfter(
+      looks,
+      (signal) => writeTarFile(tree, path, { signal, batchSteps: 2 }),
+    );
+    expect(written).toBeInstanceOf(Error);
+  };
+  await stop(one, 12);
+  await stop(other, 1); // before anything of it is noted
+  expect((await writeTarFile(one, path)).resumed).toBe(0);
+  expect(Buffer.compare(readFileSync(path), tarOf(one))).toBe(0);
+  rmSync(path);
+  await stop(one, 12);
+  rmSync(`${path}.partial`);
+  await stop(one, 1);
+  expect((await writeTarFile(one, path)).resumed).toBe(0);
+  expect(Buffer.compare(readFileSync(path), tarOf(one))).toBe(0);
+  expect(readdirSync(at.path)).toEqual(["out.tar"]);
+});
+
+test("work that was killed when it had its name, before its note was deleted, is done", () => {
+  using at = new TemporaryFolder();
+  const path = at.file("out");
+  const all = { steps: 3, bytes: 5, files: ["a"] };
+  const work = new Unfinished(path, "it");
+  writeFileSync(work.path, "whole");
+  work.note(all);
+  renameSync(work.path, path);
+  expect(() => new Unfinished(path, "other")).toThrow("it is there already");
+  expect(new Unfinished(`${path}/`, "it")).toMatchObject({ finished: true, done: all });
+  expect(readdirSync(at.path)).toEqual(["out"]);
+  expect(() => new Unfinished(path, "it")).toThrow("it is there already");
+});
+
+test("who is interrupted while trees are compared hears of it, and says how far it is", async () => {
+  using at = new TemporaryFolder();
+  const base = new Tree(), target = new Tree();
+  const large = randomBytes(new Prng(4), 1_000_000);
+  // Work for minutes, of which nothing waits for a disk.
+  const content = {
+    ...fileOf(large).content!,
+    size: 2 ** 36,
+    read: (_: number, into: Uint8Array) => into.set(large.subarray(0, into.length)),
+  };
+  base.put("large", { ...fileOf(""), content });
+  target.put("large", { ...fileOf(""), content: { ...content, sha256: "00".repeat(32) } });
+  const controller = new AbortController();
+  const told: number[] = [];
+  setTimeout(() => controller.abort(new Error("interrupted")), 150);
+  const work = writeDiff(opened(base), opened(target), at.file("a.diff"), {
+    signal: controller.signal,
+    onProgress: ({ bytes }) => void told.push(bytes),
+  });
+  await expect(work).rejects.toThrow("interrupted");
+  expect(told.at(-1)).toBeGreaterThan(0);
+  expect(readdirSync(at.path)).toEqual([]);
 });
 
 judge(
@@ -87,22 +215,14 @@ judge(
       const tree = holdableAgain(applyDiff(base, diff, zstd));
       for (let file = 0; file < 30; file++) tree.put(`zz/${file}`, fileOf(`${file}`));
       const path = at.file("out");
-      const reason = new Error("stopped");
-      const stop = async (pieces: number): Promise<void> => {
-        const controller = new AbortController();
-        let left = pieces;
-        Object.defineProperty(controller.signal, "throwIfAborted", {
-          value: () => {
-            if (left-- === 0) throw reason;
-          },
-        });
-        await expect(writeFolder(tree, path, { signal: controller.signal, batchEntries: 3 })).rejects.toBe(
-          reason,
-        );
+      const stop = async (looks: number): Promise<void> => {
+        const act = (signal: AbortSignal): Promise<unknown> =>
+          writeFolder(tree, path, { signal, batchSteps: 3 });
+        expect(await stoppedAfter(looks, act)).toBeInstanceOf(Error);
         expect(existsSync(path)).toBe(false);
       };
       await stop(25);
-      const { resumed } = await writeFolder(tree, path, { batchEntries: 3 });
+      const { resumed } = await writeFolder(tree, path, { batchSteps: 3 });
       expect(resumed, `seed ${seed + run}`).toBeGreaterThan(0);
       await mustBe(tree, path, `seed ${seed + run}`);
       expect(readdirSync(at.path)).toEqual(["out"]);

@@ -75,7 +75,7 @@ test("a small file that has changed is compressed against its old version, a new
   same(target, applyDiff(base, new DiffImage(sourceOf(bytes), zstd), zstd), "edited");
 });
 
-test("borders of chunks follow the content, and lie within their bounds", () => {
+test("borders of chunks follow the content, and lie within their bounds", async () => {
   const prng = new Prng(3);
   const bytes = randomBytes(prng, 2_000_000);
   const chunks = [...chunksOf(contentOf(bytes))].map(({ offset, bytes: { length } }) => ({ offset, length }));
@@ -85,7 +85,7 @@ test("borders of chunks follow the content, and lie within their bounds", () => 
     expect(length).toBeLessThanOrEqual(CHUNK_MAX);
   }
   const index = new ChunkIndex();
-  index.add("a", contentOf(bytes));
+  await index.add("a", contentOf(bytes), () => undefined);
   let found = 0;
   const moved = Buffer.concat([randomBytes(prng, 12_345), bytes]);
   for (const { offset, bytes: chunk } of chunksOf(contentOf(moved))) {
