@@ -1,5 +1,5 @@
 import fs from "node:fs";
-import { Digest, readFileAt } from "./contents.ts";
+import { type Digest, readFileAt } from "./contents.ts";
 import type { Meter, WorkOptions } from "./progress.ts";
 import { writeAll } from "./spool.ts";
 import type { Done } from "./unfinished.ts";
