@@ -94,7 +94,6 @@ judge(
     expect(peer.troubles).toEqual([]);
     expect(peer.bytes.slice(5)).toBe(all);
   },
-  120_000,
 );
 
 judge(
@@ -130,5 +129,4 @@ judge(
     expect(peer.troubles).toEqual([]);
     expect(peer.bytes).toBe(all);
   },
-  120_000,
 );

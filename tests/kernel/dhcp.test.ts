@@ -1,13 +1,16 @@
 import type { ChildProcess } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { describe, expect } from "vitest";
 import type { DhcpLease } from "../../net/dhcp/lease.ts";
+import { said } from "../support/said.ts";
 import { TemporaryFolder } from "../support/folder.ts";
 import { judge } from "../support/judge.ts";
 import { NetworkNamespace } from "../support/netns.ts";
 import { RUN_ON } from "../support/runtimes.ts";
-import { sleep } from "./kernel_server.ts";
+import { until } from "../support/sink.ts";
+import { Capture, WHOLE_BYTES } from "./capture.ts";
 
 const CLIENT = fileURLToPath(new URL("./dhcp_client.ts", import.meta.url));
 const NEEDS = ["root", "tun", "ip", "dnsmasq", "ping", "nc", "tcpdump", "tshark"] as const;
@@ -39,7 +42,7 @@ class Client {
 }
 
 for (const runtime of ["node", "deno"] as const) {
-  describe(`dnsmasq configures a host on ${runtime}`, () => {
+  describe.concurrent(`dnsmasq configures a host on ${runtime}`, () => {
     judge(
       "discover to release, renewal, restart and conflict, and tshark reads every message",
       NEEDS,
@@ -48,17 +51,10 @@ for (const runtime of ["node", "deno"] as const) {
         using netns = new NetworkNamespace();
         netns.run("ip", "tuntap", "add", "dev", "dh0", "mode", "tap");
         netns.configure("dh0", "10.84.0.1/24");
-        const file = folder.file("dhcp.pcap");
-        const tcpdump = netns.start("tcpdump", [
-          "-i",
-          "dh0",
-          "-B",
-          "4096",
-          "--immediate-mode",
-          "-U",
-          "-w",
-          file,
-        ]);
+        const capture = await Capture.start(netns, "dh0", folder.file("dhcp.pcap"), {
+          bytes: WHOLE_BYTES,
+          checked: ["ip", "udp"],
+        });
         const dnsmasq = netns.start("dnsmasq", [
           ...["--no-daemon", "--conf-file=/dev/null", "--port=0", "--interface=dh0", "--bind-interfaces"],
           ...["--user=root", `--dhcp-leasefile=${folder.file("leases")}`, "--no-ping"],
@@ -67,9 +63,9 @@ for (const runtime of ["node", "deno"] as const) {
           ...["--dhcp-option=option:domain-name,example.test", "--dhcp-option=option:mtu,1400"],
           "--dhcp-option=121,10.99.0.0/16,10.84.0.9,0.0.0.0/0,10.84.0.1",
           ...["--dhcp-option=option:T1,4", "--dhcp-option=option:T2,60", "--dhcp-authoritative"],
-        ]);
-        dnsmasq.stderr?.resume();
-        await sleep(1_000);
+        ], "pipe");
+        await said(dnsmasq.stderr!, /DHCP, IP range/);
+        const leases = (): string => readFileSync(folder.file("leases"), "utf8");
 
         let client = new Client(netns, runtime);
         const { lease } = await client.news();
@@ -89,7 +85,7 @@ for (const runtime of ["node", "deno"] as const) {
         expect(address).toMatch(/^10\.84\.0\.(5\d|60)$/);
         expect(netns.run("ping", "-c", "2", "-i", "0.2", address)).toContain(" 0% packet loss");
         expect(netns.run("sh", "-c", `echo hello | nc -N ${address} 7`)).toBe("hello\n");
-        expect(netns.run("cat", folder.file("leases"))).toContain("torpor-test");
+        await until(() => leases().includes("torpor-test"), "dnsmasq notes the lease");
         const renewed = (await client.news()).lease!; // after 4 s
         expect([renewed.address, renewed.expiresAtMs! > lease!.expiresAtMs!]).toEqual([address, true]);
         expect(netns.run("ping", "-c", "1", address)).toContain(" 0% packet loss");
@@ -99,8 +95,7 @@ for (const runtime of ["node", "deno"] as const) {
         expect((await client.news()).lease!.address).toBe(address);
         client.say("release");
         expect(await client.news()).toEqual({ lost: "released" });
-        await sleep(500);
-        expect(netns.run("cat", folder.file("leases"))).not.toContain(address);
+        await until(() => !leases().includes(address), "dnsmasq strikes the lease");
         await client.end();
 
         // Somebody else took the address meanwhile: it is declined, and another one asked for.
@@ -110,29 +105,21 @@ for (const runtime of ["node", "deno"] as const) {
         expect(other.address).not.toBe(address);
         await client.end();
 
-        await sleep(1_500); // longer than tcpdump gathers packets
-        tcpdump.kill("SIGINT");
-        await new Promise((resolve) => void tcpdump.once("exit", resolve));
-        const read = (filter: string, ...fields: string[]): string[] => {
-          const show = fields.flatMap((field) => ["-e", field]);
-          const format = fields.length === 0 ? [] : ["-T", "fields", ...show];
-          const checks = ["-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE"];
-          return netns.run("tshark", "-r", file, ...checks, "-Y", filter, ...format).split("\n").filter(
-            Boolean,
-          );
-        };
+        await capture.stop();
         const ours = "eth.src == 02:00:00:00:00:07";
-        expect(read(`${ours} && (dhcp || arp) && (_ws.malformed || _ws.expert.severity >= "Warning")`))
-          .toEqual([]);
-        expect(read(`${ours} && (ip.checksum.status == 0 || udp.checksum.status == 0)`)).toEqual([]);
-        const types = read(`${ours} && dhcp`, "dhcp.option.dhcp");
+        for (
+          const fault of [
+            `(dhcp || arp) && (_ws.malformed || _ws.expert.severity >= "Warning")`,
+            "(ip.checksum.status == 0 || udp.checksum.status == 0)",
+          ]
+        ) expect(await capture.lines(`${ours} && ${fault}`)).toEqual([]);
+        const types = await capture.lines(`${ours} && dhcp`, "dhcp.option.dhcp");
         // discover, request; renew; reboot, release; reboot, decline, discover, request
         expect(types.slice(0, 3)).toEqual(["1", "3", "3"]);
         expect(types).toContain("7");
         expect(types).toContain("4");
         expect(new Set(types)).toEqual(new Set(["1", "3", "4", "7"]));
       },
-      90_000,
     );
   });
 }

@@ -1,11 +1,13 @@
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { describe, expect } from "vitest";
+import { said } from "../support/said.ts";
 import { TemporaryFolder } from "../support/folder.ts";
 import { judge } from "../support/judge.ts";
 import { NetworkNamespace } from "../support/netns.ts";
 import { RUN_ON } from "../support/runtimes.ts";
-import { sleep } from "./kernel_server.ts";
+import { until } from "../support/sink.ts";
+import { Capture, WHOLE_BYTES } from "./capture.ts";
 
 const CLIENT = fileURLToPath(new URL("./dns_client.ts", import.meta.url));
 const NEEDS = ["root", "tun", "ip", "dnsmasq", "dig", "nc", "tcpdump", "tshark"] as const;
@@ -27,7 +29,7 @@ function asDig(type: string, answer: unknown[]): string[] {
 }
 
 for (const runtime of ["node", "deno"] as const) {
-  describe(`names resolved on ${runtime}`, () => {
+  describe.concurrent(`names resolved on ${runtime}`, () => {
     judge(
       "dnsmasq's answers, by UDP and TCP, are those that dig shows, and tshark reads our questions",
       NEEDS,
@@ -36,13 +38,15 @@ for (const runtime of ["node", "deno"] as const) {
         using netns = new NetworkNamespace();
         netns.run("ip", "tuntap", "add", "dev", "dns0", "mode", "tun");
         netns.configure("dns0", `${SERVER}/24`);
-        const file = folder.file("dns.pcap");
-        const tcpdump = netns.start("tcpdump", ["-i", "dns0", "-B", "8192", "-U", "-w", file]);
+        const capture = await Capture.start(netns, "dns0", folder.file("dns.pcap"), {
+          bytes: WHOLE_BYTES,
+          checked: ["ip", "udp"],
+        });
         const many = Array.from(
           { length: MANY },
           (_, at) => `--host-record=many.test,10.9.${at >> 8}.${at & 255}`,
         );
-        netns.start("dnsmasq", [
+        const dnsmasq = netns.start("dnsmasq", [
           ...["--no-daemon", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--user=root"],
           ...["--interface=dns0", "--bind-interfaces", "--local=/test/", "--local-ttl=60", "--quiet-dhcp"],
           `--host-record=www.test,${SERVER},2001:db8::80`,
@@ -56,9 +60,11 @@ for (const runtime of ["node", "deno"] as const) {
           "--caa-record=caa.test,0,issue,ca.test",
           "--naptr-record=naptr.test,10,20,S,SIP+D2U,,sip.test",
           ...many,
-        ]).stderr?.resume();
+        ], "pipe");
+        const listens = said(dnsmasq.stderr!, /started/);
         const nc = netns.start("sh", ["-c", `echo hello from www | nc -l -N ${SERVER} 8080`]);
-        await sleep(1_000);
+        await listens;
+        await until(() => netns.run("ss", "-Htln").includes(":8080"), "nc listens");
 
         const [program, ...args] = RUN_ON[runtime];
         const client = netns.start(program!, [...args, CLIENT, "dns0", "10.85.0.1/24", SERVER]);
@@ -94,20 +100,13 @@ for (const runtime of ["node", "deno"] as const) {
         expect(await ask("GET far.test 8080")).toBe("hello from www\n");
         nc.kill();
 
-        await sleep(1_500); // longer than tcpdump gathers packets
-        tcpdump.kill("SIGINT");
-        await new Promise((resolve) => void tcpdump.once("exit", resolve));
-        const read = (filter: string): string[] => {
-          const checks = ["-o", "udp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE"];
-          return netns.run("tshark", "-r", file, ...checks, "-Y", filter).split("\n").filter(Boolean);
-        };
+        await capture.stop();
         const ours = "ip.src == 10.85.0.1";
-        expect(read(`${ours} && dns`).length).toBeGreaterThanOrEqual(questions.length);
-        expect(read(`${ours} && dns && tcp`).length).toBeGreaterThanOrEqual(1);
-        expect(read(`${ours} && (_ws.malformed || udp.checksum.status == 0)`)).toEqual([]);
-        expect(read(`${ours} && dns && udp && _ws.expert.severity >= "Warning"`)).toEqual([]);
+        expect((await capture.lines(`${ours} && dns`)).length).toBeGreaterThanOrEqual(questions.length);
+        expect((await capture.lines(`${ours} && dns && tcp`)).length).toBeGreaterThanOrEqual(1);
+        expect(await capture.lines(`${ours} && (_ws.malformed || udp.checksum.status == 0)`)).toEqual([]);
+        expect(await capture.lines(`${ours} && dns && udp && _ws.expert.severity >= "Warning"`)).toEqual([]);
       },
-      60_000,
     );
   });
 }

@@ -164,7 +164,7 @@ for (const block of BLOCKS.filter(({ language }) => language === "ts" || languag
       await until(() => said.includes(END));
     }
     expect(said).not.toMatch(/\bat .*:\d+:\d+|Error:/); // a stack
-  }, 60_000);
+  });
 }
 
 /** A command of a block, without its remark. */
@@ -361,6 +361,5 @@ for (
         await host?.shutdown();
       }
     },
-    120_000,
   );
 }

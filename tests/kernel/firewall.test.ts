@@ -20,5 +20,4 @@ judge(
       expect(outcome, `npm run firewall:kernel -- --seed ${SEED + run} --runs 1`).toEqual({ kind: "same" });
     }
   },
-  60_000,
 );

@@ -4,7 +4,7 @@ import { describe, expect } from "vitest";
 import { judge } from "../support/judge.ts";
 import { NetworkNamespace } from "../support/netns.ts";
 import { RUN_ON } from "../support/runtimes.ts";
-import { sleep } from "./kernel_server.ts";
+import { said } from "../support/said.ts";
 
 const ROUTER = fileURLToPath(new URL("./router.ts", import.meta.url));
 const NEEDS = ["root", "tun", "ip", "ping", "curl", "iperf3", "traceroute", "tracepath", "python3"] as const;
@@ -12,7 +12,7 @@ const NEAR = "10.81.0.2";
 const FAR = "10.82.0.2";
 
 for (const runtime of ["node", "deno"] as const) {
-  describe(`two Linux kernels with a router on ${runtime} between them`, () => {
+  describe.concurrent(`two Linux kernels with a router on ${runtime} between them`, () => {
     judge("ping, traceroute, tracepath, curl and iperf3 go through it", NEEDS, async () => {
       using near = new NetworkNamespace();
       using far = new NetworkNamespace();
@@ -28,23 +28,24 @@ for (const runtime of ["node", "deno"] as const) {
       far.configure("far0", `${FAR}/24`, 1400);
       far.run("ip", "route", "add", "default", "via", "10.82.0.1");
 
-      expect(near.run("ping", "-c", "3", "-i", "0.2", FAR)).toContain(" 0% packet loss");
+      expect(await near.output("ping", "-c", "3", "-i", "0.2", FAR)).toContain(" 0% packet loss");
       // Longer than the second link: our stack cuts what comes without DF, on the way there and back.
-      expect(near.run("ping", "-c", "3", "-i", "0.2", "-M", "dont", "-s", "1472", FAR)).toContain(
+      expect(await near.output("ping", "-c", "3", "-i", "0.2", "-M", "dont", "-s", "1472", FAR)).toContain(
         " 0% packet loss",
       );
-      expect(near.run("ping", "-c", "3", "-i", "0.2", "-M", "dont", "-s", "20000", FAR)).toContain(
+      expect(await near.output("ping", "-c", "3", "-i", "0.2", "-M", "dont", "-s", "20000", FAR)).toContain(
         " 0% packet loss",
       );
       // The router is a hop of its own, and it answers with its own address.
-      const hops = near.run("traceroute", "-n", "-q", "1", "-w", "2", FAR).trim().split("\n").slice(1);
+      const hops = (await near.output("traceroute", "-n", "-q", "1", "-w", "2", FAR)).trim().split("\n")
+        .slice(1);
       expect(hops.map((hop) => hop.trim().split(/\s+/)[1])).toEqual(["10.81.0.1", FAR]);
-      expect(near.run("tracepath", "-n", FAR)).toMatch(/pmtu 1400[^]*Resume: pmtu 1400 hops 2/);
+      expect(await near.output("tracepath", "-n", FAR)).toMatch(/pmtu 1400[^]*Resume: pmtu 1400 hops 2/);
 
       const web = far.start("python3", ["-m", "http.server", "-d", "/usr/share/common-licenses", "8000"]);
-      far.start("iperf3", ["-s"]);
-      await sleep(1_000);
-      const license = near.run(
+      const iperf3 = far.start("iperf3", ["-s", "--forceflush"]);
+      await said(iperf3.stdout!, /listening/);
+      const license = await near.output(
         "curl",
         "-sS",
         "--retry",
@@ -55,7 +56,7 @@ for (const runtime of ["node", "deno"] as const) {
       expect(license).toBe(far.run("cat", "/usr/share/common-licenses/GPL-3"));
       web.kill();
       for (const direction of [[], ["-R"]]) {
-        const report = JSON.parse(near.run("iperf3", "-c", FAR, "-t", "3", "-J", ...direction));
+        const report = JSON.parse(await near.output("iperf3", "-c", FAR, "-n", "50M", "-J", ...direction));
         expect(report.error).toBeUndefined();
         expect(report.end.sum_received.bytes).toBeGreaterThan(10_000_000);
         console.log(
@@ -70,6 +71,6 @@ for (const runtime of ["node", "deno"] as const) {
       expect(counters.fragmented).toBeGreaterThan(3);
       expect(Object.keys(drops).filter((name) => name.startsWith("Ipv4") && name !== "Ipv4TimeToLive"))
         .toEqual([]);
-    }, 60_000);
+    });
   });
 }

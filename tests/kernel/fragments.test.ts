@@ -1,7 +1,8 @@
 import { describe, expect } from "vitest";
 import { judge } from "../support/judge.ts";
 import { TemporaryFolder } from "../support/folder.ts";
-import { INTERFACE, KernelServer, sleep, STACK_ADDRESS } from "./kernel_server.ts";
+import { Capture, WHOLE_BYTES } from "./capture.ts";
+import { INTERFACE, KernelServer, STACK_ADDRESS } from "./kernel_server.ts";
 
 const NEEDS = ["root", "tun", "ip", "ping", "python3", "tcpdump", "tshark"] as const;
 
@@ -20,7 +21,7 @@ print("whole")
 `;
 
 for (const runtime of ["node", "deno"] as const) {
-  describe(`the Linux kernel and a stack on ${runtime} cut and join datagrams`, () => {
+  describe.concurrent(`the Linux kernel and a stack on ${runtime} cut and join datagrams`, () => {
     judge(
       "ping -s 60000 and UDP of 64 KB come back whole, and tshark joins all fragments",
       NEEDS,
@@ -28,35 +29,24 @@ for (const runtime of ["node", "deno"] as const) {
         using folder = new TemporaryFolder();
         using server = new KernelServer(runtime, folder.file("store"), 3_600_000);
         await server.start();
-        const file = folder.file("fragments.pcap");
-        const tcpdump = server.netns.start("tcpdump", [
-          "-i",
-          INTERFACE,
-          "-B",
-          "65536",
-          "-s",
-          "2000",
-          "-w",
-          file,
-        ]);
-        await sleep(1000);
-        const ping = server.netns.run("ping", "-c", "5", "-i", "0.2", "-s", "60000", STACK_ADDRESS);
+        const capture = await Capture.start(server.netns, INTERFACE, folder.file("fragments.pcap"), {
+          bytes: WHOLE_BYTES,
+          checked: ["ip"],
+        });
+        const ping = await server.netns.output("ping", "-c", "5", "-i", "0.2", "-s", "60000", STACK_ADDRESS);
         expect(ping).toContain(" 0% packet loss");
         expect(server.netns.run("python3", "-c", ECHO, STACK_ADDRESS)).toBe("whole\n");
         const { drops } = await server.counts();
         expect(drops).toEqual({});
-        await sleep(1500); // longer than tcpdump gathers packets
-        tcpdump.kill("SIGINT");
-        await new Promise((resolve) => void tcpdump.once("exit", resolve));
-        const read = (filter: string): string =>
-          server.netns.run("tshark", "-r", file, "-o", "ip.check_checksum:TRUE", "-Y", filter).trim();
-        const joined = read(`ip.src == ${STACK_ADDRESS} && ip.fragments`).split("\n").length;
+        await capture.stop();
+        const joined = (await capture.lines(`ip.src == ${STACK_ADDRESS} && ip.fragments`)).length;
         expect(joined).toBe(5 + 6); // the pings, and the datagrams beyond 1,472 bytes
-        expect(read("_ws.malformed || ip.checksum.status == 0 || icmp.checksum.status == 0")).toBe("");
-        expect(read("ip.fragment.overlap || ip.fragment.error || ip.fragment.toolongfragment")).toBe("");
-        expect(read("icmp.type == 0").split("\n").length).toBe(5);
+        const broken = "_ws.malformed || ip.checksum.status == 0 || icmp.checksum.status == 0";
+        expect(await capture.lines(broken)).toEqual([]);
+        const wrong = "ip.fragment.overlap || ip.fragment.error || ip.fragment.toolongfragment";
+        expect(await capture.lines(wrong)).toEqual([]);
+        expect((await capture.lines("icmp.type == 0")).length).toBe(5);
       },
-      60_000,
     );
   });
 }

@@ -5,6 +5,8 @@ import { TemporaryFolder } from "../support/folder.ts";
 import { judge } from "../support/judge.ts";
 import { NetworkNamespace } from "../support/netns.ts";
 import { RUN_ON } from "../support/runtimes.ts";
+import { until } from "../support/sink.ts";
+import { Capture, WHOLE_BYTES } from "./capture.ts";
 import { sleep } from "./kernel_server.ts";
 
 const PEER = fileURLToPath(new URL("./groups_peer.ts", import.meta.url));
@@ -50,9 +52,12 @@ else:
 s.sendto(sys.argv[2].encode(), (sys.argv[1], 5000))
 `;
 const GROUP6 = "ff15::7:7";
+const GROUPS = [GROUP, GROUP6];
+/** The bridge asks each second, and forgets who has not answered for so long. */
+const FORGET_MS = 5_000;
 
 for (const runtime of ["node", "deno"] as const) {
-  describe(`groups on ${runtime} with the Linux kernel`, () => {
+  describe.concurrent(`groups on ${runtime} with the Linux kernel`, () => {
     judge(
       "a bridge that snoops IGMPv3 and MLDv2 learns our groups from our reports, keeps them by queries, and forgets them",
       [...NEEDS, "bridge"],
@@ -64,16 +69,19 @@ for (const runtime of ["node", "deno"] as const) {
           netns.run("ip", "link", "set", "br0", "type", "bridge", name, value);
         set("mcast_igmp_version", "3");
         set("mcast_mld_version", "2");
-        set("mcast_query_response_interval", "100"); // hundredths of a second
-        set("mcast_startup_query_interval", "200");
-        set("mcast_startup_query_count", "10");
+        set("mcast_query_response_interval", "50"); // hundredths of a second
+        set("mcast_startup_query_interval", "100");
+        set("mcast_query_interval", "100");
+        set("mcast_membership_interval", `${FORGET_MS / 10}`);
         netns.run("ip", "tuntap", "add", "dev", "mc1", "mode", "tap");
         netns.run("ip", "link", "set", "mc1", "master", "br0", "up");
         netns.run("ip", "addr", "add", "10.86.0.2/24", "dev", "br0");
         netns.run("ip", "addr", "add", "fd86::2/64", "dev", "br0", "nodad");
         netns.run("ip", "link", "set", "br0", "up");
-        const file = folder.file("groups.pcap");
-        const tcpdump = netns.start("tcpdump", ["-i", "mc1", "-B", "4096", "-U", "-w", file]);
+        const capture = await Capture.start(netns, "mc1", folder.file("groups.pcap"), {
+          bytes: WHOLE_BYTES,
+          checked: ["ip"],
+        });
         const [program, ...args] = RUN_ON[runtime];
         const peer = netns.start(program!, [
           ...args,
@@ -89,35 +97,39 @@ for (const runtime of ["node", "deno"] as const) {
           return (await ours.next()).value;
         };
         expect((await ours.next()).value).toBe("ready");
-        await sleep(3_000); // the bridge's queries have begun, and its port forwards
-        for (const group of [GROUP, GROUP6]) {
-          const known = (): boolean =>
-            new RegExp(`port mc1 grp ${group} `).test(netns.run("bridge", "mdb", "show", "dev", "br0"));
-          expect(known()).toBe(false);
-          expect(await ask(`join ${group}`)).toBe("done");
-          await sleep(500);
-          expect(known()).toBe(true);
+        await until(
+          () => netns.run("bridge", "link", "show", "dev", "mc1").includes("state forwarding"),
+          "the bridge's port forwards",
+        );
+        const memberships = (): string => netns.run("bridge", "mdb", "show", "dev", "br0");
+        const known = (): boolean[] => {
+          const all = memberships();
+          return GROUPS.map((group) => all.includes(`port mc1 grp ${group} `));
+        };
+        expect(known()).toEqual([false, false]);
+        for (const group of GROUPS) expect(await ask(`join ${group}`)).toBe("done");
+        await until(() => known().every((is) => is), "the bridge knows both groups");
+        for (const group of GROUPS) {
           netns.run("python3", "-c", SEND6, group, "hello");
           expect((await ours.next()).value).toMatch(/^(10\.86\.0\.2|::ffff:10\.86\.0\.2|f[de]\S+) hello$/);
-          await sleep(4_500); // two queries later it is still there
-          expect(known()).toBe(true);
-          expect(await ask(`leave ${group}`)).toBe("done");
-          await sleep(4_000); // the last member's queries have found nobody
-          expect(known()).toBe(false);
         }
+        await sleep(1.4 * FORGET_MS); // nobody would be known any more whose answers had not come
+        expect(known()).toEqual([true, true]);
+        // Who leaves is forgotten because the last member's queries find nobody, and not in the course of time.
+        set("mcast_membership_interval", "26000");
+        await sleep(2_000);
+        for (const group of GROUPS) expect(await ask(`leave ${group}`)).toBe("done");
+        await until(() => !known().some((is) => is), "the bridge has forgotten both");
         // The group where neighbours look for our address is known without having been asked for.
-        expect(netns.run("bridge", "mdb", "show", "dev", "br0")).toMatch(/port mc1 grp ff02::1:ff00:1 /);
-        tcpdump.kill("SIGINT");
-        await new Promise((resolve) => void tcpdump.once("exit", resolve));
-        const read = (filter: string): string[] =>
-          netns.run("tshark", "-r", file, "-o", "ip.check_checksum:TRUE", "-Y", filter).split("\n").filter(
-            Boolean,
-          );
+        expect(memberships()).toMatch(/port mc1 grp ff02::1:ff00:1 /);
+        await capture.stop();
         const mine = "(ip.src == 10.86.0.1 || ipv6.src == fe80::1)";
-        expect(read(`${mine} && (igmp.version == 3 || icmpv6.type == 143)`).length).toBeGreaterThan(6);
-        expect(read("_ws.malformed || ip.checksum.status == 0 || icmpv6.checksum.status == 0")).toEqual([]);
+        expect((await capture.lines(`${mine} && (igmp.version == 3 || icmpv6.type == 143)`)).length)
+          .toBeGreaterThan(6);
+        expect(
+          await capture.lines("_ws.malformed || ip.checksum.status == 0 || icmpv6.checksum.status == 0"),
+        ).toEqual([]);
       },
-      90_000,
     );
 
     judge(
@@ -129,17 +141,10 @@ for (const runtime of ["node", "deno"] as const) {
         netns.run("ip", "tuntap", "add", "dev", "mc0", "mode", "tun");
         netns.configure("mc0", "10.83.0.2/24");
         netns.run("ip", "link", "set", "mc0", "multicast", "on");
-        const file = folder.file("groups.pcap");
-        const tcpdump = netns.start("tcpdump", [
-          "-i",
-          "mc0",
-          "--immediate-mode",
-          "-U",
-          "-s",
-          "0",
-          "-w",
-          file,
-        ]);
+        const capture = await Capture.start(netns, "mc0", folder.file("groups.pcap"), {
+          bytes: WHOLE_BYTES,
+          checked: ["ip"],
+        });
         const [program, ...args] = RUN_ON[runtime];
         const peer = netns.start(program!, [...args, PEER, "mc0", "10.83.0.1/24"]);
         const ours = createInterface({ input: peer.stdout! })[Symbol.asyncIterator]();
@@ -163,33 +168,18 @@ for (const runtime of ["node", "deno"] as const) {
         expect(await ask(`send ${GROUP} 5001 hello-yourself`)).toBe("done");
         expect(await tell("receive")).toBe("hello-yourself");
         await tell("leave"); // in version 2 the kernel's report would make ours needless
-        await tell("query 3");
-        await sleep(1_500);
-        await tell("query 2");
-        await sleep(1_500);
-        expect(await ask(`leave ${GROUP}`)).toBe("done");
-        await sleep(500);
-        tcpdump.kill("SIGINT");
-        await new Promise((resolve) => void tcpdump.once("exit", resolve));
-        const read = (filter: string, ...fields: string[]): string[] => {
-          const show = fields.flatMap((field) => ["-e", field]);
-          const format = fields.length === 0 ? [] : ["-T", "fields", ...show];
-          const text = netns.run(
-            "tshark",
-            "-r",
-            file,
-            "-o",
-            "ip.check_checksum:TRUE",
-            "-Y",
-            filter,
-            ...format,
-          );
-          return text.split("\n").filter((line) => line !== "");
-        };
         const mine = "igmp && ip.src == 10.83.0.1";
-        expect(read("_ws.malformed || ip.checksum.status == 0 || igmp.checksum.status == 0")).toEqual([]);
+        await tell("query 3");
+        await capture.until(`${mine} && igmp.record_type == 2`);
+        await tell("query 2");
+        await capture.until(`${mine} && igmp.version == 2 && igmp.type == 0x16`);
+        expect(await ask(`leave ${GROUP}`)).toBe("done");
+        await capture.until(`${mine} && igmp.type == 0x17`);
+        await capture.stop();
+        expect(await capture.lines("_ws.malformed || ip.checksum.status == 0 || igmp.checksum.status == 0"))
+          .toEqual([]);
         // To exclude nothing, twice; the same as an answer; then what the older router understands.
-        const reports = read(mine, "igmp.version", "igmp.type", "igmp.record_type", "ip.dst");
+        const reports = await capture.lines(mine, "igmp.version", "igmp.type", "igmp.record_type", "ip.dst");
         expect([...new Set(reports)]).toEqual([
           "3\t0x22\t4\t224.0.0.22",
           "3\t0x22\t2\t224.0.0.22",
@@ -197,7 +187,6 @@ for (const runtime of ["node", "deno"] as const) {
           "2\t0x17\t\t224.0.0.2",
         ]);
       },
-      60_000,
     );
   });
 }

@@ -6,6 +6,7 @@ import { judge } from "../support/judge.ts";
 import { NetworkNamespace } from "../support/netns.ts";
 import { RUN_ON } from "../support/runtimes.ts";
 import { Capture } from "./capture.ts";
+import { sleep } from "./kernel_server.ts";
 
 const NEEDS = ["root", "tun", "ip", "curl", "tcpdump", "tshark"] as const;
 const SERVER = fileURLToPath(new URL("./lossy_server.ts", import.meta.url));
@@ -51,23 +52,24 @@ async function sentInVain(
   const capture = await Capture.start(client, CLIENT_TUN, folder.file("capture.pcap"));
   const url = `http://${SERVER_ADDRESS}/bytes/${BYTES}`;
   expect(await client.finished("curl", "-sS", "-o", folder.file("got"), "--max-time", "60", url)).toBe(0);
+  await sleep(500); // what the wire still holds
   await capture.stop();
   return {
-    inVain: capture.lines(`tcp.options.sack.dsack && ip.src == ${CLIENT_ADDRESS}`).length,
-    segments: capture.lines(`tcp.len > 0 && ip.src == ${SERVER_ADDRESS}`).length,
+    inVain: (await capture.lines(`tcp.options.sack.dsack && ip.src == ${CLIENT_ADDRESS}`)).length,
+    segments: (await capture.lines(`tcp.len > 0 && ip.src == ${SERVER_ADDRESS}`)).length,
   };
 }
 
 for (const [name, impairments] of WIRES) {
   judge(`${name}: no more is sent in vain than Linux sends over the same wire`, NEEDS, async () => {
     const total = { stack: { inVain: 0, segments: 0 }, kernel: { inVain: 0, segments: 0 } };
-    for (const side of ["kernel", "stack"] as const) {
-      for (const seed of SEEDS) {
-        const sent = await sentInVain(side, seed, impairments);
-        total[side].inVain += sent.inVain;
-        total[side].segments += sent.segments;
-      }
-    }
+    // All at once: most of their time they wait for the wire.
+    const runs = (["kernel", "stack"] as const).flatMap((side) => SEEDS.map((seed) => ({ side, seed })));
+    await Promise.all(runs.map(async ({ side, seed }) => {
+      const sent = await sentInVain(side, seed, impairments);
+      total[side].inVain += sent.inVain;
+      total[side].segments += sent.segments;
+    }));
     console.log(`${name}: ${JSON.stringify(total)}`);
     expect(total.stack.inVain).toBeLessThanOrEqual(total.kernel.inVain + total.stack.segments * FALSE_ALARMS);
   }, 240_000);

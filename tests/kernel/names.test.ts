@@ -92,5 +92,4 @@ judge(
       `c.connect(('${SERVER}', 443)); c.send(b'x'); c.recv(1)`;
     expect(said("python3", "-c", quic)).toMatch(/No route to host|refused|unreachable/i);
   },
-  60_000,
 );

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, statSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "vitest";
 import { feedCapture } from "../../checkpoint/replay/capture.ts";
@@ -11,6 +11,7 @@ import { TemporaryFolder } from "../support/folder.ts";
 import { judge } from "../support/judge.ts";
 import { NetworkNamespace } from "../support/netns.ts";
 import { streamsOf } from "../checkpoint/replay/streams.ts";
+import { Capture } from "./capture.ts";
 import { KernelServer, sleep, STACK_ADDRESS, STACK_ADDRESS6 } from "./kernel_server.ts";
 
 const NEEDS = ["root", "tun", "ip", "nc", "curl", "ping"] as const;
@@ -60,7 +61,6 @@ for (const runtime of ["node", "deno"] as const) {
       expect(walk.code).toBe(0);
       for (const part of ["-> asleep", "-> waking", "ICMP echo request"]) expect(walk.out).toContain(part);
     },
-    120_000,
   );
 }
 
@@ -73,8 +73,7 @@ judge("a capture of the kernel's own server is fed to our stack in its place: it
   const [host, peer] = ["10.9.0.1", "10.9.0.2"];
   for (const address of [host, peer]) netns.run("ip", "addr", "add", `${address}/24`, "dev", "lo");
   const file = folder.file("loopback.pcap");
-  const dump = netns.start("tcpdump", ["-i", "lo", "-U", "--immediate-mode", "-s", "0", "-w", file]);
-  await until(() => existsSync(file) && statSync(file).size > 0);
+  const capture = await Capture.start(netns, "lo", file, { bytes: 70_000 });
   const served = "what the kernel says\n".repeat(20_000);
   const listener = netns.start("nc", ["-l", "-N", host, "4000"]);
   listener.stdin!.end(served);
@@ -86,9 +85,7 @@ judge("a capture of the kernel's own server is fed to our stack in its place: it
   await until(() => got.length >= served.length);
   client.stdin!.end();
   await until(() => netns.run("ss", "-Htn", "state", "established").trim() === "");
-  await sleep(500);
-  dump.kill("SIGINT");
-  await new Promise((resolve) => void dump.once("exit", resolve));
+  await capture.stop();
 
   const fed = feedCapture(readCapture(new Uint8Array(readFileSync(file))), { host: [host] });
   expect(fed).toMatchObject({ connections: 1, unbegun: 0, cut: 0 });

@@ -109,6 +109,5 @@ for (const runtime of ["node", "deno", "bun"] as const) {
       expect((await torpor(["store", "ls", store])).out).toContain(id);
       client.child.kill();
     },
-    60_000,
   );
 }

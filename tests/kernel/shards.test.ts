@@ -94,6 +94,5 @@ for (const runtime of ["node", "deno", "bun"] as const) {
       expect((await closed)[0]).toBe(0);
       client.child.stdin!.end();
     },
-    120_000,
   );
 }

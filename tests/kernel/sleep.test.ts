@@ -2,13 +2,14 @@ import { join } from "node:path";
 import { describe, expect } from "vitest";
 import { judge } from "../support/judge.ts";
 import { TemporaryFolder } from "../support/folder.ts";
+import { Capture } from "./capture.ts";
 import { INTERFACE, KERNEL_ADDRESS, KernelServer, sleep, STACK_ADDRESS } from "./kernel_server.ts";
 
-const NEEDS = ["root", "tun", "ip", "ss", "nc", "tcpdump"] as const;
+const NEEDS = ["root", "tun", "ip", "ss", "nc", "tcpdump", "tshark"] as const;
 const IDLE_MS = 500;
 
 for (const runtime of ["node", "deno"] as const) {
-  describe(`a kernel client's connection sleeps on ${runtime}`, () => {
+  describe.concurrent(`a kernel client's connection sleeps on ${runtime}`, () => {
     judge("silently, out of memory, through kill -9, and answers the next byte", NEEDS, async () => {
       using folder = new TemporaryFolder();
       using server = new KernelServer(runtime, join(folder.path, "store"), IDLE_MS);
@@ -26,13 +27,11 @@ for (const runtime of ["node", "deno"] as const) {
 
       // From the last ACK on: whoever says anything now is found in the capture.
       await sleep(IDLE_MS / 2);
-      const file = join(folder.path, "silence.pcap");
-      const tcpdump = server.netns.start("tcpdump", ["-i", INTERFACE, "--immediate-mode", "-U", "-w", file]);
+      const capture = await Capture.start(server.netns, INTERFACE, folder.file("silence.pcap"));
       await server.until(({ asleep }) => asleep === 1, "the connection sleeps");
       await sleep(1000);
-      tcpdump.kill("SIGINT");
-      await new Promise((resolve) => void tcpdump.once("exit", resolve));
-      expect(server.netns.run("tcpdump", "-r", file, "-n")).toBe("");
+      await capture.stop();
+      expect(await capture.lines("frame")).toEqual([]);
       expect(established(server)).toBe(1);
       const counts = await server.counts();
       expect(counts).toMatchObject({ awake: 0, asleep: 1, waking: 0, suspends: 1 });
@@ -51,7 +50,7 @@ for (const runtime of ["node", "deno"] as const) {
       expect(established(server)).toBe(1);
       client.stdin!.end();
       client.kill();
-    }, 60_000);
+    });
 
     judge("a connection that was awake at the crash gets a reset, not silence", NEEDS, async () => {
       using folder = new TemporaryFolder();
@@ -68,7 +67,7 @@ for (const runtime of ["node", "deno"] as const) {
       await new Promise((resolve) => void client.once("exit", resolve));
       expect(heard).toBe("hello\n");
       expect(established(server)).toBe(0);
-    }, 60_000);
+    });
   });
 }
 

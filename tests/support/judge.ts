@@ -41,7 +41,7 @@ export function judge(
   name: string,
   needs: Need | readonly Need[],
   run: () => Promise<void> | void,
-  timeoutMs = 30_000,
+  timeoutMs = 180_000, // far above what any takes: a busy machine must not fail a test
 ): void {
   const absent = (typeof needs === "string" ? [needs] : needs).map(missing).filter((need) =>
     need !== undefined

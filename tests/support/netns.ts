@@ -1,4 +1,4 @@
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, execFile, execFileSync, spawn } from "node:child_process";
 import process from "node:process";
 
 let made = 0;
@@ -39,10 +39,24 @@ export class NetworkNamespace implements Disposable {
     });
   }
 
+  /** As `run`, but this process goes on meanwhile: its other tests, above all. */
+  output(command: string, ...args: string[]): Promise<string> {
+    return new Promise((resolve, reject) => {
+      const child = execFile(
+        "ip",
+        ["netns", "exec", this.name, command, ...args],
+        { encoding: "utf8", maxBuffer: 1 << 28 },
+        (error, text) => error ? reject(error) : resolve(text),
+      );
+      child.stdin!.end();
+      this.#children.push(child);
+    });
+  }
+
   /** Starts a command inside; it is killed with the namespace when it still runs then. */
-  start(command: string, args: string[] = []): ChildProcess {
+  start(command: string, args: string[] = [], errors: "inherit" | "pipe" = "inherit"): ChildProcess {
     const child = spawn("ip", ["netns", "exec", this.name, command, ...args], {
-      stdio: ["pipe", "pipe", "inherit"],
+      stdio: ["pipe", "pipe", errors],
     });
     this.#children.push(child);
     return child;

@@ -38,7 +38,7 @@ export function sendBytes(link: Link, bytes: Uint8Array | readonly number[]): bo
 }
 
 /** Waits until `done()` is true, turning the event loop; throws after `limitMs`. */
-export async function until(done: () => boolean, what: string, limitMs = 10_000): Promise<void> {
+export async function until(done: () => boolean, what: string, limitMs = 30_000): Promise<void> {
   const deadlineMs = performance.now() + limitMs;
   while (!done()) {
     if (performance.now() > deadlineMs) throw new Error(`Waited ${limitMs} ms in vain: ${what}`);

@@ -183,5 +183,5 @@ for (const rules of RULES) {
         `seed ${seed}`,
       );
     }
-  }, 60_000);
+  });
 }

@@ -133,5 +133,4 @@ judge(
     client.stdin!.write("still there?\n");
     expect(await said()).toBe("still there?");
   },
-  60_000,
 );
