@@ -108,8 +108,8 @@ const NFT_SHAPES: Record<string, (prng: Prng) => string> = {
     `udp dport ${8_000 + prng.below(256)} ip daddr ${formatIpv4(0x0a000000 + prng.below(256))} counter`,
 };
 const NFT_SIZES = [0, 10, 100, 10_000];
-/** Flows that datagrams belong to: few, more than there are places at first, and half as many as there may be. */
-const FLOWS = [64, 8_192, 65_536];
+/** Flows that datagrams belong to: few, a quarter of the places for them, and four times as many as there are places. */
+const FLOWS = [256, 4_096, 65_536];
 const FLOWS_QUICK = [64];
 
 function nftRules(size: number, draw: (prng: Prng) => string): Ruleset {

@@ -115,3 +115,48 @@ test("what is remembered of a flow is nothing that another of its packets may be
     expect(logged[1], rule).toBe(logged[0]);
   }
 });
+
+test("of more flows than there are places each packet is judged, and counted, as the walk does", () => {
+  const prng = new Prng(11);
+  const ports = Array.from({ length: 40 }, (_, at) => `tcp dport ${1_000 + at * 7} counter`);
+  const linked = linkRules(
+    readTextRules(`table inet t {
+      set some { type ipv4_addr . inet_service; elements = { 10.1.0.2 . 1007 } }
+      chain few { type filter hook input priority -1; ip saddr 10.1.0.0/28 ip ttl 5 drop; }
+      chain c {
+        type filter hook input priority 0; policy drop;
+        ${ports.join("\n")}
+        tcp dport 1014 reject with tcp reset
+        ip saddr . tcp dport @some counter drop
+        ip6 saddr fd01::/124 counter accept
+        ip saddr { 10.1.0.0/30, 10.1.0.17 } tcp dport 1000-1100 counter accept
+        meta mark 1 tcp sport < 2000 counter accept
+        ip ttl 5 tcp sport 5 counter
+      }
+    }`),
+    ["tun0"],
+  );
+  const walk = new NftWalk(linked, {}, 0);
+  const compiled = new NftCompiled(linked, {}, 0);
+  const packets = [new NftPacket(), new NftPacket()] as const;
+  for (let at = 0; at < 3_000; at++) {
+    const six = prng.chance(0.3);
+    const bytes = new Uint8Array(six ? 60 : 40);
+    const { view } = new Slab(bytes);
+    bytes[0] = six ? 0x60 : 0x45;
+    bytes[six ? 6 : 9] = 6;
+    bytes[six ? 7 : 8] = prng.pick([5, 64]);
+    if (six) bytes.set([0xfd, 1], 8);
+    else view.setUint16(12, 0x0a01);
+    bytes[six ? 23 : 15] = prng.below(40);
+    view.setUint16(six ? 40 : 20, prng.below(at < 1_800 ? 60_000 : 2)); // first ever new flows, then few
+    view.setUint16(six ? 42 : 22, 1_000 + prng.below(300));
+    for (const packet of packets) {
+      packet.moveTo(new Slab(bytes.slice()), 0, bytes.length, at);
+      packet.mark = at % 2;
+    }
+    expect(compiled.judge(packets[1], Hook.input), `packet ${at}`)
+      .toBe(walk.judge(packets[0], Hook.input).verdict);
+  }
+  expect(compiled.save(0)).toEqual(walk.save(0));
+});

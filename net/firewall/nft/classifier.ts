@@ -1,4 +1,5 @@
 import { ClassesFull, lowestBit, RuleClasses } from "../classes.ts";
+import { Line } from "./line.ts";
 
 /** Values from `low` to `high`, both included: up to 128 bits. */
 export interface Interval {
@@ -12,73 +13,6 @@ export interface DimensionSpec {
   readonly bits: number;
   /** By thing: disjoint, rising. */
   readonly intervals: readonly (readonly Interval[] | undefined)[];
-}
-
-/** Dimensions with so few values are looked up in a table, not searched. */
-const TABLE_BITS = 8;
-
-/** The cuts of one dimension: where each class of values begins, and the row of the class. */
-export class Line {
-  readonly words: number;
-  readonly #isTable: boolean;
-  /** `words` numbers for each cut, flipped so that they are in order as signed ones. */
-  readonly #starts: Int32Array;
-  readonly #rows: Int32Array;
-  readonly #flip: number;
-
-  constructor(bits: number, starts: readonly bigint[], rows: readonly number[]) {
-    this.words = bits > 32 ? 4 : 1;
-    this.#isTable = bits <= TABLE_BITS;
-    this.#flip = bits >= 32 ? 0x8000_0000 | 0 : 0;
-    if (this.#isTable) {
-      this.#starts = new Int32Array(0);
-      const table = new Int32Array(1 << bits);
-      starts.forEach((start, at) => table.fill(rows[at]!, Number(start)));
-      this.#rows = table;
-      return;
-    }
-    this.#starts = new Int32Array(starts.length * this.words);
-    starts.forEach((start, at) => {
-      for (let word = 0; word < this.words; word++) {
-        const part = Number(BigInt.asIntN(32, start >> BigInt(32 * (this.words - 1 - word))));
-        this.#starts[at * this.words + word] = part ^ this.#flip;
-      }
-    });
-    this.#rows = Int32Array.from(rows);
-  }
-
-  get bytes(): number {
-    return this.#starts.byteLength + this.#rows.byteLength;
-  }
-
-  /** The row of the class of the value that stands in `key` from `at` on. */
-  rowOf(key: Int32Array, at: number): number {
-    if (this.#isTable) return this.#rows[key[at]!]!;
-    const starts = this.#starts;
-    const flip = this.#flip;
-    let low = 0;
-    if (this.words === 1) {
-      const value = key[at]! ^ flip;
-      for (let count = starts.length; count > 1;) {
-        const half = count >> 1;
-        if (starts[low + half]! <= value) low += half;
-        count -= half;
-      }
-      return this.#rows[low]!;
-    }
-    const a = key[at]! ^ flip;
-    const b = key[at + 1]! ^ flip;
-    const c = key[at + 2]! ^ flip;
-    const d = key[at + 3]! ^ flip;
-    for (let count = starts.length >> 2; count > 1;) {
-      const half = count >> 1;
-      const cut = (low + half) << 2;
-      const order = starts[cut]! - a || starts[cut + 1]! - b || starts[cut + 2]! - c || starts[cut + 3]! - d;
-      if (order <= 0) low += half;
-      count -= half;
-    }
-    return this.#rows[low]!;
-  }
 }
 
 /**
@@ -101,6 +35,7 @@ export class Classifier {
   readonly #allSummary: Int32Array;
   readonly #rows: Int32Array;
   readonly #absent: number;
+  readonly #askedByAll: readonly boolean[];
 
   /** @throws {ClassesFull} When the intervals overlap so much that there is no room for the classes. */
   constructor(count: number, dimensions: readonly DimensionSpec[], wordsMax?: number) {
@@ -125,6 +60,7 @@ export class Classifier {
     this.#starts = classes.starts;
     this.#words = classes.words;
     this.#rows = new Int32Array(dimensions.length);
+    this.#askedByAll = dimensions.map(({ intervals }) => intervals.every((each) => each !== undefined));
   }
 
   /** Bytes of typed array that grow with the things. */
@@ -138,14 +74,24 @@ export class Classifier {
     return new Int32Array(this.dimensions);
   }
 
-  /** Enters the value in `key` from `at` on, in one dimension. */
-  place(rows: Int32Array, dimension: number, key: Int32Array, at: number): void {
-    rows[dimension] = this.#lines[dimension]!.rowOf(key, at);
+  /** The row of the value in `key` from `at` on, in one dimension. */
+  rowOf(dimension: number, key: Int32Array, at: number): number {
+    return this.#lines[dimension]!.rowOf(key, at);
   }
 
-  /** The key has no value in this dimension: only what does not ask takes it. */
-  placeNothing(rows: Int32Array, dimension: number): void {
-    rows[dimension] = this.#absent;
+  /** The row of a value of up to 32 bits. */
+  rowOfWord(dimension: number, word: number): number {
+    return this.#lines[dimension]!.rowOfWord(word);
+  }
+
+  /** The row of a key that has no value in a dimension, or one that nothing asks for: only what does not ask takes it. */
+  get absent(): number {
+    return this.#absent;
+  }
+
+  /** Whether all things ask in this dimension: none takes a key whose row there is `absent`. */
+  isAskedByAll(dimension: number): boolean {
+    return this.#askedByAll[dimension]!;
   }
 
   /** The first that takes the key whose parts stand one after another in `key`, from `at` on; -1 for none. */

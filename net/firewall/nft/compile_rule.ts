@@ -1,6 +1,5 @@
 import { CtState, NO_FLOW } from "../conntrack/state.ts";
 import { type Cell, CounterCell } from "./cells.ts";
-import type { FlowCache } from "./flow_cache.ts";
 import type { Interval } from "./classifier.ts";
 import { Code, codeOf } from "./codes.ts";
 import {
@@ -12,6 +11,7 @@ import {
   type Machine,
   NO_KEY,
 } from "./compile_value.ts";
+import type { Decisions } from "./decisions.ts";
 import { complement, everything, intersection, merged } from "./intervals.ts";
 import type { LinkedNat, LinkedRule, LinkedSet, Op, RejectSpec, Value } from "./linked.ts";
 import { nameHolds } from "./name_holds.ts";
@@ -198,10 +198,10 @@ export class RuleCompiler {
   readonly #machine: Machine;
   readonly #cells: readonly Cell[];
   readonly #outcome: Outcome;
-  readonly cache: FlowCache;
+  readonly #decisions: Decisions;
 
-  constructor(machine: Machine, cells: readonly Cell[], outcome: Outcome, cache: FlowCache) {
-    this.cache = cache;
+  constructor(machine: Machine, cells: readonly Cell[], outcome: Outcome, decisions: Decisions) {
+    this.#decisions = decisions;
     this.#machine = machine;
     this.#cells = cells;
     this.#outcome = outcome;
@@ -237,12 +237,12 @@ export class RuleCompiler {
       }
       case "cell": {
         const cell = this.#cells[op.cell]!;
-        const { cache } = this;
+        const decisions = this.#decisions;
         if (cell instanceof CounterCell) {
           const number = op.cell;
           return (packet) => {
             cell.hold(packet);
-            if (cache.recording) cache.count(number);
+            if (decisions.recording) decisions.count(number);
             return Code.Next;
           };
         }

@@ -1,10 +1,11 @@
 import type { Cell, CellState } from "./cells.ts";
 import { makeCell } from "./cells.ts";
-import { ClassesFull, Classifier, Line } from "./classifier.ts";
+import { ClassesFull, Classifier } from "./classifier.ts";
 import { codeOf, verdictOf } from "./codes.ts";
 import { constantWords, wordsOf } from "./compile_value.ts";
 import type { NftEnvironment } from "./environment.ts";
 import { KeyTable } from "./key_table.ts";
+import { Line } from "./line.ts";
 import { LinkError } from "./link_error.ts";
 import type { CellSpec, LinkedElement, LinkedSet } from "./linked.ts";
 import type { NftPacket } from "./packet.ts";

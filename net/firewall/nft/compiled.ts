@@ -1,5 +1,6 @@
 import { type Hook, HookPriority } from "../conntrack/state.ts";
 import { type Cell, makeCell } from "./cells.ts";
+import { ClassCache } from "./class_cache.ts";
 import { ClassesFull, Classifier, type Interval } from "./classifier.ts";
 import { Code } from "./codes.ts";
 import {
@@ -12,13 +13,14 @@ import {
 } from "./compile_rule.ts";
 import { CompiledSet } from "./compile_set.ts";
 import { compileLoad, type Load, Machine } from "./compile_value.ts";
+import { Decisions } from "./decisions.ts";
 import { type NftEnvironment, NftVerdict } from "./environment.ts";
 import { FlowCache } from "./flow_cache.ts";
-import { isOfFlow, isRepeatable } from "./flow_rules.ts";
+import { isCounting, isOfFlow, isRepeatable } from "./flow_rules.ts";
 import { intersection } from "./intervals.ts";
 import { DEPTH_MAX } from "./link.ts";
-import type { LinkedChain, LinkedRules, Op, RejectSpec } from "./linked.ts";
-import type { NftPacket } from "./packet.ts";
+import type { LinkedChain, LinkedRules, Op, RejectSpec, Value } from "./linked.ts";
+import { Nfproto, type NftPacket } from "./packet.ts";
 import type { NftState } from "./state.ts";
 import { keepsState } from "./walk.ts";
 
@@ -39,8 +41,19 @@ interface Entry {
 /** A field by which packets are classified. */
 interface Dimension {
   readonly key: string;
+  /** How to read it: most are read here, the others by `load`. */
+  readonly kind: number;
+  /** Of headers: its first byte. */
+  readonly offset: number;
   readonly load: Load;
+  readonly askedByAll: boolean;
 }
+
+/** Fields that nearly all rule sets ask about. */
+const Field = { other: 0, nfproto: 1, l4proto: 2, network32: 3, transport16: 4 } as const;
+
+/** Beside a decision in `ClassCache`: it holds for the packet's flow as well. */
+const OF_FLOW = 0x1_0000;
 
 /**
  * Rules in the form that packets meet. What rules ask of a packet at their beginning is looked up for all of them at
@@ -65,9 +78,14 @@ export class NftCompiled {
   /** By rule: whether counting is all that it leaves behind. */
   readonly #repeatable: Uint8Array;
   readonly #rejects: RejectSpec[] = [];
-  readonly #cache: FlowCache;
-  /** Whether the decision at hand holds for the packet's whole flow, as far as it has been found. */
-  #ofFlow = false;
+  /** By rule: whether the packet's classes say all of it. */
+  readonly #ofClasses: Uint8Array;
+  readonly #decisions: Decisions;
+  readonly #flows: FlowCache;
+  readonly #classes: ClassCache;
+  /** Whether the decision at hand holds for the packet's whole flow, and for its classes, as far as it has been found. */
+  #isOfFlow = false;
+  #isOfClasses = false;
   readonly #classifier: Classifier;
   readonly #dimensions: readonly Dimension[];
   readonly #rows: Int32Array;
@@ -90,9 +108,17 @@ export class NftCompiled {
     const { classifier, dimensions } = classify(split.map(({ conditions }) => conditions));
     this.#classifier = classifier;
     this.#rows = classifier.newRows();
-    this.#dimensions = dimensions.map(({ key, value }) => ({ key, load: compileLoad(value, machine) }));
+    this.#dimensions = dimensions.map(({ key, value }, at): Dimension => ({
+      key,
+      ...fieldKind(value),
+      load: compileLoad(value, machine),
+      askedByAll: classifier.isAskedByAll(at),
+    }));
     const looked = new Set(dimensions.map(({ key }) => key));
-    this.#cache = new FlowCache((environment.random?.() ?? 0) | 0);
+    const seed = (environment.random?.() ?? 0) | 0;
+    this.#decisions = new Decisions(seed);
+    this.#flows = new FlowCache(seed);
+    this.#classes = new ClassCache(this.#rows, seed);
     const isCounter = (cell: number): boolean => linked.cells[cell]!.kind === "counter";
     this.#repeatable = Uint8Array.from(rules, (rule) => Number(isRepeatable(rule, isCounter)));
     this.#differing = new Int32Array(rules.length + 1);
@@ -100,11 +126,13 @@ export class NftCompiled {
       this.#differing[at + 1] = this.#differing[at]! + Number(!isOfFlow(rule));
       for (const op of rule.ops) if (op.op === "reject") this.#rejects.push(op.reject);
     });
-    const compiler = new RuleCompiler(machine, this.cells, this.#outcome, this.#cache);
+    const compiler = new RuleCompiler(machine, this.cells, this.#outcome, this.#decisions);
+    this.#ofClasses = new Uint8Array(rules.length);
     this.#steps = rules.map((rule, index) => {
       const { conditions, rest } = split[index]!;
       // What found no dimension is looked at when its turn has come.
       const late = conditions.filter(({ key }) => !looked.has(key)).map(({ op }) => op);
+      this.#ofClasses[index] = Number(late.length === 0 && isCounting(rest, isCounter));
       return [...late, ...rest].map((op) => compiler.step(op, rule));
     });
     const entry = ({ id, nfproto, priority, policy }: LinkedChain): Entry => ({
@@ -142,34 +170,68 @@ export class NftCompiled {
 
   /** Judges a packet at a hook by all its base chains but those of type nat. */
   judge(packet: NftPacket, hook: Hook): NftVerdict {
-    return this.judgeBetween(packet, hook, -Infinity, Infinity);
+    return this.#judge(packet, hook, WHOLE + hook, -Infinity, Infinity);
   }
 
   /** As `judge`, by the chains with priorities from `from` up to `to`, `to` excluded. */
   judgeBetween(packet: NftPacket, hook: Hook, from: number, to: number): NftVerdict {
+    return this.#judge(packet, hook, runOf(hook, from, to), from, to);
+  }
+
+  #judge(packet: NftPacket, hook: Hook, run: number, from: number, to: number): NftVerdict {
     const entries = this.#hooks[hook]!;
     this.#outcome.reject = this.#outcome.nat = undefined;
     if (entries.length === 0) return NftVerdict.Accept;
-    const cache = this.#cache;
-    if (this.#steps.length < REMEMBERED_FROM || packet.traced || !cache.takes(packet)) {
+    if (this.#steps.length < REMEMBERED_FROM || packet.traced) {
       return this.#run(packet, hook, entries, from, to);
     }
-    const entry = cache.find(packet, runOf(hook, from, to));
-    if (entry >= 0) {
-      packet.hook = hook;
-      const counters = cache.counters(entry);
-      for (let at = 0; at < counters; at++) this.cells[cache.counter(entry, at)]!.hold(packet);
-      const verdict = cache.verdict(entry) as NftVerdict;
-      if (verdict === NftVerdict.Reject) this.#outcome.reject = this.#rejects[cache.reject(entry)];
-      return verdict;
+    packet.hook = hook;
+    const flows = this.#flows;
+    const asked = flows.takes(packet);
+    if (asked) {
+      const known = flows.find(packet, run);
+      if (known >= 0) return this.#again(packet, known);
     }
-    cache.begin();
-    this.#ofFlow = true;
-    const verdict = this.#run(packet, hook, entries, from, to);
-    cache.recording = false;
-    if (this.#ofFlow) {
-      const { reject } = this.#outcome;
-      cache.keep(verdict, reject === undefined ? 0 : this.#rejects.indexOf(reject));
+    const isBarren = !this.#classify(packet);
+    const found = this.#classes.find(run | (packet.nfproto === Nfproto.Ipv6 ? 128 : 0), isBarren);
+    if (found < 0) return this.#decide(packet, entries, from, to, asked);
+    if (asked && (found & OF_FLOW) !== 0) flows.keep(found & ~OF_FLOW);
+    return this.#again(packet, found & ~OF_FLOW);
+  }
+
+  /** Does for a packet what was done for one that rules do not tell apart from it. */
+  #again(packet: NftPacket, known: number): NftVerdict {
+    const decisions = this.#decisions;
+    const counters = decisions.counters(known);
+    for (let at = 0; at < counters; at++) this.cells[decisions.counter(known, at)]!.hold(packet);
+    const verdict = decisions.verdict(known) as NftVerdict;
+    if (verdict === NftVerdict.Reject) this.#outcome.reject = this.#rejects[decisions.reject(known)];
+    return verdict;
+  }
+
+  /** Asks the chains about a packet that has been classified, and remembers what they say where it holds for others. */
+  #decide(
+    packet: NftPacket,
+    entries: readonly Entry[],
+    from: number,
+    to: number,
+    asked: boolean,
+  ): NftVerdict {
+    const decisions = this.#decisions;
+    decisions.begin();
+    this.#isOfFlow = this.#isOfClasses = true;
+    const verdict = this.#enter(packet, entries, from, to);
+    decisions.recording = false;
+    if (!this.#isOfClasses && !(asked && this.#isOfFlow)) return verdict;
+    const { reject } = this.#outcome;
+    const decision = decisions.end(verdict, reject === undefined ? 0 : this.#rejects.indexOf(reject));
+    if (decision >= 0) {
+      if (this.#isOfClasses) this.#classes.keep(decision | (this.#isOfFlow ? OF_FLOW : 0));
+      if (asked && this.#isOfFlow) this.#flows.keep(decision);
+    } else if (decisions.isFull) {
+      decisions.clear();
+      this.#flows.clear();
+      this.#classes.clear();
     }
     return verdict;
   }
@@ -182,15 +244,16 @@ export class NftCompiled {
   #run(packet: NftPacket, hook: Hook, entries: readonly Entry[], from: number, to: number): NftVerdict {
     packet.hook = hook;
     this.#outcome.reject = this.#outcome.nat = undefined;
+    if (entries.length === 0) return NftVerdict.Accept;
+    this.#classify(packet);
+    return this.#enter(packet, entries, from, to);
+  }
+
+  #enter(packet: NftPacket, entries: readonly Entry[], from: number, to: number): NftVerdict {
     let verdict: NftVerdict = NftVerdict.Accept;
-    let classified = false;
     for (let at = 0; at < entries.length; at++) {
       const { nfproto, priority, chain, policy } = entries[at]!;
       if (priority < from || priority >= to || (nfproto !== 0 && nfproto !== packet.nfproto)) continue;
-      if (!classified) {
-        this.#classify(packet);
-        classified = true;
-      }
       const one = this.#base(packet, chain, policy);
       if (one === NftVerdict.Drop || one === NftVerdict.Reject) return one;
       if (one === NftVerdict.Queue) verdict = one;
@@ -199,12 +262,44 @@ export class NftCompiled {
     return verdict;
   }
 
-  #classify(packet: NftPacket): void {
+  /** Looks the packet up in each dimension. False: no rule takes it, whatever the other fields have. */
+  #classify(packet: NftPacket): boolean {
     const dimensions = this.#dimensions;
+    const classifier = this.#classifier;
+    const rows = this.#rows;
+    const { absent } = classifier;
     for (let at = 0; at < dimensions.length; at++) {
-      if (dimensions[at]!.load(packet, this.#key, 0)) this.#classifier.place(this.#rows, at, this.#key, 0);
-      else this.#classifier.placeNothing(this.#rows, at);
+      const { kind, offset, load, askedByAll } = dimensions[at]!;
+      let row = absent;
+      switch (kind) {
+        case Field.nfproto:
+          row = classifier.rowOfWord(at, packet.nfproto);
+          break;
+        case Field.l4proto:
+          if (packet.protocol >= 0) row = classifier.rowOfWord(at, packet.protocol);
+          break;
+        case Field.network32: {
+          const from = packet.start + offset;
+          if (from + 4 <= packet.end) row = classifier.rowOfWord(at, packet.slab.view.getInt32(from));
+          break;
+        }
+        case Field.transport16: {
+          const from = packet.transport + offset;
+          if (packet.transport >= 0 && from + 2 <= packet.end) {
+            row = classifier.rowOfWord(at, packet.slab.view.getUint16(from));
+          }
+          break;
+        }
+        default:
+          if (load(packet, this.#key, 0)) row = classifier.rowOf(at, this.#key, 0);
+      }
+      rows[at] = row;
+      if (row === absent && askedByAll) {
+        while (++at < dimensions.length) rows[at] = absent;
+        return false;
+      }
     }
+    return true;
   }
 
   #base(packet: NftPacket, base: number, policy: NftVerdict): NftVerdict {
@@ -217,10 +312,11 @@ export class NftCompiled {
     for (;;) {
       const rule = classifier.next(this.#rows, at, end);
       let code: number = Code.Return;
-      if (this.#differing[rule < 0 ? end : rule + 1] !== this.#differing[at]) this.#ofFlow = false;
+      if (this.#differing[rule < 0 ? end : rule + 1] !== this.#differing[at]) this.#isOfFlow = false;
       if (rule >= 0) {
         at = rule + 1;
-        if (this.#repeatable[rule] === 0) this.#ofFlow = false;
+        if (this.#repeatable[rule] === 0) this.#isOfFlow = false;
+        if (this.#ofClasses[rule] === 0) this.#isOfClasses = false;
         const steps = this.#steps[rule]!;
         code = Code.Next;
         for (let step = 0; step < steps.length && code === Code.Next; step++) code = steps[step]!(packet);
@@ -303,6 +399,9 @@ export class NftCompiled {
   }
 }
 
+/** The place of a whole hook, but for its number. */
+const WHOLE = 1;
+
 /** A number for a place among the hooks: no two parts of a hook's chains that are judged apart have the same. */
 function runOf(hook: Hook, from: number, to: number): number {
   const begin = from === -Infinity
@@ -313,7 +412,19 @@ function runOf(hook: Hook, from: number, to: number): number {
     ? 2
     : 3;
   const end = to === Infinity ? 0 : to === HookPriority.conntrack ? 1 : to === HookPriority.dstnat ? 2 : 3;
-  return 1 + hook + 5 * (begin + 4 * end);
+  return WHOLE + hook + 5 * (begin + 4 * end);
+}
+
+function fieldKind(value: Value): { kind: number; offset: number } {
+  if (value.op === "meta" && (value.key === "nfproto" || value.key === "l4proto")) {
+    return { kind: Field[value.key], offset: 0 };
+  }
+  if (value.op === "payload" && value.bit % 8 === 0) {
+    const offset = value.bit >> 3;
+    if (value.base === "nh" && value.bits === 32) return { kind: Field.network32, offset };
+    if (value.base === "th" && value.bits === 16) return { kind: Field.transport16, offset };
+  }
+  return { kind: Field.other, offset: 0 };
 }
 
 /** Values that rules themselves change: they are looked at when their turn has come. */
@@ -330,19 +441,19 @@ function changedBy(ops: readonly Op[]): Set<string> {
 function classify(
   rules: readonly (readonly Condition[])[],
 ): { classifier: Classifier; dimensions: { key: string; value: Condition["value"] }[] } {
-  const asked = new Map<string, { value: Condition["value"]; count: number; width: number }>();
+  const asked = new Map<string, { value: Value; count: number; width: number; firsts: Set<bigint> }>();
   for (const conditions of rules) {
     for (const { key, value, intervals } of conditions) {
-      const known = asked.get(key);
-      if (known === undefined) asked.set(key, { value, count: 1, width: intervals.length });
-      else {
-        known.count++;
-        known.width += intervals.length;
-      }
+      const known = asked.get(key) ?? { value, count: 0, width: 0, firsts: new Set() };
+      known.count++;
+      known.width += intervals.length;
+      if (intervals[0] !== undefined) known.firsts.add(intervals[0].low);
+      asked.set(key, known);
     }
   }
-  // Those that most rules ask about first: an empty intersection ends a search.
-  let keys = [...asked].sort((a, b) => b[1].count - a[1].count).slice(0, DIMENSIONS_MAX);
+  // Those that most rules ask about first, and of these those that differ most: where nothing is left a search ends.
+  let keys = [...asked].sort(([, a], [, b]) => b.count - a.count || b.firsts.size - a.firsts.size)
+    .slice(0, DIMENSIONS_MAX);
   for (;;) {
     try {
       const specs = keys.map(([, { value }]) => ({

@@ -14,6 +14,13 @@ export function isRepeatable({ ops }: LinkedRule, isCounter: (cell: number) => b
   return ops.every((op) => opIsRepeatable(op, isCounter));
 }
 
+/** Whether steps only count and decide, whatever the packet is. */
+export function isCounting(ops: readonly Op[], isCounter: (cell: number) => boolean): boolean {
+  return ops.every((op) =>
+    op.op === "verdict" || op.op === "reject" || op.op === "queue" || (op.op === "cell" && isCounter(op.cell))
+  );
+}
+
 function opIsRepeatable(op: Op, isCounter: (cell: number) => boolean): boolean {
   switch (op.op) {
     case "test":
