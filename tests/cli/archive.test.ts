@@ -6,7 +6,7 @@ import { Prng } from "../../base/random.ts";
 import { FileStore } from "../../checkpoint/store/file_store.ts";
 import { fillStore } from "../checkpoint/sockets/sleepers.ts";
 import { TemporaryFolder } from "../support/folder.ts";
-import { RUN_ON } from "../support/runtimes.ts";
+import { EACH, RUN_ON } from "../support/runtimes.ts";
 import { drawSeed } from "../support/seed.ts";
 import { torpor } from "./run.ts";
 
@@ -92,7 +92,7 @@ test("wrong use is exit code 2, and says what is wrong", async () => {
   }
 });
 
-test("an archive of one runtime is read by the others", () => {
+test.runIf(EACH.length > 0)("an archive of one runtime is read by the others", () => {
   const run = (runtime: keyof typeof RUN_ON, ...args: string[]): string => {
     const [program, ...rest] = RUN_ON[runtime];
     return execFileSync(program!, [...rest, TORPOR, ...args], { encoding: "utf8" });

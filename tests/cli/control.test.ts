@@ -209,7 +209,10 @@ async function captured(here: World, act: () => Promise<void>, keys = false): Pr
   })().catch(() => {}); // it is cut off at the end
   await until(() => pieces.length > 0, "the head of the file has come");
   await act();
-  await new Promise((resolve) => setTimeout(resolve, 100));
+  for (let before = -1; before !== pieces.length;) { // until nothing comes any more
+    before = pieces.length;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
   client.close();
   await reading;
   writeFileSync(file, Buffer.concat(pieces));

@@ -5,7 +5,7 @@ import { promisify } from "node:util";
 import { afterAll, expect, test } from "vitest";
 import { offerHandover } from "../../checkpoint/handover/offer.ts";
 import { TemporaryFolder } from "../support/folder.ts";
-import { RUN_ON } from "../support/runtimes.ts";
+import { EACH, RUN_ON } from "../support/runtimes.ts";
 import { torpor } from "./run.ts";
 
 const TORPOR = fileURLToPath(new URL("../../cli/torpor.ts", import.meta.url));
@@ -66,12 +66,13 @@ test("torpor handover: wrong use is exit code 2 and says what is wrong", async (
   expect(missing).toMatchObject({ code: 2, err: expect.stringContaining("cannot start") });
 });
 
-for (const [runtime, command] of Object.entries(RUN_ON)) {
+for (const runtime of EACH) {
   test(`torpor handover on ${runtime}`, async () => {
     const folder = newFolder();
     const offer = await offerHandover(`${folder}/handover`, () => Promise.resolve(2));
-    const args = [...command.slice(1), TORPOR, "handover", folder, "--", "echo", "here I am"];
-    const { stdout, stderr } = await promisify(execFile)(command[0]!, args);
+    const [program, ...first] = RUN_ON[runtime];
+    const args = [...first, TORPOR, "handover", folder, "--", "echo", "here I am"];
+    const { stdout, stderr } = await promisify(execFile)(program!, args);
     expect(stdout).toBe("here I am\n");
     expect(stderr).toContain("let go of 2 connections");
     expect(await offer.done).toBe(true);

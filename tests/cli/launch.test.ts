@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { connectUnix, Host } from "../../mod.ts";
 import { TemporaryFolder } from "../support/folder.ts";
-import { RUN_ON } from "../support/runtimes.ts";
+import { EACH, RUN_ON } from "../support/runtimes.ts";
 import { torpor } from "./run.ts";
 
 const CLI = fileURLToPath(new URL("../../cli/torpor.ts", import.meta.url));
@@ -18,7 +18,7 @@ const LATE = `export function main(Deno) {
 `;
 const REJECTS = LATE.replace(/setTimeout.*/, `(async () => { await null; throw new Error("promised"); })();`);
 
-for (const runtime of ["node", "deno", "bun"] as const) {
+for (const runtime of EACH) {
   test(`torpor appliance launch on ${runtime}: one stack, two services on port 80, those that fail told, and SIGTERM ends it`, async () => {
     using folder = new TemporaryFolder();
     const services = ["web", "web2", "late", "rejects"].map((name) => ({

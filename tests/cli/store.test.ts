@@ -9,7 +9,7 @@ import { idOf, locationText, placeOf } from "../../checkpoint/sockets/stored.ts"
 import { FileStore } from "../../checkpoint/store/file_store.ts";
 import { fillStore, peerImage } from "../checkpoint/sockets/sleepers.ts";
 import { TemporaryFolder } from "../support/folder.ts";
-import { RUN_ON } from "../support/runtimes.ts";
+import { EACH, RUN_ON } from "../support/runtimes.ts";
 import { drawSeed } from "../support/seed.ts";
 import { torpor } from "./run.ts";
 
@@ -280,11 +280,12 @@ test("wrong use: exit code 2, and what is wrong", async () => {
   expect((await torpor(["store", "--help"])).out).toContain("compact");
 });
 
-for (const [runtime, command] of Object.entries(RUN_ON)) {
+for (const runtime of EACH) {
   test(`torpor store on ${runtime}: ls, check, repair of a damaged folder, compact`, () => {
     const folder = copy();
+    const [program, ...first] = RUN_ON[runtime];
     const run = (...args: string[]): string =>
-      execFileSync(command[0]!, [...command.slice(1), TORPOR, "store", ...args], { encoding: "utf8" });
+      execFileSync(program!, [...first, TORPOR, "store", ...args], { encoding: "utf8" });
     expect(run("ls", folder, "--count")).toBe(`${live.size}\n`);
     flip(folder, segments(folder)[0]!, 100);
     expect(() => run("check", folder)).toThrow();

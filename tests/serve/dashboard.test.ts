@@ -2,6 +2,7 @@ import { mkdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { Page } from "playwright-core";
 import { expect, onTestFinished, test } from "vitest";
+import { runtime } from "../../base/runtime.ts";
 import { METRICS_TYPE } from "../../checkpoint/metrics.ts";
 import { Firewall } from "../../net/firewall/firewall.ts";
 import { type Dashboard, serveDashboard } from "../../serve/dashboard/dashboard.ts";
@@ -108,7 +109,8 @@ const LOOKS = [
   { colorScheme: "dark", width: 390, height: 800 },
 ] as const;
 
-for (const look of LOOKS) {
+/** How it looks does not depend on who serves it; that it lives does. */
+for (const look of runtime === "node" ? LOOKS : LOOKS.slice(0, 1)) {
   judge(
     `Chromium draws the dashboard live, ${look.colorScheme}, ${look.width} pixels wide`,
     [CHROMIUM],

@@ -2,6 +2,7 @@ import { realpathSync } from "node:fs";
 import { basename, delimiter, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { runtime } from "../../base/runtime.ts";
 
 const binaries = fileURLToPath(new URL("../../node_modules/.bin", import.meta.url));
 
@@ -24,3 +25,9 @@ export const RUN_ON: Record<"node" | "deno" | "bun", string[]> = {
   deno: [join(binaries, "deno"), "run", "-A"],
   bun: [join(binaries, "bun"), "run"],
 };
+
+/**
+ * The runtimes that a test starts a program of its own on: each, when Node runs the tests; when Deno or Bun does, none,
+ * because the program would do the same once more.
+ */
+export const EACH: readonly (keyof typeof RUN_ON)[] = runtime === "node" ? ["node", "deno", "bun"] : [];

@@ -13,6 +13,7 @@ import { Shards } from "../../../net/shards/shards.ts";
 import { TcpFlag } from "../../../net/wire/tcp.ts";
 import { segmentPacket } from "../../fuzz/segment_bytes.ts";
 import { drawSeed } from "../../support/seed.ts";
+import { until } from "../../support/sink.ts";
 
 const COUNT = 3;
 
@@ -127,7 +128,8 @@ test("what none of them knows is answered once, by the last that is asked", asyn
     ecn: 0,
   });
   right.send(new Slab(ack), 0, ack.length);
-  await new Promise((resolve) => void setTimeout(resolve, 100));
+  await until(() => answers.length > 0, "somebody answers");
+  await new Promise((resolve) => void setTimeout(resolve, 100)); // nobody else does
   expect(answers).toEqual([TcpFlag.RST]);
   const drops = crowd.hosts.map(({ stack }) => stack.drops.toJSON());
   expect(drops.filter((each) => each["PassedOn"] === 1).length).toBe(COUNT - 1);
