@@ -26,8 +26,8 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 60_000,
     pool: "forks",
-    // All cores; by default one is left to the watcher, which nobody needs here.
-    maxWorkers: availableParallelism(),
+    // One more than there are cores: much of what tests do is to wait for timers and for other processes.
+    maxWorkers: availableParallelism() + 1,
     coverage: {
       provider: "v8",
       include: ["base/**/*.ts", "net/**/*.ts", "checkpoint/**/*.ts", "patching/**/*.ts", "serve/**/*.ts"],
