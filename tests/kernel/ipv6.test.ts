@@ -78,7 +78,7 @@ for (const runtime of ["node", "deno"] as const) {
         const answers: string[] = [];
         client.stdout!.setEncoding("utf8").on("data", (text: string) => void answers.push(text));
         const heard = async (text: string): Promise<void> => {
-          for (let turn = 0; turn < 200 && answers.join("") !== text; turn++) await sleep(50);
+          for (let turn = 0; turn < 600 && answers.join("") !== text; turn++) await sleep(50);
           expect(answers.join("")).toBe(text);
           answers.length = 0;
         };

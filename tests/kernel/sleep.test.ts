@@ -18,7 +18,7 @@ for (const runtime of ["node", "deno"] as const) {
       const answers: string[] = [];
       client.stdout!.setEncoding("utf8").on("data", (text: string) => void answers.push(text));
       const heard = async (text: string): Promise<void> => {
-        for (let turn = 0; turn < 200 && answers.join("") !== text; turn++) await sleep(50);
+        for (let turn = 0; turn < 600 && answers.join("") !== text; turn++) await sleep(50);
         expect(answers.join("")).toBe(text);
         answers.length = 0;
       };
@@ -60,7 +60,7 @@ for (const runtime of ["node", "deno"] as const) {
       let heard = "";
       client.stdout!.on("data", (text) => void (heard += text));
       client.stdin!.write("hello\n");
-      for (let turn = 0; turn < 200 && heard === ""; turn++) await sleep(50);
+      for (let turn = 0; turn < 600 && heard === ""; turn++) await sleep(50);
       await server.kill();
       await server.start();
       client.stdin!.write("anybody?\n");
