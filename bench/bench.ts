@@ -11,6 +11,8 @@ export interface BenchOptions {
 
 /** One file of benchmarks. */
 export interface Bench {
+  /** How long it takes, in words, where that is minutes. */
+  readonly takes?: string;
   /** Yields each table as soon as it is measured. */
   run(options: BenchOptions): AsyncIterable<Table>;
 }

@@ -78,7 +78,7 @@ const BENCHES: Readonly<Record<string, { about: string; load: () => Promise<{ be
   },
   appliance: {
     about:
-      "differentials of Debian trees beside casync, OSTree, zstd; both merged and judged (root, debootstrap)",
+      "differentials of Debian trees beside casync, OSTree, zstd; both merged, judged, launched (root, debootstrap)",
     load: () => import("./appliance.ts"),
   },
   loss: {
@@ -143,6 +143,7 @@ async function main(args: string[]): Promise<void> {
     const tables: Table[] = [];
     console.log(`${name}: ${formatEnvironment(where)}${options.quick ? "; quick: only a smoke run" : ""}\n`);
     const { bench } = await BENCHES[name]!.load();
+    if (bench.takes !== undefined && !options.quick) console.log(`takes ${bench.takes}\n`);
     for await (const table of bench.run(options)) {
       console.log(`${formatTable(table)}\n`);
       tables.push(table);

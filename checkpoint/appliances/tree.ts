@@ -2,8 +2,8 @@ import { refuse } from "./appliance_error.ts";
 import { IMPLIED_DIRECTORY, type Node } from "./node.ts";
 import { compareNames, namesOf, quoted } from "./path.ts";
 
-/** The most names of one tree: each takes about half a kilobyte of memory. */
-export const NAMES_MAX = 4_000_000;
+/** The most names of one tree: each takes about half a kilobyte, and two trees have to fit into a runtime's heap of 2 GB. */
+export const NAMES_MAX = 1_000_000;
 
 interface Place {
   node: Node;
@@ -29,6 +29,12 @@ export interface TreeEntry {
 export class Tree {
   #root: Place = { node: IMPLIED_DIRECTORY, children: new Map() };
   #size = 1;
+  readonly #namesMax: number;
+
+  /** @param namesMax More are refused. */
+  constructor(namesMax: number = NAMES_MAX) {
+    this.#namesMax = namesMax;
+  }
 
   /** How many names there are, the root's with them. */
   get size(): number {
@@ -140,7 +146,10 @@ export class Tree {
   }
 
   #grow(): void {
-    if (++this.#size > NAMES_MAX) refuse("limit", `Cannot take a tree of more than ${NAMES_MAX} names`);
+    if (this.#size === this.#namesMax) {
+      refuse("limit", `Cannot take a tree of more than ${this.#namesMax} names`);
+    }
+    this.#size++;
   }
 }
 

@@ -23,15 +23,18 @@ export async function servicesOf(specs: readonly string[], options: WorkOptions)
 }
 
 async function servicesIn(spec: string, options: WorkOptions): Promise<readonly Service[]> {
-  if (spec.endsWith(".json")) {
-    const { size } = fs.statSync(spec);
-    if (size > DOCUMENT_BYTES_MAX) throw new InputError(`"${spec}" has ${size} bytes, too many for a list`);
-    return readServices(fs.readFileSync(spec, "utf8"), spec);
-  }
+  if (spec.endsWith(".json")) return servicesInFile(spec);
   if (isImage(spec)) {
     using open = await openDiff(spec);
     return open.diff.about.services;
   }
   using appliance = await openAppliance(spec, options);
   return appliance.services;
+}
+
+/** Those in a JSON file. @throws {InputError} {ApplianceError} */
+export function servicesInFile(path: string): readonly Service[] {
+  const { size } = fs.statSync(path);
+  if (size > DOCUMENT_BYTES_MAX) throw new InputError(`"${path}" has ${size} bytes, too many for a list`);
+  return readServices(fs.readFileSync(path, "utf8"), path);
 }

@@ -49,6 +49,46 @@ test("torpor appliance: a differential is written, told, applied, and refused fo
   expect(damaged.err).toContain("body at byte 50");
 });
 
+test("torpor appliance diff --services says what a folder or a tar starts, and the merged differential starts all", async () => {
+  using at = new TemporaryFolder();
+  const { base, target } = written(at);
+  const service = { entrypoint: ["/bin/sh"], cmd: [], env: [], ports: ["80/tcp"], user: "", workingDir: "/" };
+  for (const [name, port] of [["one", "80/tcp"], ["two", "81/tcp"]] as const) {
+    writeFileSync(at.file("services.json"), JSON.stringify([{ ...service, name, ports: [port] }]));
+    const services = ["--services", at.file("services.json")];
+    writeFileSync(at.file(`${name}.tar`), readFileSync(target));
+    const made = await torpor([
+      "appliance",
+      "diff",
+      base,
+      at.file(`${name}.tar`),
+      at.file(`${name}.diff`),
+      ...services,
+    ]);
+    expect(made).toMatchObject({ code: 0, err: "" });
+  }
+  const both = at.file("both.diff");
+  const merged = ["appliance", "merge", base, at.file("one.diff"), at.file("two.diff"), "--out", both];
+  expect((await torpor(merged)).code).toBe(0);
+  const { out } = await torpor(["appliance", "inspect", both, "--json"]);
+  expect(JSON.parse(out.trim().split("\n").at(-1)!).services).toEqual([
+    { ...service, name: "one" },
+    { ...service, name: "two", ports: ["81/tcp"] },
+  ]);
+  writeFileSync(at.file("services.json"), "[{}]");
+  const wrong = [
+    "appliance",
+    "diff",
+    base,
+    target,
+    at.file("no.diff"),
+    "--services",
+    at.file("services.json"),
+  ];
+  expect((await torpor(wrong)).code).toBe(2);
+  expect(existsSync(at.file("no.diff"))).toBe(false);
+});
+
 test("torpor appliance base: one that is in all others, what all have, or nothing", async () => {
   using at = new TemporaryFolder();
   const spec = (name: string, files: Record<string, string>): string => {

@@ -19,7 +19,8 @@ export class ContentDiffer {
   readonly #packer: Packer;
   readonly #told: OnBytes;
   readonly #whole = new Map<string, string>();
-  readonly #stems = new Map<string, string[]>();
+  /** Paths by what they are but for digits; mostly it is one, and a list for each would be half of the memory. */
+  readonly #stems = new Map<string, string | string[]>();
   readonly #there = new Uint8Array(CHUNK_MAX);
   #chunks: ChunkIndex | undefined;
 
@@ -33,7 +34,8 @@ export class ContentDiffer {
       if (!this.#whole.has(node.content.sha256)) this.#whole.set(node.content.sha256, path);
       const stem = stemOf(path);
       const same = this.#stems.get(stem);
-      if (same === undefined) this.#stems.set(stem, [path]);
+      if (same === undefined) this.#stems.set(stem, path);
+      else if (typeof same === "string") this.#stems.set(stem, [same, path]);
       else same.push(path);
     }
   }
@@ -114,7 +116,7 @@ export class ContentDiffer {
   /** A file of the base that is called the same but for digits, as the next version of a library is. */
   #alike(path: string, size: number): { path: string; content: Content } | undefined {
     let best: { path: string; content: Content } | undefined;
-    for (const each of this.#stems.get(stemOf(path)) ?? []) {
+    for (const each of [this.#stems.get(stemOf(path)) ?? []].flat()) {
       const content = this.#base.get(each)!.content!;
       if (best === undefined || Math.abs(content.size - size) < Math.abs(best.content.size - size)) {
         best = { path: each, content };

@@ -21,28 +21,54 @@ export function readFileAt(file: number, name: string): ReadAt {
   };
 }
 
+/** Data that lies in a file from `start` on. A class: there may be a million of them, and closures take twice the memory. */
+class Stored implements Content {
+  readonly size: number;
+  readonly sha256: string;
+  readonly #readAt: ReadAt;
+  readonly #start: number;
+
+  constructor(size: number, sha256: string, readAt: ReadAt, start: number) {
+    this.size = size;
+    this.sha256 = sha256;
+    this.#readAt = readAt;
+    this.#start = start;
+  }
+
+  read(offset: number, into: Uint8Array): void {
+    this.#readAt(this.#start + offset, into);
+  }
+}
+
 /** The content of a member of a tar that lies in a file. */
 export function storedContent(member: TarMember, sha256: string, readAt: ReadAt): Content {
   const { size, extents, dataStart } = member;
+  if (extents === undefined) return new Stored(size, sha256, readAt, dataStart);
   return contentOver(size, sha256, extents, (position, into) => readAt(dataStart + position, into));
 }
 
-/** The content of a file of a folder on disk, which is opened for each read: there may be a million of them. */
-export function folderContent(
-  path: string,
-  size: number,
-  sha256: string,
-  extents: readonly Extent[] | undefined,
-): Content {
-  const read = (offset: number, into: Uint8Array): void => {
-    const file = fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW);
+/** The content of a file of a folder on disk, which is opened for each read: more than some thousands cannot be open. */
+export class FolderContent implements Content {
+  readonly size: number;
+  readonly sha256: string;
+  readonly extents?: readonly Extent[];
+  readonly #path: string;
+
+  constructor(path: string, size: number, sha256: string, extents: readonly Extent[] | undefined) {
+    this.size = size;
+    this.sha256 = sha256;
+    if (extents !== undefined) this.extents = extents;
+    this.#path = path;
+  }
+
+  read(offset: number, into: Uint8Array): void {
+    const file = fs.openSync(this.#path, fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW);
     try {
-      readFileAt(file, path)(offset, into);
+      readFileAt(file, this.#path)(offset, into);
     } finally {
       fs.closeSync(file);
     }
-  };
-  return { size, sha256, read, ...extents === undefined ? {} : { extents } };
+  }
 }
 
 /** Takes the data of a member to its end. @returns The SHA-256 of the file, holes included. */

@@ -5,7 +5,7 @@ import type { Content } from "../node.ts";
 import { namesOf } from "../path.ts";
 import { readTar, type TarMember } from "../tar/tar_reader.ts";
 import { Tree } from "../tree.ts";
-import { Digest, folderContent, hashMember, type ReadAt, readFileAt, storedContent } from "./contents.ts";
+import { Digest, FolderContent, hashMember, type ReadAt, readFileAt, storedContent } from "./contents.ts";
 import { Meter, type WorkOptions } from "./progress.ts";
 import { type Spool, writeAll } from "./spool.ts";
 import { decompressed, printed, streamFile } from "./streams.ts";
@@ -28,7 +28,7 @@ export async function readFolder(path: string, options: WorkOptions = {}): Promi
     metered(printed("tar", args), meter),
     false,
     (member, sha256) =>
-      folderContent(join(path, ...namesOf(member.path)), member.size, sha256, member.extents),
+      new FolderContent(join(path, ...namesOf(member.path)), member.size, sha256, member.extents),
   );
   return tree;
 }

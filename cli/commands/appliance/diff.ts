@@ -1,6 +1,7 @@
 import { LEVEL_DEFAULT } from "../../../checkpoint/appliances/diff/make_diff.ts";
 import { writeDiff } from "../../../checkpoint/appliances/disk/diff_file.ts";
 import { openAppliance } from "../../../checkpoint/appliances/disk/open_appliance.ts";
+import { servicesInFile } from "../../appliance/services.ts";
 import { APPLIANCE_HELP, withWork } from "../../appliance/work.ts";
 import { readArguments, wholeNumber } from "../../arguments.ts";
 import { type Command, type Terminal, UsageError } from "../../command.ts";
@@ -11,12 +12,15 @@ const HELP = `\
 Writes what an appliance is beside its base as a file: what was added, changed
 and removed, compressed against the base. The same two give the same bytes.
 
-  torpor appliance diff BASE APPLIANCE FILE [--level N] [--json]
+  torpor appliance diff BASE APPLIANCE FILE [options]
 
-  --level N  how hard to compress, 1 to 19; ${LEVEL_DEFAULT} when left out
-  --json     one object at the end: { added, changed, metadata, removed, packs,
-             bytes }
-  --help     print this
+  --services FILE  what it starts, as JSON: a list of { name, entrypoint, cmd,
+                   env, ports, user, workingDir }; an image says it itself,
+                   a folder or a tar cannot
+  --level N        how hard to compress, 1 to 19; ${LEVEL_DEFAULT} when left out
+  --json           one object at the end: { added, changed, metadata, removed,
+                   packs, bytes }
+  --help           print this
 
   torpor appliance diff debian/ nginx/ nginx.diff
   torpor appliance diff nginx.oci#2 nginx.oci nginx.diff
@@ -38,6 +42,7 @@ export const applianceDiff: Command = {
   async run(args: string[], terminal: Terminal): Promise<number> {
     const { json, positionals, values } = readArguments(args, {
       level: { type: "string", default: String(LEVEL_DEFAULT) },
+      services: { type: "string" },
     });
     const [base, appliance, path, more] = positionals;
     if (path === undefined || more !== undefined) {
@@ -47,7 +52,8 @@ export const applianceDiff: Command = {
     return await withWork(terminal, "diff", async (options, progress) => {
       using below = await openAppliance(base!, options);
       using above = await openAppliance(appliance!, options);
-      const made = await writeDiff(below, above, path, { ...options, level });
+      const services = values.services === undefined ? above.services : servicesInFile(values.services);
+      const made = await writeDiff(below, { ...above, services }, path, { ...options, level });
       progress.end();
       const { added, changed, metadata, removed, packs, bytes } = made;
       terminal.out(

@@ -167,6 +167,20 @@ test("whiteouts of a layer take away what was below, wherever they stand (OCI la
   );
 });
 
+test("a tree takes as many names as it may, and not one more", () => {
+  const tree = new Tree(4);
+  tree.put("a/b", fileOf("1")); // the root, a and b
+  tree.put("a/c", fileOf("2"));
+  expect(tree.size).toBe(4);
+  for (const path of ["a/d", "e", "f/g"]) {
+    expect(() => tree.put(path, fileOf("3"))).toThrow("more than 4 names");
+  }
+  expect(tree.size).toBe(4);
+  tree.put("a/c", fileOf("4"));
+  tree.remove("a/c");
+  tree.put("e", fileOf("5"));
+});
+
 judge(
   "GNU tar writes what we read, in each of its formats, and reads what we write",
   ["tar", "setfattr"],
