@@ -32,7 +32,6 @@ export class WaitingErrands {
 
   /** Bytes that wait for a connection. */
   bytesFor(record: number, id: string): number {
-    if (this.#all.size === 0) return 0;
     const errands = this.#all.get(record);
     return errands?.id === id ? errands.bytes : 0;
   }

@@ -261,8 +261,9 @@ export class HandlerServer implements Acceptor, Owner {
 
   /** @internal */
   bufferedBytes(tcb: Tcb): number {
-    const deferred = tcb.record < 0 ? 0 : this.#errands.bytesFor(tcb.record, this.idOf(tcb));
-    return tcb.sendQueue.length + deferred;
+    const { length } = tcb.sendQueue;
+    if (this.#errands.size === 0 || tcb.record < 0) return length; // its name costs more than all else here
+    return length + this.#errands.bytesFor(tcb.record, this.idOf(tcb));
   }
 
   /** @internal */
