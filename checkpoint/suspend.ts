@@ -26,6 +26,7 @@ import { recoverConnections, type Recovered } from "./recover.ts";
 import {
   type FrozenSocket,
   isDurableImage,
+  readKeptSocket,
   readSocketImage,
   writeSocketImage,
 } from "./sockets/socket_image.ts";
@@ -160,6 +161,7 @@ export class Sleeper extends Events<SleeperEvents> implements SleepOwner {
   readonly #relief: Relief;
   readonly #quietMs: number;
   readonly #journal: Journal;
+  readonly #stretchOf = (number: number): Uint8Array => this.#journal.stretch(number);
   /** @internal */
   readonly firewall: FirewallKeeper;
   #saveAgainAtMs = -Infinity;
@@ -654,7 +656,9 @@ export class Sleeper extends Events<SleeperEvents> implements SleepOwner {
   }
 
   #imageAt(location: number): FrozenSocket {
-    return readSocketImage(this.store.read(location), (number) => this.#journal.stretch(number));
+    const { store } = this;
+    const kept = store.readKept?.(location) ?? { bytes: store.read(location), isBare: false };
+    return readKeptSocket(kept, this.#stretchOf);
   }
 
   /** As many are awake as may be, and others wait: who is quiet goes to sleep, however short it was awake. */
@@ -688,7 +692,7 @@ export class Sleeper extends Events<SleeperEvents> implements SleepOwner {
         return undefined;
       }
       summary = new Int32Array(SUMMARY_WORDS);
-      summarize(readSocketImage(bytes, (number) => this.#journal.stretch(number)).tcb, summary);
+      summarize(readSocketImage(bytes, this.#stretchOf).tcb, summary);
     }
     if (this.#stack.sleepers.relocate(summarizedKey(summary!), from, to) < 0) {
       for (const saving of this.#saving.values()) if (saving.location === from) saving.location = to;

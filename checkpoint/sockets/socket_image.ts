@@ -9,6 +9,9 @@ import { ImageError } from "../image/image_error.ts";
 import { Kind, registerKind } from "../image/kinds.ts";
 import { readImage } from "../image/read.ts";
 import { writeEncoded } from "../image/write.ts";
+import { recordOf } from "../store/bare.ts";
+import type { Kept } from "../store/store.ts";
+import { decodeSocket } from "./decode.ts";
 import { encodeSocket } from "./encode.ts";
 import { mistakeIn } from "./check.ts";
 import { rowOf } from "./rows.ts";
@@ -99,6 +102,21 @@ export function readSocketImage(
   const mistake = mistakeIn(tcb);
   if (mistake !== undefined) throw wrongType(mistake);
   return { tcb: tcb as FrozenTcb, attachment, stretches };
+}
+
+/**
+ * As `readSocketImage`, of what a store has kept and checked: kind, version and body (bare.ts), or the whole image.
+ *
+ * @throws {ImageError} When it is not a socket's image.
+ */
+export function readKeptSocket(
+  { bytes, isBare }: Kept,
+  stretchOf: (number: number) => Uint8Array = noStretch,
+): FrozenSocket {
+  if (!isBare) return readSocketImage(bytes, stretchOf);
+  const read = decodeSocket(bytes, VERSION);
+  if (read === undefined || mistakeIn(read.tcb) !== undefined) return readSocketImage(recordOf(bytes), stretchOf);
+  return { tcb: read.tcb, attachment: plain(read.attachment), stretches: undefined };
 }
 
 /** The numbers of the stretches that a sound image names. */

@@ -23,6 +23,7 @@ import { Stage } from "./stage.ts";
 import {
   type AppendOptions,
   type Commit,
+  type Kept,
   type LiveRecord,
   type Location,
   locationOf,
@@ -212,11 +213,26 @@ export class FileStore implements Store {
 
   /** As {@linkcode Store.read}. */
   read(location: Location): Uint8Array {
+    return recordIn(this.#read(location), this.#entry);
+  }
+
+  /** As {@linkcode Store.readKept}. */
+  readKept(location: Location): Kept {
+    const bytes = this.#read(location);
+    const { recordStart, recordEnd, isBare } = this.#entry;
+    return { bytes: bytes.subarray(recordStart, recordEnd), isBare };
+  }
+
+  /** The bytes of a live record's entry, which `#entry` describes. */
+  #read(location: Location): Uint8Array {
     if (this.#closed) throw new StoreError("Cannot read the store: it is closed");
-    const segment = this.#segments.live(location);
-    if (!segment) throw new StoreError(`Cannot read location ${location}: no live record is there`);
+    const segment = this.#segments.holding(location);
     const start = offsetOf(location);
-    const bytes = smallBytes(segment.end(segment.find(start)) - start);
+    const index = segment?.find(start) ?? -1;
+    if (segment === undefined || index < 0 || !segment.isLive(index)) {
+      throw new StoreError(`Cannot read location ${location}: no live record is there`);
+    }
+    const bytes = smallBytes(segment.end(index) - start);
     let length: number;
     try {
       length = readFully(this.#segments.file(segment), bytes, start);
@@ -230,7 +246,7 @@ export class FileStore implements Store {
     if (reason !== undefined || this.#entry.kind !== EntryKind.Put) {
       throw this.#damaged(segment, start, bytes.length, reason ?? "is no record");
     }
-    return recordIn(bytes, this.#entry);
+    return bytes;
   }
 
   /** As {@linkcode Store.summaryOf}. */

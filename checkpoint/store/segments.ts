@@ -112,6 +112,11 @@ export class Segments {
     return this.#byNumber.get(segment.number) === segment;
   }
 
+  /** The segment that `location` is in, whatever is there. */
+  holding(location: Location): Segment | undefined {
+    return this.#byNumber.get(segmentOf(location));
+  }
+
   /** The segment of a location at which a live record starts. */
   live(location: Location): Segment | undefined {
     const segment = this.#byNumber.get(segmentOf(location));

@@ -76,6 +76,14 @@ export interface LiveRecord {
   summary?: Int32Array | undefined;
 }
 
+/** A record as a store keeps it. */
+export interface Kept {
+  /** They belong to the caller. */
+  readonly bytes: Uint8Array;
+  /** Of an image without chunks only kind, version and body are there, one item behind the other (bare.ts). */
+  readonly isBare: boolean;
+}
+
 /** Counts of a store. */
 export interface StoreStats {
   /** Records in force. */
@@ -122,6 +130,12 @@ export interface Store extends AsyncDisposable {
    * @throws {StoreError} When no live record is there, or it is damaged: file, byte and hashes are named.
    */
   read(location: Location): Uint8Array;
+  /**
+   * As `read`, as the record is kept: of an image what has to be made up and hashed again may be left out.
+   *
+   * @throws {StoreError} As `read`.
+   */
+  readKept?(location: Location): Kept;
   /**
    * Every live record, in the order of locations, in bounded memory. Damaged ones are reported and left out. Nothing
    * may be cleaned meanwhile.

@@ -3,6 +3,7 @@ import { HashIndex } from "../../base/hash_index.ts";
 import type { Entropy } from "../../base/random.ts";
 import { SipHash } from "../../base/siphash.ts";
 import type { Slab } from "../../base/slab.ts";
+import { smallBytes } from "../../base/small_bytes.ts";
 import { formatIpv4, IPV6_ANY, isIpv6Handle, parseIpv4 } from "../wire/address.ts";
 import { foldSum } from "../wire/checksum.ts";
 import {
@@ -303,10 +304,11 @@ export class AddressTable implements AddressDigests {
    */
   ofWords(words: Ipv6Words, zone = 0): number {
     const address = this.intern(...words, zone);
-    if (address === 0) {
-      throw new RangeError(`No room for another IPv6 address: ${this.addressesMax} are in use`);
-    }
-    return address;
+    return address === 0 ? this.#full() : address;
+  }
+
+  #full(): never {
+    throw new RangeError(`No room for another IPv6 address: ${this.addressesMax} are in use`);
   }
 
   /** An address of either family as text, which `parse` reads back. */
@@ -323,11 +325,10 @@ export class AddressTable implements AddressDigests {
    */
   freeze(address: number): number | Uint8Array<ArrayBuffer> {
     if (!isIpv6Handle(address)) return address >>> 0;
-    const bytes = new Uint8Array(16);
-    const view = new DataView(bytes.buffer);
-    this.words(address).forEach((word, at) => view.setInt32(4 * at, word));
+    const bytes = smallBytes(16);
+    for (let at = 0; at < 4; at++) putWord(bytes, 4 * at, this.word(address, at));
     const zone = this.zone(address);
-    if (zone > 0) view.setUint16(2, zone);
+    if (zone > 0) putWord(bytes, 0, (this.word(address, 0) & ~0xffff) | zone);
     return bytes;
   }
 
@@ -346,14 +347,14 @@ export class AddressTable implements AddressDigests {
       return frozen | 0;
     }
     if (frozen.length !== 16) throw new RangeError(`An IPv6 address has 16 bytes, not ${frozen.length}`);
-    const view = new DataView(frozen.buffer, frozen.byteOffset, 16);
-    return this.thawWords(view.getInt32(0), view.getInt32(4), view.getInt32(8), view.getInt32(12));
+    return this.thawWords(wordAt(frozen, 0), wordAt(frozen, 4), wordAt(frozen, 8), wordAt(frozen, 12));
   }
 
   /** The IPv6 address whose 16 bytes `freeze` wrote, as words. */
   thawWords(first: number, b: number, c: number, d: number): number {
     const zone = isLinkLocalWord(first) ? first & 0xffff : 0;
-    return this.ofWords([zone > 0 ? first & ~0xffff : first, b, c, d], zone);
+    const address = this.intern(zone > 0 ? first & ~0xffff : first, b, c, d, zone);
+    return address === 0 ? this.#full() : address;
   }
 
   #zoneOf(name: string): number {
@@ -450,6 +451,18 @@ export class AddressTable implements AddressDigests {
 /** The first word as it is on a wire. */
 function withoutZone(first: number): number {
   return isLinkLocalWord(first) && (first & STRAY) !== STRAY ? first & ~0xffff : first;
+}
+
+// A DataView for each address would take longer than the words do.
+function wordAt(bytes: Uint8Array, at: number): number {
+  return (bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!;
+}
+
+function putWord(bytes: Uint8Array, at: number, word: number): void {
+  bytes[at] = word >>> 24;
+  bytes[at + 1] = word >>> 16;
+  bytes[at + 2] = word >>> 8;
+  bytes[at + 3] = word;
 }
 
 function handleOf(record: number): number {

@@ -37,6 +37,8 @@ const INTERFACE = 3;
 const SEQUENCE = 4;
 const SHARE = 5;
 const NONE = -1;
+/** Of packets up to this length one slab each is used again: most who wake are woken by a short one. */
+const SPARE_LENGTH_MAX = 2_048;
 
 /** One connection's packets. */
 interface Chain {
@@ -56,6 +58,7 @@ export class HeldPackets {
   readonly #chunks: Uint8Array[] = [];
   readonly #shares: HeldShare[] = [];
   #words = new Int32Array(0);
+  readonly #spares = new Array<Slab | undefined>(SPARE_LENGTH_MAX + 1).fill(undefined); // by length
   #free = NONE;
   #blocks = 0;
   #bytes = 0;
@@ -147,6 +150,11 @@ export class HeldPackets {
     return { slab, interfaceIndex: this.#words[first * WORDS + INTERFACE]! };
   }
 
+  /** Takes back a slab that `take` gave, and that nobody refers to any more. */
+  giveBack({ slab }: HeldPacket): void {
+    if (slab.bytes.length <= SPARE_LENGTH_MAX) this.#spares[slab.bytes.length] = slab;
+  }
+
   /** Hands out and forgets what is held for `record`. */
   take(record: number): readonly HeldPacket[] {
     const chain = this.#chains.get(record);
@@ -166,7 +174,8 @@ export class HeldPackets {
   #read(packet: number): Slab {
     const length = this.#words[packet * WORDS + LENGTH]!;
     const share = this.#shares[this.#words[packet * WORDS + SHARE]!]!;
-    const slab = Slab.of(length);
+    const slab = this.#spares[length] ?? Slab.of(length);
+    if (length <= SPARE_LENGTH_MAX) this.#spares[length] = undefined;
     let at = 0;
     for (let block = packet; block !== NONE;) {
       const from = offsetOf(block);

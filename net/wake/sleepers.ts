@@ -566,8 +566,9 @@ export class Sleepers {
   }
 
   #release(record: number, nowMs: number): void {
-    for (const { slab, interfaceIndex } of this.held.take(record)) {
-      this.#stack.receiveHeld(interfaceIndex, slab, nowMs);
+    for (const packet of this.held.take(record)) {
+      this.#stack.receiveHeld(packet.interfaceIndex, packet.slab, nowMs);
+      this.held.giveBack(packet);
     }
   }
 }
