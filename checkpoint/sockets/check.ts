@@ -144,9 +144,7 @@ export function mistakeIn(frozen: readonly unknown[]): string | undefined {
   for (const place of LISTS) {
     const list = frozen[place];
     if (list === frozenTcbDefaults[place - FROZEN_TCB_ALWAYS]) continue; // most of them
-    if (!Array.isArray(list) || !list.every((each) => Number.isSafeInteger(each))) {
-      return frozenTcbFields[place];
-    }
+    if (!Array.isArray(list) || !areWhole(list)) return frozenTcbFields[place];
   }
   if (!isAddress(frozen[AT.localAddress])) return "localAddress";
   if (!isAddress(frozen[AT.remoteAddress])) return "remoteAddress";
@@ -154,6 +152,11 @@ export function mistakeIn(frozen: readonly unknown[]): string | undefined {
   if (!(frozen[AT.receiveQueue] instanceof Uint8Array)) return "receiveQueue";
   if (!(frozen[AT.lent] instanceof Uint8Array)) return "lent";
   return mistakeBetween(frozen as FrozenTcb);
+}
+
+function areWhole(list: readonly unknown[]): boolean {
+  for (let index = 0; index < list.length; index++) if (!Number.isSafeInteger(list[index])) return false;
+  return true;
 }
 
 function isAddress(value: unknown): boolean {
@@ -173,7 +176,7 @@ function mistakeBetween(frozen: FrozenTcb): string | undefined {
   if ((frozen[AT.state] as number) < TcpState.established && !synUnheard) return "issBehind";
   const ends = (synUnheard ? 1 : 0) + (((frozen[AT.flags] as number) & FrozenFlag.finQueued) !== 0 ? 1 : 0);
   if (flying > queued + ends) return "sndMaxOffset";
-  const [congestion = 0] = frozen[AT.congestionState] as number[];
+  const congestion = (frozen[AT.congestionState] as number[])[0] ?? 0;
   if (congestion < 0 || congestion >= CONGESTION_CONTROLS.length) return "congestionState";
   const sent = frozen[AT.sent] as number[];
   const segments = sent.length === 0 ? 0 : (sent.length - 1) / 3;
@@ -185,7 +188,10 @@ function mistakeBetween(frozen: FrozenTcb): string | undefined {
   }
   // What an ACK has cut begins before SND.UNA, and ends behind it.
   if (end !== flying || (sent[0] ?? 0) + (sent[1] ?? 1) < 1) return "sent";
-  if (!areRecordEnds((frozen[AT.options] as number[]).slice(RECORDS_AT), flying, queued)) return "options";
+  const options = frozen[AT.options] as number[];
+  if (options.length > RECORDS_AT && !areRecordEnds(options.slice(RECORDS_AT), flying, queued)) {
+    return "options";
+  }
   return mistakeInRecovery(frozen[AT.recoveryState] as number[], sent, segments);
 }
 

@@ -3,7 +3,7 @@ import { type CborValue, decodeCbor } from "../image/cbor.ts";
 import { CborError, LEAST } from "../image/cbor_head.ts";
 import { scanCbor } from "../image/cbor_scan.ts";
 import { Kind } from "../image/kinds.ts";
-import { rowOf } from "./rows.ts";
+import { ZEROS_MAX, ZEROS_MIN, zerosBefore } from "./rows.ts";
 
 /** Where a connection begins: nothing is known of it. */
 const BLANK: readonly unknown[] = [...new Array<number>(FROZEN_TCB_ALWAYS).fill(0), ...frozenTcbDefaults];
@@ -62,19 +62,28 @@ function later(tcb: unknown[], items: number): void {
 }
 
 /** A row of whole numbers, as rows.ts has them. */
-function row(): unknown {
-  const items = count(4);
-  const kept: unknown[] = [];
-  for (let index = 0; index < items && !strange; index++) {
-    if (index > 0 || source[at] !== ONE_ITEM) kept.push(item());
-    else {
-      at++;
-      kept.push([count(0)]);
-    }
+function row(): number[] {
+  let items = count(4);
+  let zeros = 0;
+  if (source[at] === ONE_ITEM) {
+    at++;
+    zeros = count(0);
+    items--;
+    if (zeros < ZEROS_MIN || zeros > ZEROS_MAX || source[at] === 0) strange = true;
   }
-  const whole = strange ? undefined : rowOf(kept);
-  if (whole === undefined) strange = true;
-  return whole;
+  if (strange || items > source.length - at) {
+    strange = true;
+    return [];
+  }
+  const numbers = new Array<number>(zeros + items).fill(0);
+  for (let index = zeros; index < numbers.length; index++) {
+    const initial = source[at]!;
+    if (initial < 24) numbers[index] = source[at++]!;
+    else if (initial >> 5 === 1) numbers[index] = -1 - count(1);
+    else numbers[index] = count(0);
+  }
+  if (zeros === 0 && zerosBefore(numbers) > 0) strange = true; // they would have been counted
+  return numbers;
 }
 
 /** The head of an array of one. */
@@ -111,7 +120,9 @@ function count(major: number): number {
   const bytes = info > 27 ? 0 : 1 << (info - 24);
   let argument = 0;
   for (let byte = 0; byte < bytes; byte++) argument = argument * 256 + (source[at++] ?? 0);
-  if (bytes === 0 || at > source.length || argument < LEAST[info - 24]! || argument >= Number.MAX_SAFE_INTEGER) {
+  if (
+    bytes === 0 || at > source.length || argument < LEAST[info - 24]! || argument >= Number.MAX_SAFE_INTEGER
+  ) {
     strange = true;
   }
   return argument;

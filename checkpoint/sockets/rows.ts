@@ -7,7 +7,7 @@
 /** From so many on they are counted. */
 export const ZEROS_MIN = 3;
 /** No row of ours is so long. */
-const ZEROS_MAX = 1_024;
+export const ZEROS_MAX = 1_024;
 
 /** How many zeros a row begins with, where that is worth counting; else 0. */
 export function zerosBefore(row: readonly unknown[]): number {

@@ -115,7 +115,9 @@ export function readKeptSocket(
 ): FrozenSocket {
   if (!isBare) return readSocketImage(bytes, stretchOf);
   const read = decodeSocket(bytes, VERSION);
-  if (read === undefined || mistakeIn(read.tcb) !== undefined) return readSocketImage(recordOf(bytes), stretchOf);
+  if (read === undefined || mistakeIn(read.tcb) !== undefined) {
+    return readSocketImage(recordOf(bytes), stretchOf);
+  }
   return { tcb: read.tcb, attachment: plain(read.attachment), stretches: undefined };
 }
 

@@ -12,14 +12,17 @@ import type { NetAddr } from "./types.ts";
 export class Connection {
   readonly #server: HandlerServer;
   readonly #tcb: Tcb;
-  /** Its name, the same through sleep and restart. */
-  readonly id: string;
+  #id: string | undefined;
 
   /** @internal */
   constructor(server: HandlerServer, tcb: Tcb) {
     this.#server = server;
     this.#tcb = tcb;
-    this.id = server.idOf(tcb);
+  }
+
+  /** Its name, the same through sleep and restart. */
+  get id(): string {
+    return this.#id ??= this.#server.idOf(this.#tcb); // most that wake are never asked
   }
 
   /** Our end. */

@@ -5,6 +5,7 @@ import { urgentBytes } from "../tcp/urgent.ts";
 import { type Tcb, TcpError, TcpEvent, TcpState } from "../tcp/tcb.ts";
 import { QUEUE_BYTES_MIN } from "../tcp/memory.ts";
 import { canWrite } from "../tcp/user.ts";
+import { isIpv6Handle } from "../wire/address.ts";
 import type { TcpCalls } from "../tcp/calls.ts";
 import { netAddr } from "./address.ts";
 import { type AsleepProtocol, PROTOCOL_STATE_MAX, type ProtocolReading } from "./asleep/protocol.ts";
@@ -348,9 +349,9 @@ export class HandlerServer implements Acceptor, Owner {
     }
     if ((events & TcpEvent.closed) === 0 && tcb.state !== TcpState.timeWait) return;
     // TIME-WAIT is TCP's affair: both directions are over.
-    this.#awake.delete(tcb);
-    this.#errands.forget(connection.id);
-    this.#paused.delete(connection.id);
+    this.#leave(tcb, connection);
+    if (this.#errands.size > 0) this.#errands.forget(connection.id);
+    if (this.#paused.size > 0) this.#paused.delete(connection.id);
     if (tcb.record >= 0) this.#host.setOwner(tcb, undefined);
     const error = tcb.error === TcpError.none || tcb.orphan
       ? undefined
@@ -360,8 +361,15 @@ export class HandlerServer implements Acceptor, Owner {
 
   /** @internal */
   suspended(tcb: Tcb): boolean {
-    this.#awake.delete(tcb);
+    const connection = this.#awake.get(tcb);
+    if (connection !== undefined) this.#leave(tcb, connection);
     return false;
+  }
+
+  /** Whoever has kept the object may still ask for its name, when its peer's handle has become another's. */
+  #leave(tcb: Tcb, connection: Connection): void {
+    this.#awake.delete(tcb);
+    if (isIpv6Handle(tcb.remoteAddress)) void connection.id;
   }
 
   #recordOf(id: string): number {
@@ -428,6 +436,7 @@ export class HandlerServer implements Acceptor, Owner {
   }
 
   #runErrands(tcb: Tcb, connection: Connection): void {
+    if (this.#errands.size === 0) return;
     for (const action of this.#errands.take(tcb.record, connection.id)) {
       tcb.drowsy = false;
       const over = tcb.state === TcpState.closed || tcb.orphan || tcb.error !== TcpError.none; // or image lost
@@ -500,7 +509,7 @@ export class HandlerServer implements Acceptor, Owner {
       } else {
         this.calls.receive(this.tcp, tcb, this.#chunk, 0, count);
       }
-      this.#follow(tcb, this.#chunk.subarray(0, count));
+      if (this.#handlers.asleep !== undefined) this.#follow(tcb, this.#chunk.subarray(0, count));
       this.#handlers.data(connection, this.#chunk.subarray(0, count));
     }
     if (!tcb.finReceived || tcb.orphan || tcb.state === TcpState.closed) return;

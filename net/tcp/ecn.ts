@@ -127,11 +127,11 @@ export function freezeEcn(tcb: Tcb, nowMs: number): number[] {
 
 /** Puts them back. */
 export function thawEcn(state: readonly number[], tcb: Tcb, nowMs: number): void {
-  const [bits = 0, deliveredCe = 0, ...accEcn] = state;
-  tcb.accEcn = accEcn.length > 0 ? thawAccEcn(accEcn, nowMs) : undefined;
+  const bits = state[0] ?? 0;
+  tcb.accEcn = state.length > 2 ? thawAccEcn(state.slice(2), nowMs) : undefined;
   tcb.ecnOk = (bits & 1) !== 0;
   tcb.ecnSeen = (bits & 2) !== 0;
   tcb.ecnEcho = (bits & 4) !== 0;
   tcb.ecnReduced = (bits & 8) !== 0;
-  tcb.deliveredCe = deliveredCe;
+  tcb.deliveredCe = state[1] ?? 0;
 }

@@ -221,7 +221,7 @@ export function freezeMtuSearch(tcb: Tcb, atMs: number): number[] {
 
 /** Puts it back; `sndUna` is there already, and `baseMs` is when it was frozen. */
 export function thawMtuSearch(state: readonly number[], tcb: Tcb, baseMs: number): void {
-  const [low = 0, high = 0, ageMs = 0, probeSize = 0, start = 0, end = 0] = state;
+  const { 0: low = 0, 1: high = 0, 2: ageMs = 0, 3: probeSize = 0, 4: start = 0, 5: end = 0 } = state;
   tcb.mtuProbing = state.length > 0;
   tcb.mtuLow = low;
   tcb.mtuHigh = high;

@@ -31,7 +31,7 @@ export const SENT_AGAIN: number = Sent.retransmitted | Sent.everRetransmitted;
 const CAPACITY_MIN = 16;
 /** Columns kept for reuse, of each size: what a busy process turns over in a moment, be it many small or few large ones. */
 const POOL_MIN = 64;
-const POOL_BYTES = 256 * 1024;
+const POOL_BYTES = 1024 * 1024;
 const ENTRY_BYTES = 17;
 
 class Columns {

@@ -49,7 +49,7 @@ export function freezeTooBig(tcb: Tcb): number[] {
 
 /** Puts them back; `sndUna` and `sndMss` are there already. */
 export function thawTooBig(
-  [proven = 0, mtu = 0, sequence = 0]: readonly number[],
+  { 0: proven = 0, 1: mtu = 0, 2: sequence = 0 }: readonly number[],
   fullProven: boolean,
   tcb: Tcb,
 ): void {

@@ -68,7 +68,7 @@ export function freezeUrgent(tcb: Tcb): number[] {
 
 /** Puts them back; the sequence numbers are there already. */
 export function thawUrgent(state: readonly number[], tcb: Tcb): void {
-  const [sent = 0, reading = 0, received = 0] = state;
+  const { 0: sent = 0, 1: reading = 0, 2: received = 0 } = state;
   tcb.sndUrgent = sent > 0;
   tcb.sndUp = (tcb.sndUna + sent) | 0;
   tcb.rcvUrgent = reading !== 0;

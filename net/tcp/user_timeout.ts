@@ -113,7 +113,7 @@ export function freezeUserTimeout(tcb: Tcb): number[] {
 
 /** Puts it back; `sndUna` is there already. */
 export function thawUserTimeout(state: readonly number[], tcb: Tcb): void {
-  const [option = 0, advertisedMs = 0, heardMs = 0, news = 0, toldEnd = 0] = state;
+  const { 0: option = 0, 1: advertisedMs = 0, 2: heardMs = 0, 3: news = 0, 4: toldEnd = 0 } = state;
   tcb.userTimeoutOption = option !== 0;
   tcb.userTimeoutAdvertisedMs = advertisedMs;
   tcb.userTimeoutHeardMs = heardMs;

@@ -55,7 +55,7 @@ export class HeldPackets {
   /** Of connections that have no share of their own. */
   readonly share: HeldShare;
   readonly #chains = new Map<number, Chain>(); // by record
-  readonly #chunks: Uint8Array[] = [];
+  readonly #chunks: Slab[] = [];
   readonly #shares: HeldShare[] = [];
   #words = new Int32Array(0);
   readonly #spares = new Array<Slab | undefined>(SPARE_LENGTH_MAX + 1).fill(undefined); // by length
@@ -98,10 +98,7 @@ export class HeldPackets {
     for (let at = (count - 1) * BLOCK_BYTES; at >= 0; at -= BLOCK_BYTES) {
       const block = this.#take();
       const from = start + at;
-      this.#chunkOf(block).set(
-        slab.bytes.subarray(from, Math.min(end, from + BLOCK_BYTES)),
-        offsetOf(block),
-      );
+      copyWords(slab, from, this.#chunkOf(block), offsetOf(block), Math.min(end - from, BLOCK_BYTES));
       this.#words[block * WORDS + NEXT_BLOCK] = first;
       first = block;
     }
@@ -145,8 +142,7 @@ export class HeldPackets {
     const first = this.#chains.get(record)?.first;
     if (first === undefined) return undefined;
     const slab = Slab.of(Math.min(BLOCK_BYTES, this.#words[first * WORDS + LENGTH]!));
-    const from = offsetOf(first);
-    slab.bytes.set(this.#chunkOf(first).subarray(from, from + slab.bytes.length));
+    copyWords(this.#chunkOf(first), offsetOf(first), slab, 0, slab.bytes.length);
     return { slab, interfaceIndex: this.#words[first * WORDS + INTERFACE]! };
   }
 
@@ -178,9 +174,8 @@ export class HeldPackets {
     if (length <= SPARE_LENGTH_MAX) this.#spares[length] = undefined;
     let at = 0;
     for (let block = packet; block !== NONE;) {
-      const from = offsetOf(block);
       const some = Math.min(BLOCK_BYTES, length - at);
-      slab.bytes.set(this.#chunkOf(block).subarray(from, from + some), at);
+      copyWords(this.#chunkOf(block), offsetOf(block), slab, at, some);
       at += some;
       const next = this.#words[block * WORDS + NEXT_BLOCK]!;
       this.#words[block * WORDS + NEXT_BLOCK] = this.#free;
@@ -197,7 +192,7 @@ export class HeldPackets {
   #take(): number {
     if (this.#free === NONE) {
       const first = this.#chunks.length * CHUNK_BLOCKS;
-      this.#chunks.push(new Uint8Array(CHUNK_BLOCKS * BLOCK_BYTES));
+      this.#chunks.push(Slab.of(CHUNK_BLOCKS * BLOCK_BYTES));
       const needed = this.#chunks.length * CHUNK_BLOCKS * WORDS;
       if (needed > this.#words.length) {
         const words = new Int32Array(Math.max(needed, 2 * this.#words.length));
@@ -214,7 +209,7 @@ export class HeldPackets {
     return block;
   }
 
-  #chunkOf(block: number): Uint8Array {
+  #chunkOf(block: number): Slab {
     return this.#chunks[Math.floor(block / CHUNK_BLOCKS)]!;
   }
 
@@ -226,6 +221,14 @@ export class HeldPackets {
 
 function offsetOf(block: number): number {
   return (block % CHUNK_BLOCKS) * BLOCK_BYTES;
+}
+
+/** A block's worth: a view of it would cost more. */
+function copyWords(from: Slab, start: number, to: Slab, at: number, count: number): void {
+  const source = from.view, target = to.view;
+  const end = start + count;
+  for (; start + 4 <= end; start += 4, at += 4) target.setInt32(at, source.getInt32(start));
+  for (; start < end; start++, at++) target.setUint8(at, source.getUint8(start));
 }
 
 /** One packet always fits. */

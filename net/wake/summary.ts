@@ -103,7 +103,15 @@ const receiver: WindowState & typeof window = { ...window, receiveQueue: { lengt
  * read, and no timer of it but the keep-alive's is running) gets all of its record; the others, which are few, their key.
  */
 export function summarize(frozen: FrozenTcb, into: Int32Array, at = 0): void {
-  const [frozenAtMs, localAddress, remoteAddress, localPort, remotePort, , flags, sndUna] = frozen;
+  const {
+    0: frozenAtMs,
+    1: localAddress,
+    2: remoteAddress,
+    3: localPort,
+    4: remotePort,
+    6: flags,
+    7: sndUna,
+  } = frozen;
   into.fill(0, at, at + SUMMARY_WORDS);
   let kind = putAddress(localAddress, into, at + Summary.localAddress, at + Summary.localPrefix);
   kind |= putAddress(remoteAddress, into, at + Summary.remoteAddress, at + Summary.remotePrefix);
@@ -196,7 +204,7 @@ function putAddress(address: number | Uint8Array, into: Int32Array, word: number
 function isQuiet(frozen: FrozenTcb): boolean {
   const place = PLACES;
   const state = frozen[place.state];
-  const [ecnBits = 0] = frozen[place.ecnState] as number[];
+  const ecnBits = (frozen[place.ecnState] as number[])[0] ?? 0;
   return state === TcpState.established && (frozen[place.receiveQueue] as Uint8Array).length === 0 &&
     ((frozen[place.flags] as number) & BUSY_FLAGS) === 0 &&
     frozen[place.softError] === 0 && frozen[place.lastAckSentBehind] === 0 &&

@@ -1,7 +1,13 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { explainImage, ImageError, Kind, readImage, writeImage } from "../../../checkpoint/image/mod.ts";
-import { readSocketImage, writeSocketImage } from "../../../checkpoint/sockets/socket_image.ts";
+import { decodeSocket } from "../../../checkpoint/sockets/decode.ts";
+import {
+  readKeptSocket,
+  readSocketImage as readWhole,
+  writeSocketImage,
+} from "../../../checkpoint/sockets/socket_image.ts";
+import { bareOf, recordOf } from "../../../checkpoint/store/bare.ts";
 import type { CborValue } from "../../../checkpoint/image/cbor.ts";
 import { Prng } from "../../../base/random.ts";
 import { freezeTcb } from "../../../net/tcp/freeze.ts";
@@ -22,6 +28,27 @@ const cddl = schema(readFileSync(new URL("../../../checkpoint/image/image.cddl",
 function check(bytes: Uint8Array, tcb: FrozenTcb): void {
   cddl.check("image", decodeTagged(bytes));
   cddl.check("socket-later", tcb.slice(FROZEN_TCB_ALWAYS));
+}
+
+/** Reads an image, and what a log keeps of it, which must say the same. */
+function readSocketImage(bytes: Uint8Array): ReturnType<typeof readWhole> {
+  const bare = bareOf(bytes);
+  if (bare !== undefined) twins(bare);
+  return readWhole(bytes);
+}
+
+/** Both readers of an image say the same, or refuse it with the same words. */
+function twins(bare: Uint8Array, what = ""): void {
+  const told = (read: () => unknown): unknown => {
+    try {
+      return read();
+    } catch (error) {
+      if (!(error instanceof ImageError)) throw error;
+      return error.message;
+    }
+  };
+  expect(told(() => readKeptSocket({ bytes: bare, isBare: true })), what)
+    .toEqual(told(() => readWhole(recordOf(bare))));
 }
 
 /** A connection over which some requests went, idle for a minute. */
@@ -62,6 +89,30 @@ test("the image of an idle connection is small, matches image.cddl and holds eve
   expect(readSocketImage(bytes)).toEqual({ tcb, attachment: undefined });
   const lines = explainImage(bytes);
   for (const name of ["frozenAtMs", "rcvNxt", "attachment"]) expect(lines).toContain(`  ${name} = `);
+});
+
+test("what idle connections have is read in one go, and damage that no hash has shown as by the general reader", () => {
+  const sleeper = frozen(idle());
+  const place = frozenTcbFields.indexOf("remoteAddress");
+  const ipv6 = (sleeper as unknown[]).with(place, new Uint8Array(16).fill(0x20)) as FrozenTcb;
+  const prng = new Prng(1);
+  for (
+    const [tcb, attachment] of [[sleeper, undefined], [sleeper, { user: 7 }], [ipv6, [null, "x"]]] as const
+  ) {
+    const bare = bareOf(writeSocketImage(tcb, attachment))!;
+    expect(decodeSocket(bare, 3)?.tcb).toEqual(tcb);
+    expect(decodeSocket(bare, 2)).toBeUndefined(); // another version is the general reader's
+    for (let at = 0; at < bare.length; at++) {
+      expect(decodeSocket(bare.subarray(0, at), 3)).toBeUndefined();
+      for (
+        const byte of [bare[at]! ^ (1 << prng.below(8)), prng.below(256), prng.pick([0x81, 0x18, 0xf6, 0])]
+      ) {
+        const damaged = bare.slice();
+        damaged[at] = byte;
+        twins(damaged, `byte ${at} is ${byte}`);
+      }
+    }
+  }
 });
 
 /** Fields that cannot be large. */

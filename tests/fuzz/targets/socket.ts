@@ -2,7 +2,13 @@ import { assert } from "../../../base/assert.ts";
 import { Slab } from "../../../base/slab.ts";
 import type { CborValue } from "../../../checkpoint/image/cbor.ts";
 import { ImageError } from "../../../checkpoint/image/image_error.ts";
-import { readSocketImage, writeSocketImage } from "../../../checkpoint/sockets/socket_image.ts";
+import {
+  type FrozenSocket,
+  readKeptSocket,
+  readSocketImage,
+  writeSocketImage,
+} from "../../../checkpoint/sockets/socket_image.ts";
+import { bareOf, recordOf } from "../../../checkpoint/store/bare.ts";
 import { writeStretch } from "../../../checkpoint/sockets/stretch.ts";
 import { freezeTcb } from "../../../net/tcp/freeze.ts";
 import {
@@ -140,9 +146,22 @@ function image(input: Uint8Array<ArrayBuffer>): void {
     }
   }
   const bytes = writeSocketImage(tcb, undefined);
+  const bare = bareOf(bytes, true)!;
   const { value: read } = orRefuses(ImageError, () => readSocketImage(bytes));
+  equalReads(bare, read);
   if (read === undefined) return;
   use(read.tcb, dice);
+  const damaged = bare.slice();
+  for (let changes = dice.below(4); changes > 0; changes--) {
+    damaged[dice.uint16() % damaged.length] = dice.byte();
+  }
+  equalReads(damaged, orRefuses(ImageError, () => readSocketImage(recordOf(damaged))).value);
+}
+
+/** What a log keeps of an image is read as the whole image is. */
+function equalReads(bare: Uint8Array, whole: FrozenSocket | undefined): void {
+  const { value: kept } = orRefuses(ImageError, () => readKeptSocket({ bytes: bare, isBare: true }));
+  equalValues(kept?.tcb, whole?.tcb, "what a log has kept, and the image");
 }
 
 /** A durable connection's image and stretches of its queues, some of them mistaken: refused, or put together right. */
