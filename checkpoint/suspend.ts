@@ -106,7 +106,7 @@ const ANALYZER_RETRY_MS = 10_000;
 const NEVER_MS = 1e13;
 /** Reads that a disk may refuse before the image counts as lost. */
 const READS_MAX = 5;
-/** Batches whose images `suspendAll` writes before it waits for the disk: one sync is then for all of them. */
+/** Batches of `suspendAll` that share a sync, while as many others are written. */
 const COMMITS_MAX = 4;
 /** Turns in which `suspendAll` may get nowhere: one is usual, when an owner has to hear news first. */
 const IDLE_ROUNDS_MAX = 16;
@@ -283,8 +283,12 @@ export class Sleeper extends Events<SleeperEvents> implements SleepOwner {
       const left = this.#ready.size;
       this.#host.turn();
       idleRounds = this.#commits.size > 0 || this.#ready.size < left ? 0 : idleRounds + 1;
-      if (this.#ready.size > 0 && this.#ready.size < left && this.#commits.size < COMMITS_MAX) continue;
-      await Promise.all(this.#commits);
+      const goesOn = this.#ready.size > 0 && this.#ready.size < left;
+      if (goesOn && this.#commits.size < 2 * COMMITS_MAX) {
+        if (this.#commits.size % COMMITS_MAX === 0) await undefined; // the sync of those begins, and others go on meanwhile
+        continue;
+      }
+      await (goesOn ? Promise.race(this.#commits) : Promise.all(this.#commits));
       if (this.#saveAgainAtMs > -Infinity) break; // the store has refused, and said so by an event
       // Handshakes that were under way have ended meanwhile; what could not be written will not be now.
       if (this.#closing) this.#wantAll((tcb) => !tcb.saving && !this.#unwritable.has(tcb));

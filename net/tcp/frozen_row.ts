@@ -4,12 +4,14 @@
  * @module
  */
 
-/** Drops the zeros at the end: they are what is meant when nothing stands there. At least `leastLength` numbers stay. */
+/**
+ * The row without the zeros at its end: they are what is meant when nothing stands there. At least `leastLength` numbers
+ * stay. A short copy costs less than it does to shorten the row.
+ */
 export function withoutTail(row: number[], leastLength = 0): number[] {
   let length = row.length;
   while (length > leastLength && row[length - 1] === 0) length--;
-  if (length < row.length) row.length = length;
-  return row;
+  return length === row.length ? row : length === 0 ? [] : row.slice(0, length);
 }
 
 /** Reads a row place by place. */
