@@ -84,7 +84,8 @@ export type { ControlOffer } from "./checkpoint/control/offer.ts";
 export { ControlClient } from "./checkpoint/control/client.ts";
 export { ControlError, type ControlReason } from "./checkpoint/control/control_error.ts";
 export type { Events } from "./checkpoint/events.ts";
-export { Sleeper, type SleeperEvents, type SleeperStats } from "./checkpoint/suspend.ts";
+export { Sleeper } from "./checkpoint/sleep/sleeper.ts";
+export type { SleeperEvents, SleeperStats } from "./checkpoint/sleep/types.ts";
 export type { WakeBudget, WakePolicy } from "./net/wake/policy.ts";
 export { METRICS_TYPE, metricsText } from "./checkpoint/metrics.ts";
 export {

@@ -7,7 +7,7 @@ import { writeArchive } from "./archive/archive_writer.ts";
 import { restoreFirewall, saveFirewall } from "./firewall/host_firewall.ts";
 import type { Store } from "./store/store.ts";
 import type { Recovered } from "./recover.ts";
-import { Sleeper } from "./suspend.ts";
+import { Sleeper } from "./sleep/sleeper.ts";
 
 /** A host whose idle connections sleep. */
 export interface SleepyHostOptions extends HostOptions {

@@ -148,7 +148,7 @@ const RULES: readonly ImportRule[] = [
   },
   {
     rule: "what is asked of a connection goes through Stack.calls, where a recorder hears it",
-    of: ["net/socket/", "checkpoint/suspend.ts", "checkpoint/recover.ts"],
+    of: ["net/socket/", "checkpoint/sleep/", "checkpoint/recover.ts"],
     names: [
       ...[
         "tcpConnect",
@@ -241,7 +241,7 @@ const BAD: Record<string, [path: string, source: string, line: number, rule: str
     "net imports only",
   ],
   "an arrow from checkpoint to patching": [
-    "checkpoint/suspend.ts",
+    "checkpoint/recover.ts",
     `import "../patching/mod.ts";`,
     1,
     "checkpoint imports only",

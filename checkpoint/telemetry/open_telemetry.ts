@@ -166,7 +166,7 @@ function tellSpans(host: SleepingHost, tracer: TelemetryTracer): () => void {
 }
 
 type Heard<E extends "suspended" | "restored" | "seenLost"> = Parameters<
-  import("../suspend.ts").SleeperEvents[E]
+  import("../sleep/types.ts").SleeperEvents[E]
 >[0];
 
 function listen(

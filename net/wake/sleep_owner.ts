@@ -1,7 +1,7 @@
 import type { Tcb } from "../tcp/tcb.ts";
 
 /**
- * Who keeps the sleeping connections (checkpoint/suspend.ts). The stack asks, the owner restores.
+ * Who keeps the sleeping connections (checkpoint/sleep/sleeper.ts). The stack asks, the owner restores.
  *
  * While a record is in state `waking`, the stack holds its packets. The owner ends that by calling
  * `Sleepers.resume` (restored), `Sleepers.unsave` (the sleep was cancelled) or `Sleepers.forget` (the image is lost).

@@ -84,7 +84,7 @@ export interface AdoptedSummaries {
 
 /**
  * THE SLEEP WALK's half that is the stack's: connections that have a record and an image instead of a TCB, and
- * how they get there and back. checkpoint/suspend.ts builds on it.
+ * how they get there and back. checkpoint/sleep/ builds on it.
  */
 export class Sleepers {
   /** Keeps the images; without one nothing sleeps. */

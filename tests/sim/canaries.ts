@@ -111,7 +111,7 @@ export const CANARIES: readonly Canary[] = [
   {
     name: "wake-lost",
     what: "one wake in eight is forgotten",
-    file: "checkpoint/suspend.ts",
+    file: "checkpoint/sleep/waking.ts",
     find: "    this.#queue.add(record, listener",
     replace: "    if (record % 8 !== 1) this.#queue.add(record, listener",
     runsMax: 100,
@@ -127,15 +127,15 @@ export const CANARIES: readonly Canary[] = [
   {
     name: "stale-image",
     what: "an image is not revoked when its connection wakes",
-    file: "checkpoint/suspend.ts",
-    find: "      if (revoked.length > 0) this.store.remove(revoked);",
+    file: "checkpoint/sleep/waking.ts",
+    find: "      if (revoked.length > 0) this.#walk.store.remove(revoked);",
     replace: "",
     runsMax: 100,
   },
   {
     name: "sleep-before-durable",
     what: "a connection is freed before its image is durable",
-    file: "checkpoint/suspend.ts",
+    file: "checkpoint/sleep/falling_asleep.ts",
     find: "const settled: Promise<void> = commit.durable\n",
     replace: "const settled: Promise<void> = Promise.resolve()\n",
     runsMax: 600,
@@ -143,7 +143,7 @@ export const CANARIES: readonly Canary[] = [
   {
     name: "change-unnoticed",
     what: "what happens to a connection while its image is written is not in it, and nobody looks",
-    file: "checkpoint/suspend.ts",
+    file: "checkpoint/sleep/falling_asleep.ts",
     find: "      if (!wanted && hasChanged(saving)) {",
     replace: "      if (!wanted && hasChanged(saving) && nowMs < 0) {",
     runsMax: 3_000,
