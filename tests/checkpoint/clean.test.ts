@@ -65,14 +65,14 @@ test("a connection whose image moves while it is being saved, or while it waits 
   await world.clock.advance(10);
   expect(process.host.counts.asleep).toBe(1);
   // It waits to wake, since the disk refuses, and is moved meanwhile.
-  const read = store.read.bind(store);
-  store.read = () => {
+  const read = store.readKept.bind(store);
+  store.readKept = () => {
     throw new StoreError("EIO", {}, { cause: new Error("EIO") });
   };
   conn.write(text("q"));
   await world.clock.advance(20);
   expect(process.host.counts.waking).toBe(1);
-  store.read = read;
+  store.readKept = read;
   expect(moveAll(store)).toBeGreaterThan(0);
   const answer = answers(conn, 1);
   await world.clock.advance(2_000);
