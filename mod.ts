@@ -173,6 +173,7 @@ export { Histogram } from "./base/histogram.ts";
 export type {
   AppendOptions,
   Commit,
+  Kept,
   LiveRecord,
   Location,
   OnMoved,

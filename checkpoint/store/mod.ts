@@ -4,6 +4,7 @@ export { MemoryStore, type MemoryStoreOptions } from "./memory_store.ts";
 export {
   type AppendOptions,
   type Commit,
+  type Kept,
   type LiveRecord,
   type Location,
   type OnMoved,
