@@ -31,12 +31,7 @@ export { makePatchKeys, type PatchKeys, signPatch, verifyPatch } from "./image/s
 export { buildWasmPatch, type WasmPatchAbout } from "./wasm/side_module.ts";
 export { instantiatePatchable } from "./wasm/wasm_state.ts";
 export { explainPatch } from "./image/explain.ts";
-export {
-  type AppliedPatch,
-  type ApplyOptions,
-  type ApplyStep,
-  LivePatches,
-  livePatches,
-} from "./apply/live_patches.ts";
+export type { ApplyOptions, ApplyStep } from "./apply/apply_options.ts";
+export { type AppliedPatch, LivePatches, livePatches } from "./apply/live_patches.ts";
 export { PatchFolder, readPatchFile, type RestoredPatch } from "./apply/patch_folder.ts";
 export { offerPatches, type PatchRow } from "./apply/patch_control.ts";

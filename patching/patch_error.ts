@@ -1,7 +1,6 @@
 /** Why a patch cannot be built, read or applied. */
 export type PatchReason =
   | "source" // a module cannot be parsed
-  | "structure" // something changed that runs once, at load
   | "unpatchable" // a function that has no slot
   | "kind" // async, generator, arrow or method became another of them
   | "arity" // other parameters

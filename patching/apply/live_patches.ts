@@ -4,51 +4,15 @@ import { verifyPatch } from "../image/sign.ts";
 import { messageOf, PatchError } from "../patch_error.ts";
 import { wasmUnits } from "../wasm/wasm_unit.ts";
 import { loadedWasm } from "../wasm/wasm_state.ts";
+import type { ApplyOptions, ApplyStep } from "./apply_options.ts";
 import { checkUnit, moduleFor } from "./check.ts";
+import { mustBeRecorded, mustBeWell } from "./confirm.ts";
+import { callHook, takeBack, undoAll } from "./hooks.ts";
 import { JsUnit } from "./js_unit.ts";
 import { loadedModules } from "./module_record.ts";
 import { ModuleState } from "./module_state.ts";
-import { HOOKS, type UnitWork } from "./unit_work.ts";
-
-/** How a patch is applied. */
-export interface ApplyOptions {
-  /** Public keys in base64: by one of them it must be signed. Without keys everything is taken. */
-  readonly trusted?: readonly string[];
-  /** Says whether the program is well with the patch. False, or an error, rolls it back. */
-  readonly health?: () => boolean | Promise<boolean>;
-  /** How long to wait until no replaced function runs, in milliseconds; 1,000 when left out. */
-  readonly patienceMs?: number;
-  /** Is told each step before it is taken. What it throws ends the attempt as an error of that step would. */
-  readonly onStep?: (step: ApplyStep, what: string) => void | Promise<void>;
-  /** Writes down that it is applied; what it throws rolls back. */
-  readonly record?: () => void | Promise<void>;
-}
-
-/** The steps of applying a patch, in their order. */
-export const APPLY_STEPS: readonly ApplyStep[] = [
-  "verify",
-  "check",
-  "import",
-  "compile",
-  "quiet",
-  "initialize",
-  "switch",
-  "hook",
-  "health",
-  "record",
-];
-/** See `APPLY_STEPS`. */
-export type ApplyStep =
-  | "verify"
-  | "check"
-  | "import"
-  | "compile"
-  | "quiet"
-  | "initialize"
-  | "switch"
-  | "hook"
-  | "health"
-  | "record";
+import { quiet } from "./quiet.ts";
+import type { UnitWork } from "./unit_work.ts";
 
 /** A patch that is applied. */
 export interface AppliedPatch {
@@ -62,9 +26,6 @@ interface Applied extends AppliedPatch {
   readonly works: readonly UnitWork[];
   readonly undo: readonly (() => void)[];
 }
-
-/** How long is waited for calls to end. */
-const PATIENCE_MS = 1_000;
 
 /**
  * The patches of this thread. There is one, `livePatches`.
@@ -118,7 +79,7 @@ export class LivePatches {
         const why = there ? `"${last.patch.name}" was applied after it` : "it is not applied";
         throw new PatchError("order", `${cannot}: ${why}`);
       }
-      await this.#quiet(last.patch, last.works, options.patienceMs, cannot);
+      await quiet(last.patch, last.works, options.patienceMs, cannot);
       for (const work of last.works) callHook(last.patch, work, "rollback", cannot);
       undoAll(last.undo);
       this.#applied.pop();
@@ -172,7 +133,7 @@ export class LivePatches {
       stageMs += performance.now() - start;
     }
     await step("quiet");
-    await this.#quiet(patch, works, options.patienceMs, cannot);
+    await quiet(patch, works, options.patienceMs, cannot);
     // From here to the switch nothing is awaited: no call can begin in between.
     const undo: (() => void)[] = [];
     const hooked: UnitWork[] = [];
@@ -205,9 +166,9 @@ export class LivePatches {
     this.#applied.push(applied);
     try {
       await step("health");
-      await this.#health(patch, works, options, cannot);
+      await mustBeWell(patch, works, options, cannot);
       await step("record");
-      await this.#record(options, cannot);
+      await mustBeRecorded(options, cannot);
     } catch (error) {
       takeBack(patch, works, undo, cannot);
       this.#applied.pop();
@@ -224,96 +185,7 @@ export class LivePatches {
     for (const { unit, state } of targets) checkUnit(patch, unit, state);
     return targets.map(({ unit, state }) => new JsUnit(patch, unit, state, cannot));
   }
-
-  async #health(
-    patch: Patch,
-    works: readonly UnitWork[],
-    { health }: ApplyOptions,
-    cannot: string,
-  ): Promise<void> {
-    const checks = works.map((work) => work.hook("check")).filter((each) => each !== undefined);
-    if (health !== undefined) checks.push(health);
-    for (const check of checks) {
-      let well: unknown;
-      try {
-        well = await check();
-      } catch (cause) {
-        const message = `${cannot}: its health check failed, it is rolled back: ${messageOf(cause)}`;
-        throw new PatchError("health", message, { cause });
-      }
-      if (well === false) {
-        throw new PatchError(
-          "health",
-          `${cannot}: "${patch.name}" is not well by its health check, it is rolled back`,
-        );
-      }
-    }
-  }
-
-  async #record({ record }: ApplyOptions, cannot: string): Promise<void> {
-    try {
-      await record?.();
-    } catch (cause) {
-      const message = `${cannot}: it cannot be written down, it is rolled back: ${messageOf(cause)}`;
-      throw new PatchError("record", message, { cause });
-    }
-  }
-
-  /** Resolves in a turn of its own, in which none of the functions runs: only async functions and generators can. */
-  async #quiet(
-    patch: Patch,
-    works: readonly UnitWork[],
-    patienceMs = PATIENCE_MS,
-    cannot: string,
-  ): Promise<void> {
-    const until = performance.now() + patienceMs;
-    for (let delayMs = 0;; delayMs = Math.min(10, delayMs + 1)) {
-      await new Promise((resolve) => setTimeout(resolve, delayMs));
-      const running = works.flatMap((work) =>
-        work.running().filter(({ id, count }) =>
-          count > 0 && !patch.safe.includes(id)
-        )
-      )[0];
-      if (running === undefined) return;
-      if (performance.now() >= until) {
-        const { id, count } = running;
-        const calls = count === 1 ? "a call of it is" : `${count} calls of it are`;
-        const why = `${calls} under way after ${patienceMs} ms, and it is not declared safe`;
-        throw new PatchError("active", `${cannot}: ${id}: ${why}`, { function: id });
-      }
-    }
-  }
 }
 
 /** The patches of this thread. */
 export const livePatches: LivePatches = new LivePatches();
-
-function callHook(patch: Patch, work: UnitWork, which: "apply" | "rollback", cannot: string): void {
-  try {
-    work.hook(which)?.();
-  } catch (cause) {
-    const message = `${cannot}: ${HOOKS[which]}() of "${patch.name}" throws: ${messageOf(cause)}`;
-    throw new PatchError("hook", message, { cause });
-  }
-}
-
-/** Takes back what an attempt has done, whatever its hooks say: the error that ended it is what is told. */
-function takeBack(
-  patch: Patch,
-  hooked: readonly UnitWork[],
-  undo: readonly (() => void)[],
-  cannot: string,
-): void {
-  for (const work of hooked) {
-    try {
-      callHook(patch, work, "rollback", cannot);
-    } catch (error) {
-      if (!(error instanceof PatchError)) throw error;
-    }
-  }
-  undoAll(undo);
-}
-
-function undoAll(undo: readonly (() => void)[]): void {
-  for (const each of [...undo].reverse()) each();
-}

@@ -5,7 +5,8 @@ import { join } from "node:path";
 import type { Patch } from "../image/patch.ts";
 import { readPatch, writePatch } from "../image/patch_image.ts";
 import { PatchError } from "../patch_error.ts";
-import { type AppliedPatch, type ApplyOptions, type LivePatches, livePatches } from "./live_patches.ts";
+import type { ApplyOptions } from "./apply_options.ts";
+import { type AppliedPatch, type LivePatches, livePatches } from "./live_patches.ts";
 
 /** What became of a patch that was written down, when its program started again. */
 export interface RestoredPatch {

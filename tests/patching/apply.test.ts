@@ -1,5 +1,6 @@
 import { afterEach, beforeAll, expect, test } from "vitest";
-import { APPLY_STEPS, livePatches } from "../../patching/apply/live_patches.ts";
+import { APPLY_STEPS } from "../../patching/apply/apply_options.ts";
+import { livePatches } from "../../patching/apply/live_patches.ts";
 import { PatchError } from "../../patching/patch_error.ts";
 import { TemporaryFolder } from "../support/folder.ts";
 import { loadPatchable, loadPlain, patchOf } from "./target.ts";

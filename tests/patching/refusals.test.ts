@@ -1,3 +1,4 @@
+import { readdirSync, readFileSync } from "node:fs";
 import { afterEach, expect, test } from "vitest";
 import { livePatches } from "../../patching/apply/live_patches.ts";
 import type { Patch, PatchFunction, PatchSymbol, PatchUnit } from "../../patching/image/patch.ts";
@@ -139,4 +140,20 @@ test("what is in a function that a patch has replaced cannot be replaced by itse
   loadPatchable(again, "nested.ts", source);
   const twice = patchOf("nested.ts", source, second);
   await expect(livePatches.apply(twice)).rejects.toMatchObject({ reason: "module" });
+});
+
+/** The compiler says when one is missing here. */
+const REASONS: Record<PatchReason, true> = {
+  ...{ source: true, unpatchable: true, kind: true, arity: true, symbol: true, captured: true, module: true },
+  ...{ base: true, function: true, applied: true, order: true, signature: true, busy: true, active: true },
+  ...{ compile: true, import: true, initializer: true, hook: true, health: true, record: true },
+};
+
+test("each reason for which a patch is refused is met by a test", () => {
+  const folder = new URL(".", import.meta.url);
+  const tests = readdirSync(folder).filter((name) => name.endsWith(".test.ts"));
+  const text = tests.map((name) => readFileSync(new URL(name, folder), "utf8")).join("\n");
+  const met = (reason: string): boolean =>
+    new RegExp(`reason: "${reason}"|^ *\\[?"${reason}",`, "m").test(text);
+  expect(Object.keys(REASONS).filter((reason) => !met(reason))).toEqual([]);
 });

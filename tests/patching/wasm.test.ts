@@ -1,7 +1,8 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { afterEach, expect, test } from "vitest";
-import { APPLY_STEPS, livePatches } from "../../patching/apply/live_patches.ts";
+import { APPLY_STEPS } from "../../patching/apply/apply_options.ts";
+import { livePatches } from "../../patching/apply/live_patches.ts";
 import type { Patch } from "../../patching/image/patch.ts";
 import { readPatch, writePatch } from "../../patching/image/patch_image.ts";
 import { PatchError } from "../../patching/patch_error.ts";
