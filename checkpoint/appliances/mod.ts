@@ -12,7 +12,7 @@ export { type LayoutContent, writeLayout, type WrittenLayout } from "./disk/writ
 export type { WriteOptions } from "./disk/write_steps.ts";
 export { writeFolder, writeTarFile, type WrittenTree } from "./disk/write_tree.ts";
 export { fingerprint } from "./fingerprint.ts";
-export type { Conflict, Resolution } from "./merge/merge_trees.ts";
+export type { Conflict, Resolution } from "./merge/merged.ts";
 export { DEFAULT_POLICY, type Policy, readPolicy } from "./merge/policy.ts";
 export { mtreeLines } from "./mtree.ts";
 export { Tree, type TreeEntry } from "./tree.ts";

@@ -11,7 +11,8 @@ import { type Change, encodeChange, encodePack, type Pack } from "../diff/change
 import { type DiffAbout, DiffImage, encodeAbout } from "../diff/diff_image.ts";
 import { type ChangeCounts, type ChangeSink, makeChanges, type MakeOptions } from "../diff/make_diff.ts";
 import { fingerprint } from "../fingerprint.ts";
-import { type MergedTrees, mergeTrees } from "../merge/merge_trees.ts";
+import { mergeTrees } from "../merge/merge_trees.ts";
+import type { MergedTrees } from "../merge/merged.ts";
 import type { Policy } from "../merge/policy.ts";
 import { quoted } from "../path.ts";
 import { joined } from "../tar/byte_stream.ts";

@@ -1,59 +1,15 @@
-import type { Service } from "../appliance.ts";
 import { sha256Of } from "../disk/contents.ts";
 import { type Content, contentOver, type Difference, differences, type Node } from "../node.ts";
-import { comparePaths } from "../path.ts";
 import { Tree, type TreeEntry } from "../tree.ts";
+import { aligned, type State } from "./aligned.ts";
 import { type DriverName, runDriver } from "./drivers.ts";
+import { differs, FIELDS, latest, taken } from "./fields.ts";
+import { mergeServices } from "./merge_services.ts";
+import type { Conflict, MergedTrees, MergeSide, Resolution } from "./merged.ts";
 import { fits, type Policy } from "./policy.ts";
-
-/** One of the appliances that become one. */
-export interface MergeSide {
-  readonly name: string;
-  readonly tree: Tree;
-  readonly services: readonly Service[];
-}
-
-/** Something that the sides cannot both have. */
-export interface Conflict {
-  readonly kind:
-    | "content"
-    | "type"
-    | "removed"
-    | "attributes"
-    | "links"
-    | "folder"
-    | "database"
-    | "port"
-    | "service";
-  /** The path; of ports and services, which. */
-  readonly path: string;
-  /** What each side made of it. */
-  readonly sides: readonly { readonly name: string; readonly what: string }[];
-  /** In words, where there is more to say. */
-  readonly why: readonly string[];
-}
-
-/** Something that both changed, and how it was settled. */
-export interface Resolution {
-  readonly path: string;
-  readonly how: string;
-}
-
-/** What comes of a merge. With conflicts, the tree is the base's at their paths. */
-export interface MergedTrees {
-  readonly tree: Tree;
-  readonly services: readonly Service[];
-  readonly conflicts: readonly Conflict[];
-  readonly resolved: readonly Resolution[];
-}
 
 /** Files beyond this are not given to drivers, which hold them in memory. */
 const DRIVER_BYTES_MAX = 256 * 1024 * 1024;
-
-interface State {
-  readonly name: string;
-  readonly entry: TreeEntry | undefined;
-}
 
 /** Makes one appliance of several that have one base. What two of them made differently is a conflict, or told. */
 export function mergeTrees(base: Tree, sides: readonly MergeSide[], policy: Policy): MergedTrees {
@@ -78,8 +34,13 @@ class Merge {
 
   run(): MergedTrees {
     for (const { path, base, states } of aligned(this.#base, this.#sides)) this.#path(path, base, states);
-    const services = this.#services();
-    return { tree: this.#tree, services, conflicts: this.#conflicts, resolved: this.#resolved };
+    const { services, conflicts } = mergeServices(this.#sides, this.#policy.ports);
+    return {
+      tree: this.#tree,
+      services,
+      conflicts: [...this.#conflicts, ...conflicts],
+      resolved: this.#resolved,
+    };
   }
 
   #path(path: string, base: TreeEntry | undefined, states: readonly State[]): void {
@@ -247,67 +208,6 @@ class Merge {
     });
     this.#put(path, base, "");
   }
-
-  /** All programs, and what two of them both want. */
-  #services(): Service[] {
-    const services = this.#sides.flatMap(({ services }) => services);
-    const owners = (key: string, of: (service: Service) => readonly string[]): MergeSide[] =>
-      this.#sides.filter((side) => side.services.some((service) => of(service).includes(key)));
-    const twice = (kind: "port" | "service", of: (service: Service) => readonly string[]): void => {
-      const keys = new Set(services.flatMap(of));
-      for (const key of keys) {
-        const sides = owners(key, of);
-        if (sides.length < 2) continue;
-        this.#conflicts.push({
-          kind,
-          path: key,
-          sides: sides.map(({ name, services }) => {
-            const { entrypoint, cmd } = services.find((each) => of(each).includes(key))!;
-            return { name, what: `starts ${[...entrypoint, ...cmd].join(" ")}` };
-          }),
-          why: [],
-        });
-      }
-    };
-    twice("service", ({ name }) => [name]);
-    if (this.#policy.ports === "conflict") twice("port", ({ ports }) => ports);
-    return services;
-  }
-}
-
-const FIELDS: readonly Difference[] = ["content", "target", "device", "mode", "owner", "mtime", "xattrs"];
-
-function differs(field: Difference, left: Node, right: Node): boolean {
-  return differences(left, right).includes(field);
-}
-
-/** `node` with one field of `from`. */
-function taken(field: Difference, node: Node, from: Node): Node {
-  switch (field) {
-    case "content":
-      return from.content === undefined ? node : { ...node, content: from.content };
-    case "target":
-      return from.target === undefined ? node : { ...node, target: from.target };
-    case "device":
-      return from.major === undefined ? node : { ...node, major: from.major, minor: from.minor! };
-    case "mode":
-      return { ...node, mode: from.mode };
-    case "owner":
-      return { ...node, uid: from.uid, gid: from.gid };
-    case "mtime":
-      return { ...node, mtimeSeconds: from.mtimeSeconds, mtimeNanoseconds: from.mtimeNanoseconds };
-    case "xattrs":
-      return { ...node, xattrs: from.xattrs };
-    default:
-      return node;
-  }
-}
-
-function latest(nodes: readonly Node[]): Node {
-  return nodes.reduce((one, other) => {
-    const order = one.mtimeSeconds - other.mtimeSeconds || one.mtimeNanoseconds - other.mtimeNanoseconds;
-    return order >= 0 ? one : other;
-  });
 }
 
 function same(left: TreeEntry | undefined, right: TreeEntry | undefined): boolean {
@@ -330,33 +230,4 @@ function bytesOf(content: Content): Uint8Array {
   const bytes = new Uint8Array(content.size);
   content.read(0, bytes);
   return bytes;
-}
-
-/** All trees in one walk: each path that any of them has. */
-function* aligned(
-  base: Tree,
-  sides: readonly MergeSide[],
-): Generator<{ path: string; base: TreeEntry | undefined; states: State[] }, void, void> {
-  const walks = [base, ...sides.map(({ tree }) => tree)].map((tree) => {
-    const walk = tree.entries();
-    return { walk, next: walk.next().value as TreeEntry | undefined };
-  });
-  for (;;) {
-    let path: string | undefined;
-    for (const { next } of walks) {
-      if (next !== undefined && (path === undefined || comparePaths(next.path, path) < 0)) path = next.path;
-    }
-    if (path === undefined) return;
-    const here = walks.map((each) => {
-      if (each.next?.path !== path) return undefined;
-      const { next } = each;
-      each.next = each.walk.next().value as TreeEntry | undefined;
-      return next;
-    });
-    yield {
-      path,
-      base: here[0],
-      states: sides.map(({ name }, index) => ({ name, entry: here[index + 1] })),
-    };
-  }
 }

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { type OpenDiff, openDiff, writeMerged } from "../../../checkpoint/appliances/disk/diff_file.ts";
 import { openAppliance } from "../../../checkpoint/appliances/disk/open_appliance.ts";
-import type { Conflict } from "../../../checkpoint/appliances/merge/merge_trees.ts";
+import type { Conflict } from "../../../checkpoint/appliances/merge/merged.ts";
 import { DEFAULT_POLICY, readPolicy } from "../../../checkpoint/appliances/merge/policy.ts";
 import { APPLIANCE_HELP, withWork } from "../../appliance/work.ts";
 import { readArguments } from "../../arguments.ts";

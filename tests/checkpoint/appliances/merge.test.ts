@@ -3,11 +3,8 @@ import { ApplianceError } from "../../../checkpoint/appliances/appliance_error.t
 import type { Service } from "../../../checkpoint/appliances/appliance.ts";
 import { copyOf } from "../../../checkpoint/appliances/diff/apply_diff.ts";
 import { type DriverName, runDriver } from "../../../checkpoint/appliances/merge/drivers.ts";
-import {
-  type Conflict,
-  type MergedTrees,
-  mergeTrees,
-} from "../../../checkpoint/appliances/merge/merge_trees.ts";
+import { mergeTrees } from "../../../checkpoint/appliances/merge/merge_trees.ts";
+import type { Conflict, MergedTrees } from "../../../checkpoint/appliances/merge/merged.ts";
 import {
   DEFAULT_POLICY,
   fits,
