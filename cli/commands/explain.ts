@@ -10,15 +10,19 @@ import { verifyImage } from "../../checkpoint/image/verify.ts";
 import { explainPatch } from "../../patching/image/explain.ts";
 import { printable } from "../color.ts";
 import { readArguments } from "../arguments.ts";
+import { Gathered } from "../gathered.ts";
 import { type Command, type Terminal, UsageError } from "../command.ts";
-import "../../checkpoint/appliances/diff/diff_image.ts"; // these register their kinds
+import { DiffImage } from "../../checkpoint/appliances/diff/diff_image.ts"; // these register their kinds
+import { explainDiff } from "../../checkpoint/appliances/diff/explain_diff.ts";
+import { loadZstd } from "../../checkpoint/appliances/zstd.ts";
 import "../../checkpoint/replay/segments.ts";
 import "../../checkpoint/sockets/socket_image.ts";
 
 const HELP = `\
 Prints an image in words: its kind, every field with its byte, every part with
 its verdict; of a firewall's also its rules as nft prints them, and its flows
-as conntrack lists them; of a patch its code, and what each name is bound to.
+as conntrack lists them; of a patch its code, and what each name is bound to;
+of a differential what it does to each name.
 A file may hold several images, one after the other, as recordings and archives
 do.
 
@@ -41,7 +45,7 @@ export const explain: Command = {
   name: "explain",
   summary: "prints an image in words",
   help: HELP,
-  run(args: string[], terminal: Terminal): number {
+  async run(args: string[], terminal: Terminal): Promise<number> {
     const { json, positionals } = readArguments(args);
     if (positionals.length === 0) throw new UsageError("which file?");
     let whole = true;
@@ -68,6 +72,7 @@ export const explain: Command = {
           terminal.out(`${printable(`${file}${where}: ${explainImage(image)}`)}`);
           if (ok && readFrame(image).kind === Kind.Firewall) terminal.out(printable(explainFirewall(image)));
           if (ok && readFrame(image).kind === Kind.Patch) terminal.out(printable(explainPatch(image)));
+          if (ok && readFrame(image).kind === Kind.Diff) await explainChanges(image, terminal);
         }
       }
     }
@@ -76,6 +81,22 @@ export const explain: Command = {
 };
 
 const EXIT_DAMAGED = 1;
+
+async function explainChanges(image: Uint8Array<ArrayBuffer>, terminal: Terminal): Promise<void> {
+  const source = {
+    size: () => image.length,
+    read: (into: Uint8Array, position: number) => {
+      const some = image.subarray(position, position + into.length);
+      into.set(some);
+      return some.length;
+    },
+  };
+  const lines = new Gathered(terminal);
+  for (const { text } of explainDiff(new DiffImage(source, await loadZstd()))) {
+    await lines.add(`  ${printable(text)}\n`);
+  }
+  lines.end();
+}
 
 interface Span {
   readonly start: number;

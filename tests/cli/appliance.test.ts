@@ -27,6 +27,11 @@ test("torpor appliance: a differential is written, told, applied, and refused fo
   expect(told.out).toContain("+ lib/moved file 0644 0:0 300000 bytes, 300000 of them the base's\n");
   expect(told.out).toContain("= lib/hard is another name of etc/passwd\n");
   expect(told.out).toMatch(/redis: \d+ changes, 1 packs; base [0-9a-f]{12}, result [0-9a-f]{12}\n$/);
+  for (const command of ["inspect", "explain"]) {
+    const { code, out } = await torpor([command, file]);
+    expect(code).toBe(0);
+    expect(out).toMatch(/diff image, version 1(.|\n)*every part is whole(.|\n)*\n {2}- etc\/gone\n/);
+  }
   const lines = (await torpor(["appliance", "inspect", file, "--json"])).out.trim().split("\n");
   expect(JSON.parse(lines.at(-1)!).appliances).toMatchObject([{ name: "redis" }]);
   const applied = await torpor(["appliance", "apply", base, file, at.file("out.tar"), "--json"]);
@@ -47,6 +52,9 @@ test("torpor appliance: a differential is written, told, applied, and refused fo
   const damaged = await torpor(["appliance", "apply", base, file, at.file("no.tar")]);
   expect(damaged.code).toBe(2);
   expect(damaged.err).toContain("body at byte 50");
+  const explained = await torpor(["inspect", file]);
+  expect(explained.code).toBe(1);
+  expect(explained.out).toMatch(/BAD body .* byte 50 holds/);
 });
 
 test("torpor appliance diff --services says what a folder or a tar starts, and the merged differential starts all", async () => {
