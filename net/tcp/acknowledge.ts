@@ -143,10 +143,10 @@ function acknowledgePlain(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs: number)
     tcb.rackSentMs = 0;
     tcb.retransmitHint = ack;
   }
-  const lastUs = Math.max(0, nowMs - lastMs) * 1000;
+  const lastUs = elapsedUs(lastMs, nowMs);
   const maybeDelayed = count === 1 && ((ack - priorUna) | 0) < tcb.sndMss;
   minRttSample(tcb, lastUs, maybeDelayed, nowMs);
-  rttSample(tcb, Math.max(0, nowMs - firstMs) * 1000, tcp.config);
+  rttSample(tcb, count === 1 ? lastUs : elapsedUs(firstMs, nowMs), tcp.config);
   const congestion = congestionOf(tcb);
   congestion.measured(tcb, lastUs, nowMs);
   rackUpdateReorderWindow(tcb, priorDelivered);
@@ -179,6 +179,11 @@ function advance(tcp: Tcp, tcb: Tcb, ack: number, finAcked: boolean): void {
     tcb.wantsDrained = false;
     tcp.notify(tcb, TcpEvent.drained);
   }
+}
+
+/** In whole microseconds, as everything here counts round trips. */
+function elapsedUs(sinceMs: number, nowMs: number): number {
+  return Math.max(0, Math.round((nowMs - sinceMs) * 1000));
 }
 
 /** Removes the segments that are acknowledged whole, and takes the round-trip sample. */
@@ -230,8 +235,8 @@ function cleanQueue(tcp: Tcp, tcb: Tcb, sample: AckSample, priorFack: number): v
 
   let rttUs = -1, sackRttUs = -1, lastRttUs = -1;
   if (firstMs >= 0 && (sample.flags & Ack.retransmittedDataAcked) === 0) {
-    rttUs = Math.max(0, nowMs - firstMs) * 1000;
-    lastRttUs = Math.max(0, nowMs - lastMs) * 1000;
+    rttUs = elapsedUs(firstMs, nowMs);
+    lastRttUs = elapsedUs(lastMs, nowMs);
     const small = ((tcb.sndUna - priorUna) | 0) < tcb.sndMss && lastEnd === tcb.sndUna;
     const alone = count === 1 && priorSacked === 0 && tcb.delivered === sample.priorDelivered + 1;
     if (small && alone && (sample.flags & (Ack.dataSacked | Ack.ece | Ack.dsack)) === 0) {
@@ -239,8 +244,8 @@ function cleanQueue(tcp: Tcp, tcb: Tcb, sample: AckSample, priorFack: number): v
     }
   }
   if (sample.firstSackedMs >= 0) {
-    sackRttUs = Math.max(0, nowMs - sample.firstSackedMs) * 1000;
-    lastRttUs = Math.max(0, nowMs - sample.lastSackedMs) * 1000;
+    sackRttUs = elapsedUs(sample.firstSackedMs, nowMs);
+    lastRttUs = elapsedUs(sample.lastSackedMs, nowMs);
   }
   const measured = updateRtt(tcp, tcb, sample, rttUs, sackRttUs, lastRttUs);
 

@@ -18,6 +18,7 @@ import { rearmTimeout, scheduleLossProbe } from "./rto.ts";
 import { sackBlocksToSend, writeSackBlocks } from "./sack_blocks.ts";
 import { tellWritable } from "./send_buffer.ts";
 import { Sent } from "./sent_queue.ts";
+import { isShortSegment, sendShortSegment } from "./short_segment.ts";
 import {
   cwndPackets,
   finReady,
@@ -106,6 +107,23 @@ export type SendMode = (typeof SendMode)[keyof typeof SendMode];
  */
 export function sendNewData(tcp: Tcp, tcb: Tcb, nowMs: number, mode: SendMode): boolean {
   const before = tcb.sent.length;
+  if (mode === SendMode.normal && tcp.config.headerPrediction && isShortSegment(tcb)) {
+    sendShortSegment(tcp, tcb, nowMs);
+  } else sendSegments(tcp, tcb, nowMs, mode);
+  const count = tcb.sent.length - before;
+  const full = packetsInFlight(tcb) >= cwndPackets(tcb);
+  if (count > 0 || (full && hasUnsent(tcb))) validateWindow(tcb, full, tcp.config, nowMs);
+  if (count === 0) return false;
+  if (tcb.state === TcpState.synReceived) return true; // until it is acknowledged, only the SYN-ACK goes again
+  const starts = before === 0 || tcb.retransmitTimer === RetransmitTimer.probe;
+  if (inCwndReduction(tcb)) tcb.prrOut += count;
+  const probes = mode !== SendMode.probe && scheduleLossProbe(tcp, tcb, false, nowMs);
+  if (starts && !probes) rearmTimeout(tcp, tcb, nowMs);
+  return true;
+}
+
+/** As many as there may be, in trains. */
+function sendSegments(tcp: Tcp, tcb: Tcb, nowMs: number, mode: SendMode): void {
   let next = mode, train = 0, left = 0;
   for (;;) {
     if (left === 0) train = left = trainSegments(tcp, tcb);
@@ -120,15 +138,6 @@ export function sendNewData(tcp: Tcp, tcb: Tcb, nowMs: number, mode: SendMode): 
     if (!sendNext(tcp, tcb, nowMs, next, trainEnd, train > 1) || next === SendMode.probe) break;
     if (next === SendMode.force) next = SendMode.normal;
   }
-  const count = tcb.sent.length - before;
-  const full = packetsInFlight(tcb) >= cwndPackets(tcb);
-  if (count > 0 || (full && hasUnsent(tcb))) validateWindow(tcb, full, tcp.config, nowMs);
-  if (count === 0) return false;
-  if (tcb.state === TcpState.synReceived) return true; // until it is acknowledged, only the SYN-ACK goes again
-  if (before === 0 || tcb.retransmitTimer === RetransmitTimer.probe) rearmTimeout(tcp, tcb, nowMs);
-  if (inCwndReduction(tcb)) tcb.prrOut += count;
-  if (mode !== SendMode.probe) scheduleLossProbe(tcp, tcb, false, nowMs);
-  return true;
 }
 
 /**
@@ -249,7 +258,7 @@ function pacedTrainBytes(tcb: Tcb): number {
 }
 
 /** Sender's silly-window avoidance and Nagle (RFC 9293 section 3.8.6.2.1). */
-function worthSending(tcb: Tcb, length: number, mss: number, last: boolean): boolean {
+export function worthSending(tcb: Tcb, length: number, mss: number, last: boolean): boolean {
   if (length >= mss) return true;
   if (tcb.push !== Push.normal) return tcb.push === Push.now || tcb.finQueued;
   if (tcb.cork && !tcb.finQueued) return false; // the persist timer ends it: MUST-60
@@ -532,7 +541,7 @@ function beginSegment(tcp: Tcp, tcb: Tcb, nowMs: number): TcpRecord {
  * The window field, scaled; moves `rcvAdv`. The right edge never moves back (SHLD-14) and moves
  * forward only by steps that are worth a segment (RFC 9293 section 3.8.6.2.2).
  */
-function offerWindow(tcb: Tcb): number {
+export function offerWindow(tcb: Tcb): number {
   const field = peekWindow(tcb);
   const edge = (tcb.rcvNxt + (field << Math.max(tcb.rcvShift, 0))) | 0;
   if (seqLess(tcb.rcvAdv, edge)) tcb.rcvAdv = edge;

@@ -13,6 +13,10 @@ export class TcpSecrets {
   readonly #port: SipHash;
   readonly #cookie: SipHash;
   readonly #words: Int32Array = new Int32Array(5);
+  // The pair of hosts that was asked about last, as digests: the next connection is mostly theirs, too.
+  #pairLocal = 0;
+  #pairRemote = 0;
+  #pairOffset: number | undefined;
 
   constructor(entropy: Entropy, addresses: Pick<AddressTable, "digest"> = { digest: (address) => address }) {
     this.#addresses = addresses;
@@ -34,7 +38,14 @@ export class TcpSecrets {
 
   /** RFC 7323 section 5.4: timestamps start elsewhere for every pair of hosts. */
   timestampOffset(local: number, remote: number): number {
-    return this.#hash(this.#timestamp, local, remote, 0);
+    const from = this.#addresses.digest(local);
+    const to = this.#addresses.digest(remote);
+    if (this.#pairOffset === undefined || from !== this.#pairLocal || to !== this.#pairRemote) {
+      this.#pairLocal = from;
+      this.#pairRemote = to;
+      this.#pairOffset = this.#timestamp.words3(from, to, 0);
+    }
+    return this.#pairOffset;
   }
 
   /** RFC 6056 algorithm 3: where the search for a free port starts, as an unsigned number. */

@@ -52,18 +52,35 @@ class Columns {
 }
 
 const NONE = new Columns(0);
-const pool: Columns[][] = [];
+
+/** Columns of one size that nobody uses. The array is kept: see TurnQueue. */
+class Pool {
+  readonly #most: number;
+  readonly #columns: Columns[] = [];
+  #count = 0;
+
+  constructor(capacity: number) {
+    this.#most = Math.max(POOL_MIN, Math.floor(POOL_BYTES / (capacity * ENTRY_BYTES)));
+  }
+
+  take(): Columns | undefined {
+    return this.#count === 0 ? undefined : this.#columns[--this.#count];
+  }
+
+  give(columns: Columns): void {
+    if (this.#count < this.#most) this.#columns[this.#count++] = columns;
+  }
+}
+
+/** By power of two. */
+const pools: readonly Pool[] = Array.from({ length: 31 }, (_, power) => new Pool(2 ** power));
 
 function take(capacity: number): Columns {
-  return pool[31 - Math.clz32(capacity)]?.pop() ?? new Columns(capacity);
+  return pools[31 - Math.clz32(capacity)]!.take() ?? new Columns(capacity);
 }
 
 function give(columns: Columns): void {
-  if (columns.capacity === 0) return;
-  const size = 31 - Math.clz32(columns.capacity);
-  while (pool.length <= size) pool.push([]);
-  const most = Math.max(POOL_MIN, POOL_BYTES / (columns.capacity * ENTRY_BYTES));
-  if (pool[size]!.length < most) pool[size]!.push(columns);
+  if (columns.capacity > 0) pools[31 - Math.clz32(columns.capacity)]!.give(columns);
 }
 
 /**

@@ -118,16 +118,21 @@ export function writeIpv4(record: Ipv4Record, slab: Slab, at: number, dataLength
     (record.moreFragments ? MORE_FRAGMENTS : 0) |
     ((record.fragmentOffset >>> 3) & FRAGMENT_OFFSET);
   // In whole words, and the sum of what is at hand: reading back what was written in smaller pieces stalls.
-  const first = (0x4500 | (record.typeOfService & 0xff)) * 0x1_0000 + (totalLength & 0xffff);
-  const second = (record.identification & 0xffff) * 0x1_0000 + fragment;
-  const third = (((record.timeToLive & 0xff) << 8) | (record.protocol & 0xff)) * 0x1_0000;
-  const sum = first + second + third + (record.source >>> 0) + (record.destination >>> 0);
-  view.setUint32(at + AT.versionAndLength, first);
-  view.setUint32(at + AT.identification, second);
-  view.setUint32(at + AT.timeToLive, third + (~foldSum(sum) & 0xffff));
-  view.setInt32(at + AT.source, record.source);
-  view.setInt32(at + AT.destination, record.destination);
+  const first = ((0x4500 | (record.typeOfService & 0xff)) << 16) | (totalLength & 0xffff);
+  const second = ((record.identification & 0xffff) << 16) | fragment;
+  const third = ((record.timeToLive & 0xff) << 24) | ((record.protocol & 0xff) << 16);
+  const { source, destination } = record;
+  const sum = halves(first) + halves(second) + halves(third) + halves(source) + halves(destination);
+  view.setInt32(at + AT.versionAndLength, first);
+  view.setInt32(at + AT.identification, second);
+  view.setInt32(at + AT.timeToLive, third | (~foldSum(sum) & 0xffff));
+  view.setInt32(at + AT.source, source);
+  view.setInt32(at + AT.destination, destination);
   return at + IPV4_HEADER_LENGTH;
+}
+
+function halves(word: number): number {
+  return (word >>> 16) + (word & 0xffff);
 }
 
 /** Bytes of the option that asks routers to look at a packet (RFC 2113). */

@@ -2,7 +2,7 @@ import type { Slab } from "../../base/slab.ts";
 import { foldSum, pseudoSum, sumWords } from "./checksum.ts";
 import { Drop } from "./drop.ts";
 import { PROTOCOL_TCP } from "./ipv4.ts";
-import { readTcpOptions, tcpOptionsLength, writeTcpOptions } from "./tcp_options.ts";
+import { NOP_NOP_TIMESTAMP_10, readTcpOptions, tcpOptionsLength, writeTcpOptions } from "./tcp_options.ts";
 
 /** Bits of {@linkcode TcpRecord.flags} (RFC 9293 section 3.1). */
 export const TcpFlag = {
@@ -166,6 +166,33 @@ export function writeTcp(record: TcpRecord, slab: Slab, at: number): number {
   view.setInt32(at + AT.offset, (offsetAndFlags << 16) | (record.window & 0xffff));
   view.setInt32(at + AT.checksum, record.urgentPointer & 0xffff);
   return dataStart;
+}
+
+/**
+ * As `writeTcp`, of a segment that has timestamps and no other option.
+ * @param ports The source's above, the destination's below.
+ */
+export function writeTimestampedTcp(
+  slab: Slab,
+  at: number,
+  ports: number,
+  sequence: number,
+  acknowledgment: number,
+  flags: number,
+  window: number,
+  tsVal: number,
+  tsEcr: number,
+): number {
+  const { view } = slab;
+  view.setInt32(at, ports);
+  view.setInt32(at + AT.sequence, sequence);
+  view.setInt32(at + AT.acknowledgment, acknowledgment);
+  view.setInt32(at + AT.offset, 0x8000_0000 | (flags << 16) | window);
+  view.setInt32(at + AT.checksum, 0);
+  view.setInt32(at + 20, NOP_NOP_TIMESTAMP_10);
+  view.setInt32(at + 24, tsVal);
+  view.setInt32(at + 28, tsEcr);
+  return at + 32;
 }
 
 /** Fills the checksum of the segment in `[start, end)`, header and data. */

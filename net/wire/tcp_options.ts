@@ -28,7 +28,7 @@ export const TCP_OPTIONS_LENGTH_MAX = 40;
 
 // Option headers in words as Linux lays them out: kind and length after what pads them to a word.
 const MSS_4 = 0x0204_0000;
-const NOP_NOP_TIMESTAMP_10 = 0x0101_080a;
+export const NOP_NOP_TIMESTAMP_10 = 0x0101_080a;
 const SACK_PERMITTED_2_TIMESTAMP_10 = 0x0402_080a;
 const NOP_NOP_SACK_PERMITTED_2 = 0x0101_0402;
 const NOP_WINDOW_SCALE_3 = 0x0103_0300;

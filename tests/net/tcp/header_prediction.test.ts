@@ -4,7 +4,15 @@ import { FrameQueue } from "../../../net/link/frame_queue.ts";
 import { Stack } from "../../../net/stack.ts";
 import type { TcpConfig } from "../../../net/tcp/config.ts";
 import { type Tcb, TcpEvent, TcpState } from "../../../net/tcp/tcb.ts";
-import { tcpClose, tcpConnect, tcpReceive, tcpSend } from "../../../net/tcp/user.ts";
+import {
+  tcpClose,
+  tcpConnect,
+  tcpReceive,
+  tcpSend,
+  tcpSendRecord,
+  tcpSendUrgent,
+  tcpSetNoDelay,
+} from "../../../net/tcp/user.ts";
 import { parseIpv4 } from "../../../net/wire/address.ts";
 import { drawSeed } from "../../support/seed.ts";
 
@@ -17,24 +25,33 @@ const bytes = new Uint8Array(60_000);
 /** Two stacks that talk both ways over a lossy link in virtual time. */
 class World {
   readonly log: string[] = [];
-  /** ACKs that took the long way. */
+  /** ACKs that took the long way, and segments that did. */
   long = 0;
+  longSegments = 0;
   readonly #prng: Prng;
   readonly #stacks: Stack[] = [];
   readonly #queues = [new FrameQueue(400), new FrameQueue(400)];
   readonly #tcbs: (Tcb | undefined)[] = [];
   readonly #loss: number;
   readonly #ahead: number;
+  readonly #full: number;
+  readonly #unusual: number;
+  /** Bytes that are written at once: a talk, or bulk as well. */
+  readonly #counts: readonly number[];
   #nowMs = START_MS;
 
   constructor(seed: number, headerPrediction: boolean) {
     const prng = this.#prng = new Prng(seed);
     this.#loss = prng.pick([0, 0, 0.01, 0.05]);
     this.#ahead = prng.pick([0, 0, 0.02]);
+    this.#full = prng.pick([0, 0, 0.02]);
+    this.#unusual = prng.pick([0, 0.02, 0.3]);
+    this.#counts = prng.chance(0.5) ? [1, 100, 1_448] : [1, 100, 1_448, 9_000, 20_000];
     const tcp: Partial<TcpConfig> = {
       headerPrediction,
-      ecn: prng.pick([0, 1, 2, 3]),
+      ecn: prng.pick([0, 0, 0, 1, 2, 3]),
       sack: prng.chance(0.8),
+      timestamps: prng.chance(0.9),
       tailLossProbe: prng.chance(0.8),
       congestionControl: prng.pick(["cubic", "newreno"]),
     };
@@ -49,6 +66,7 @@ class World {
           send: (slab, start, end) => {
             const header = slab.bytes.slice(start, Math.min(end, start + HEADER_BYTES));
             this.log.push(`${this.#nowMs} ${side} ${end - start} ${Buffer.from(header).toString("hex")}`);
+            if (prng.chance(this.#full)) return false;
             if (prng.chance(this.#loss)) return true;
             if (out.count === 0 || !prng.chance(this.#ahead)) return out.push(slab, start, end);
             const frames = [slab.bytes.slice(start, end)]; // overtakes all that wait
@@ -75,6 +93,12 @@ class World {
         this.long++;
         reset.apply(ackSample, args);
       };
+      const { segment } = stack.tcp;
+      const { clear } = segment;
+      segment.clear = () => {
+        this.longSegments++;
+        clear.apply(segment);
+      };
       this.#stacks.push(stack);
     }
     this.#stacks[0]!.tcp.listeners.add(0, 80, 16);
@@ -89,17 +113,29 @@ class World {
       for (const side of [0, 1]) {
         const tcb = this.#tcbs[side];
         if (tcb !== undefined && tcb.state >= TcpState.established && prng.chance(0.5)) {
-          const count = prng.pick([1, 100, 1_448, 9_000, 20_000]);
-          if (step < STEPS - 200) tcpSend(this.#stacks[side]!.tcp, tcb, bytes, 0, count);
+          const count = prng.pick(this.#counts);
+          if (step < STEPS - 200) this.#send(side, tcb, count);
           else if (step === STEPS - 100 + side) tcpClose(this.#stacks[side]!.tcp, tcb, this.#nowMs);
         }
         this.#deliver(side);
       }
     }
     for (const tcb of this.#tcbs) {
-      const state = Object.entries(tcb!).filter(([, value]) => typeof value !== "object");
+      const state = Object.entries(tcb ?? {}).filter(([, value]) => typeof value !== "object");
       this.log.push(JSON.stringify(state));
     }
+  }
+
+  #send(side: number, tcb: Tcb, count: number): void {
+    const prng = this.#prng;
+    const { tcp } = this.#stacks[side]!;
+    if (!prng.chance(this.#unusual)) return void tcpSend(tcp, tcb, bytes, 0, count);
+    const kind = prng.below(6);
+    if (kind === 0) tcpSend(tcp, tcb, bytes, 0, count, true);
+    else if (kind === 1) tcpSendRecord(tcp, tcb, bytes, 0, count);
+    else if (kind === 2) tcpSendUrgent(tcp, tcb, bytes, 0, count);
+    else if (kind === 3) tcb.cork = !tcb.cork;
+    else tcpSetNoDelay(tcp, tcb, !tcb.noDelay);
   }
 
   #deliver(side: number): void {
@@ -125,7 +161,7 @@ class World {
 
 test("With header prediction and without it the same segments leave at the same times, and the same state is left", () => {
   const first = drawSeed("PREDICTION_SEED", 1_000_000);
-  let plain = 0;
+  let plain = 0, plainSegments = 0;
   for (let seed = first; seed < first + 8; seed++) {
     const [short, long] = [new World(seed, true), new World(seed, false)];
     short.run();
@@ -135,6 +171,8 @@ test("With header prediction and without it the same segments leave at the same 
     expect(short.log.length).toBe(long.log.length);
     expect(short.long, `PREDICTION_SEED=${seed}`).toBeLessThanOrEqual(long.long);
     plain += long.long - short.long;
+    plainSegments += long.longSegments - short.longSegments;
   }
   expect(plain, `from PREDICTION_SEED=${first} on the short way is taken`).toBeGreaterThan(300);
+  expect(plainSegments, `from PREDICTION_SEED=${first} on short segments have theirs`).toBeGreaterThan(50);
 });
