@@ -6,8 +6,18 @@ import { checkMtu, frameBytesMax } from "./frame_limit.ts";
 import { LinkError } from "./link_error.ts";
 import { type Link, type LinkCounters, linkCounters, type LinkSink, type Medium } from "./link.ts";
 import { Errno, type Libc, loadLibc } from "./tun_ffi.ts";
-import { readVnetHeader, TUN_OFFLOADS, VNET_HEADER_BYTES, writeVnetHeader } from "./vnet_header.ts";
+import {
+  isDatagramTrain,
+  readVnetHeader,
+  TUN_OFFLOADS,
+  TUN_UDP_OFFLOADS,
+  VNET_HEADER_BYTES,
+  writeDatagramsHeader,
+  writeVnetHeader,
+} from "./vnet_header.ts";
+import { PROTOCOL_UDP } from "../wire/ipv4.ts";
 import { cutTrain, WHOLE_SEGMENT } from "../wire/train.ts";
+import { DatagramTrain } from "./datagram_train.ts";
 import { type Readiness, type TunWait, watch, waysToWait } from "./tun_wait.ts";
 
 /** Which interface to open. */
@@ -25,7 +35,7 @@ export interface OpenTunOptions {
   fd?: number;
   /**
    * Whether packets may cross in trains of up to 64 KB and without checksums, which the kernel cuts and fills in where
-   * they leave the machine (IFF_VNET_HDR, TSO). By default they do where the kernel lets us, in mode `tun`; not
+   * they leave the machine (IFF_VNET_HDR, TSO, USO). By default they do where the kernel lets us, in mode `tun`; not
    * through a descriptor that was handed over.
    */
   offloads?: boolean;
@@ -46,6 +56,8 @@ export interface TunLink extends Link {
   readonly wait: TunWait;
   /** Whether packets cross in trains and without checksums. */
   readonly offloads: boolean;
+  /** Whether datagrams of UDP cross in trains, too: from Linux 6.2 on. */
+  readonly datagramTrains: boolean;
 }
 
 const O_RDWR = 2;
@@ -120,7 +132,7 @@ export async function openTun(options: OpenTunOptions): Promise<TunLink> {
   const libc = await loadLibc();
   const { fd, name: given, offloads } = options.fd === undefined
     ? attach(libc, name, nameBytes, mode, options.offloads ?? mode === "tun", options.multiQueue ?? false)
-    : { fd: unblocked(libc, options.fd, name), name, offloads: false };
+    : { fd: unblocked(libc, options.fd, name), name, offloads: Offloads.none };
   const slab = Slab.forPackets(READ_BYTES);
   for (const way of options.wait === undefined ? waysToWait() : [options.wait]) {
     const readiness = watch(way, libc, fd, slab.bytes);
@@ -140,7 +152,7 @@ function attach(
   mode: "tun" | "tap",
   offloads: boolean,
   multiQueue: boolean,
-): { fd: number; name: string; offloads: boolean } {
+): { fd: number; name: string; offloads: Offloads } {
   const fd = libc.open(new TextEncoder().encode("/dev/net/tun\0"), O_RDWR | O_NONBLOCK | O_CLOEXEC);
   if (fd < 0) throw openError(name, libc.errno());
   const ifreq = Slab.of(IFREQ.bytes);
@@ -153,17 +165,26 @@ function attach(
     libc.close(fd);
     throw attachError(name, mode, errno);
   }
-  if (offloads && !setOffloads(libc, fd)) {
+  const given = offloads ? setOffloads(libc, fd, mode) : Offloads.none;
+  if (offloads && given === Offloads.none) {
     libc.close(fd);
     return attach(libc, name, nameBytes, mode, false, multiQueue);
   }
-  return { fd, name: new TextDecoder().decode(ifreq.bytes.subarray(0, ifreq.bytes.indexOf(0))), offloads };
+  const nameEnd = ifreq.bytes.indexOf(0);
+  return { fd, name: new TextDecoder().decode(ifreq.bytes.subarray(0, nameEnd)), offloads: given };
 }
 
-/** Asks for headers of the length that we write, and for what they are about; false when either is refused. */
-function setOffloads(libc: Libc, fd: number): boolean {
+/** What a device does for us: nothing, checksums and trains of TCP, trains of UDP as well. */
+const Offloads = { none: 0, tcp: 1, udp: 2 } as const;
+type Offloads = (typeof Offloads)[keyof typeof Offloads];
+
+/** Asks for headers of the length that we write, and for what they are about. */
+function setOffloads(libc: Libc, fd: number, mode: "tun" | "tap"): Offloads {
   const size = new Uint8Array(Int32Array.of(VNET_HEADER_BYTES).buffer);
-  return libc.ioctl(fd, TUNSETVNETHDRSZ, size) >= 0 && libc.ioctlValue(fd, TUNSETOFFLOAD, TUN_OFFLOADS) >= 0;
+  if (libc.ioctl(fd, TUNSETVNETHDRSZ, size) < 0) return Offloads.none;
+  const all = mode === "tun" && libc.ioctlValue(fd, TUNSETOFFLOAD, TUN_OFFLOADS | TUN_UDP_OFFLOADS) >= 0;
+  if (all) return Offloads.udp;
+  return libc.ioctlValue(fd, TUNSETOFFLOAD, TUN_OFFLOADS) >= 0 ? Offloads.tcp : Offloads.none;
 }
 
 /** Reads until EAGAIN must not block, whatever the process that made the descriptor chose. */
@@ -219,6 +240,7 @@ class Tun implements TunLink {
   readonly name: string;
   readonly wait: TunWait;
   readonly trainBytesMax: number;
+  readonly datagramTrains: boolean;
   readonly counters: LinkCounters = linkCounters();
   readonly #libc: Libc;
   readonly #fd: number;
@@ -232,6 +254,8 @@ class Tun implements TunLink {
   readonly #headerBytes: number;
   /** Whether the sink takes packets that have `segmentBytes`. */
   #trainsIn = false;
+  /** Datagrams that wait for the end of the turn, or for the first packet that does not belong to them. */
+  #datagrams: DatagramTrain | undefined;
   /** For packets that have no room in front. */
   #roomy: Slab | undefined;
   #sink: LinkSink | undefined;
@@ -252,10 +276,11 @@ class Tun implements TunLink {
     wait: TunWait,
     mode: "tun" | "tap",
     mtu: number,
-    offloads: boolean,
+    offloads: Offloads,
   ) {
-    this.trainBytesMax = offloads ? TRAIN_BYTES_MAX : 0;
-    this.#headerBytes = offloads ? VNET_HEADER_BYTES : 0;
+    this.trainBytesMax = offloads === Offloads.none ? 0 : TRAIN_BYTES_MAX;
+    this.#headerBytes = offloads === Offloads.none ? 0 : VNET_HEADER_BYTES;
+    this.datagramTrains = offloads === Offloads.udp;
     this.medium = mode === "tun" ? "ip" : "ethernet";
     this.mtu = mtu;
     this.name = name;
@@ -298,6 +323,8 @@ class Tun implements TunLink {
     }
     const header = this.#headerBytes;
     if (header === 0) return this.#write(slab, start, end, length);
+    if (this.datagramTrains && segmentBytes === 0 && this.#gathers(slab, start, end)) return true;
+    this.#sendDatagrams();
     if (start < header) {
       const roomy = this.#roomy ??= Slab.of(header + READ_BYTES);
       roomy.bytes.set(slab.bytes.subarray(start, end), header);
@@ -324,6 +351,7 @@ class Tun implements TunLink {
       "The headers lie in the packet memory",
     );
     assert(tailAt >= 0 && tailAt + tailBytes <= packetMemory.length, "And so does the rest");
+    this.#sendDatagrams();
     if (this.#closed || length > this.trainBytesMax) {
       this.counters.dropsOut++;
       return false;
@@ -359,9 +387,36 @@ class Tun implements TunLink {
     return true;
   }
 
-  flush(): void {} // every frame was a write of its own
+  flush(): void {
+    this.#sendDatagrams(); // every other frame was a write of its own
+  }
+
+  /** Whether the packet in `[start, end)` waits with others of its flow. */
+  #gathers(slab: Slab, start: number, end: number): boolean {
+    if (slab.view.getUint8(start + (slab.view.getUint8(start) >>> 4 === 6 ? 6 : 9)) !== PROTOCOL_UDP) {
+      return false;
+    }
+    const train = this.#datagrams ??= new DatagramTrain(this.#headerBytes);
+    if (train.add(slab, start, end)) return true;
+    this.#sendDatagrams();
+    return train.add(slab, start, end);
+  }
+
+  #sendDatagrams(): void {
+    const train = this.#datagrams;
+    if (train === undefined || train.count === 0) return;
+    const { slab, start, end, count, segmentBytes } = train;
+    if (count === 1) writeVnetHeader(slab, 0, end, 0);
+    else {
+      train.finish();
+      writeDatagramsHeader(slab, 0, segmentBytes);
+    }
+    train.clear();
+    this.#write(slab, 0, end, end - start);
+  }
 
   close(): Promise<void> {
+    this.#sendDatagrams();
     this.#closed = true;
     return this.#freed ??= new Promise((resolve) => {
       this.#readiness.close(() => {
@@ -404,7 +459,8 @@ class Tun implements TunLink {
     this.counters.framesIn++;
     this.counters.bytesIn += length - start;
     const sink = this.#sink!;
-    if (segmentBytes === 0 || this.#trainsIn) sink.receive(this.#slab, start, length, segmentBytes);
+    const whole = this.#trainsIn && !(train && isDatagramTrain(this.#slab, 0)); // a socket wants datagrams
+    if (segmentBytes === 0 || whole) sink.receive(this.#slab, start, length, segmentBytes);
     else cutTrain(this.#slab, start, length, segmentBytes, (slab, from, to) => sink.receive(slab, from, to));
   }
 

@@ -19,20 +19,45 @@ const AT = {
 const NEEDS_CHECKSUM = 1;
 const GSO_TCP4 = 1;
 const GSO_TCP6 = 4;
+const GSO_UDP = 5;
 /** Beside the type: the first segment has CWR. Whoever cuts clears it in the others in any case. */
 const GSO_ECN = 0x80;
 const TCP_OFFSET = 12;
 const TCP_CHECKSUM = 16;
+const UDP_HEADER_BYTES = 8;
+const UDP_CHECKSUM = 6;
 
 /** Offloads to ask a device for, as TUNSETOFFLOAD takes them: checksums, trains of both families, with CWR as well. */
 export const TUN_OFFLOADS: number = 1 | 2 | 4 | 8;
+/** And trains of datagrams of both families, from Linux 6.2 on. */
+export const TUN_UDP_OFFLOADS: number = 0x20 | 0x40;
 
 /** Reads the header at `at`; returns the `segmentBytes` of the packet behind it, -1 for one that nobody asked for. */
 export function readVnetHeader({ bytes, view }: Slab, at: number): number {
   const type = bytes[at + AT.gsoType]! & ~GSO_ECN;
-  if (type === GSO_TCP4 || type === GSO_TCP6) return view.getUint16(at + AT.gsoSize, true) || -1;
+  if (type === GSO_TCP4 || type === GSO_TCP6 || type === GSO_UDP) {
+    return view.getUint16(at + AT.gsoSize, true) || -1;
+  }
   if (type !== 0) return -1;
   return (bytes[at + AT.flags]! & NEEDS_CHECKSUM) === 0 ? 0 : WHOLE_SEGMENT;
+}
+
+/** Whether the packet behind the header at `at` is a train of datagrams. */
+export function isDatagramTrain({ bytes }: Slab, at: number): boolean {
+  return bytes[at + AT.gsoType] === GSO_UDP;
+}
+
+/** Writes the header at `at` for a train of datagrams behind it. */
+export function writeDatagramsHeader({ bytes, view }: Slab, at: number, segmentBytes: number): void {
+  bytes.fill(0, at, at + VNET_HEADER_BYTES);
+  const first = bytes[at + VNET_HEADER_BYTES]!;
+  const ipBytes = first >>> 4 === 6 ? IPV6_HEADER_LENGTH : (first & 15) << 2;
+  bytes[at + AT.flags] = NEEDS_CHECKSUM;
+  bytes[at + AT.gsoType] = GSO_UDP;
+  view.setUint16(at + AT.headerLength, ipBytes + UDP_HEADER_BYTES, true);
+  view.setUint16(at + AT.gsoSize, segmentBytes, true);
+  view.setUint16(at + AT.checksumStart, ipBytes, true);
+  view.setUint16(at + AT.checksumOffset, UDP_CHECKSUM, true);
 }
 
 /** Writes the header at `at` for the packet of IP behind it, which ends at `end`: TCP where `segmentBytes` is above 0. */

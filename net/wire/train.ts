@@ -3,7 +3,7 @@ import { checksumOf, foldSum, sumWords } from "./checksum.ts";
 import { IPV4_HEADER_LENGTH, PROTOCOL_TCP, PROTOCOL_UDP } from "./ipv4.ts";
 import { IPV6_HEADER_LENGTH } from "./ipv6.ts";
 import { finishTcpChecksum, TcpFlag } from "./tcp.ts";
-import { finishUdpChecksum } from "./udp.ts";
+import { finishUdpChecksum, UDP_HEADER_LENGTH } from "./udp.ts";
 
 /** `segmentBytes` of a single packet whose checksum is not filled in: no data is longer. */
 export const WHOLE_SEGMENT = 0xffff;
@@ -14,6 +14,7 @@ const PACKET_BYTES_MAX = IPV6_HEADER_LENGTH + 0xffff;
 const IPV4 = { length: 2, identification: 4, protocol: 9, checksum: 10, addresses: 12 } as const;
 const IPV6 = { length: 4, protocol: 6, addresses: 8 } as const;
 const TCP = { sequence: 4, offset: 12, flags: 13 } as const;
+const UDP_LENGTH = 4;
 /** Flags that belong to the last segment of a train, and to its first (RFC 3168 section 6.1.2). */
 const OF_THE_LAST = TcpFlag.FIN | TcpFlag.PSH;
 
@@ -37,18 +38,18 @@ export function cutTrain(
   const ipBytes = ipv6 ? IPV6_HEADER_LENGTH : (view.getUint8(start) & 15) << 2;
   const protocol = view.getUint8(start + (ipv6 ? IPV6.protocol : IPV4.protocol));
   const transport = start + ipBytes;
-  if (protocol !== PROTOCOL_TCP) {
-    if (protocol === PROTOCOL_UDP) finishUdpChecksum(slab, transport, end, addressSum(slab, start, ipv6), 0);
-    return emit(slab, start, end);
-  }
-  const headers = ipBytes + (view.getUint8(transport + TCP.offset) >>> 4 << 2);
+  if (protocol !== PROTOCOL_TCP && protocol !== PROTOCOL_UDP) return emit(slab, start, end);
+  const tcp = protocol === PROTOCOL_TCP;
+  const headers = ipBytes + (tcp ? view.getUint8(transport + TCP.offset) >>> 4 << 2 : UDP_HEADER_LENGTH);
   const data = end - start - headers;
   if (data <= segmentBytes) {
-    finishTcpChecksum(slab, transport, end, addressSum(slab, start, ipv6), 0);
+    const sum = addressSum(slab, start, ipv6);
+    if (tcp) finishTcpChecksum(slab, transport, end, sum, 0);
+    else finishUdpChecksum(slab, transport, end, sum, 0);
     return emit(slab, start, end);
   }
-  const sequence = view.getInt32(transport + TCP.sequence);
-  const flags = view.getUint8(transport + TCP.flags);
+  const sequence = tcp ? view.getInt32(transport + TCP.sequence) : 0;
+  const flags = tcp ? view.getUint8(transport + TCP.flags) : 0;
   const to = scratch.view;
   for (let at = 0, piece = 0; at < data; at += segmentBytes, piece++) {
     const length = Math.min(segmentBytes, data - at);
@@ -65,10 +66,15 @@ export function cutTrain(
       to.setUint16(IPV4.checksum, 0);
       to.setUint16(IPV4.checksum, checksumOf(scratch, 0, ipBytes));
     }
-    to.setInt32(ipBytes + TCP.sequence, sequence + at);
-    const kept = (last ? flags : flags & ~OF_THE_LAST) & (piece === 0 ? 0xff : ~TcpFlag.CWR);
-    to.setUint8(ipBytes + TCP.flags, kept);
-    finishTcpChecksum(scratch, ipBytes, total, addressSum(scratch, 0, ipv6), 0);
+    if (tcp) {
+      to.setInt32(ipBytes + TCP.sequence, sequence + at);
+      const kept = (last ? flags : flags & ~OF_THE_LAST) & (piece === 0 ? 0xff : ~TcpFlag.CWR);
+      to.setUint8(ipBytes + TCP.flags, kept);
+      finishTcpChecksum(scratch, ipBytes, total, addressSum(scratch, 0, ipv6), 0);
+    } else {
+      to.setUint16(ipBytes + UDP_LENGTH, UDP_HEADER_LENGTH + length);
+      finishUdpChecksum(scratch, ipBytes, total, addressSum(scratch, 0, ipv6), 0);
+    }
     emit(scratch, 0, total);
   }
 }
