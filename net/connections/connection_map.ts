@@ -86,7 +86,12 @@ export class ConnectionMap {
   /** The high halves of digests, of the same records; only where there are some. */
   readonly #highs: (Int32Array | undefined)[] = [];
   #recordsEnd = 0; // records from here on have never been used
-  #last = -1; // the record that `find` found last
+  #last = -1; // the record that was found or added last
+  // The key that was hashed last.
+  #hashedLocal = 0;
+  #hashedRemote = 0;
+  #hashedPorts = 0;
+  #lastHash: number;
   #freeRecord = -1; // the last freed one; its word 0 leads to the one freed before
   readonly #counts: Int32Array = new Int32Array(4); // records by state; [free] is not kept
   readonly #index: HashIndex;
@@ -99,6 +104,7 @@ export class ConnectionMap {
     );
     this.#addresses = options.addresses;
     this.#hash = options.hash ?? new TupleHash(options.seedHi, options.seedLo);
+    this.#lastHash = this.#hash.words3(0, 0, 0);
     this.#index = new HashIndex(this.recordsMax, {
       has: (record) => this.state(record) !== RecordState.free,
       hashOf: (record) => this.#hashOf(record),
@@ -140,7 +146,18 @@ export class ConnectionMap {
     const high = this.#remoteHigh(localAddress, remoteAddress);
     // Packets come in batches, and a batch is mostly one connection's.
     if (this.#last >= 0 && this.#matches(this.#last, local, remote, high, ports)) return this.#last;
-    return this.#last = this.#find(this.#hash.words3(local, remote, ports), local, remote, high, ports);
+    return this.#last = this.#find(this.#hashed(local, remote, ports), local, remote, high, ports);
+  }
+
+  /** The hash of a key; who has looked for it in vain asks once more, to insert it. */
+  #hashed(local: number, remote: number, ports: number): number {
+    if (local !== this.#hashedLocal || remote !== this.#hashedRemote || ports !== this.#hashedPorts) {
+      this.#hashedLocal = local;
+      this.#hashedRemote = remote;
+      this.#hashedPorts = ports;
+      this.#lastHash = this.#hash.words3(local, remote, ports);
+    }
+    return this.#lastHash;
   }
 
   /**
@@ -155,20 +172,20 @@ export class ConnectionMap {
     const ports = (localPort << 16) | remotePort;
     const local = localAddress | 0, remote = this.#remoteWord(localAddress, remoteAddress);
     const high = this.#remoteHigh(localAddress, remoteAddress);
-    const hash = this.#hash.words3(local, remote, ports);
+    const hash = this.#hashed(local, remote, ports);
     assert(this.#find(hash, local, remote, high, ports) < 0, "A connection is inserted once");
     if (this.size >= this.recordsMax) return -1;
     const record = this.#takeRecord();
     const chunk = this.#chunks[record >>> CHUNK_BITS]!;
     const at = (record & (CHUNK_RECORDS - 1)) * RECORD_WORDS;
-    chunk.fill(0, at, at + RECORD_WORDS);
+    for (let word = 0; word < RECORD_WORDS; word++) chunk[at + word] = 0;
     chunk[at + Field.localAddress] = local;
     chunk[at + Field.remoteAddress] = remote;
     chunk[at + Field.ports] = ports;
     chunk[at + Field.meta] = RecordState.awake;
     this.#counts[RecordState.awake]!++;
     this.#added(record, hash, local, high);
-    return record;
+    return this.#last = record;
   }
 
   /** What is in the map beside the words of a new record. */

@@ -183,8 +183,8 @@ function acceptFin(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   tcb.finReceived = true;
   tcb.rcvNxt = (tcb.rcvNxt + 1) | 0;
   if (seqLess(tcb.rcvAdv, tcb.rcvNxt)) tcb.rcvAdv = tcb.rcvNxt;
-  tcb.ahead.length = 0;
-  tcb.sackBlocks.length = 0;
+  if (tcb.ahead.length > 0) tcb.ahead.length = 0; // to set it takes a while, whatever it was
+  if (tcb.sackBlocks.length > 0) tcb.sackBlocks.length = 0;
   if (tcb.state === TcpState.established) {
     expectOurEnd(tcb);
     tcb.dsackPending = false; // as Linux: a peer that has ended learns nothing from it

@@ -239,7 +239,7 @@ export class Tcp {
     tcb.state = TcpState.closed;
     if (tcb.error === TcpError.none) tcb.error = error;
     tcb.sendQueue.clear();
-    tcb.records.length = 0;
+    if (tcb.records.length > 0) tcb.records.length = 0;
     tcb.sent.clear();
     this.#wheel.cancel(tcb.slot);
     this.connections.remove(tcb.record);
