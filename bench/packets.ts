@@ -14,6 +14,7 @@ import { Alone } from "./packets/alone.ts";
 import { BareStacks } from "./packets/bare_stacks.ts";
 import { Hosts } from "./packets/hosts.ts";
 import { NodeNet } from "./packets/node_net.ts";
+import { packagedWorker } from "./packets/packaged.ts";
 import { TcpipJs } from "./packets/tcpip_js.ts";
 import type { Done, Subject, Work } from "./packets/subject.ts";
 
@@ -48,6 +49,9 @@ export const bench: Bench = {
       "hosts over a pipe, both recorded": new Hosts(TIME_WAIT_MS, nowhere),
       "bare stacks, 64 packets a turn": new BareStacks(64, { timeWaitMs: TIME_WAIT_MS }),
       "the same, alone in a process": new Alone(TIME_WAIT_MS),
+      ...(options.quick
+        ? {}
+        : { "and as the package has it": new Alone(TIME_WAIT_MS, await packagedWorker()) }),
       "bare stacks, one packet a turn": new BareStacks(1, { timeWaitMs: TIME_WAIT_MS }),
     };
     if (lwip !== undefined) subjects["tcpip.js (lwIP in WASM)"] = lwip;

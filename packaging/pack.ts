@@ -3,6 +3,7 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } f
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { foldConstants } from "./fold.ts";
 import { type Manifest, npmManifest } from "./manifest.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
@@ -10,14 +11,12 @@ const PAGES = ["README.md", "CHANGELOG.md", "LICENSE"];
 
 /**
  * Makes the npm package: JavaScript and types of every module, in `dist/npm`, and a tarball of that beside it.
- * Nothing is bundled: the files are those of the repository.
+ * Nothing is bundled: the files are those of the repository, but that names of constants are numbers.
  * @returns The tarball's path.
  */
 export function pack(): string {
   const built = join(ROOT, "dist/npm");
-  rmSync(built, { recursive: true, force: true });
-  mkdirSync(built, { recursive: true });
-  run(join(ROOT, "node_modules/.bin/tsc"), ["-p", join(ROOT, "packaging/tsconfig.json")]);
+  compile(built);
   const ours = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as Manifest;
   writeFileSync(join(built, "package.json"), `${JSON.stringify(npmManifest(ours), undefined, 2)}\n`);
   for (const path of readdirSync(join(ROOT, "serve"), { recursive: true, encoding: "utf8" })) {
@@ -30,6 +29,15 @@ export function pack(): string {
     run("npm", ["pack", built, "--json", "--pack-destination", join(ROOT, "dist")]),
   ) as { filename: string }[];
   return join(ROOT, "dist", packed!.filename.replace("@", "").replace("/", "-"));
+}
+
+/** Writes what the package has of every module into a folder, which is emptied before. */
+export function compile(built: string): void {
+  rmSync(built, { recursive: true, force: true });
+  mkdirSync(built, { recursive: true });
+  const options = ["-p", join(ROOT, "packaging/tsconfig.json"), "--outDir", built];
+  run(join(ROOT, "node_modules/.bin/tsc"), options);
+  foldConstants(built, ROOT);
 }
 
 function run(program: string, args: readonly string[]): string {

@@ -5,8 +5,9 @@ import type { Done, Subject, Work } from "./subject.ts";
 export class Alone implements Subject {
   readonly #worker: Worker;
 
-  constructor(timeWaitMs: number) {
-    this.#worker = new Worker("packets/alone_worker.ts", [timeWaitMs]);
+  /** @param program The worker, or what has been made of it (packaged.ts). */
+  constructor(timeWaitMs: number, program = "packets/alone_worker.ts") {
+    this.#worker = new Worker(program, [timeWaitMs]);
   }
 
   run(work: Work, roundMs: number): Promise<Done> {
