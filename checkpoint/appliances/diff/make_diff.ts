@@ -1,7 +1,6 @@
 import { compareTrees } from "../compare.ts";
 import type { Node } from "../node.ts";
 import type { Tree } from "../tree.ts";
-import type { Zstd } from "../zstd.ts";
 import type { About, Change } from "./change.ts";
 import { ContentDiffer } from "./content_differ.ts";
 import type { OnBytes } from "./on_bytes.ts";
@@ -22,13 +21,6 @@ export interface ChangeCounts {
   removed: number;
 }
 
-/** Options of `makeChanges`. */
-export interface MakeOptions {
-  /** How hard zstd tries, 1 to 19. */
-  readonly level?: number;
-  readonly onBytes?: OnBytes;
-}
-
 /** How hard zstd tries by default: 19 makes it a tenth smaller and takes four times as long (`bench -- appliance`). */
 export const LEVEL_DEFAULT = 9;
 
@@ -39,12 +31,10 @@ export const LEVEL_DEFAULT = 9;
 export async function makeChanges(
   base: Tree,
   target: Tree,
-  zstd: Zstd,
   sink: ChangeSink,
-  options: MakeOptions = {},
+  onBytes: OnBytes = () => undefined,
 ): Promise<ChangeCounts> {
-  const { level = LEVEL_DEFAULT, onBytes = () => undefined } = options;
-  const packer = new Packer(zstd, level, (pack, compressed) => sink.pack(pack, compressed));
+  const packer = new Packer((pack, raw, dictionary) => sink.pack(pack, raw, dictionary));
   const differ = new ContentDiffer(base, packer, onBytes);
   const counts: ChangeCounts = { added: 0, changed: 0, metadata: 0, removed: 0 };
   let gone: string | undefined; // a folder of the base that is none any more

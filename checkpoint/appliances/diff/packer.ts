@@ -1,5 +1,5 @@
 import type { Extent } from "../node.ts";
-import { DICTIONARY_BYTES_MAX, RAW_BYTES_MAX, type Zstd } from "../zstd.ts";
+import { DICTIONARY_BYTES_MAX, RAW_BYTES_MAX } from "../zstd.ts";
 import type { Pack, Piece } from "./change.ts";
 
 /** A run of the base that new bytes are likely to resemble. */
@@ -10,13 +10,11 @@ export interface Likeness {
   read(offset: number, into: Uint8Array): void;
 }
 
-/** Takes packs that are complete. */
-export type PackSink = (pack: Pack, compressed: Uint8Array) => void;
+/** Takes packs that are complete: the bytes, valid until it returns, and what they are to be compressed against. */
+export type PackSink = (pack: Pack, raw: Uint8Array, dictionary: Uint8Array) => void;
 
 /** Gathers new bytes into packs, and what they resemble into the packs' dictionaries. */
 export class Packer {
-  readonly #zstd: Zstd;
-  readonly #level: number;
   readonly #sink: PackSink;
   #raw = new Uint8Array(256 * 1024);
   #rawBytes = 0;
@@ -24,14 +22,10 @@ export class Packer {
   /** How far into a file of the base the dictionary goes. */
   readonly #covered = new Map<string, number>();
   #dictionaryBytes = 0;
-  #packs: number;
+  #packs = 0;
 
-  /** @param packs How many there are already. */
-  constructor(zstd: Zstd, level: number, sink: PackSink, packs = 0) {
-    this.#zstd = zstd;
-    this.#level = level;
+  constructor(sink: PackSink) {
     this.#sink = sink;
-    this.#packs = packs;
   }
 
   /** Takes bytes of a file. @returns The pieces that they are now. */
@@ -60,13 +54,13 @@ export class Packer {
       read(offset, dictionary.subarray(at, at + length));
       at += length;
     }
-    const compressed = this.#zstd.compress(this.#raw.subarray(0, this.#rawBytes), dictionary, this.#level);
     this.#sink(
       {
         rawBytes: this.#rawBytes,
         dictionary: ranges.map(({ path, offset, length }) => ({ path, offset, length })),
       },
-      compressed,
+      this.#raw.subarray(0, this.#rawBytes),
+      dictionary,
     );
     this.#packs++;
     this.#rawBytes = 0;

@@ -19,7 +19,8 @@ and removed, compressed against the base. The same two give the same bytes.
                    a folder or a tar cannot
   --level N        how hard to compress, 1 to 19; ${LEVEL_DEFAULT} when left out
   --json           one object at the end: { added, changed, metadata, removed,
-                   packs, bytes }
+                   packs, resumed, bytes }; resumed are packs that were there
+                   from an earlier run
   --help           print this
 
   torpor appliance diff debian/ nginx/ nginx.diff
@@ -27,7 +28,9 @@ and removed, compressed against the base. The same two give the same bytes.
   torpor appliance inspect nginx.diff | less
 
 ${APPLIANCE_HELP}
-FILE is under its name only when it is whole and durable. One that is there
+FILE is under its name only when it is whole and durable. Killed at any instant,
+run again, what is compressed already (FILE.partial.packs) is not compressed
+again. One that is there
 already is not written over.
 
 Exit codes: 0 done, 2 something given cannot be read, the file cannot be
@@ -55,10 +58,10 @@ export const applianceDiff: Command = {
       const services = values.services === undefined ? above.services : servicesInFile(values.services);
       const made = await writeDiff(below, { ...above, services }, path, { ...options, level });
       progress.end();
-      const { added, changed, metadata, removed, packs, bytes } = made;
+      const { added, changed, metadata, removed, packs, resumed, bytes } = made;
       terminal.out(
         json
-          ? `${JSON.stringify({ added, changed, metadata, removed, packs, bytes })}\n`
+          ? `${JSON.stringify({ added, changed, metadata, removed, packs, resumed, bytes })}\n`
           : `${
             counted(added, "name")
           } added, ${changed} changed, ${metadata} in what stat tells, ${removed} removed: ` +

@@ -5,6 +5,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   truncateSync,
   writeFileSync,
 } from "node:fs";
@@ -174,6 +175,32 @@ test("work that was killed when it had its name, before its note was deleted, is
   expect(new Unfinished(`${path}/`, "it")).toMatchObject({ finished: true, done: all });
   expect(readdirSync(at.path)).toEqual(["out"]);
   expect(() => new Unfinished(path, "it")).toThrow("it is there already");
+});
+
+test("a differential that is stopped, or killed in the midst of a pack, compresses no pack again, and is the same", async () => {
+  const seed = drawSeed("APPLY_SEED", 1_000_000);
+  const prng = new Prng(seed);
+  using at = new TemporaryFolder();
+  const base = new Tree(), target = new Tree();
+  for (let file = 0; file < 9; file++) target.put(`${file}`, fileOf(randomBytes(prng, 1_400_000)));
+  const path = at.file("a.diff"), packs = `${path}.partial.packs`;
+  const once = await writeDiff(opened(base), opened(target), at.file("once.diff"), { level: 1 });
+  expect(once).toMatchObject({ packs: 4, resumed: 0 });
+  const make = (signal?: AbortSignal): ReturnType<typeof writeDiff> =>
+    writeDiff(opened(base), opened(target), path, { level: 1, ...signal === undefined ? {} : { signal } });
+  for (let looks = 100; !existsSync(packs) || statSync(packs).size < 9_000_000; looks += 100) {
+    expect(await stoppedAfter(looks, make)).toBeInstanceOf(Error);
+    expect(existsSync(path)).toBe(false);
+  }
+  const whole = readFileSync(packs);
+  writeFileSync(packs, whole.subarray(0, whole.length - 1)); // killed while the last was written
+  await expect(stoppedAfter(1, make)).resolves.toBeInstanceOf(Error);
+  const torn = readFileSync(packs);
+  torn[5_000_000]! ^= 1; // what a power failure leaves of the second
+  writeFileSync(packs, torn);
+  expect(await make()).toMatchObject({ packs: 4, resumed: 1 });
+  expect(Buffer.compare(readFileSync(path), readFileSync(at.file("once.diff"))), `seed ${seed}`).toBe(0);
+  expect(readdirSync(at.path).sort()).toEqual(["a.diff", "once.diff"]);
 });
 
 test("who is interrupted while trees are compared hears of it, and says how far it is", async () => {

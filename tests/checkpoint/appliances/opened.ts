@@ -19,7 +19,7 @@ export async function diffOf(
   name = "it",
 ): Promise<Uint8Array<ArrayBuffer>> {
   using at = new TemporaryFolder();
-  await writeDiff(opened(base), opened(target, name, services), at.file("a.diff"), { spoolIn: at.path });
+  await writeDiff(opened(base), opened(target, name, services), at.file("a.diff"));
   return new Uint8Array(readFileSync(at.file("a.diff")));
 }
 
