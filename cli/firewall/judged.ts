@@ -4,7 +4,7 @@ import { Conntrack, CtState, Hook, HookPriority } from "../../net/firewall/connt
 import { type NftEnvironment, NftVerdict } from "../../net/firewall/nft/environment.ts";
 import { addressOf, type FirewallEvent, logEvent, traceEvent } from "../../net/firewall/nft/events.ts";
 import type { LinkedRules } from "../../net/firewall/nft/linked.ts";
-import { NftPacket } from "../../net/firewall/nft/packet.ts";
+import { Nfproto, NftPacket } from "../../net/firewall/nft/packet.ts";
 import type { Log } from "../../net/firewall/nft/schema.ts";
 import { type NftExplanation, NftWalk } from "../../net/firewall/nft/walk.ts";
 import { AddressTable } from "../../net/ip/address_table.ts";
@@ -81,6 +81,7 @@ export class PacketJudge {
       },
       // Every address is reached by where the packet came from: nothing here knows the routes.
       oif: (packet: NftPacket): number => packet.iif,
+      mss: (packet: NftPacket): number => packet.nfproto === Nfproto.Ipv6 ? 1_440 : 1_460, // as Ethernet takes
     };
     const log: NftEnvironment["log"] = (entry, rule, packet) => {
       this.#logs.push(entry);

@@ -159,7 +159,7 @@ function mayNotBeCut(ip: Ipv4Record): boolean {
 function spendTimeToLive(slab: Slab, at: number): void {
   const { view } = slab;
   const before = view.getUint16(at + AT.timeToLive); // with the protocol: the sum is of words
-  const after = before - 0x100;
+  const after = (before - 0x100) & 0xffff; // a rule may have given it all it can have
   view.setUint16(at + AT.timeToLive, after);
   const sum = (~view.getUint16(at + AT.checksum) & 0xffff) + (~before & 0xffff) + after;
   view.setUint16(at + AT.checksum, ~foldSum(sum) & 0xffff);

@@ -160,6 +160,9 @@ export class IpOutput implements TransportOutput {
       through = this.interfaces[index];
       ip.source = this.hooks.outSource();
       ip.destination = this.hooks.outDestination();
+      ip.typeOfService = this.slab.bytes[start + 1]!;
+      ip.timeToLive = this.slab.bytes[start + 8]!;
+      ip.identification = this.slab.view.getUint16(start + 4);
       if (left === 0) segmentBytes = 0;
     }
     if (through === undefined) return this.#toOurselves(start, end, 0);
@@ -202,10 +205,8 @@ export class IpOutput implements TransportOutput {
     if (!this.gate.allows(slab, transportStart, protocol, source, destination, end - start, index)) {
       return this.#drop(Drop.Firewall);
     }
-    const hopLimit = timeToLive === HOP_LIMIT_DEFAULT && through !== undefined
-      ? through.hopLimit6
-      : timeToLive;
-    const flowLabel = this.#flowLabel(protocol, source, destination);
+    let hopLimit = timeToLive === HOP_LIMIT_DEFAULT && through !== undefined ? through.hopLimit6 : timeToLive;
+    let flowLabel = this.#flowLabel(protocol, source, destination);
     if (this.hooks?.rules !== undefined) {
       writeIpv6(slab, start, length, protocol, trafficClass, flowLabel, hopLimit);
       addresses.write(source, slab, start + 8);
@@ -216,6 +217,11 @@ export class IpOutput implements TransportOutput {
       through = this.interfaces[index];
       source = this.hooks.outSource();
       destination = this.hooks.outDestination();
+      // Rules may have written there.
+      const first = slab.view.getUint32(start);
+      trafficClass = (first >>> 20) & 0xff;
+      flowLabel = first & 0xf_ffff;
+      hopLimit = slab.bytes[start + 7]!;
       if (left === 0) segmentBytes = 0;
     }
     if (pieces) {

@@ -133,8 +133,20 @@ const WRONG: readonly (readonly [Ruleset, RegExp])[] = [
     /meta skuid cannot be known here/,
   ],
   [
-    table([chain([{ mangle: { key: { payload: { protocol: "ip", field: "ttl" } }, value: 1 } }])]),
-    /packets are not rewritten by rules/,
+    table([chain([{ mangle: { key: { payload: { protocol: "ip", field: "saddr" } }, value: "1.2.3.4" } }])]),
+    /ip saddr cannot be set here: addresses and ports are for snat and dnat/,
+  ],
+  [
+    table([chain([{ mangle: { key: { "tcp option": { name: "window", field: "count" } }, value: 1 } }])]),
+    /tcp option window count cannot be set here/,
+  ],
+  [
+    table([
+      chain([{
+        mangle: { key: { "tcp option": { name: "maxseg", field: "size" } }, value: { rt: { key: "mtu" } } },
+      }]),
+    ]),
+    /rt mtu cannot be reached from input: the packet has no way there yet/,
   ],
 ];
 

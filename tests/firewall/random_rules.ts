@@ -184,7 +184,7 @@ export class RandomRules {
     for (let at = prng.between(0, 3); at > 0; at--) {
       const match = this.#match(known);
       if (match !== undefined) expr.push(match);
-      if (prng.chance(0.3)) expr.push(this.#effect(known));
+      if (prng.chance(0.3)) expr.push(this.#effect(known, hook));
     }
     if (prng.chance(0.6)) expr.push({ counter: { packets: 0, bytes: 0 } });
     const end = this.#end(known, hook, targets);
@@ -248,9 +248,10 @@ export class RandomRules {
   }
 
   /** A statement with an effect, in the middle of a rule. */
-  #effect(known: Known): Statement {
+  #effect(known: Known, hook: BaseChain["hook"] | undefined): Statement {
     const prng = this.#prng;
-    const drawn = prng.below(9);
+    const drawn = prng.below(11);
+    if (drawn > 8) return this.#write(known, hook) ?? { counter: { packets: 0, bytes: 0 } };
     if (drawn === 8 && this.#options.timed === "slow") return { use: { kind: "limit", name: "l0" } };
     if (drawn === 0) return { quota: { bytes: prng.pick([50, 500, 3_000]), used: 0, inv: prng.chance(0.5) } };
     if (drawn === 1 && this.#options.timed) return { limit: this.#limit() };
@@ -279,6 +280,29 @@ export class RandomRules {
     }
     if (drawn === 7) return { log: { prefix: "drawn ", flags: [] } };
     return { counter: { packets: 0, bytes: 0 } };
+  }
+
+  /** Something is written to the packet. */
+  #write(known: Known, hook: BaseChain["hook"] | undefined): Statement | undefined {
+    const prng = this.#prng;
+    if (prng.chance(0.4)) {
+      const hasWay = hook === "forward" || hook === "output" || hook === "postrouting";
+      const value = hasWay && prng.chance(0.4)
+        ? { rt: { key: "mtu" as const } }
+        : prng.pick([536, 1_300, 1_440]);
+      return { mangle: { key: { "tcp option": { name: "maxseg", field: "size" } }, value } };
+    }
+    if (known.family === "inet") {
+      if (known.protocol === "icmp" || known.protocol === "icmpv6") return undefined;
+      known.family = prng.pick(["ip", "ip6"] as const);
+    }
+    const { family } = known;
+    const [name, value] = prng.pick<readonly [string, number]>(
+      family === "ip"
+        ? [["ttl", prng.pick(TTLS)], ["dscp", prng.pick([0, 8, 46])], ["ecn", prng.below(4)]]
+        : [["hoplimit", prng.pick(TTLS)], ["dscp", prng.pick([0, 8, 46])], ["flowlabel", prng.pick([0, 7])]],
+    );
+    return { mangle: { key: { payload: { protocol: family, field: name } }, value } };
   }
 
   #markValue(known: Known): Expression {

@@ -17,6 +17,7 @@ import type { LinkedNat, LinkedRule, LinkedSet, Op, RejectSpec, Value } from "./
 import { nameHolds } from "./name_holds.ts";
 import type { NftPacket } from "./packet.ts";
 import { keepsState } from "./walk.ts";
+import { writeIpField, writeTcpOption } from "./write.ts";
 
 /** One step of a rule; says a `Code`. */
 export type Step = (packet: NftPacket) => number;
@@ -97,10 +98,23 @@ function keepsCells(set: LinkedSet): boolean {
   return set.changes || keepsState(set);
 }
 
+/** Names for the words of 16 bits that a field lies in; behind TCP's window all of them have one. */
+export function writtenWords(base: "nh" | "th", bit: number, bits: number): string[] {
+  if (base === "th") return bit + bits > 128 ? ["written th"] : [];
+  const words: string[] = [];
+  for (let word = bit >> 4; word << 4 < bit + bits; word++) words.push(`written nh ${word}`);
+  return words;
+}
+
 /** The field that a value is, as a name; undefined for what rules or time may change. */
 function fieldOf(value: Value, changeable: ReadonlySet<string>): string | undefined {
   if (value.bits > 32 && value.bits !== 128) return undefined;
-  if (value.op === "payload") return `${value.base} ${value.bit} ${value.bits}`;
+  if (value.op === "payload") {
+    const words = writtenWords(value.base, value.bit, value.bits);
+    return words.some((word) => changeable.has(word))
+      ? undefined
+      : `${value.base} ${value.bit} ${value.bits}`;
+  }
   if (value.op === "meta" && value.key !== "random" && !changeable.has(value.key)) return `meta ${value.key}`;
   if (
     value.op === "ct" && (value.key === "state" || value.key === "direction") && !changeable.has(value.key)
@@ -294,6 +308,9 @@ export class RuleCompiler {
           return Code.Next;
         };
       }
+      case "set payload":
+      case "set option":
+        return this.#write(op);
       case "update":
         return this.#update(op);
       case "names": {
@@ -383,6 +400,19 @@ export class RuleCompiler {
       if (key === "mark") packet.mark = word;
       else if (key === "priority") packet.priority = word;
       else packet.traced = word !== 0;
+      return Code.Next;
+    };
+  }
+
+  #write(op: Op & { readonly op: "set payload" | "set option" }): Step {
+    const machine = this.#machine;
+    const value = compileNarrow(op.value, machine);
+    return (packet) => {
+      machine.broken = false;
+      const word = value(packet);
+      if (machine.broken) return Code.Break;
+      if (op.op === "set payload") writeIpField(packet, op.bit, op.bits, word);
+      else if (!writeTcpOption(packet, op.kind, op.offset, word)) return Code.Break;
       return Code.Next;
     };
   }

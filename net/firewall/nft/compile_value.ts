@@ -240,6 +240,13 @@ export function compileNarrow(value: Value, machine: Machine): Narrow {
       return compileOption(value, findTcpOption, machine);
     case "exthdr":
       return compileOption(value, findExtension, machine);
+    case "rt mtu": {
+      const { fib } = machine.environment;
+      return (packet) => {
+        const mss = fib === undefined ? -1 : fib.mss(packet);
+        return mss < 0 ? machine.break() : mss;
+      };
+    }
     case "numgen":
       return compileGenerator(value, machine);
     case "map": {

@@ -10,6 +10,7 @@ import {
   RuleCompiler,
   splitRule,
   type Step,
+  writtenWords,
 } from "./compile_rule.ts";
 import { CompiledSet } from "./compile_set.ts";
 import { compileLoad, type Load, Machine } from "./compile_value.ts";
@@ -433,6 +434,10 @@ function changedBy(ops: readonly Op[]): Set<string> {
   for (const op of ops) {
     if (op.op === "set meta") changed.add(op.key);
     if (op.op === "notrack") changed.add("state");
+    if (op.op === "set option") writtenWords("th", 128, 16).forEach((word) => changed.add(word));
+    if (op.op !== "set payload") continue;
+    writtenWords("nh", op.bit, op.bits).forEach((word) => changed.add(word));
+    writtenWords("nh", 80, 16).forEach((word) => changed.add(word)); // IPv4's checksum
   }
   return changed;
 }

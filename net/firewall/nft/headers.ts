@@ -1,24 +1,33 @@
 import { PROTOCOL_TCP } from "../../wire/ipv4.ts";
 import { Nfproto, type NftPacket } from "./packet.ts";
 
-const TCP_HEADER_BYTES = 20;
+export const TCP_HEADER_BYTES = 20;
 const OPTION_NOP = 1;
+
+/** Bytes of a TCP header with its options, -1 where the packet does not have it whole. */
+export function tcpHeaderLength({ protocol, transport: at, end, slab }: NftPacket): number {
+  if (protocol !== PROTOCOL_TCP || at < 0 || at + TCP_HEADER_BYTES > end) return -1;
+  const length = (slab.bytes[at + 12]! >> 4) * 4;
+  return length < TCP_HEADER_BYTES || at + length > end ? -1 : length;
+}
+
+/** Bytes of the TCP option that stands there: one where it says none. */
+export function tcpOptionLength(bytes: Uint8Array, at: number): number {
+  const said = bytes[at + 1]!;
+  return bytes[at]! <= OPTION_NOP || said === 0 ? 1 : said;
+}
 
 /**
  * Where a TCP option of a kind stands that has at least so many bytes, -1 for none: as the kernel's
  * nft_exthdr_tcp_eval(), which does not stop at the end of the list.
  */
 export function findTcpOption(packet: NftPacket, kind: number, bytesMin: number): number {
-  const { transport: at, end } = packet;
+  const { transport: at } = packet;
   const { bytes } = packet.slab;
-  if (packet.protocol !== PROTOCOL_TCP || at < 0 || at + TCP_HEADER_BYTES > end) return -1;
-  const length = (bytes[at + 12]! >> 4) * 4;
-  if (length < TCP_HEADER_BYTES || at + length > end) return -1;
+  const length = tcpHeaderLength(packet);
   for (let option = TCP_HEADER_BYTES; option < length - 1;) {
-    const found = bytes[at + option]!;
-    const said = bytes[at + option + 1]!;
-    const long = found <= OPTION_NOP || said === 0 ? 1 : said;
-    if (found === kind) return option + long > length || bytesMin > long ? -1 : at + option;
+    const long = tcpOptionLength(bytes, at + option);
+    if (bytes[at + option] === kind) return option + long > length || bytesMin > long ? -1 : at + option;
     option += long;
   }
   return -1;

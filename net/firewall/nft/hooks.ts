@@ -43,6 +43,10 @@ interface Abandoned {
 /** In one turn; the others wait until their own patience is over. */
 const ABANDONED_MAX = 256;
 
+/** What goes to ourselves takes; the kernel has no segment for that, and says this. */
+const MTU_MAX = 0x1_0000;
+const MSS_DEFAULT = 536;
+
 /** Route types as `fib` names them, the kernel's RTN_. */
 const FibType = { Unicast: 1, Local: 2, Broadcast: 3, Multicast: 5, Unreachable: 7 } as const;
 
@@ -268,7 +272,7 @@ export class PacketHooks {
 
   #passIn(packet: NftPacket, hook: Hook, ip: Ipv4Record, slab: Slab, nowMs: number): Drop {
     const reason = this.#judgeIn(packet, hook);
-    if (packet.track.flow !== NO_FLOW) this.#refresh(packet, ip);
+    if (packet.track.flow !== NO_FLOW || packet.written) this.#refresh(packet, ip);
     if (reason === Drop.FirewallReject) this.#reject(packet, ip, slab, nowMs);
     return reason;
   }
@@ -288,8 +292,15 @@ export class PacketHooks {
     this.conntrack?.release(packet);
   }
 
-  /** Rules may have given the packet other addresses. */
+  /** Rules may have given the packet other addresses, and written to its header. */
   #refresh(packet: NftPacket, ip: Ipv4Record): void {
+    if (packet.written) {
+      const { slab: { bytes, view }, start, nfproto } = packet;
+      const six = nfproto === Nfproto.Ipv6;
+      ip.typeOfService = six ? (view.getUint16(start) >>> 4) & 0xff : bytes[start + 1]!;
+      ip.timeToLive = bytes[start + (six ? 7 : 8)]!;
+      if (!six) ip.identification = view.getUint16(start + 4);
+    }
     ip.source = this.#address(packet, false);
     ip.destination = this.#address(packet, true);
   }
@@ -345,6 +356,18 @@ export class PacketHooks {
           if (!isIpv6Handle(address)) return FibType.Unicast;
           return routes.route(address, this.#route) ? FibType.Unicast : FibType.Unreachable;
       }
+    },
+    mss: (packet) => {
+      const { output } = this.#stack;
+      let mtu = MTU_MAX;
+      for (const destination of [true, false]) {
+        const address = this.#address(packet, destination);
+        if (output.routes.route(address, this.#route) && this.#route.interfaceIndex >= 0) {
+          mtu = Math.min(mtu, output.mtuTowards(address));
+        }
+      }
+      const headers = packet.nfproto === Nfproto.Ipv6 ? 60 : 40;
+      return mtu <= headers || mtu === MTU_MAX ? MSS_DEFAULT : mtu - headers;
     },
     oif: (packet, destination, within) => {
       if (!this.#stack.output.routes.route(this.#address(packet, destination), this.#route)) return -1;

@@ -4,7 +4,15 @@ import { LinkError } from "./link_error.ts";
 import { RuleLinker } from "./link_rule.ts";
 import { SetLinker } from "./link_set.ts";
 import { limitSpec, LinkContext, type TableScope } from "./link_scope.ts";
-import type { LinkedChain, LinkedNat, LinkedRule, LinkedRules, LinkedSet, LinkedVerdict } from "./linked.ts";
+import type {
+  LinkedChain,
+  LinkedNat,
+  LinkedRule,
+  LinkedRules,
+  LinkedSet,
+  LinkedVerdict,
+  Value,
+} from "./linked.ts";
 import type { BaseChain, Chain, Ruleset, Table } from "./schema.ts";
 
 /** Rules of all chains together: each has a bit in the compiled form, whose memory grows faster than they do. */
@@ -220,6 +228,14 @@ const NAT_PLACES: Readonly<Record<LinkedNat["kind"], readonly BaseChain["hook"][
   redirect: ["prerouting", "output"],
 };
 
+/** Where the kernel says what a packet's way takes. */
+const WAY_HOOKS: readonly BaseChain["hook"][] = ["forward", "output", "postrouting"];
+
+function asksForWay(value: Value): boolean {
+  if (value.op === "map") return value.key.some(asksForWay);
+  return value.op === "rt mtu" || ("left" in value && (asksForWay(value.left) || asksForWay(value.right)));
+}
+
 /** What a rule has that cannot be in chains of this hook and type. */
 function misplaced(rule: LinkedRule, base: BaseChain): string | undefined {
   for (const op of rule.ops) {
@@ -227,6 +243,12 @@ function misplaced(rule: LinkedRule, base: BaseChain): string | undefined {
       return `reject cannot be reached from ${base.hook}`;
     }
     if (op.op === "reject" && base.type === "nat") return "reject cannot be reached from a chain of type nat";
+    if ("value" in op && asksForWay(op.value) && !WAY_HOOKS.includes(base.hook)) {
+      return `rt mtu cannot be reached from ${base.hook}: the packet has no way there yet`;
+    }
+    if ("parts" in op && op.parts.some(asksForWay) && !WAY_HOOKS.includes(base.hook)) {
+      return `rt mtu cannot be reached from ${base.hook}: the packet has no way there yet`;
+    }
     if (op.op !== "nat") continue;
     const { kind } = op.nat;
     if (base.type !== "nat") return `${kind} needs a chain of type nat`;

@@ -29,6 +29,12 @@ interface Typed {
   readonly type: DataType;
 }
 
+/** Fields that rules may write: those that no way of a packet depends on. */
+const WRITTEN: Readonly<Record<string, readonly string[]>> = {
+  ip: ["ttl", "dscp", "ecn", "id"],
+  ip6: ["hoplimit", "dscp", "ecn", "flowlabel"],
+};
+
 const NAT_FLAGS: Readonly<Record<Nat["flags"][number], number>> = {
   random: NatFlag.random,
   "fully-random": NatFlag.fullyRandom,
@@ -202,8 +208,29 @@ export class RuleLinker {
     if (typeof key === "object" && "ct" in key && key.ct.key === "mark") {
       return this.#push({ op: "set ct", value: this.#valueFor(value, { type: "mark", bits: 32 }) });
     }
+    if (typeof key === "object" && "payload" in key && !("base" in key.payload)) {
+      const { protocol, field } = key.payload;
+      if (!WRITTEN[protocol]?.includes(field)) {
+        this.#fail(`${protocol} ${field} cannot be set here: addresses and ports are for snat and dnat`);
+      }
+      const { value: { bits }, type } = this.#payload(key.payload);
+      const { bit } = HEADERS[protocol].fields[field]!;
+      return this.#push({ op: "set payload", bit, bits, value: this.#valueFor(value, { type, bits }) });
+    }
+    if (typeof key === "object" && "tcp option" in key) {
+      const { name, field = "" } = key["tcp option"];
+      const { kind, fields } = TCP_OPTIONS[name]!;
+      if (name !== "maxseg" || field !== "size") this.#fail(`tcp option ${name} ${field} cannot be set here`);
+      const { bit, bits, type } = fields[field]!;
+      return this.#push({
+        op: "set option",
+        kind,
+        offset: bit >> 3,
+        value: this.#valueFor(value, { type, bits }),
+      });
+    }
     this.#fail(
-      "Nothing but meta mark, meta priority, meta nftrace and ct mark is set here; packets are not rewritten by rules",
+      "Set here are meta mark, priority and nftrace, ct mark, fields of the IP header, and TCP's maxseg size",
     );
   }
 
@@ -379,6 +406,7 @@ export class RuleLinker {
       this.#needNfproto(Nfproto.Ipv6);
       return this.#option("exthdr", EXTENSIONS, name, field);
     }
+    if ("rt" in expression) return { value: { op: "rt mtu", bits: 16 }, type: "integer" };
     if ("numgen" in expression) {
       const { mode, mod, offset } = expression.numgen;
       if (mod < 1) this.#fail("numgen needs a modulus of at least 1");

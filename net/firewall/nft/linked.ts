@@ -62,6 +62,8 @@ export type ValueKind =
     readonly mod: number;
     readonly offset: number;
   }
+  /** The largest segment of TCP that the packet's way takes, there and back. */
+  | { readonly op: "rt mtu" }
   | { readonly op: "&" | "|" | "^" | "<<" | ">>"; readonly left: Value; readonly right: Value }
   /** The part `part` of what a map has for the key. */
   | { readonly op: "map"; readonly key: readonly Value[]; readonly set: LinkedSet; readonly part: number };
@@ -164,6 +166,10 @@ export type OpKind =
   | { readonly op: "notrack" }
   | { readonly op: "set meta"; readonly key: "mark" | "priority" | "nftrace"; readonly value: Value }
   | { readonly op: "set ct"; readonly value: Value }
+  /** A field of the IP header is written. */
+  | { readonly op: "set payload"; readonly bit: number; readonly bits: number; readonly value: Value }
+  /** 16 bits of a TCP option are written, from its byte `offset` on. */
+  | { readonly op: "set option"; readonly kind: number; readonly offset: number; readonly value: Value }
   | {
     readonly op: "update";
     readonly mode: "add" | "update" | "delete";

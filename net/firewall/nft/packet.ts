@@ -43,6 +43,8 @@ export class NftPacket {
   number = 0;
   /** The transport's checksum is the pseudo-header's sum, not inverted: a device was, or is, to fill in the rest. */
   checksumLeft = false;
+  /** Rules have written to it. */
+  written = false;
   /** What connection tracking knows of it. */
   readonly track: PacketTrack = new PacketTrack();
   /** Epoch milliseconds. */
@@ -61,9 +63,27 @@ export class NftPacket {
     this.linkStart = this.iif = this.oif = -1;
     this.packetType = PacketType.Host;
     this.mark = this.priority = 0;
-    this.traced = this.checksumLeft = false;
+    this.traced = this.checksumLeft = this.written = false;
     this.track.clear();
     this.locate();
+  }
+
+  /** The same packet with bytes of its own: what is written to it does not leave. */
+  copy(): NftPacket {
+    const { start, end, track } = this;
+    const made = new NftPacket();
+    made.moveTo(new Slab(this.slab.bytes.slice(start, end)), 0, end - start, this.nowMs);
+    made.hook = this.hook;
+    made.iif = this.iif;
+    made.oif = this.oif;
+    made.packetType = this.packetType;
+    made.mark = this.mark;
+    made.priority = this.priority;
+    made.traced = this.traced;
+    made.number = this.number;
+    made.checksumLeft = this.checksumLeft;
+    Object.assign(made.track, track);
+    return made;
   }
 
   /** Finds the transport header again: after an address translation that moved it nothing has to be done. */

@@ -167,6 +167,7 @@ export class NftRules implements NatRules {
 
   /** Why a packet would get its verdict at a hook, rule by rule. Counts nothing, and takes time with the rules. */
   explain(packet: NftPacket, hook: Hook): NftExplanation {
+    if (this.uses.writes) packet = packet.copy();
     const walk = new NftWalk(this.linked, { ...this.#environment, log: undefined }, packet.nowMs, true);
     walk.load(this.#compiled.save(packet.nowMs));
     return walk.judge(packet, hook);

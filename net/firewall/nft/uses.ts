@@ -12,6 +12,8 @@ export interface Uses {
   readonly queue: boolean;
   /** Names that flows say first. */
   readonly names: boolean;
+  /** They write to packets. */
+  readonly writes: boolean;
 }
 
 /** What of the stack a rule set asks for: the kernel as well follows connections only while some rule wants it. */
@@ -23,12 +25,13 @@ export function usesOf({ chains, nats, cells, sets }: LinkedRules): Uses {
     fib: false,
     queue: false,
     names: false,
+    writes: false,
   };
   const value = (each: Value): void => {
     if (each.op === "ct") {
       uses.tracker = true;
       uses.accounting ||= each.key === "bytes" || each.key === "packets";
-    } else if (each.op === "fib") uses.fib = true;
+    } else if (each.op === "fib" || each.op === "rt mtu") uses.fib = true;
     else if (each.op === "map") each.key.forEach(value);
     else if ("left" in each) {
       value(each.left);
@@ -46,12 +49,13 @@ export function usesOf({ chains, nats, cells, sets }: LinkedRules): Uses {
 function visit(
   op: Op,
   value: (each: Value) => void,
-  uses: { tracker: boolean; queue: boolean; names: boolean },
+  uses: { tracker: boolean; queue: boolean; names: boolean; writes: boolean },
 ): void {
   if ("parts" in op) op.parts.forEach(value);
   if ("value" in op) value(op.value);
   if (op.op === "set ct") uses.tracker = true;
   if (op.op === "names") uses.tracker = uses.names = true;
+  if (op.op === "set payload" || op.op === "set option") uses.writes = true;
   if (op.op === "queue") uses.queue = true;
   if (op.op === "nat") [...op.nat.address ?? [], ...op.nat.port ?? []].forEach(value);
   if (op.op !== "update") return;

@@ -23,6 +23,7 @@ import type { Rule } from "./schema.ts";
 import type { ElementState, NftState } from "./state.ts";
 import { nameHolds } from "./name_holds.ts";
 import { valueOf, type WalkScope } from "./walk_value.ts";
+import { writeIpField, writeTcpOption } from "./write.ts";
 
 /** What became of one rule, or of a base chain's policy. */
 export interface NftStep {
@@ -332,6 +333,14 @@ export class NftWalk implements WalkScope {
         if (packet.track.flow !== NO_FLOW && !this.#dry) {
           this.environment.tracker?.setMark(packet.track, Number(BigInt.asIntN(32, value)));
         }
+        return undefined;
+      }
+      case "set payload":
+      case "set option": {
+        const value = valueOf(op.value, packet, this);
+        if (value === undefined) return "break";
+        if (op.op === "set payload") writeIpField(packet, op.bit, op.bits, Number(value));
+        else if (!writeTcpOption(packet, op.kind, op.offset, Number(value))) return "break";
         return undefined;
       }
       case "update":

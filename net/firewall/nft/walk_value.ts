@@ -43,6 +43,10 @@ export function valueOf(value: Value, packet: NftPacket, scope: WalkScope): bigi
     case "tcp option":
     case "exthdr":
       return optionOf(value, packet);
+    case "rt mtu": {
+      const mss = scope.environment.fib?.mss(packet) ?? -1;
+      return mss < 0 ? undefined : BigInt(mss);
+    }
     case "numgen":
       return scope.generate(value);
     case "map": {

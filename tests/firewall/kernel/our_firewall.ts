@@ -160,5 +160,6 @@ const FIB: Fib = {
     const way = wayOf(packet, destination);
     return way === "local" ? 2 : way === "forward" || packet.nfproto === Nfproto.Ipv4 ? 1 : 7;
   },
+  mss: ({ nfproto }) => nfproto === Nfproto.Ipv6 ? 1_440 : 1_460,
   oif: (packet, destination) => ({ local: TUN0, forward: ETH1, nowhere: -1 })[wayOf(packet, destination)],
 };

@@ -44,15 +44,15 @@ const PACKETS = Array.from({ length: 12 }, (_, at) => randomPacket(new Prng(at),
 function decides(rules: Ruleset): void {
   const { value: linked } = orRefuses(LinkError, () => linkRules(rules, INTERFACES));
   if (linked === undefined) return;
-  const fib = { type: () => 2, oif: () => 0 };
+  const fib = { type: () => 2, oif: () => 0, mss: () => 1_000 };
   const walk = new NftWalk(linked, { fib }, 0);
   const compiled = new NftCompiled(linked, { fib }, 0);
   const packet = new NftPacket();
   for (const hook of Object.values(Hook)) {
     for (const bytes of PACKETS) {
-      packet.moveTo(new Slab(bytes), 0, bytes.length, 0);
+      packet.moveTo(new Slab(bytes.slice()), 0, bytes.length, 0);
       const expected = walk.judge(packet, hook).verdict;
-      packet.moveTo(new Slab(bytes), 0, bytes.length, 0);
+      packet.moveTo(new Slab(bytes.slice()), 0, bytes.length, 0);
       assert(compiled.judge(packet, hook) === expected, "Compiled rules decide as the walk does");
     }
   }
