@@ -24,6 +24,9 @@ class FakeTracker implements Partial<Tracker> {
   mark(track: PacketTrack): number {
     return this.marks.get(track.flow) ?? 0;
   }
+  zone(track: PacketTrack): number {
+    return track.flow % 2;
+  }
   setMark(track: PacketTrack, mark: number): void {
     this.marks.set(track.flow, mark);
   }
@@ -60,7 +63,7 @@ test(`compiled rules decide, count and learn as the walk does (FIREWALL_SEED=${S
   let written = 0;
   for (let run = 0; run < RUNS; run++) {
     const prng = new Prng(SEED + run);
-    const options = { hooks: HOOKS, tracked: true, timed: true, fib: true, queue: true, unmerged: false };
+    const options = { hooks: HOOKS, tracked: true, timed: true, fib: true, queue: true, clockSeconds: 1_000 };
     const ruleset = new RandomRules(prng, options).ruleset();
     const linked = linkRules(ruleset, INTERFACES);
     let nowMs = 1_000_000;

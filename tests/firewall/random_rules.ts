@@ -48,6 +48,8 @@ export interface RandomRulesOptions {
   readonly nat?: boolean;
   readonly fib: boolean;
   readonly queue: boolean;
+  /** Times of day, and dates around this one, in seconds since 1970. */
+  readonly clockSeconds?: number;
   /**
    * Without what nft 1.0.6 compiles wrongly: it makes one comparison of two that stand next to each other in a header,
    * also when both are `!=`, and when a counter stands between them.
@@ -112,7 +114,7 @@ export class RandomRules {
         prio: prng.pick(WELL_FILTERS),
         policy: prng.chance(0.7) ? "accept" : "drop",
       };
-      chains.push({ name: `b${at}`, base, rules: this.#rules(family, base.hook, targets) });
+      chains.push({ name: `b${at}`, base, rules: this.#rules(family, base, targets) });
     }
     if (this.#options.nat && prng.chance(0.8)) {
       for (const hook of ["prerouting", "postrouting", "output"] as const) {
@@ -171,23 +173,23 @@ export class RandomRules {
     return { dnat: { addr, family: of, ...port, flags } };
   }
 
-  #rules(family: Family, hook: BaseChain["hook"] | undefined, targets: readonly string[]): Rule[] {
+  #rules(family: Family, base: BaseChain | undefined, targets: readonly string[]): Rule[] {
     const prng = this.#prng;
     const count = prng.chance(0.1) ? prng.between(20, 70) : prng.between(0, 8);
-    return Array.from({ length: count }, () => this.#rule(family, hook, targets));
+    return Array.from({ length: count }, () => this.#rule(family, base, targets));
   }
 
-  #rule(family: Family, hook: BaseChain["hook"] | undefined, targets: readonly string[]): Rule {
+  #rule(family: Family, base: BaseChain | undefined, targets: readonly string[]): Rule {
     const prng = this.#prng;
     const known: Known = { family, protocol: undefined, compared: false };
     const expr: Statement[] = [];
     for (let at = prng.between(0, 3); at > 0; at--) {
       const match = this.#match(known);
       if (match !== undefined) expr.push(match);
-      if (prng.chance(0.3)) expr.push(this.#effect(known, hook));
+      if (prng.chance(0.3)) expr.push(this.#effect(known, base));
     }
     if (prng.chance(0.6)) expr.push({ counter: { packets: 0, bytes: 0 } });
-    const end = this.#end(known, hook, targets);
+    const end = this.#end(known, base?.hook, targets);
     if (end !== undefined) expr.push(end);
     if (expr.length === 0) expr.push({ counter: { packets: 0, bytes: 0 } });
     return { expr };
@@ -248,10 +250,13 @@ export class RandomRules {
   }
 
   /** A statement with an effect, in the middle of a rule. */
-  #effect(known: Known, hook: BaseChain["hook"] | undefined): Statement {
+  #effect(known: Known, base: BaseChain | undefined): Statement {
     const prng = this.#prng;
     const drawn = prng.below(11);
-    if (drawn > 8) return this.#write(known, hook) ?? { counter: { packets: 0, bytes: 0 } };
+    if (this.#options.tracked && base?.prio === -300 && prng.chance(0.3)) { // what has been tracked has its zone
+      return { mangle: { key: { ct: { key: "zone" } }, value: prng.below(3) } };
+    }
+    if (drawn > 8) return this.#write(known, base?.hook) ?? { counter: { packets: 0, bytes: 0 } };
     if (drawn === 8 && this.#options.timed === "slow") return { use: { kind: "limit", name: "l0" } };
     if (drawn === 0) return { quota: { bytes: prng.pick([50, 500, 3_000]), used: 0, inv: prng.chance(0.5) } };
     if (drawn === 1 && this.#options.timed) return { limit: this.#limit() };
@@ -347,6 +352,7 @@ export class RandomRules {
   #match(known: Known): Statement | undefined {
     const prng = this.#prng;
     const kind = prng.below(12);
+    if (this.#options.clockSeconds !== undefined && prng.chance(0.1)) return this.#timeMatch();
     if (kind === 0 && this.#options.tracked) return this.#ctMatch();
     if (kind === 1 && this.#options.fib) return this.#fibMatch();
     if (kind === 2) {
@@ -410,7 +416,8 @@ export class RandomRules {
 
   #ctMatch(): Statement {
     const prng = this.#prng;
-    const state = prng.below(4);
+    const state = prng.below(5);
+    if (state === 4) return { match: { op: "==", left: { ct: { key: "zone" } }, right: prng.below(2) } };
     if (state === 0) {
       return { match: { op: "==", left: { ct: { key: "mark" } }, right: prng.pick(MARKS) } };
     }
@@ -418,6 +425,21 @@ export class RandomRules {
     return {
       match: { op: "in", left: { ct: { key: "state" } }, right: prng.pick([1, 2, 8, 10, 6, 14, 64, 65]) },
     };
+  }
+
+  #timeMatch(): Statement {
+    const prng = this.#prng;
+    const now = this.#options.clockSeconds!;
+    const key = prng.pick(["time", "hour", "day"] as const);
+    const draw = (): number =>
+      key === "day" ? prng.below(7) : (key === "time" ? now : now % 86_400) + prng.below(120) - 20;
+    const left: Expression = { meta: { key } };
+    if (key === "day") return { match: { op: prng.pick(["==", "!="] as const), left, right: draw() } };
+    if (prng.chance(0.5)) {
+      return { match: { op: prng.pick(["<", ">", "<=", ">="] as const), left, right: draw() } };
+    }
+    const [low, high] = [draw(), draw()].sort((a, b) => a - b) as [number, number];
+    return { match: { op: prng.pick(["==", "!="] as const), left, right: { range: [low, high] } } };
   }
 
   #fibMatch(): Statement {

@@ -279,6 +279,10 @@ export class Conntrack implements Tracker {
     if (ended !== NO_FLOW) this.table.remove(ended);
   }
 
+  zone({ flow }: PacketTrack): number {
+    return this.table.get(flow, Word.protocolAndZone) >>> 8;
+  }
+
   mark({ flow }: PacketTrack): number {
     return this.table.get(flow, Word.mark);
   }

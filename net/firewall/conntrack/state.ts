@@ -63,8 +63,19 @@ export class PacketTrack {
     this.zone = 0;
   }
 
-  /** The verdict of `notrack`, by a chain before `HookPriority.conntrack`. */
+  /** `notrack`, of a packet that has not been tracked yet. */
   untrack(): void {
-    this.state = CtState.untracked;
+    if (this.#isUntouched) this.state = CtState.untracked;
+  }
+
+  /** `ct zone set`, of a packet that has not been tracked yet: until it is, it looks like the first of a flow. */
+  setZone(zone: number): void {
+    if (!this.#isUntouched) return;
+    this.zone = zone;
+    this.state = CtState.new;
+  }
+
+  get #isUntouched(): boolean {
+    return this.flow === NO_FLOW && this.state === CtState.invalid;
   }
 }

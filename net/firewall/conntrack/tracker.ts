@@ -58,6 +58,8 @@ export interface Tracker {
   /** `ct mark`, as int32. */
   mark(track: PacketTrack): number;
   setMark(track: PacketTrack, mark: number): void;
+  /** `ct zone`. */
+  zone(track: PacketTrack): number;
   /** `ct status`: bits of `CtStatus`. */
   status(track: PacketTrack): number;
   /** `ct expiration`, milliseconds from now. */

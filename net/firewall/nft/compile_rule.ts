@@ -292,7 +292,7 @@ export class RuleCompiler {
         return () => Code.Queue;
       case "notrack":
         return ({ track }) => {
-          if (track.flow === NO_FLOW && track.state === CtState.invalid) track.untrack();
+          track.untrack();
           return Code.Next;
         };
       case "set meta":
@@ -305,6 +305,16 @@ export class RuleCompiler {
           const mark = value(packet);
           if (machine.broken) return Code.Break;
           if (packet.track.flow !== NO_FLOW) tracker?.setMark(packet.track, mark);
+          return Code.Next;
+        };
+      }
+      case "set zone": {
+        const value = compileNarrow(op.value, machine);
+        return (packet) => {
+          machine.broken = false;
+          const zone = value(packet);
+          if (machine.broken) return Code.Break;
+          packet.track.setZone(zone);
           return Code.Next;
         };
       }

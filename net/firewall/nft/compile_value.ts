@@ -1,4 +1,4 @@
-import { CtDirection, NO_FLOW } from "../conntrack/state.ts";
+import { CtDirection, CtState, NO_FLOW } from "../conntrack/state.ts";
 import { isIpv6Handle } from "../../wire/address.ts";
 import { Slab } from "../../../base/slab.ts";
 import { nameValue } from "./constants.ts";
@@ -6,7 +6,7 @@ import type { NftEnvironment } from "./environment.ts";
 import type { CompiledSet } from "./compile_set.ts";
 import type { Value } from "./linked.ts";
 import { Nfproto, type NftPacket } from "./packet.ts";
-import { secondOfDay, weekday } from "./time_of_day.ts";
+import { nanoseconds, secondOfDay, weekday } from "./time_of_day.ts";
 import { findExtension, findTcpOption } from "./headers.ts";
 
 /** Words that a value takes in a key: one up to 32 bits, four beyond. */
@@ -83,6 +83,13 @@ export function compileLoad(value: Value, machine: Machine): Load {
     case "payload":
       return compileWidePayload(value);
     case "meta": {
+      if (value.key === "time") {
+        return ({ nowMs }, key, at) => {
+          key[at] = key[at + 1] = 0;
+          nanoseconds(nowMs, key, at + 2);
+          return true;
+        };
+      }
       const { names } = machine;
       const incoming = value.key === "iifname";
       return (packet, key, at) => {
@@ -379,9 +386,10 @@ function compileMeta(key: (Value & { readonly op: "meta" })["key"], machine: Mac
       return ({ nowMs }) => secondOfDay(nowMs);
     case "day":
       return ({ nowMs }) => weekday(nowMs);
+    case "time":
     case "iifname":
     case "oifname":
-      throw new Error("A name is wider than 32 bits");
+      throw new Error(`meta ${key} is wider than 32 bits`);
   }
 }
 
@@ -394,6 +402,11 @@ function compileCt({ key, direction }: Value & { readonly op: "ct" }, machine: M
   switch (key) {
     case "direction":
       return (packet) => absent(packet) ? machine.break() : packet.track.direction;
+    case "zone":
+      return ({ track }) => {
+        if (track.flow !== NO_FLOW) return tracker.zone(track);
+        return track.state === CtState.new ? track.zone : machine.break();
+      };
     case "status":
       return (packet) => absent(packet) ? machine.break() : tracker.status(packet.track);
     case "mark":

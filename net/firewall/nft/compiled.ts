@@ -433,7 +433,7 @@ function changedBy(ops: readonly Op[]): Set<string> {
   const changed = new Set<string>();
   for (const op of ops) {
     if (op.op === "set meta") changed.add(op.key);
-    if (op.op === "notrack") changed.add("state");
+    if (op.op === "notrack" || op.op === "set zone") changed.add("state");
     if (op.op === "set option") writtenWords("th", 128, 16).forEach((word) => changed.add(word));
     if (op.op !== "set payload") continue;
     writtenWords("nh", op.bit, op.bits).forEach((word) => changed.add(word));

@@ -9,6 +9,8 @@ export type Bounds = readonly [low: bigint, high: bigint];
 /** Characters of an interface's name, the kernel's IFNAMSIZ without its end. */
 const NAME_CHARACTERS_MAX = 15;
 const NAME_BYTES = 16;
+/** In a second: the kernel's time is compared with the beginning of one. */
+const NANOSECONDS = 1_000_000_000n;
 
 export function wordsValue(words: Ipv6Words): bigint {
   return words.reduce((sum, word) => (sum << 32n) | BigInt(word >>> 0), 0n);
@@ -48,7 +50,7 @@ export function boundsOf(
   interfaces: readonly string[],
 ): Bounds | string {
   if (typeof expression === "number" || typeof expression === "boolean") {
-    const value = BigInt(Number(expression));
+    const value = BigInt(Number(expression)) * (type === "date" ? NANOSECONDS : 1n);
     return value >> BigInt(bits) === 0n ? [value, value] : `${expression} does not fit into ${bits} bits`;
   }
   if (typeof expression === "string") return namedBounds(expression, type, interfaces);

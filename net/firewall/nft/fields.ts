@@ -171,7 +171,7 @@ export const EXTENSIONS: Readonly<Record<string, OptionKind>> = {
 export const META_KNOWN: ReadonlySet<MetaKey> = new Set(
   [
     ...["length", "protocol", "nfproto", "l4proto", "mark", "priority", "iif", "oif"] as const,
-    ...["iifname", "oifname", "pkttype", "random", "hour", "day"] as const,
+    ...["iifname", "oifname", "pkttype", "random", "time", "hour", "day"] as const,
   ] satisfies MetaName[],
 );
 
@@ -180,7 +180,7 @@ export const CT_KNOWN: ReadonlySet<CtKey> = new Set(
   [
     ...["state", "direction", "status", "mark", "expiration", "l3proto", "protocol"] as const,
     ...["proto-src", "proto-dst", "ip saddr", "ip daddr", "ip6 saddr", "ip6 daddr"] as const,
-    ...["bytes", "packets"] as const,
+    ...["bytes", "packets", "zone"] as const,
   ] satisfies CtName[],
 );
 

@@ -54,7 +54,7 @@ function valueIsOfFlow(value: Value): boolean {
         (from >= 64 && to <= 320 && value.bits === 128);
     }
     case "meta":
-      return !["length", "priority", "random", "hour", "day"].includes(value.key);
+      return !["length", "priority", "random", "time", "hour", "day"].includes(value.key);
     case "ct":
       return value.key === "state" || value.key === "direction";
     case "&":

@@ -208,6 +208,9 @@ export class RuleLinker {
     if (typeof key === "object" && "ct" in key && key.ct.key === "mark") {
       return this.#push({ op: "set ct", value: this.#valueFor(value, { type: "mark", bits: 32 }) });
     }
+    if (typeof key === "object" && "ct" in key && key.ct.key === "zone") {
+      return this.#push({ op: "set zone", value: this.#valueFor(value, { type: "integer", bits: 16 }) });
+    }
     if (typeof key === "object" && "payload" in key && !("base" in key.payload)) {
       const { protocol, field } = key.payload;
       if (!WRITTEN[protocol]?.includes(field)) {
@@ -230,7 +233,7 @@ export class RuleLinker {
       });
     }
     this.#fail(
-      "Set here are meta mark, priority and nftrace, ct mark, fields of the IP header, and TCP's maxseg size",
+      "Set here are meta mark, priority and nftrace, ct mark and zone, fields of the IP header, and TCP's maxseg size",
     );
   }
 

@@ -81,6 +81,7 @@ export type MetaName =
   | "oifname"
   | "pkttype"
   | "random"
+  | "time"
   | "hour"
   | "day";
 
@@ -99,7 +100,8 @@ export type CtName =
   | "ip6 saddr"
   | "ip6 daddr"
   | "bytes"
-  | "packets";
+  | "packets"
+  | "zone";
 
 export type LinkedVerdict =
   | { readonly kind: "accept" | "drop" | "continue" | "return" }
@@ -166,6 +168,8 @@ export type OpKind =
   | { readonly op: "notrack" }
   | { readonly op: "set meta"; readonly key: "mark" | "priority" | "nftrace"; readonly value: Value }
   | { readonly op: "set ct"; readonly value: Value }
+  /** Of a packet that has not been tracked yet. */
+  | { readonly op: "set zone"; readonly value: Value }
   /** A field of the IP header is written. */
   | { readonly op: "set payload"; readonly bit: number; readonly bits: number; readonly value: Value }
   /** 16 bits of a TCP option are written, from its byte `offset` on. */

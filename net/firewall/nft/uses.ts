@@ -53,7 +53,7 @@ function visit(
 ): void {
   if ("parts" in op) op.parts.forEach(value);
   if ("value" in op) value(op.value);
-  if (op.op === "set ct") uses.tracker = true;
+  if (op.op === "set ct" || op.op === "set zone") uses.tracker = true;
   if (op.op === "names") uses.tracker = uses.names = true;
   if (op.op === "set payload" || op.op === "set option") uses.writes = true;
   if (op.op === "queue") uses.queue = true;

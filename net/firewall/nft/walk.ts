@@ -17,7 +17,6 @@ import type {
   Value,
 } from "./linked.ts";
 import { Code, codeOf } from "./codes.ts";
-import { CtState } from "../conntrack/state.ts";
 import type { NftPacket } from "./packet.ts";
 import type { Rule } from "./schema.ts";
 import type { ElementState, NftState } from "./state.ts";
@@ -317,7 +316,7 @@ export class NftWalk implements WalkScope {
       case "queue":
         return { kind: "queue" };
       case "notrack":
-        if (packet.track.flow === NO_FLOW && packet.track.state === CtState.invalid) packet.track.untrack();
+        packet.track.untrack();
         return undefined;
       case "set meta": {
         const value = valueOf(op.value, packet, this);
@@ -333,6 +332,12 @@ export class NftWalk implements WalkScope {
         if (packet.track.flow !== NO_FLOW && !this.#dry) {
           this.environment.tracker?.setMark(packet.track, Number(BigInt.asIntN(32, value)));
         }
+        return undefined;
+      }
+      case "set zone": {
+        const value = valueOf(op.value, packet, this);
+        if (value === undefined) return "break";
+        packet.track.setZone(Number(value));
         return undefined;
       }
       case "set payload":

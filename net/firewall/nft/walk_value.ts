@@ -3,7 +3,7 @@ import { findExtension, findTcpOption } from "./headers.ts";
 import { nameValue, wordsValue } from "./constants.ts";
 import type { NftEnvironment } from "./environment.ts";
 import type { CtName, MetaName, Value } from "./linked.ts";
-import { CtDirection, NO_FLOW } from "../conntrack/state.ts";
+import { CtDirection, CtState, NO_FLOW } from "../conntrack/state.ts";
 import { isIpv6Handle } from "../../wire/address.ts";
 import { Slab } from "../../../base/slab.ts";
 import { Nfproto, type NftPacket } from "./packet.ts";
@@ -114,6 +114,8 @@ function metaOf(
       return name(packet.oif);
     case "pkttype":
       return BigInt(packet.packetType);
+    case "time":
+      return BigInt(packet.nowMs) * 1_000_000n;
     case "hour":
       return BigInt(secondOfDay(packet.nowMs));
     case "day":
@@ -130,11 +132,14 @@ function ctOf(
   { tracker, addresses }: NftEnvironment,
 ): bigint | undefined {
   if (key === "state") return BigInt(track.state);
+  if (key === "zone" && track.flow === NO_FLOW && track.state === CtState.new) return BigInt(track.zone);
   if (track.flow === NO_FLOW || tracker === undefined) return undefined;
   const way = direction === CtDirection.reply ? CtDirection.reply : CtDirection.original;
   switch (key) {
     case "direction":
       return BigInt(track.direction);
+    case "zone":
+      return BigInt(tracker.zone(track));
     case "status":
       return BigInt(tracker.status(track) >>> 0);
     case "mark":
