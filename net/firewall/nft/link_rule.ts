@@ -472,7 +472,7 @@ export class RuleLinker {
 
   #fib(fib: { readonly result: string; readonly flags: readonly string[] }): Typed {
     const { result, flags } = fib;
-    if (flags.includes("mark")) this.#fail("Routes here do not depend on marks");
+    // Routes here do not depend on marks: with "mark" among the flags they say the same.
     const destination = flags.includes("daddr");
     if (destination === flags.includes("saddr")) this.#fail("fib needs saddr or daddr");
     const restrict = flags.includes("iif") ? "iif" : flags.includes("oif") ? "oif" : undefined;

@@ -194,7 +194,9 @@ function parseNat(parser: ExpressionParser, at: number): RawStatement {
   const { cursor } = parser;
   const what = cursor.next().text as NatKind;
   const own = what === "snat" || what === "dnat";
-  const family = own ? cursor.takeWord("ip", "ip6") as "ip" | "ip6" | undefined : undefined;
+  // "snat ip to", but also "snat ip saddr map": "to" may be left out.
+  const named = own && ["to", "prefix", "interval", "addr"].includes(cursor.peek().text);
+  const family = named ? cursor.takeWord("ip", "ip6") as "ip" | "ip6" | undefined : undefined;
   let joined = false;
   const flags: NatFlag[] = [];
   if (own && cursor.takeWord("prefix") !== undefined) flags.push("netmap");
