@@ -7,18 +7,14 @@ import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
 import type { Service } from "../../../checkpoint/appliances/appliance.ts";
 import { openTun, type TunLink } from "../../../net/link/tun.ts";
-import { resolveInTree } from "../in_tree.ts";
 import { checkServices, type Launched, LaunchError, type LaunchEvent } from "../launched.ts";
-import { initScript, type Program } from "./init.ts";
+import { checkRoot } from "./check_root.ts";
+import { initScript } from "./init.ts";
+import { programOf } from "./program.ts";
 import { findProgram, findTools } from "./tools.ts";
-import { userOf } from "./user.ts";
 
 /** How long a program may take to end before it is killed: what container runtimes give it. */
 const GRACE_MS_DEFAULT = 10_000;
-/** The Linux default for programs of images that set none. */
-const PATH_DEFAULT = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/** Names that we lay something over, which must not lead elsewhere. */
-const OURS = ["proc", "dev", "etc", "etc/hosts", "tmp"] as const;
 /** What of an init's complaints is kept. */
 const COMPLAINT_BYTES_MAX = 4_096;
 
@@ -104,49 +100,6 @@ export async function openContainer(options: ContainerOptions): Promise<Containe
     link?.close();
     discard();
     throw error;
-  }
-}
-
-/** @throws {LaunchError} When a service says something that cannot be done. */
-function programOf(root: string, service: Service): Program {
-  const { name, entrypoint, cmd, env, workingDir } = service;
-  const refuse = (why: string): never => {
-    throw new LaunchError(`Cannot launch "${name}": ${why}`);
-  };
-  const argv = [...entrypoint, ...cmd];
-  if (argv.length === 0 || argv[0] === "") refuse("it has no program");
-  if (argv[0]!.includes("=")) refuse(`its program "${argv[0]}" has a "=" in its name`);
-  const odd = env.find((each) => !/^[^=]+=/.test(each));
-  if (odd !== undefined) refuse(`"${odd}" of its environment is no NAME=value`);
-  if ([...argv, ...env, workingDir].some((each) => each.includes("\0"))) refuse("a NUL in its command line");
-  let user: Program["user"];
-  try {
-    user = userOf(service.user, textInTree(root, "etc/passwd"), textInTree(root, "etc/group"));
-  } catch (error) {
-    if (!(error instanceof LaunchError)) throw error;
-    return refuse(error.message);
-  }
-  const has = (variable: string): boolean => env.some((each) => each.startsWith(`${variable}=`));
-  return {
-    argv,
-    env: [...has("PATH") ? [] : [PATH_DEFAULT], ...has("HOME") ? [] : [`HOME=${user.home}`], ...env],
-    user,
-    workingDir: workingDir || "/",
-  };
-}
-
-function textInTree(root: string, path: string): string {
-  const at = resolveInTree(root, path);
-  return fs.existsSync(at) ? fs.readFileSync(at, "utf8") : "";
-}
-
-function checkRoot(root: string): void {
-  if (!fs.statSync(root).isDirectory()) throw new LaunchError(`Cannot launch "${root}": it is no folder`);
-  for (const name of OURS) {
-    const found = fs.lstatSync(join(root, name), { throwIfNoEntry: false });
-    if (found !== undefined && (name === "etc/hosts" ? !found.isFile() : !found.isDirectory())) {
-      throw new LaunchError(`Cannot launch "${root}": its /${name} is a link or of another kind`);
-    }
   }
 }
 
