@@ -1,9 +1,10 @@
-import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { addressesFor } from "../../../cli/appliance/addresses.ts";
 import { resolveInTree } from "../../../serve/launch/in_tree.ts";
 import { checkServices, SERVICES_MAX } from "../../../serve/launch/launched.ts";
 import { moduleOf } from "../../../serve/launch/sandbox/module_of.ts";
+import { checkMachine } from "../../../serve/launch/container/machine.ts";
 import { userOf } from "../../../serve/launch/container/user.ts";
 import { TemporaryFolder } from "../../support/folder.ts";
 import { serviceOf } from "./services.ts";
@@ -26,6 +27,35 @@ test("a command line of an image tells its module, whatever runs it there", () =
   for (const words of [["nginx", "-g", "daemon off;"], ["node"], ["deno", "run", "-A"], ["sh", "x.js"]]) {
     expect(() => moduleIn(words), words.join(" ")).toThrow(/starts no module/);
   }
+});
+
+test("a program for another processor is not what this machine is the environment of", () => {
+  using folder = new TemporaryFolder();
+  const root = folder.file("root");
+  mkdirSync(`${root}/usr/bin`, { recursive: true });
+  symlinkSync("/usr/bin", `${root}/bin`);
+  const elf = (machine: number, isLittle: boolean): Uint8Array => {
+    const head = new Uint8Array(64);
+    head.set([0x7f, 0x45, 0x4c, 0x46, 2, isLittle ? 1 : 2]);
+    new DataView(head.buffer).setUint16(18, machine, isLittle);
+    return head;
+  };
+  writeFileSync(`${root}/usr/bin/intel`, elf(62, true));
+  writeFileSync(`${root}/usr/bin/arm`, elf(183, true));
+  writeFileSync(`${root}/usr/bin/big`, elf(22, false));
+  writeFileSync(`${root}/usr/bin/script`, "#!/bin/sh\n");
+  const check = (program: string, processor: string): void =>
+    checkMachine(root, program, "/sbin:/bin", processor);
+  for (const program of ["intel", "/bin/intel", "script", "missing"]) check(program, "x64");
+  check("big", "s390x");
+  check("arm", "mips"); // of which we know nothing
+  const emulators = "/proc/sys/fs/binfmt_misc";
+  if (existsSync(emulators) && readdirSync(emulators).some((name) => !/^(register|status)$/.test(name))) {
+    return;
+  }
+  expect(() => check("arm", "x64")).toThrow('"arm" is for arm64, this machine is amd64');
+  expect(() => check("/bin/intel", "arm64")).toThrow('"/bin/intel" is for amd64, this machine is arm64');
+  expect(() => check("big", "x64")).toThrow("is for s390x");
 });
 
 test("paths of a tree are found as its own processes find them, and none leads out", () => {
