@@ -1,3 +1,4 @@
+import { throwLater } from "../../net/socket/throw_later.ts";
 import type { Events } from "../events.ts";
 import { Unheard } from "../unheard.ts";
 import type { SleeperEvents } from "./types.ts";
@@ -32,9 +33,7 @@ export class Teller {
     try {
       act();
     } catch (error) {
-      queueMicrotask(() => {
-        throw error;
-      });
+      throwLater(error);
     }
   }
 }

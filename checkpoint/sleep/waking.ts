@@ -1,12 +1,14 @@
 import type { Histogram } from "../../base/histogram.ts";
+import { throwLater } from "../../net/socket/throw_later.ts";
 import type { Tcb } from "../../net/tcp/tcb.ts";
+import type { Tcp } from "../../net/tcp/tcp.ts";
 import { checkWakeBudget, type WakeBudget } from "../../net/wake/policy.ts";
 import { locationOfRecord } from "../../net/wake/slot.ts";
 import type { Pieces } from "../journal.ts";
 import { Relief } from "../relief.ts";
 import { type FrozenSocket, isDurableImage } from "../sockets/socket_image.ts";
 import { StoreError } from "../store/store.ts";
-import { WakeQueue } from "../wake_queue.ts";
+import { type AwakeCounts, WakeQueue } from "../wake_queue.ts";
 import { type WakeReason, WakeTimes } from "../wake_times.ts";
 import type { Cleaning } from "./cleaning.ts";
 import type { FallingAsleep } from "./falling_asleep.ts";
@@ -31,6 +33,23 @@ interface Wake {
   readonly pieces: Pieces | undefined;
 }
 
+/** How many connections of a stack are awake. */
+class Awake implements AwakeCounts {
+  readonly #tcp: Tcp;
+
+  constructor(tcp: Tcp) {
+    this.#tcp = tcp;
+  }
+
+  of(listener: number): number {
+    return this.#tcp.listeners.byId(listener)?.awake ?? 0;
+  }
+
+  get all(): number {
+    return this.#tcp.awake;
+  }
+}
+
 /** THE SLEEP WALK's second half: who is wanted awake, in what order, read, revoked, and only then restored. */
 export class Waking {
   readonly #walk: Walk;
@@ -43,6 +62,12 @@ export class Waking {
   readonly #relief: Relief;
   readonly #refused = new Map<number, number>(); // by record: reads that the disk refused
   readonly #times = new WakeTimes();
+  readonly #awake: AwakeCounts;
+  // Made once: one for each wake would take as long as what it does (docs/performance.md).
+  readonly #quietMsOf = (tcb: Tcb): number => {
+    const { sleepers, tcp } = this.#walk.stack;
+    return sleepers.budgetOf(tcp.listeners.byId(tcb.listener))?.quietMs ?? this.#quietMs;
+  };
   #againAtMs = -Infinity;
   #ringing = false; // deadlines of sleepers are being served
   #restores = 0;
@@ -63,7 +88,9 @@ export class Waking {
     this.#batchMax = batchMax;
     this.#quietMs = budget.quietMs ?? QUIET_MS;
     this.#queue = new WakeQueue(budget, walk.host.clock.nowMs());
-    this.#relief = new Relief(walk.stack.tcp);
+    const { tcp } = walk.stack;
+    this.#relief = new Relief(tcp);
+    this.#awake = new Awake(tcp);
   }
 
   /** What `SleeperStats` says of it. */
@@ -133,9 +160,7 @@ export class Waking {
   /** asleep -> waking -> awake: read, revoke, and only then let them act. */
   #wakeSome(nowMs: number): void {
     const wanted = this.#wanted.splice(0, this.#batchMax);
-    const { tcp } = this.#walk.stack;
-    const awake = { of: (id: number) => tcp.listeners.byId(id)?.awake ?? 0, all: tcp.awake };
-    this.#queue.take(this.#batchMax - wanted.length, awake, wanted, nowMs);
+    this.#queue.take(this.#batchMax - wanted.length, this.#awake, wanted, nowMs);
     this.#makeRoom(nowMs);
     if (wanted.length === 0) return;
     const wakes: Wake[] = [];
@@ -156,7 +181,8 @@ export class Waking {
       }
     }
     try {
-      const revoked = wakes.filter((wake) => !this.#isDurable(wake)).map(({ location }) => location);
+      const revoked: number[] = [];
+      for (const wake of wakes) if (!this.#isDurable(wake)) revoked.push(wake.location);
       if (revoked.length > 0) this.#walk.store.remove(revoked);
     } catch (error) {
       // What cannot be revoked must not act. Its peer sends again, and we try again.
@@ -164,32 +190,39 @@ export class Waking {
       return;
     }
     this.#cleaning.soon(nowMs);
-    for (const { record } of [...wakes, ...lost]) {
-      this.#walk.timers.clear(record);
-      this.#refused.delete(record);
-    }
+    for (const { record } of wakes) this.#decided(record);
+    for (const { record } of lost) this.#decided(record);
     // The images are revoked: whatever an owner does when it is told, the others must go on.
-    for (const wake of wakes) this.#walk.teller.guarded(() => this.#restore(wake, nowMs));
+    for (const wake of wakes) {
+      try {
+        this.#restore(wake, nowMs);
+      } catch (error) {
+        throwLater(error);
+      }
+    }
     for (const { record, location, error } of lost) {
       this.#walk.teller.guarded(() => this.#lose(record, location, error, nowMs));
     }
   }
 
+  #decided(record: number): void {
+    this.#walk.timers.clear(record);
+    if (this.#refused.size > 0) this.#refused.delete(record);
+  }
+
   /** As many are awake as may be, and others wait: who is quiet goes to sleep, however short it was awake. */
   #makeRoom(nowMs: number): void {
     const count = this.#queue.size - this.#falling.underWay;
-    const { sleepers, tcp } = this.#walk.stack;
-    const quietMs = (tcb: Tcb): number =>
-      sleepers.budgetOf(tcp.listeners.byId(tcb.listener))?.quietMs ?? this.#quietMs;
-    for (const [tcb, why] of this.#relief.find(this.#queue.full, count, quietMs, nowMs)) {
+    for (const [tcb, why] of this.#relief.find(this.#queue.full, count, this.#quietMsOf, nowMs)) {
       this.#falling.giveWay(tcb, why, nowMs);
     }
   }
 
   /** What a durable connection does is logged before anybody sees it: its image may stay until then. */
   #isDurable({ record, image }: Wake): boolean {
-    const tcb = this.#falling.savingOf(record)?.tcb;
-    return image === undefined ? tcb?.durable !== undefined : isDurableImage(image.tcb);
+    return image === undefined
+      ? this.#falling.savingOf(record)?.tcb.durable !== undefined
+      : isDurableImage(image.tcb);
   }
 
   #restore({ record, location, image, pieces }: Wake, nowMs: number): void {

@@ -118,7 +118,8 @@ export function readKeptSocket(
   if (read === undefined || mistakeIn(read.tcb) !== undefined) {
     return readSocketImage(recordOf(bytes), stretchOf);
   }
-  return { tcb: read.tcb, attachment: plain(read.attachment), stretches: undefined };
+  const { tcb, attachment } = read;
+  return { tcb, attachment: attachment === undefined ? undefined : plain(attachment), stretches: undefined };
 }
 
 /** The numbers of the stretches that a sound image names. */
