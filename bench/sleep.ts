@@ -36,7 +36,7 @@ const COUNTS_FULL: Counts = [
 const SOCKETS = 10_000;
 const SOCKETS_QUICK = 500;
 /** The kernel's connections neither sleep nor wake: opened to answer asleep. */
-const NOTHING: readonly undefined[] = new Array<undefined>(7).fill(undefined);
+const NOTHING: readonly undefined[] = new Array<undefined>(9).fill(undefined);
 
 /** What a process with sleepers has told. */
 interface Case extends Asleep {
@@ -128,7 +128,8 @@ function speedTable(asleep: readonly Case[], held: readonly Holder[]): Table {
   return {
     title: "speed",
     columns: [
-      ...["", "connections", "opened/s", "suspended/s", "restored/s", "one suspended, us", "p99"],
+      ...["", "connections", "opened/s", "suspended/s", "CPU, us", "restored/s", "CPU, us"],
+      ...["one suspended, us", "p99"],
       ...["answer asleep, us", "p99", "answer awake, us", "p99"],
     ],
     rows: [
@@ -138,13 +139,16 @@ function speedTable(asleep: readonly Case[], held: readonly Holder[]): Table {
       ]),
       ...asleep.map((at): Cell[] => [
         at.name,
-        ...[at.connections, at.opensPerSecond, at.suspendsPerSecond, at.restoresPerSecond],
+        ...[at.connections, at.opensPerSecond, at.suspendsPerSecond, at.suspendCpuUs],
+        ...[at.restoresPerSecond, at.restoreCpuUs],
         ...[at.suspendUs.p50, at.suspendUs.p99],
         ...[at.asleepUs.p50, at.asleepUs.p99, at.awakeUs.p50, at.awakeUs.p99],
       ]),
     ],
     notes: [
       "Suspended: 1,000 at once, in batches of 256, until the last is durable (up to four batches share a sync).",
+      "Restored: 5,000 at a time, in batches of 256, from packets in to echoes out; the mean of four times.",
+      "CPU: processor time of all threads for one of them, the peers', the garbage collector's and the compiler's included.",
       "One suspended: alone, until it is durable and gone, a sync of its own included.",
       "Answer: one connection at a time, from its packet in to the echo out, in one turn; of the others a round trip",
       "over the kernel's loopback between two processes.",

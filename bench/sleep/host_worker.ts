@@ -28,6 +28,9 @@ export interface Asleep {
   readonly opensPerSecond: number;
   readonly suspendsPerSecond: number;
   readonly restoresPerSecond: number;
+  /** Microseconds of processor time, of all threads and of the peers', for one of those. */
+  readonly suspendCpuUs: number;
+  readonly restoreCpuUs: number;
   /** Microseconds from a packet in to its answer out, one connection at a time. */
   readonly asleepUs: { p50: number; p99: number };
   readonly awakeUs: { p50: number; p99: number };
@@ -41,6 +44,8 @@ const SPOKEN_TO_MAX = 5_000;
 /** Connections suspended one after the other, each with a sync of its own. */
 const SUSPENDED_ALONE_MAX = 500;
 const ATTEMPTS_MAX = 10;
+/** How often as many are restored in batches: the first time V8 still compiles, and a garbage collection is one in some. */
+const ROUNDS = 4;
 
 const [folder, kind, ...counts] = process.argv.slice(2) as [string, PeerKind, ...string[]];
 const most = Math.max(...counts.map(Number));
@@ -67,11 +72,14 @@ const prng = new Prng(1);
 for (const count of counts) {
   let openMs = 0;
   let suspendMs = 0;
+  let suspendCpuUs = 0;
   const before = connections;
   while (connections < Number(count)) {
     const to = Math.min(connections + BLOCK, Number(count));
     openMs += timed(() => peers.connect(connections, to));
+    const cpuUs = cpuUsNow();
     suspendMs += await suspendAll();
+    suspendCpuUs += cpuUsNow() - cpuUs;
     connections = to;
   }
   assert(host.counts.asleep === connections, "All of them sleep");
@@ -89,6 +97,7 @@ for (const count of counts) {
     diskBytes: sum(({ blocks }) => blocks * 512),
     opensPerSecond: (connections - before) / openMs * 1000,
     suspendsPerSecond: (connections - before) / suspendMs * 1000,
+    suspendCpuUs: suspendCpuUs / (connections - before),
   };
   // One connection after the other, then in batches as large as the sleeper's.
   const some = choose(Math.min(SPOKEN_TO_MAX, connections >>> 1));
@@ -100,20 +109,27 @@ for (const count of counts) {
     suspendUs.push(await suspendUsOf(host.stack.idOf(tcb.record)));
   }
   await suspendAll();
-  const others = choose(some.length);
-  const restoreMs = timed(() => {
-    for (let at = 0; at < others.length; at += 256) {
-      for (const index of others.slice(at, at + 256)) peers.say(index);
-      peers.deliver();
-    }
-  });
-  peers.acknowledge();
-  assert(host.counts.awake === others.length, "Those are awake that were spoken to");
-  await suspendAll();
+  let restoreMs = 0;
+  let restoreCpuUs = 0;
+  for (let round = 0; round < ROUNDS; round++) {
+    const others = choose(some.length);
+    const cpuUs = cpuUsNow();
+    restoreMs += timed(() => {
+      for (let at = 0; at < others.length; at += 256) {
+        for (const index of others.slice(at, at + 256)) peers.say(index);
+        peers.deliver();
+      }
+    });
+    restoreCpuUs += cpuUsNow() - cpuUs;
+    peers.acknowledge();
+    assert(host.counts.awake === others.length, "Those are awake that were spoken to");
+    await suspendAll();
+  }
   tell(
     {
       ...memory,
-      restoresPerSecond: others.length / restoreMs * 1000,
+      restoreCpuUs: restoreCpuUs / (ROUNDS * some.length),
+      restoresPerSecond: ROUNDS * some.length / restoreMs * 1000,
       asleepUs: quantiles(asleepUs),
       awakeUs: quantiles(awakeUs),
       suspendUs: quantiles(suspendUs),
@@ -159,6 +175,11 @@ function answerUs(index: number): number {
   assert(peers.echoes === before + 1, "The echo comes in the same turn");
   peers.acknowledge();
   return us;
+}
+
+function cpuUsNow(): number {
+  const { user, system } = process.cpuUsage();
+  return user + system;
 }
 
 function timed(act: () => void): number {
