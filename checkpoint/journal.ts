@@ -82,13 +82,14 @@ export class Journal {
     this.#moved.add(tcb);
   }
 
-  /** The end of a turn: what has moved is logged. */
-  turn(nowMs: number): void {
-    if (nowMs < this.#againAtMs || this.#store.failed !== undefined) return;
+  /** The end of a turn: what has moved is logged. Whether something was removed. */
+  turn(nowMs: number): boolean {
+    if (nowMs < this.#againAtMs || this.#store.failed !== undefined) return false;
     this.#againAtMs = -Infinity;
     this.#endSome();
-    this.#removeDead(nowMs);
+    const removed = this.#removeDead(nowMs);
     while (this.#moved.size > 0 && this.#logSome(nowMs)) { /* the next batch */ }
+    return removed;
   }
 
   nextDeadlineMs(): number {
@@ -204,16 +205,18 @@ export class Journal {
     for (const { number } of pieces) if (first === undefined || number < first.number) this.#drop(number);
   }
 
-  #removeDead(nowMs: number): void {
-    if (this.#dead.length === 0) return;
+  #removeDead(nowMs: number): boolean {
+    if (this.#dead.length === 0) return false;
     const dead = this.#dead;
     try {
       this.#store.remove(dead);
       this.#dead = [];
+      return true;
     } catch (error) {
       if (!isDiskError(error)) this.#dead = dead.filter((location) => this.#isLive(location)); // cleaned away as damaged
       else this.#report(error);
       this.#againAtMs = nowMs + RETRY_MS;
+      return false;
     }
   }
 

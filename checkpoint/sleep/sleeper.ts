@@ -237,7 +237,7 @@ export class Sleeper extends Events<SleeperEvents> implements SleepOwner {
   turn(nowMs: number): void {
     this.#waking.turn(nowMs);
     this.#falling.turn(nowMs);
-    this.#walk.journal.turn(nowMs);
+    if (this.#walk.journal.turn(nowMs)) this.#cleaning.soon(nowMs);
     if (!this.#walk.closing) this.firewall.turn(nowMs);
     this.#cleaning.turn(nowMs);
   }

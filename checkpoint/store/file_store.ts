@@ -326,7 +326,10 @@ export class FileStore implements Store {
   clean(bytesMax: number = CLEAN_BYTES): boolean {
     this.#ready();
     const oldest = this.onMoved && this.#segments.wasteful(this.#garbageBytes);
-    if (oldest === undefined) return false;
+    if (oldest === undefined) {
+      this.#segments.deleteAgain();
+      return false;
+    }
     if (this.#summariesOf !== oldest) {
       this.#summaries = new Summaries(this.#disk, oldest);
       this.#summariesOf = oldest;

@@ -67,6 +67,8 @@ export class Segments {
   readonly #floorWanted: number;
   #measuring: Promise<void> | undefined;
   #background: Promise<void> = Promise.resolve();
+  /** Why the oldest dead segments are still there, when the disk did not let them go. */
+  #undeleted: { through: number; cause: unknown } | undefined;
 
   constructor(disk: Disk, options: SegmentsOptions) {
     const { segmentBytes, blockEntries, freeMin, liveShareMin, entropy, onDamage } = options;
@@ -372,8 +374,9 @@ export class Segments {
         if (!segment.unlinked) await this.#disk.remove(segment.name);
         segment.unlinked = true;
         await this.#disk.syncFolder(); // before a newer one goes, whose removals keep this one's records dead
-      } catch {
-        return; // the next sync tries again, or the next opening
+      } catch (cause) {
+        this.#undeleted = { through: number, cause }; // the next sync tries again, or `deleteAgain`, or the next opening
+        return;
       }
       this.#byNumber.delete(segment.number);
       this.#open = this.#open.filter((open) => open !== segment);
@@ -383,6 +386,18 @@ export class Segments {
       this.stats.bytesTotal -= segment.size;
       await this.#disk.remove(indexName(segment.number)).catch(() => {}); // none, or the next opening removes it
     }
+  }
+
+  /**
+   * Tries once more to delete what could not be deleted, when there is such.
+   * @throws {StoreError} What the disk refused the last time.
+   */
+  deleteAgain(): void {
+    if (this.#undeleted === undefined) return;
+    const { through, cause } = this.#undeleted;
+    this.#undeleted = undefined;
+    this.#background = this.#background.then(() => this.#deleteThrough(through));
+    throw new StoreError(`Cannot delete a segment of which nothing lives: ${String(cause)}`, {}, { cause });
   }
 
   /** A segment's open file. */

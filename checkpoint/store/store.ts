@@ -157,10 +157,10 @@ export interface Store extends AsyncDisposable {
   /**
    * Gives space back where dead records take more of it than live ones: moves at most `bytesMax` bytes of live
    * records out of the oldest segment, each told by `onMoved`, so that the segment can go once that is durable.
-   * Where nobody has set `onMoved`, nothing moves.
+   * Where nobody has set `onMoved`, nothing moves. A segment that a disk did not let go is deleted once more.
    *
    * @returns Whether there is more to do.
-   * @throws {StoreError} As `append`: then nothing has moved.
+   * @throws {StoreError} As `append`: then nothing has moved; and why there is a segment yet that could not be deleted.
    */
   clean(bytesMax?: number): boolean;
   /**

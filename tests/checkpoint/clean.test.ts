@@ -41,6 +41,40 @@ test("connections that sleep for long move with the store while others come and 
   for (const conn of sleepers) expect(await say(world, conn, "q")).toBe("2:q;");
 });
 
+test("a segment that the disk does not let go is asked for again, when nothing else is to be written either", async () => {
+  class Stubborn extends FaultyDisk {
+    refusing = false;
+    refused = 0;
+    override remove(name: string): Promise<void> {
+      if (!this.refusing) return super.remove(name);
+      this.refused++;
+      return Promise.reject(new Error("EIO"));
+    }
+  }
+  const world = new SleepWorld();
+  const disk = new Stubborn(1);
+  const store = await openStore(disk);
+  const process = world.start({ idleMs: 1e9, store });
+  process.host.serve({ port: 7, durable: true, data: (connection, bytes) => void connection.write(bytes) });
+  const conn = await connect(world);
+  disk.refusing = true;
+  for (let piece = 0; piece < 5; piece++) {
+    await conn.write(new Uint8Array(1_000));
+    await world.clock.advance(500);
+  }
+  await conn.closeWrite();
+  await world.clock.advance(900);
+  expect(disk.refused).toBeGreaterThan(0);
+  expect([store.stats.recordsLive, store.stats.segments > 1]).toEqual([0, true]);
+  await world.clock.advance(3_000);
+  expect(process.errors[0]).toMatchObject({ message: expect.stringContaining("Cannot delete a segment") });
+  disk.refusing = false;
+  const { length } = process.errors;
+  await world.clock.advance(3_000);
+  expect(store.stats.segments).toBe(1);
+  expect(process.errors.length).toBeLessThanOrEqual(length + 1);
+});
+
 test("a connection whose image moves while it is being saved, or while it waits to wake, is found where it lies", async () => {
   const world = new SleepWorld();
   const disk = new FaultyDisk(1);

@@ -116,6 +116,7 @@ export class ServerMachine {
         account.excuse("its image lay behind one that had rotted, where that looks like a torn write");
         this.#forgive(account);
       }
+      this.#forgiveStrangers();
     }
   }
 
@@ -157,18 +158,18 @@ export class ServerMachine {
         power ? "its server lost power while it was awake" : "its server was killed while it was awake",
       );
     }
-    // Who has not said yet which connection it is may have slept and woken as well.
-    if (power) {
-      for (const flow of this.#world.judge.flows.values()) {
-        flow.forgiven ||= flow.id === undefined;
-      }
-    }
+    if (power) this.#forgiveStrangers();
     this.#findDoubtful(process);
     process.die();
     if (power) {
       this.disk.off = true;
       this.disk.reboot(this.#prng.uint32());
     } else this.disk.restart();
+  }
+
+  /** Who has not said yet which connection it is may have slept and woken as well. */
+  #forgiveStrangers(): void {
+    for (const flow of this.#world.judge.flows.values()) flow.forgiven ||= flow.id === undefined;
   }
 
   /** An old image of it may come back (decision 4). */
