@@ -14,6 +14,7 @@ import { Verdict } from "./firewall/packet.ts";
 import { ADDRESSES_LIMIT, AddressTable } from "./ip/address_table.ts";
 import { Arp } from "./ip/arp.ts";
 import { Draws } from "./ip/draws.ts";
+import { fillChecksum } from "./ip/fill_checksum.ts";
 import { Forwarder } from "./ip/forward.ts";
 import { sendIcmpError } from "./ip/icmp.ts";
 import { IcmpInput } from "./ip/icmp_input.ts";
@@ -33,9 +34,8 @@ import { AddressKind } from "./ip/route_record.ts";
 import { RouteTable } from "./ip/routes.ts";
 import { type TcpCalls, tcpCalls } from "./tcp/calls.ts";
 import { completeConfig, type TcpConfig } from "./tcp/config.ts";
-import { tcpInput } from "./tcp/input.ts";
-import { listenInput } from "./tcp/listen.ts";
-import { sendStrayReset, tcpOutput } from "./tcp/output.ts";
+import { tcpOutput } from "./tcp/output.ts";
+import { SegmentInput } from "./tcp/segment_input.ts";
 import { type Tcb, TcpEvent } from "./tcp/tcb.ts";
 import { earliestDeadlineMs, Tcp, type TcpUpcalls } from "./tcp/tcp.ts";
 import { tcpTimers } from "./tcp/timers.ts";
@@ -50,9 +50,7 @@ import { PROTOCOL_IGMP } from "./wire/igmp.ts";
 import { Ipv4Record, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP, readIpv4 } from "./wire/ipv4.ts";
 import { isHeaderBroken, NEXT_FRAGMENT, NEXT_NONE, Problem, PROTOCOL_ICMPV6 } from "./wire/ipv6.ts";
 import { isBroadcastMac, isGroupMac } from "./wire/mac.ts";
-import { finishTcpChecksum, readTcp, tcpChecksumOk, TcpFlag, TcpRecord } from "./wire/tcp.ts";
 import { cutTrain } from "./wire/train.ts";
-import { finishUdpChecksum } from "./wire/udp.ts";
 
 /** How a stack is made. The core takes its clock and its entropy as arguments. */
 export interface StackOptions {
@@ -150,8 +148,8 @@ export class Stack {
   readonly #ip = new Ipv4Record();
   readonly #ip4: Ipv4Input;
   readonly #ip6: Ipv6Input;
-  readonly #tcp = new TcpRecord();
   readonly #gate = new InputGate();
+  readonly #segmentInput: SegmentInput;
   readonly #udpInput: UdpInput;
   readonly #icmpInput: IcmpInput;
 
@@ -182,6 +180,7 @@ export class Stack {
     this.arp = new Arp(this.output);
     this.ndp = new Ndp(this.output, options.entropy);
     this.udp = new Udp(this.output, this.addresses);
+    this.#segmentInput = new SegmentInput(this, this.#gate);
     this.#udpInput = new UdpInput(this, this.#gate);
     this.#icmpInput = new IcmpInput(this, this.#gate);
     this.sleepers = new Sleepers(this);
@@ -505,9 +504,11 @@ export class Stack {
       if (reason !== Drop.None) return reason;
     }
     if (ip.protocol === PROTOCOL_TCP) {
-      return group ? Drop.TcpAddress : this.#tcpInput(interfaceIndex, slab, nowMs);
+      if (group) return Drop.TcpAddress;
+      return this.#segmentInput.input(interfaceIndex, ip, slab, this.#segmentBytes, nowMs);
     }
-    if (this.#segmentBytes > 0) this.#fillChecksum(slab);
+    if (this.#segmentBytes > 0) fillChecksum(this.addresses, ip, slab);
+    this.#segmentBytes = 0;
     if (ip.protocol === PROTOCOL_UDP) return this.#udpInput.input(interfaceIndex, ip, slab, group, nowMs);
     if (isIpv6Handle(ip.destination)) {
       if (ip.protocol === PROTOCOL_ICMPV6) return this.#icmpInput.input6(interfaceIndex, ip, slab, nowMs);
@@ -526,70 +527,12 @@ export class Stack {
     return Drop.Ipv4Protocol;
   }
 
-  /** A packet whose sender had left its checksum to a device: who looks at it, or keeps it, must not find it wrong. */
-  #fillChecksum(slab: Slab): void {
-    const { source, destination, protocol, dataStart, dataEnd } = this.#ip;
-    const from = this.addresses.sum(source);
-    const to = this.addresses.sum(destination);
-    if (protocol === PROTOCOL_TCP) finishTcpChecksum(slab, dataStart, dataEnd, from, to);
-    else if (protocol === PROTOCOL_UDP) finishUdpChecksum(slab, dataStart, dataEnd, from, to);
-    this.#segmentBytes = 0;
-  }
-
-  #tcpInput(interfaceIndex: number, slab: Slab, nowMs: number): Drop {
-    const ip = this.#ip;
-    const segment = this.#tcp;
-    const reason = readTcp(slab, ip.dataStart, ip.dataEnd, segment);
-    if (reason !== Drop.None) return reason;
-    segment.ecn = ip.typeOfService & 3;
-    segment.segmentBytes = this.#segmentBytes;
-    if (segment.segmentBytes === 0) {
-      const { addresses } = this;
-      const from = addresses.sum(ip.source);
-      if (!tcpChecksumOk(slab, ip.dataStart, ip.dataEnd, from, addresses.sum(ip.destination))) {
-        return Drop.TcpChecksum;
-      }
-    }
-    const map = this.connections;
-    const record = map.find(ip.destination, ip.source, segment.destinationPort, segment.sourcePort);
-    let predecessor: Tcb | undefined;
-    if (record >= 0) {
-      const state = map.state(record);
-      const tcb = state === RecordState.awake ? this.awakeTcb(record) : undefined;
-      if (this.#gate.tcp(ip, segment, interfaceIndex, true, tcb) !== Verdict.Accept) return Drop.Firewall;
-      if (segment.segmentBytes > 0 && (tcb === undefined || tcb.saving)) this.#fillChecksum(slab);
-      if (tcb === undefined) return this.sleepers.input(record, interfaceIndex, segment, ip, slab, nowMs);
-      if (tcb.saving) {
-        this.sleepers.wake(record, nowMs);
-        return this.sleepers.hold(record, interfaceIndex, ip, slab);
-      }
-      const result = tcpInput(this.tcp, tcb, segment, slab, nowMs);
-      if (result !== Drop.TcpClosed || (segment.flags & TcpFlag.SYN) === 0) return result;
-      predecessor = tcb; // a SYN that ends TIME-WAIT is a new connection's (RFC 6191)
-    }
-    // A SYN begins something; anything else is about something that somebody has.
-    if (record < 0 && (segment.flags & TcpFlag.SYN) === 0 && this.passOn(interfaceIndex, ip, slab)) {
-      return Drop.PassedOn;
-    }
-    if (record < 0 || predecessor !== undefined) { // whoever opens anew is new to the rules
-      const verdict = this.#gate.tcp(ip, segment, interfaceIndex, false, undefined);
-      if (verdict === Verdict.Reject) sendStrayReset(this.tcp, ip.destination, ip.source, segment, nowMs);
-      if (verdict !== Verdict.Accept) return verdict === Verdict.Reject ? Drop.FirewallReject : Drop.Firewall;
-    }
-    const listener = this.tcp.listeners.find(ip.destination, segment.destinationPort);
-    // The ACK of a SYN cookie makes a connection as well.
-    if (!this.accepting && (listener !== undefined || (segment.flags & TcpFlag.SYN) !== 0)) {
-      return Drop.TcpBacklogFull;
-    }
-    if (listener !== undefined) return listenInput(this.tcp, listener, ip, segment, slab, nowMs, predecessor);
-    sendStrayReset(this.tcp, ip.destination, ip.source, segment, nowMs);
-    return Drop.TcpNoListener;
-  }
-
-  /** Whether the packet that `ip` describes, about a connection that is not ours, is passed on to another stack. */
+  /**
+   * Whether the packet that `ip` describes, about a connection that is not ours, is passed on to another stack. Its
+   * checksum is filled in.
+   */
   passOn(interfaceIndex: number, ip: Ipv4Record, slab: Slab): boolean {
     if (!this.sharesAddresses || interfaceIndex < 0) return false;
-    if (this.#segmentBytes > 0) this.#fillChecksum(slab);
     return this.upcalls?.stray?.(interfaceIndex, slab.bytes.slice(ip.headerStart, ip.dataEnd)) ?? false;
   }
 
@@ -628,9 +571,7 @@ export class Stack {
     );
     const { interfaces } = this.output;
     for (let index = 0; index < interfaces.length; index++) {
-      const each = interfaces[index]!;
-      if (each.neighbors !== undefined) deadlineMs = Math.min(deadlineMs, each.neighbors.nextDeadlineMs());
-      if (each.neighbors6 !== undefined) deadlineMs = Math.min(deadlineMs, each.neighbors6.nextDeadlineMs());
+      deadlineMs = Math.min(deadlineMs, interfaces[index]!.nextDeadlineMs());
     }
     return deadlineMs;
   }
@@ -641,11 +582,7 @@ export class Stack {
     this.igmp.advance(nowMs);
     this.mld.advance(nowMs);
     const { interfaces } = this.output;
-    for (let index = 0; index < interfaces.length; index++) {
-      const each = interfaces[index]!;
-      each.neighbors?.advance(nowMs, each.neighborSink);
-      each.neighbors6?.advance(nowMs, each.neighborSink6);
-    }
+    for (let index = 0; index < interfaces.length; index++) interfaces[index]!.advance(nowMs);
     this.ndp.advance(nowMs);
   }
 
@@ -707,7 +644,7 @@ export class Stack {
     if (this.#readWhole(slab, interfaceIndex + 1) !== Drop.None) return;
     this.drops.count(
       ip.protocol === PROTOCOL_TCP
-        ? this.#tcpInput(interfaceIndex, slab, nowMs)
+        ? this.#segmentInput.input(interfaceIndex, ip, slab, 0, nowMs)
         : ip.protocol === PROTOCOL_ICMP
         ? this.#icmpInput.input(interfaceIndex, ip, slab, nowMs)
         : this.#icmpInput.input6(interfaceIndex, ip, slab, nowMs),

@@ -64,4 +64,18 @@ export class Interface {
   get mtu6(): number {
     return Math.min(this.link.mtu, this.mtuMax6);
   }
+
+  /** When its neighbours want `advance`, epoch milliseconds; `Infinity` for never. */
+  nextDeadlineMs(): number {
+    const deadlineMs = this.neighbors === undefined ? Infinity : this.neighbors.nextDeadlineMs();
+    return this.neighbors6 === undefined
+      ? deadlineMs
+      : Math.min(deadlineMs, this.neighbors6.nextDeadlineMs());
+  }
+
+  /** Asks, asks again and forgets neighbours, as is due. */
+  advance(nowMs: number): void {
+    this.neighbors?.advance(nowMs, this.neighborSink);
+    this.neighbors6?.advance(nowMs, this.neighborSink6);
+  }
 }
