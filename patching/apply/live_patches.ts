@@ -11,7 +11,8 @@ import { callHook, takeBack, undoAll } from "./hooks.ts";
 import { JsUnit } from "./js_unit.ts";
 import { loadedModules } from "./module_record.ts";
 import { ModuleState } from "./module_state.ts";
-import { quiet } from "./quiet.ts";
+import { whenQuiet } from "./quiet.ts";
+import { switchTo } from "./switch.ts";
 import type { UnitWork } from "./unit_work.ts";
 
 /** A patch that is applied. */
@@ -79,10 +80,11 @@ export class LivePatches {
         const why = there ? `"${last.patch.name}" was applied after it` : "it is not applied";
         throw new PatchError("order", `${cannot}: ${why}`);
       }
-      await quiet(last.patch, last.works, options.patienceMs, cannot);
-      for (const work of last.works) callHook(last.patch, work, "rollback", cannot);
-      undoAll(last.undo);
-      this.#applied.pop();
+      await whenQuiet(last.patch, last.works, options.patienceMs, cannot, () => {
+        for (const work of last.works) callHook(last.patch, work, "rollback", cannot);
+        undoAll(last.undo);
+        this.#applied.pop();
+      });
       try {
         await options.record?.();
       } catch (cause) {
@@ -133,44 +135,19 @@ export class LivePatches {
       stageMs += performance.now() - start;
     }
     await step("quiet");
-    await quiet(patch, works, options.patienceMs, cannot);
-    // From here to the switch nothing is awaited: no call can begin in between.
-    const undo: (() => void)[] = [];
-    const hooked: UnitWork[] = [];
-    const start = performance.now();
-    const sync = (name: ApplyStep, what: string): void => void options.onStep?.(name, what);
-    try {
-      for (const work of works) {
-        sync("initialize", work.module);
-        work.initialize(undo);
-      }
-      for (const work of works) {
-        sync("switch", work.module);
-        work.put(undo);
-      }
-      for (const work of works) {
-        sync("hook", work.module);
-        callHook(patch, work, "apply", cannot);
-        hooked.push(work);
-      }
-    } catch (error) {
-      takeBack(patch, hooked, undo, cannot);
-      throw error;
-    }
-    const applied: Applied = {
-      patch,
-      works,
-      undo,
-      tookMs: { stage: stageMs, switch: performance.now() - start },
-    };
-    this.#applied.push(applied);
+    const applied = await whenQuiet(patch, works, options.patienceMs, cannot, (): Applied => {
+      const { undo, tookMs } = switchTo(patch, works, options, cannot);
+      const applied = { patch, works, undo, tookMs: { stage: stageMs, switch: tookMs } };
+      this.#applied.push(applied);
+      return applied;
+    });
     try {
       await step("health");
       await mustBeWell(patch, works, options, cannot);
       await step("record");
       await mustBeRecorded(options, cannot);
     } catch (error) {
-      takeBack(patch, works, undo, cannot);
+      takeBack(patch, works, applied.undo, cannot);
       this.#applied.pop();
       throw error;
     }
