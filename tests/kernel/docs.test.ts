@@ -17,6 +17,7 @@ import { livePatches } from "../../patching/apply/live_patches.ts";
 import { offerPatches } from "../../patching/apply/patch_control.ts";
 import { torpor } from "../cli/run.ts";
 import { loadPatchable } from "../patching/target.ts";
+import { serviceOf } from "../serve/launch/services.ts";
 import { TemporaryFolder } from "../support/folder.ts";
 import { judge } from "../support/judge.ts";
 import { NetworkNamespace } from "../support/netns.ts";
@@ -258,6 +259,9 @@ async function prepared(): Promise<{
     for (const file of ["etc/hostname", "etc/passwd", ...files]) {
       writeFileSync(folder.file(`${name}/${file}`), `${file}\n`.repeat(100));
     }
+  }
+  for (const name of ["nginx", "redis"]) {
+    writeFileSync(folder.file(`${name}.json`), JSON.stringify([serviceOf(name, [`/usr/sbin/${name}`])]));
   }
   const chain = (hook: string): string =>
     `table inet t {\n chain c {\n  type filter hook ${hook} priority 0; policy drop;\n  tcp dport 22 accept\n }\n}\n`;
