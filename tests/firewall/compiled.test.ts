@@ -11,7 +11,8 @@ import { NftPacket } from "../../net/firewall/nft/packet.ts";
 import { NftWalk } from "../../net/firewall/nft/walk.ts";
 import { drawSeed } from "../support/seed.ts";
 import { ANYWHERE, randomPacket } from "./random_packets.ts";
-import { INTERFACES, RandomRules } from "./random_rules.ts";
+import { INTERFACES } from "./random_fields.ts";
+import { RandomRules } from "./random_rules.ts";
 
 const SEED = drawSeed("FIREWALL_SEED", 1_000_000);
 const RUNS = Number(process.env["FIREWALL_RUNS"] ?? 60);

@@ -15,6 +15,8 @@ const RULES = `table ip t {
     type filter hook input priority filter; policy accept;
     meta hour < "12:00" counter
     meta hour "12:00"-"23:59" counter
+    meta time > "2026-01-01 00:00:00" counter
+    meta time "1970-01-01 00:00:00"-"1971-01-01 00:00:00" counter
 ${DAYS.map((day) => `    meta day "${day}" counter\n`).join("")}  }
 }`;
 
@@ -28,7 +30,7 @@ function counted(nowMs: number): string[] {
     packet.iif = 0;
     rules.pass(packet, Hook.input);
     expect(rules.explain(packet, Hook.input).steps.filter(({ matched, rule }) => matched && rule).length)
-      .toBe(2);
+      .toBe(3);
   }
   return countersOf(rules.list(nowMs).tables[0]!.chains[0]!.rules.map(({ expr }) => expr));
 }
@@ -40,14 +42,26 @@ function countersOf(rules: readonly (readonly object[])[]): string[] {
   });
 }
 
-test("hours and days are those of UTC, and of each packet", () => {
+test("hours, days and dates are those of UTC, and of each packet", () => {
   // A Sunday at 11:30 twice, then at 23:30.
-  expect(counted(Date.UTC(2026, 10, 29, 11, 30))).toEqual(["2", "1", "3", "0", "0", "0", "0", "0", "0"]);
+  expect(counted(Date.UTC(2026, 10, 29, 11, 30))).toEqual([
+    "2",
+    "1",
+    "3",
+    "0",
+    "3",
+    "0",
+    "0",
+    "0",
+    "0",
+    "0",
+    "0",
+  ]);
   // A Thursday at 18:00 twice, then Friday at 6:00.
-  expect(counted(Date.UTC(1970, 0, 1, 18))).toEqual(["1", "2", "0", "0", "0", "0", "2", "1", "0"]);
+  expect(counted(Date.UTC(1970, 0, 1, 18))).toEqual(["1", "2", "0", "3", "0", "0", "0", "0", "2", "1", "0"]);
 });
 
-judge("the kernel's day and hour are ours", ["root", "tun", "ip", "nft", "python3"], async () => {
+judge("the kernel's day, hour and date are ours", ["root", "tun", "ip", "nft", "python3"], async () => {
   process.env["TZ"] = "UTC"; // nft takes hours as its own
   using kernel = await KernelFirewall.start();
   const halfDay = (): number => Math.floor(Date.now() / 1_000 / 43_200);
@@ -63,6 +77,8 @@ judge("the kernel's day and hour are ours", ["root", "tun", "ip", "nft", "python
   const expected = [
     now.getUTCHours() < 12,
     now.getUTCHours() >= 12,
+    true,
+    false,
     ...DAYS.map((_, day) => day === now.getUTCDay()),
   ];
   expect(countersOf(rules)).toEqual(expected.map((holds) => holds ? "1" : "0"));

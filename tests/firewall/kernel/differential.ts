@@ -6,7 +6,8 @@ import { printJsonRules } from "../../../net/firewall/nft/json/print.ts";
 import { readTextRules } from "../../../net/firewall/nft/text/read.ts";
 import { printTextRules } from "../../../net/firewall/nft/text/print.ts";
 import { randomPacket } from "../random_packets.ts";
-import { IPV4, IPV6, PORTS, RandomRules } from "../random_rules.ts";
+import { IPV4, IPV6, PORTS } from "../random_fields.ts";
+import { RandomRules } from "../random_rules.ts";
 import type { KernelFirewall } from "./kernel_firewall.ts";
 import { OurFirewall, OurStack } from "./our_firewall.ts";
 

@@ -11,7 +11,7 @@ import { Nfproto, NftPacket } from "../../../net/firewall/nft/packet.ts";
 import type { Ruleset } from "../../../net/firewall/nft/schema.ts";
 import { Stack } from "../../../net/stack.ts";
 import { checksumOf } from "../../../net/wire/checksum.ts";
-import { INTERFACES } from "../random_rules.ts";
+import { INTERFACES } from "../random_fields.ts";
 import { OWN, ROUTED } from "./kernel_firewall.ts";
 import { NftVerdict } from "../../../net/firewall/nft/environment.ts";
 

@@ -14,7 +14,8 @@ import { FirewallSyntaxError, readTextRules } from "../../../net/firewall/nft/te
 import { NftWalk } from "../../../net/firewall/nft/walk.ts";
 import { FirewallError } from "../../../net/firewall/rule.ts";
 import { ANYWHERE, randomPacket } from "../../firewall/random_packets.ts";
-import { INTERFACES, RandomRules } from "../../firewall/random_rules.ts";
+import { INTERFACES } from "../../firewall/random_fields.ts";
+import { RandomRules } from "../../firewall/random_rules.ts";
 import { CHAINS, EXAMPLES, tableOf } from "../../firewall/statements.ts";
 import { orRefuses } from "../refuses.ts";
 import type { Target } from "../target.ts";
@@ -142,6 +143,13 @@ const WORDS = [
     "limit rate over 5/second",
     "counter",
     "quota over 1 mbytes",
+  ],
+  ...[
+    "ip ttl set ",
+    "ip6 flowlabel set ",
+    "tcp option maxseg size set rt mtu",
+    "ct zone set ",
+    'meta time < "2026-01-01"',
   ],
   ...[
     'log prefix "x"',
