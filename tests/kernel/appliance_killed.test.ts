@@ -82,7 +82,7 @@ for (const [runtime, form, moments] of CASES) {
         while (!moment(out) && child.exitCode === null) {
           await new Promise((resolve) => setTimeout(resolve, 1));
         }
-        process.kill(child.pid!, "SIGKILL");
+        if (child.exitCode === null) process.kill(child.pid!, "SIGKILL");
         await closed;
         if (existsSync(out)) break; // it was quicker than we are
       }
