@@ -15,7 +15,9 @@ const ONCE = [
 /** The same of single files: the first starts the programs itself, the others are long and have no I/O. */
 const FILES_ONCE = [
   "checkpoint/replay/runtimes",
-  ...["checkpoint/disk_faults", "net/tcp/throughput", "net/wire/fuzz", "net/wire/ipv6_fuzz"],
+  ...["checkpoint/budget", "checkpoint/disk_faults", "checkpoint/durable", "checkpoint/naps"],
+  ...["checkpoint/store/faults", "net/stack/recovery", "net/stack/transfer", "net/tcp/buffers"],
+  ...["net/tcp/throughput", "net/wake/summary", "net/wake/twin", "net/wire/fuzz", "net/wire/ipv6_fuzz"],
 ].map((file) => `tests/${file}.test.ts`);
 
 export default defineConfig({
