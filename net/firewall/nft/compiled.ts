@@ -203,6 +203,7 @@ export class NftCompiled {
   /** Does for a packet what was done for one that rules do not tell apart from it. */
   #again(packet: NftPacket, known: number): NftVerdict {
     const decisions = this.#decisions;
+    if (decisions.isPlain(known)) return known as NftVerdict;
     const counters = decisions.counters(known);
     for (let at = 0; at < counters; at++) this.cells[decisions.counter(known, at)]!.hold(packet);
     const verdict = decisions.verdict(known) as NftVerdict;

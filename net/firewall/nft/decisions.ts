@@ -1,3 +1,4 @@
+import { NftVerdict } from "./environment.ts";
 import { KeyTable } from "./key_table.ts";
 
 /** Decisions that are told apart; with more, all is forgotten. */
@@ -8,6 +9,9 @@ const COUNTERS_MAX = 6;
 const AT = { verdict: 0, reject: 1, counter: 2 } as const;
 const WORDS = AT.counter + COUNTERS_MAX;
 const COUNT_SHIFT = 8;
+
+/** Verdicts that are most of what is decided: with nothing counted each is its own number. */
+const PLAIN = [NftVerdict.Accept, NftVerdict.Drop];
 
 /**
  * What rules have said of packets: a verdict, and what was counted on the way. The same is said of many packets, so each
@@ -30,6 +34,10 @@ export class Decisions {
   clear(): void {
     this.#known = new KeyTable(WORDS, DECISIONS_MAX, this.#seed);
     this.#words = new Int32Array(16 * WORDS);
+    for (const verdict of PLAIN) {
+      this.begin();
+      this.end(verdict, 0);
+    }
   }
 
   /** A decision is being found. */
@@ -67,6 +75,11 @@ export class Decisions {
 
   get isFull(): boolean {
     return this.#known.size >= DECISIONS_MAX;
+  }
+
+  /** Whether a decision is nothing but the verdict that has its number. */
+  isPlain(decision: number): boolean {
+    return decision < PLAIN.length;
   }
 
   verdict(decision: number): number {
