@@ -25,6 +25,7 @@ export class Line {
   /** Bits of a value behind those that tables of a level look at; and how many those are, as a mask. */
   readonly #shifts: Int32Array;
   readonly #masks: Int32Array;
+  readonly #firstShift: number;
 
   constructor(bits: number, starts: readonly bigint[], rows: readonly number[]) {
     this.words = bits > 32 ? 4 : 1;
@@ -41,6 +42,7 @@ export class Line {
     this.#masks = Int32Array.from(widths, (width) => 2 ** width - 1);
     let behind = bits;
     this.#shifts = Int32Array.from(widths, (width) => behind -= width);
+    this.#firstShift = this.#shifts[0] ?? 0;
     this.#tables = widths.length === 0
       ? new Int32Array(0)
       : tablesOf(starts.map(Number), rows, widths, this.#shifts);
@@ -52,24 +54,32 @@ export class Line {
 
   /** The row of the class of a value of up to 32 bits. */
   rowOfWord(word: number): number {
+    if (this.#tables.length === 0) return this.#search(word);
+    const entry = this.#tables[word >>> this.#firstShift]!;
+    return entry >= 0 ? entry : this.#further(word, entry);
+  }
+
+  #search(word: number): number {
     const starts = this.#starts;
     const value = word ^ this.#flip;
-    const tables = this.#tables;
     let low = 0;
-    if (tables.length === 0) {
-      for (let count = starts.length; count > 1;) {
-        const half = count >> 1;
-        if (starts[low + half]! <= value) low += half;
-        count -= half;
-      }
-      return this.#rows[low]!;
+    for (let count = starts.length; count > 1;) {
+      const half = count >> 1;
+      if (starts[low + half]! <= value) low += half;
+      count -= half;
     }
-    let entry = tables[word >>> this.#shifts[0]!]!;
-    if (entry >= 0) return entry;
+    return this.#rows[low]!;
+  }
+
+  /** What an entry of the first table leads to. */
+  #further(word: number, entry: number): number {
+    const tables = this.#tables;
     for (let level = 1; entry < 0; level++) {
       const to = ~entry >>> 1;
       if ((~entry & 1) === 0) {
-        low = to;
+        const starts = this.#starts;
+        const value = word ^ this.#flip;
+        let low = to;
         while (low + 1 < starts.length && starts[low + 1]! <= value) low++;
         return this.#rows[low]!;
       }
