@@ -38,6 +38,11 @@ export interface RandomRulesOptions {
 const WELL_FILTERS: readonly BaseChain["prio"][] = [-300, -150, 0, 0, 10, 200];
 const HANDSHAKE = 0x3f;
 
+/** Whether a chain's packets have not been tracked yet. */
+function isEarly(base: BaseChain | undefined): boolean {
+  return base?.prio === -300 && (base.hook === "prerouting" || base.hook === "output");
+}
+
 /** Draws rule sets that nft takes: every expression and statement, in values that packets are likely to have. */
 export class RandomRules {
   readonly #prng: Prng;
@@ -223,7 +228,7 @@ export class RandomRules {
   #effect(known: Known, base: BaseChain | undefined): Statement {
     const prng = this.#prng;
     const drawn = prng.below(11);
-    if (this.#options.tracked && base?.prio === -300 && prng.chance(0.3)) { // what has been tracked has its zone
+    if (this.#options.tracked && isEarly(base) && prng.chance(0.3)) { // what has been tracked has its zone
       return { mangle: { key: { ct: { key: "zone" } }, value: prng.below(3) } };
     }
     if (drawn > 8) return this.#write(known, base?.hook) ?? { counter: { packets: 0, bytes: 0 } };
