@@ -19,6 +19,7 @@ const LOOPS = {
   bareTrains: { name: "bench4", address: "10.85.0.1", kernel: "10.85.0.2", offloads: true },
 } as const;
 const BARE = { name: "bench1", address: "10.81.0.1", kernel: "10.81.0.2" } as const;
+const UNMERGED = { name: "bench5", address: "10.86.0.1", kernel: "10.86.0.2" } as const;
 const VETH = { address: "10.82.0.1", kernel: "10.82.0.2" } as const;
 const MTU = 1500;
 
@@ -89,6 +90,7 @@ async function reading(world: World, options: BenchOptions): Promise<Table> {
   const results = await interleave({
     "bare loop, no offloads": measure(world.bareLoop, LOOPS.bare.address),
     "a host, no offloads": measure(world.bareServer, BARE.address),
+    "a host, no offloads, nothing merged": measure(world.unmergedServer, UNMERGED.address),
     "bare loop": measure(world.trainsLoop, LOOPS.bareTrains.address),
     "a host": measure(world.oursServer, OURS.address),
   }, rounds);
@@ -100,15 +102,19 @@ async function reading(world: World, options: BenchOptions): Promise<Table> {
     rows: Object.entries(results).map(([name, figures]) => [
       name,
       spreadOf(figures.map(({ speed }) => speed)),
-      name.startsWith("bare")
-        ? ""
-        : ratio(median(name, "speed"), median(name.replace("a host", "bare loop"), "speed")),
+      name.startsWith("bare") ? "" : ratio(median(name, "speed"), median(loopOf(name), "speed")),
       median(name, "cpuPerGb"),
     ]),
     notes: [
+      "Nothing merged: a host that passes packets on for others, which takes each segment as it came.",
       "The bare loop reads through the same link, sums no checksum, copies no data and acknowledges once a batch.",
     ],
   };
+}
+
+/** The bare loop that a host is compared with. */
+function loopOf(name: string): string {
+  return name.replace("a host", "bare loop").replace(", nothing merged", "");
 }
 
 async function small(world: World, options: BenchOptions, what: string, title: string): Promise<Table> {
@@ -166,7 +172,7 @@ async function iperf3(
   return { speed: bytes / elapsed / 1e6, cpuPerGb: cpuMs * 1e6 / bytes };
 }
 
-/** A namespace with five TUN interfaces of ours, and two with a veth pair between them. */
+/** A namespace with six TUN interfaces of ours, and two with a veth pair between them. */
 class World implements AsyncDisposable {
   #namespaces: NetworkNamespace[] = [];
   readonly #workers: Worker[] = [];
@@ -175,6 +181,7 @@ class World implements AsyncDisposable {
   oursServer!: Worker;
   shardServer!: Worker;
   bareServer!: Worker;
+  unmergedServer!: Worker;
   bareLoop!: Worker;
   trainsLoop!: Worker;
   oursClient!: Worker;
@@ -187,16 +194,19 @@ class World implements AsyncDisposable {
       return netns;
     };
     this.ours = add();
-    for (const { name, address, kernel } of [OURS, SHARD, BARE]) {
+    for (const { name, address, kernel } of [OURS, SHARD, BARE, UNMERGED]) {
       const queues = name === SHARD.name ? ["multi_queue"] : [];
       this.ours.run("ip", "tuntap", "add", "dev", name, "mode", "tun", ...queues);
       this.ours.configure(name, `${kernel}/24`, MTU);
       this.ours.run("ip", "link", "set", name, "txqueuelen", "2000");
-      const args = [name, `${address}/24`, `${name !== BARE.name}`, ...(name === SHARD.name ? ["1"] : [])];
+      const offloads = name === OURS.name || name === SHARD.name;
+      const more = name === SHARD.name ? ["1"] : name === UNMERGED.name ? ["forwarding"] : [];
+      const args = [name, `${address}/24`, `${offloads}`, ...more];
       const server = await this.#start("server_worker.ts", this.ours, args);
       if (name === OURS.name) this.oursServer = server;
       if (name === SHARD.name) this.shardServer = server;
       if (name === BARE.name) this.bareServer = server;
+      if (name === UNMERGED.name) this.unmergedServer = server;
     }
     const [bareLoop, trainsLoop] = [LOOPS.bare, LOOPS.bareTrains].map(
       ({ name, address, kernel, offloads }) => {

@@ -1,5 +1,5 @@
 /**
- * Our end of `bench -- tun`: `server_worker.ts INTERFACE ADDRESS OFFLOADS [SHARDS]`. It says one line when it serves, and how
+ * Our end of `bench -- tun`: `server_worker.ts INTERFACE ADDRESS OFFLOADS [SHARDS, or "forwarding"]`. It says one line when it serves, and how
  * many bytes its sink has had when it is asked, and ends with its standard input.
  */
 import process from "node:process";
@@ -8,13 +8,14 @@ import { Shards } from "../../mod.ts";
 import { spent, tell } from "../worker.ts";
 import { serve, type Served } from "./serve.ts";
 
-const [name, address, offloads, shards] = process.argv.slice(2) as [string, string, string, string?];
-const served: Served = { name, address, offloads: offloads === "true" };
+const [name, address, offloads, more] = process.argv.slice(2) as [string, string, string, string?];
+const forwarding = more === "forwarding";
+const served: Served = { name, address, offloads: offloads === "true", forwarding };
 let received = (): number => 0;
-if (shards === undefined) received = await serve(served);
+if (more === undefined || forwarding) received = await serve(served);
 else {
   const module = new URL("./shard_worker.ts", import.meta.url);
-  await Shards.start({ module, count: Number(shards), data: served });
+  await Shards.start({ module, count: Number(more), data: served });
 }
 createInterface({ input: process.stdin }).on("line", () => tell(spent(received()))).on(
   "close",
