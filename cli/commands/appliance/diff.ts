@@ -28,10 +28,9 @@ and removed, compressed against the base. The same two give the same bytes.
   torpor appliance inspect nginx.diff | less
 
 ${APPLIANCE_HELP}
-FILE is under its name only when it is whole and durable. Killed at any instant,
-run again, what is compressed already (FILE.partial.packs) is not compressed
-again. One that is there
-already is not written over.
+FILE is under its name only when it is whole and durable. Killed at any
+instant, run again, what is compressed already (FILE.partial.packs) is not
+compressed again. One that is there already is not written over.
 
 Exit codes: 0 done, 2 something given cannot be read, the file cannot be
 written or the command line is wrong, 130 interrupted.

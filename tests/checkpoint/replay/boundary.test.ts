@@ -9,9 +9,11 @@ import { scan } from "../../import_rules.ts";
 const ROOT = new URL("../../../", import.meta.url);
 /** Whoever stands outside of a stack and calls it. */
 const OUTSIDE = [
-  ...readdirSync(new URL("net/socket/", ROOT), { recursive: true, encoding: "utf8" })
-    .filter((name) => name.endsWith(".ts")).map((name) => `net/socket/${name}`),
-  ...["suspend", "journal", "recover", "host", "sleeping_host", "analyzer", "wake_times"].map((name) =>
+  ...["net/socket/", "checkpoint/sleep/"].flatMap((folder) =>
+    readdirSync(new URL(folder, ROOT), { recursive: true, encoding: "utf8" })
+      .filter((name) => name.endsWith(".ts")).map((name) => `${folder}${name}`)
+  ),
+  ...["journal", "recover", "host", "sleeping_host", "analyzer", "wake_times"].map((name) =>
     `checkpoint/${name}.ts`
   ),
 ];
