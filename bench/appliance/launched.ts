@@ -15,8 +15,16 @@ ip tuntap add tor0 mode tun
 ip address add 10.7.0.2/24 dev tor0
 ip link set tor0 up
 ${launch} >events 2>output & launch=$!
-asks() { for i in $(seq 300); do "$@" >answer 2>/dev/null && return 0; sleep 0.1; done; cat events output >&2; exit 1; }
-asks curl -sf http://10.7.0.10/
+asks() {
+  for i in $(seq 300); do
+    "$@" >answer 2>/dev/null && return 0
+    kill -0 $launch 2>/dev/null || break
+    sleep 0.1
+  done
+  cat events output >&2
+  exit 1
+}
+asks curl -sf --max-time 5 http://10.7.0.10/
 grep -o "Welcome to nginx!" answer | head -1
 asks sh -c 'printf "PING\\r\\n" | nc -N -w 5 10.7.0.10 6379 | grep PONG'
 tr -d '+\\r' <answer

@@ -23,7 +23,8 @@ export function sizes(folder: string, quick: boolean, full: boolean): Table {
   for (const level of full ? [9, 19] : [9]) {
     row(`torpor, level ${level}`, (name) => {
       rmSync(join(folder, `${name}.diff`), { force: true });
-      const make = torpor(folder, `appliance diff base ${name} ${name}.diff --level ${level}`);
+      const options = `--services ${name}.json --level ${level}`;
+      const make = torpor(folder, `appliance diff base ${name} ${name}.diff ${options}`);
       const apply = torpor(folder, `appliance apply base ${name}.diff out`);
       sh(folder, "rm -r out");
       return { bytes: statSync(join(folder, `${name}.diff`)).size, make, apply };
