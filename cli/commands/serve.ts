@@ -106,22 +106,26 @@ export const serve: Command = {
     await takeOver(join(folder, "handover"), say);
     if (values.patchable) await takePatches(folder, values.trust ?? [], say);
     const link = await openWire(values);
-    const store = await FileStore.open(folder).catch(async (error) => {
-      await link.close();
+    let store: FileStore | undefined;
+    let host: SleepyHost;
+    try {
+      const opened = store = await FileStore.open(folder);
+      host = startHost(() =>
+        new SleepyHost({
+          interfaces: [{ link }],
+          addresses,
+          ...(values.gateway === undefined
+            ? {}
+            : { routes: [{ destination: "0.0.0.0/0", gateway: values.gateway }] }),
+          store: opened,
+          idleMs,
+          ...(firewall === undefined ? {} : { firewall }),
+        })
+      );
+    } catch (error) {
+      await Promise.all([link.close(), store?.close()]);
       throw error;
-    });
-    const host = startHost(() =>
-      new SleepyHost({
-        interfaces: [{ link }],
-        addresses,
-        ...(values.gateway === undefined
-          ? {}
-          : { routes: [{ destination: "0.0.0.0/0", gateway: values.gateway }] }),
-        store,
-        idleMs,
-        ...(firewall === undefined ? {} : { firewall }),
-      })
-    );
+    }
     host.sleeper.on("error", (error) => say(error.message));
     host.onFirewallEvent((event) => terminal.err(`${JSON.stringify(event)}\n`));
     listen(host, served, port, say);
