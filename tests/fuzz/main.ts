@@ -4,6 +4,7 @@ import { type Args, readArgs, USAGE } from "./args.ts";
 import { Programs } from "./build.ts";
 import { readCrash, writeCrash } from "./crash_file.ts";
 import { readKept, writeKept } from "./kept.ts";
+import { leastOf, ledgerText, type Ran, readLedger, withRun, writeLedger } from "./ledger.ts";
 import { type Done, supervise } from "./supervise.ts";
 import { everyTarget, type NamedTarget } from "./targets.ts";
 import type { Target } from "./target.ts";
@@ -11,6 +12,7 @@ import type { Report, ToldCrash } from "./worker.ts";
 
 /** Where crashes go; git ignores it. */
 const CRASHES = "crashes";
+const everyName = everyTarget.map(({ target }) => target.name);
 const EXIT = { clean: 0, crashed: 1, usage: 64 } as const;
 
 async function main(): Promise<number> {
@@ -27,6 +29,11 @@ async function main(): Promise<number> {
   }
   if (args.list) {
     for (const { target } of everyTarget) console.log(`${target.name.padEnd(24)} ${target.about}`);
+    return EXIT.clean;
+  }
+  if (args.ledger) {
+    writeLedger(readLedger(), everyName);
+    console.log(ledgerText(readLedger(), everyName));
     return EXIT.clean;
   }
   const programs = new Programs();
@@ -49,19 +56,25 @@ function chosen(names: readonly string[]): NamedTarget[] {
 async function fuzz(args: Args, programs: Programs): Promise<number> {
   const at = environment();
   console.log(`${formatEnvironment(at)}; seed ${args.seed}`);
-  const waiting = chosen(args.targets);
+  const stop = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.abort());
+  const turns = args.minutes === undefined ? once(args) : leastFirst(args, args.minutes, stop.signal);
+  let drawn = args.seed;
   let crashed = 0;
-  const next = async (): Promise<void> => {
-    for (let each = waiting.shift(); each !== undefined; each = waiting.shift()) {
+  const work = async (): Promise<void> => {
+    for (let turn = turns.next(); turn !== undefined && !stop.signal.aborted; turn = turns.next()) {
+      const { each, seconds } = turn;
       const { name } = each.target;
+      const seed = drawn;
+      if (args.minutes !== undefined) drawn = (drawn + 1) >>> 0; // a target's next turn is another one
       const done = await supervise(
         await programs.make(each.file, name),
-        { ...args, task: "fuzz", kept: readKept(name), input: new Uint8Array(0) },
+        { ...args, seconds, seed, task: "fuzz", kept: readKept(name), input: new Uint8Array(0) },
         process.stdout.isTTY ? (report) => process.stdout.write(`\r${line(name, report)}`) : undefined,
+        stop.signal,
       );
       console.log(`${process.stdout.isTTY ? "\r" : ""}${line(name, done)}`);
       for (const crash of done.crashes) {
-        const { seed } = args;
         const { commit, runtime } = at;
         const path = await writeCrash(
           CRASHES,
@@ -71,11 +84,61 @@ async function fuzz(args: Args, programs: Programs): Promise<number> {
         console.log(`  ${crash.error.replaceAll("\n", "\n  ")}\n  npm run fuzz -- --replay ${path}`);
       }
       crashed += done.crashes.length;
-      if (args.keep && done.crashes.length === 0) writeKept(name, done.corpus);
+      turns.ran(name, done);
+      if (!args.keep) continue;
+      if (done.crashes.length === 0) writeKept(name, done.corpus);
+      // Read anew: another run may have written it.
+      writeLedger(withRun(readLedger(), name, ranOf(done, at.commit.split(" ")[0]!)), everyName);
     }
   };
-  await Promise.all(Array.from({ length: args.jobs }, next));
+  await Promise.all(Array.from({ length: args.jobs }, work));
   return crashed > 0 ? EXIT.crashed : EXIT.clean;
+}
+
+/** Whose turn it is, and for how long. */
+interface Turns {
+  next(): { each: NamedTarget; seconds: number } | undefined;
+  ran(name: string, done: Done): void;
+}
+
+/** Each target once. */
+function once({ targets, seconds }: Args): Turns {
+  const waiting = chosen(targets);
+  return {
+    next() {
+      const each = waiting.shift();
+      return each === undefined ? undefined : { each, seconds };
+    },
+    ran() {},
+  };
+}
+
+/** For so many minutes, the one with least time in the ledger; one that has crashed waits for whoever mends it. */
+function leastFirst({ targets, seconds }: Args, minutes: number, stop: AbortSignal): Turns {
+  const among = chosen(targets);
+  const untilMs = performance.now() + minutes * 60_000;
+  const busy = new Set<string>();
+  let ledger = readLedger();
+  return {
+    next() {
+      const leftSeconds = (untilMs - performance.now()) / 1_000;
+      const name = leastOf(ledger, among.map(({ target }) => target.name), busy);
+      if (leftSeconds < 1 || stop.aborted || name === undefined) return undefined;
+      busy.add(name);
+      const each = among.find(({ target }) => target.name === name)!;
+      return { each, seconds: Math.min(seconds, leftSeconds) };
+    },
+    ran(name, done) {
+      ledger = withRun(ledger, name, ranOf(done, ""));
+      if (done.crashes.length === 0) busy.delete(name);
+    },
+  };
+}
+
+function ranOf({ progress, seconds, crashes }: Done, commit: string): Ran {
+  const { runs: executions, edges, features } = progress;
+  const day = new Date().toISOString().slice(0, 10);
+  return { seconds, executions, edges, features, crashed: crashes.length > 0, commit, day };
 }
 
 /** Runs or shortens the input of a crash file. */

@@ -13,16 +13,20 @@ export type Done = Extract<Report, { kind: "done" }>;
 
 /**
  * Runs a job in a thread of its own, and looks after it: a thread that hangs or runs out of memory ends, and
- * its input is a crash.
+ * its input is a crash. What fuzzes comes to its end early when `stop` says so.
  */
 export function supervise(
   program: string,
   job: Omit<Job, "shared">,
   progress: (report: Report) => void = () => {},
+  stop?: AbortSignal,
 ): Promise<Done> {
   const shared = new SharedArrayBuffer(SHARED_HEAD_BYTES + INPUT_BYTES_MAX);
-  const words = new Int32Array(shared, 0, 2);
-  return new Promise((resolve, reject) => {
+  const words = new Int32Array(shared, 0, 3);
+  const onStop = (): void => void Atomics.store(words, 2, 1);
+  if (stop?.aborted) onStop();
+  stop?.addEventListener("abort", onStop);
+  const done = new Promise<Done>((resolve, reject) => {
     const worker = new Worker(program, {
       workerData: { ...job, shared } satisfies Job,
       execArgv: ["--enable-source-maps"],
@@ -65,4 +69,5 @@ export function supervise(
       reject(error);
     });
   });
+  return done.finally(() => stop?.removeEventListener("abort", onStop));
 }

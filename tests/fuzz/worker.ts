@@ -13,7 +13,7 @@ export interface Job {
   readonly seconds: number;
   readonly kept: readonly Uint8Array[];
   readonly input: Uint8Array<ArrayBuffer>;
-  /** Executions, the length of the input at hand, and that input: read by the watchdog. */
+  /** Executions, the length of the input at hand, whether to stop, and that input: shared with the watchdog. */
   readonly shared: SharedArrayBuffer;
 }
 
@@ -36,7 +36,7 @@ export type Report =
   };
 
 /** Bytes of `Job.shared` in front of the input. */
-export const SHARED_HEAD_BYTES = 8;
+export const SHARED_HEAD_BYTES = 12;
 /** A kept corpus has at most so many bytes. */
 const KEPT_BYTES_MAX = 12_000;
 /** Between two words of progress. */
@@ -52,7 +52,7 @@ export function work(target: Target): void {
 }
 
 async function run(target: Target, job: Job): Promise<Report> {
-  const words = new Int32Array(job.shared, 0, 2);
+  const words = new Int32Array(job.shared, 0, 3);
   const room = new Uint8Array(job.shared, SHARED_HEAD_BYTES);
   const startedMs = performance.now();
   const seconds = (): number => (performance.now() - startedMs) / 1000;
@@ -73,7 +73,7 @@ async function run(target: Target, job: Job): Promise<Report> {
         const report: Report = { kind: "progress", progress: fuzzer.progress, seconds: seconds() };
         parentPort!.postMessage(report);
       }
-      return seconds() > job.seconds;
+      return seconds() > job.seconds || Atomics.load(words, 2) !== 0;
     });
     const took = seconds();
     for (const { input, error, key } of fuzzer.crashes.values()) {
