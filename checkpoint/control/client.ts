@@ -1,15 +1,11 @@
 import { Buffer } from "node:buffer";
 import { connect, type Socket } from "node:net";
+import { type Answer, answersOf } from "./answers.ts";
 import { ControlError } from "./control_error.ts";
 import type { Inspected } from "./inspect.ts";
 import type { ControlRequest } from "./request.ts";
 import type { ConnectionRow } from "./rows.ts";
 import type { HostStatus } from "./status.ts";
-
-/** The longest answer: an image of 16 MiB in words is shortened long before. */
-const LINE_MAX = 64 << 20;
-
-type Answer = Record<string, unknown>;
 
 /**
  * Asks a running host through the control socket that it offers. One question at a time.
@@ -27,7 +23,7 @@ export class ControlClient implements Disposable {
 
   private constructor(socket: Socket) {
     this.#socket = socket;
-    this.#answers = answersOf(socket);
+    this.#answers = answersOf(socket as AsyncIterable<Buffer>);
   }
 
   /** Opens a client. @throws {ControlError} `nobody` when no process offers control there, `failed` when it cannot be reached. */
@@ -129,26 +125,5 @@ export class ControlClient implements Disposable {
     if (done) throw new ControlError("gone", "The host has ended, or closed its control socket");
     if (typeof value["error"] === "string") throw new ControlError("refused", value["error"]);
     return value;
-  }
-}
-
-async function* answersOf(socket: Socket): AsyncGenerator<Answer> {
-  const pieces: Buffer[] = [];
-  let bytes = 0;
-  try {
-    for await (const piece of socket as AsyncIterable<Buffer>) {
-      let from = 0;
-      for (let end = piece.indexOf(10); end >= 0; end = piece.indexOf(10, from)) {
-        pieces.push(piece.subarray(from, end));
-        yield JSON.parse(Buffer.concat(pieces).toString("utf8")) as Answer;
-        pieces.length = bytes = 0;
-        from = end + 1;
-      }
-      pieces.push(piece.subarray(from));
-      bytes += piece.length - from;
-      if (bytes > LINE_MAX) throw new ControlError("failed", `An answer has more than ${LINE_MAX} bytes`);
-    }
-  } catch (error) {
-    if (error instanceof ControlError) throw error; // else it has gone away
   }
 }

@@ -10,11 +10,26 @@ const VERSION = 1;
 
 /** A question of Deno's permission broker protocol (experimental in Deno 2.9): a line of JSON. */
 interface Question {
-  readonly v: number;
   readonly id: number;
   readonly pid: number;
   readonly permission: string;
   readonly value: string | null;
+}
+
+/** A question out of its line. @throws {TypeError} When it is none of this version. */
+export function readQuestion(line: string): Question {
+  let read: unknown;
+  try {
+    read = JSON.parse(line);
+  } catch (cause) {
+    throw new TypeError("Cannot read a question of Deno's: it is no JSON", { cause });
+  }
+  const { v, id, pid, permission, value = null } = (read ?? {}) as Readonly<Record<string, unknown>>;
+  if (
+    v === VERSION && typeof id === "number" && typeof pid === "number" && typeof permission === "string" &&
+    (value === null || typeof value === "string")
+  ) return { id, pid, permission, value };
+  throw new TypeError(`Cannot read a question of Deno's: it is not of version ${VERSION} of the protocol`);
 }
 
 /** A decision, for those who log. */
@@ -81,11 +96,7 @@ export class PermissionBroker {
 
   async #answer(line: string, socket: Socket): Promise<void> {
     if (line.trim() === "") return;
-    const question = JSON.parse(line) as Question;
-    const { v, id, pid, permission, value } = question;
-    if (v !== VERSION || typeof id !== "number" || typeof permission !== "string") {
-      throw new TypeError(`Version ${v} of the protocol is not known`);
-    }
+    const { id, pid, permission, value } = readQuestion(line);
     const decided = await this.#decide(permission, value);
     this.#told({ pid, permission, value, ...decided });
     const { allowed, reason } = decided;

@@ -7,6 +7,7 @@ import type { Expression, Ruleset } from "../../net/firewall/nft/schema.ts";
 import { type IncludedFile, readTextRules } from "../../net/firewall/nft/text/read.ts";
 import type { FirewallRules } from "../../net/firewall/rule.ts";
 import { InputError } from "../command.ts";
+import { globOf } from "./glob.ts";
 
 /** Rules out of a file: JSON when it begins like that, else the text of `nft -f`, with the files that it includes. */
 export function loadRules(path: string, defines: Readonly<Record<string, string>> = {}): Ruleset {
@@ -36,7 +37,7 @@ function parseJson(path: string, text: string): unknown {
   }
 }
 
-/** Files by a path relative to the including one's folder; `*` and `?` stand for names in their last part, as with nft. */
+/** Files by a path relative to the including one's folder; wildcards stand in their last part, as with nft. */
 function includedFiles(folder: string, pattern: string): IncludedFile[] {
   const path = resolve(folder, pattern);
   if (!/[*?[]/.test(path)) return [{ name: path, text: readFileSync(path, "utf8") }];
@@ -44,9 +45,7 @@ function includedFiles(folder: string, pattern: string): IncludedFile[] {
   if (/[*?[]/.test(inside)) {
     throw new InputError(`include "${pattern}": wildcards stand in the last part of a path only`);
   }
-  const name = new RegExp(
-    `^${basename(path).replace(/[.+^${}()|\\]/g, "\\$&").replaceAll("*", "[^/]*").replaceAll("?", "[^/]")}$`,
-  );
+  const name = globOf(basename(path));
   let names: string[];
   try {
     names = readdirSync(inside);

@@ -4,16 +4,18 @@ import { InputError } from "../command.ts";
 
 /** Keys as `torpor patch keys` writes them. @throws {InputError} */
 export function readKeys(path: string): PatchKeys {
-  let read: Partial<PatchKeys>;
+  return keysIn(path, readFileSync(path, "utf8"));
+}
+
+/** The keys in the text of the file `path`. @throws {InputError} */
+export function keysIn(path: string, text: string): PatchKeys {
+  let read: Partial<PatchKeys> | null;
   try {
-    read = JSON.parse(readFileSync(path, "utf8")) as Partial<PatchKeys>;
+    read = JSON.parse(text) as Partial<PatchKeys> | null;
   } catch (cause) {
-    if (cause instanceof SyntaxError) {
-      throw new InputError(`"${path}" holds no keys: it is no JSON`, { cause });
-    }
-    throw cause;
+    throw new InputError(`"${path}" holds no keys: it is no JSON`, { cause });
   }
-  const { privateKey, publicKey } = read;
+  const { privateKey, publicKey } = read ?? {};
   if (typeof privateKey === "string" && typeof publicKey === "string") return { privateKey, publicKey };
   throw new InputError(`"${path}" holds no keys: expected privateKey and publicKey`);
 }

@@ -2,7 +2,7 @@ import { copyBytes, Slab } from "../../base/slab.ts";
 import { checksumOf, foldSum, sumWords } from "./checksum.ts";
 import { IPV4_HEADER_LENGTH, PROTOCOL_TCP, PROTOCOL_UDP } from "./ipv4.ts";
 import { IPV6_HEADER_LENGTH } from "./ipv6.ts";
-import { finishTcpChecksum, TcpFlag } from "./tcp.ts";
+import { finishTcpChecksum, TCP_HEADER_LENGTH, TcpFlag } from "./tcp.ts";
 import { finishUdpChecksum, UDP_HEADER_LENGTH } from "./udp.ts";
 
 /** `segmentBytes` of a single packet whose checksum is not filled in: no data is longer. */
@@ -22,7 +22,7 @@ const scratch = Slab.forPackets(PACKET_BYTES_MAX);
 
 /**
  * Makes frames of a bare IP packet that came or should go with `segmentBytes` above 0: checksums are filled in, and a
- * train is cut as a network card would. What is neither TCP nor UDP is handed on as it is.
+ * train is cut as a network card would. What is neither TCP nor UDP, or ends within its headers, is handed on as it is.
  *
  * `emit` gets each frame in a slab that is used again for the next one, and with it `segmentBytes` 0.
  */
@@ -36,12 +36,15 @@ export function cutTrain(
   const { view } = slab;
   const ipv6 = view.getUint8(start) >>> 4 === 6;
   const ipBytes = ipv6 ? IPV6_HEADER_LENGTH : (view.getUint8(start) & 15) << 2;
+  if (end - start < IPV4_HEADER_LENGTH) return emit(slab, start, end);
   const protocol = view.getUint8(start + (ipv6 ? IPV6.protocol : IPV4.protocol));
   const transport = start + ipBytes;
   if (protocol !== PROTOCOL_TCP && protocol !== PROTOCOL_UDP) return emit(slab, start, end);
   const tcp = protocol === PROTOCOL_TCP;
+  if (end - transport < (tcp ? TCP_HEADER_LENGTH : UDP_HEADER_LENGTH)) return emit(slab, start, end);
   const headers = ipBytes + (tcp ? view.getUint8(transport + TCP.offset) >>> 4 << 2 : UDP_HEADER_LENGTH);
   const data = end - start - headers;
+  if (data < 0) return emit(slab, start, end);
   if (data <= segmentBytes) {
     const sum = addressSum(slab, start, ipv6);
     if (tcp) finishTcpChecksum(slab, transport, end, sum, 0);

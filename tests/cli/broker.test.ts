@@ -4,7 +4,7 @@ import { mkdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, expect, test } from "vitest";
-import { PermissionBroker } from "../../cli/firewall/broker.ts";
+import { PermissionBroker, readQuestion } from "../../cli/firewall/broker.ts";
 import { ProgramRules } from "../../cli/firewall/program_rules.ts";
 import { readTextRules } from "../../net/firewall/nft/text/read.ts";
 import { TemporaryFolder } from "../support/folder.ts";
@@ -42,6 +42,18 @@ function rules(): ProgramRules {
     return found === undefined ? Promise.reject(new Error("no such name")) : Promise.resolve(found);
   }, () => nowMs);
 }
+
+test("a question is of the version that is known, and whole", () => {
+  const asked = { id: 1, pid: 2, permission: "net", value: "a:1" };
+  expect(readQuestion(JSON.stringify({ v: 1, ...asked, more: 1 }))).toEqual(asked);
+  expect(readQuestion('{"v":1,"id":1,"pid":2,"permission":"net"}')).toEqual({ ...asked, value: null });
+  for (const line of ["", "null", "[]", "7", '{"v":2,"id":1,"pid":2,"permission":"net","value":null}']) {
+    expect(() => readQuestion(line), line).toThrow(TypeError);
+  }
+  for (const wrong of [{ id: "1" }, { pid: null }, { permission: 1 }, { value: 7 }]) {
+    expect(() => readQuestion(JSON.stringify({ v: 1, ...asked, ...wrong }))).toThrow("not of version 1");
+  }
+});
 
 test("what a program may use is what the first packet might do: by address, by name, by either protocol", async () => {
   const program = rules();

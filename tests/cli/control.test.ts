@@ -4,6 +4,7 @@ import { connect } from "node:net";
 import tls from "node:tls";
 import process from "node:process";
 import { expect, onTestFinished, test } from "vitest";
+import { answersOf } from "../../checkpoint/control/answers.ts";
 import { ControlClient } from "../../checkpoint/control/client.ts";
 import type { ControlOffer } from "../../checkpoint/control/offer.ts";
 import { Firewall } from "../../net/firewall/firewall.ts";
@@ -289,3 +290,21 @@ if (keylogs) {
     },
   );
 }
+
+test("what is no answer is said to be none; a host that goes away in the middle of one has gone", async () => {
+  const read = async (...pieces: string[]): Promise<unknown[]> => {
+    const found: unknown[] = [];
+    // deno-lint-ignore require-await -- as a socket does
+    const socket = (async function* () {
+      for (const piece of pieces) yield new TextEncoder().encode(piece);
+    })();
+    for await (const answer of answersOf(socket)) found.push(answer);
+    return found;
+  };
+  expect(await read('{"ok":', "true}\n{}", '\n{"rows":[]')).toEqual([{ ok: true }, {}]);
+  for (const line of ["null", "7", "[]", "torpor 1", ""]) {
+    await expect(read('{"ok":true}\n', `${line}\n`), line).rejects.toThrow(
+      `Cannot understand the answer "${line}"`,
+    );
+  }
+});

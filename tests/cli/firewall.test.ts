@@ -1,5 +1,6 @@
 import { writeFileSync } from "node:fs";
 import { afterAll, expect, test } from "vitest";
+import { globOf } from "../../cli/firewall/glob.ts";
 import { readFirewall } from "../../cli/firewall/rules_file.ts";
 import { parsePacketText } from "../../cli/firewall/packet_text.ts";
 import { Slab } from "../../base/slab.ts";
@@ -61,6 +62,25 @@ test("torpor firewall check reads includes beside the file, and variables of the
   const { code, out } = await torpor(["firewall", "check", main]);
   expect(code).toBe(1);
   expect(out).toContain("$HOST is not defined");
+});
+
+test("patterns of included files are glob(7)'s", () => {
+  const cases: readonly [pattern: string, fits: readonly string[], not: readonly string[]][] = [
+    ["part-*.nft", ["part-.nft", "part-a.b.nft"], ["part-a", "part-a/b.nft", "apart-.nft"]],
+    ["?.nft", ["a.nft"], [".nft", "ab.nft", "/.nft"]],
+    ["[a-c1]x", ["ax", "cx", "1x"], ["dx", "x"]],
+    ["[!a-c]x", ["dx"], ["ax", "/x"]],
+    ["[]-]x", ["]x", "-x"], ["[x"]],
+    ["[^a]", ["^", "a"], ["b"]],
+    ["a[b", ["a[b"], ["ab"]],
+    ["a[]b", ["a[]b"], ["ab"]],
+    ["a(b)+{1}|$", ["a(b)+{1}|$"], ["ab"]],
+  ];
+  for (const [pattern, fits, not] of cases) {
+    for (const name of fits) expect(globOf(pattern).test(name), `${pattern} ${name}`).toBe(true);
+    for (const name of not) expect(globOf(pattern).test(name), `${pattern} ${name}`).toBe(false);
+  }
+  expect(() => globOf("[z-a]")).toThrow('Cannot read the pattern "[z-a]"');
 });
 
 test("torpor serve --firewall takes nftables in both languages, and our own rules", async () => {

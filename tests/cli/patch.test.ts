@@ -8,6 +8,7 @@ import { livePatches } from "../../patching/apply/live_patches.ts";
 import { offerPatches } from "../../patching/apply/patch_control.ts";
 import { PatchFolder } from "../../patching/apply/patch_folder.ts";
 import { readPatch } from "../../patching/image/patch_image.ts";
+import { keysIn } from "../../cli/patch/keys_file.ts";
 import { loadPatchable } from "../patching/target.ts";
 import { TemporaryFolder } from "../support/folder.ts";
 import { torpor } from "./run.ts";
@@ -234,4 +235,16 @@ test("a patch that the source has by now is written down no more, and one that d
     { name: "by", became: "included" },
     { name: "one", became: "included" },
   ]);
+});
+
+test("a file that holds no keys is said to hold none", () => {
+  for (
+    const text of ["", "null", "7", "[]", "{}", '{"privateKey":"a"}', '{"privateKey":"a","publicKey":7}']
+  ) {
+    expect(() => keysIn("release.keys", text), text).toThrow(/^"release\.keys" holds no keys: /);
+  }
+  expect(keysIn("k", '{"privateKey":"a","publicKey":"b","more":1}')).toEqual({
+    privateKey: "a",
+    publicKey: "b",
+  });
 });

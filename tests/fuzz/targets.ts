@@ -1,5 +1,7 @@
 import type { Target } from "./target.ts";
 import { targets as appliances } from "./targets/appliances.ts";
+import { targets as applianceFiles } from "./targets/appliance_files.ts";
+import { targets as cli } from "./targets/cli.ts";
 import { targets as dhcp } from "./targets/dhcp.ts";
 import { targets as dns } from "./targets/dns.ts";
 import { targets as exchange } from "./targets/exchange.ts";
@@ -13,10 +15,12 @@ import { targets as pings } from "./targets/pings.ts";
 import { targets as replay } from "./targets/replay.ts";
 import { targets as frames } from "./targets/frames.ts";
 import { targets as serve } from "./targets/serve.ts";
+import { targets as source } from "./targets/source.ts";
 import { targets as socket } from "./targets/socket.ts";
 import { targets as stack } from "./targets/stack.ts";
 import { targets as store } from "./targets/store.ts";
 import { targets as text } from "./targets/text.ts";
+import { targets as trains } from "./targets/trains.ts";
 import { targets as wasm } from "./targets/wasm.ts";
 import { targets as wire } from "./targets/wire.ts";
 
@@ -28,16 +32,20 @@ export interface NamedTarget {
 
 const files: Readonly<Record<string, readonly Target[]>> = {
   "targets/appliances.ts": appliances,
+  "targets/appliance_files.ts": applianceFiles,
   "targets/wire.ts": wire,
   "targets/dhcp.ts": dhcp,
   "targets/dns.ts": dns,
   "targets/link.ts": link,
+  "targets/trains.ts": trains,
   "targets/names.ts": names,
   "targets/nft.ts": nft,
   "targets/patch.ts": patch,
+  "targets/source.ts": source,
   "targets/wasm.ts": wasm,
   "targets/pings.ts": pings,
   "targets/text.ts": text,
+  "targets/cli.ts": cli,
   "targets/firewall_image.ts": firewallImage,
   "targets/image.ts": image,
   "targets/exchange.ts": exchange,

@@ -234,3 +234,25 @@ test("a pipe with offloads carries trains to who takes them, and cuts them for o
     expect(client.stack.drops).toEqual(server.stack.drops);
   }
 });
+
+test("what ends within its headers is no train: it passes as it came", () => {
+  const tcp = Slab.of(64);
+  tcp.bytes.set([0x45, 0, 0, 64, 0, 1, 0x40, 0, 64, 6, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2]);
+  tcp.bytes[32] = 0xf0; // a header of 60 bytes
+  const udp = Slab.of(28);
+  udp.bytes.set([0x45, 0, 0, 28, 0, 1, 0x40, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2]);
+  const six = Slab.of(60);
+  six.bytes.set([0x60, 0, 0, 0, 0, 20, 6, 64]);
+  for (const [slab, headers] of [[tcp, 80], [udp, 28], [six, 60]] as const) {
+    for (let end = 1; end < Math.min(headers, slab.bytes.length + 1); end++) {
+      const exactly = new Slab(slab.bytes.slice(0, end));
+      const before = Buffer.from(exactly.bytes).toString("hex");
+      let frames = 0;
+      cutTrain(exactly, 0, end, 10, (frame, from, to) => {
+        frames++;
+        expect(Buffer.from(frame.bytes.subarray(from, to)).toString("hex"), `${end}`).toBe(before);
+      });
+      expect(frames).toBe(1);
+    }
+  }
+});
