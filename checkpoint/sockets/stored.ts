@@ -189,8 +189,10 @@ export function locationText(location: Location): string {
 export function parseLocation(text: string): Location | undefined {
   const parts = /^(?:(\d{1,7}):)?(\d{1,16})$/.exec(text);
   if (parts === null) return undefined;
-  if (parts[1] === undefined) return Number(parts[2]);
-  return locationOf(Number(parts[1]), Number(parts[2]));
+  const number = Number(parts[2]);
+  const location = parts[1] === undefined ? number : locationOf(Number(parts[1]), number);
+  const isOne = Number.isSafeInteger(location) && (parts[1] === undefined || number === offsetOf(location));
+  return isOne ? location : undefined;
 }
 
 /** The file of a location, and the byte in it. */

@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Prng } from "../../base/random.ts";
 import { readSocketImage } from "../../checkpoint/sockets/socket_image.ts";
-import { idOf, locationText, placeOf } from "../../checkpoint/sockets/stored.ts";
+import { idOf, locationText, parseLocation, placeOf } from "../../checkpoint/sockets/stored.ts";
 import { FileStore } from "../../checkpoint/store/file_store.ts";
 import { fillStore, peerImage } from "../checkpoint/sockets/sleepers.ts";
 import { TemporaryFolder } from "../support/folder.ts";
@@ -278,6 +278,15 @@ test("wrong use: exit code 2, and what is wrong", async () => {
     expect(out).toContain("Exit codes: ");
   }
   expect((await torpor(["store", "--help"])).out).toContain("compact");
+});
+
+test("a place in a store has one name, and a name beyond what a segment can hold is none", () => {
+  expect(parseLocation("7:4096")).toBe(7 * 2 ** 32 + 4_096);
+  expect(parseLocation("7:4294967295")).toBe(8 * 2 ** 32 - 1);
+  expect(parseLocation("123456")).toBe(123_456);
+  for (const text of ["7:4294967296", "9999999:0", "9999999999999999", "7:", ":7", "-1", "1e3", ""]) {
+    expect(parseLocation(text), text).toBe(undefined);
+  }
 });
 
 for (const runtime of EACH) {

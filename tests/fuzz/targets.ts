@@ -22,6 +22,7 @@ import { targets as store } from "./targets/store.ts";
 import { targets as text } from "./targets/text.ts";
 import { targets as trains } from "./targets/trains.ts";
 import { targets as wasm } from "./targets/wasm.ts";
+import { targets as watch } from "./targets/watch.ts";
 import { targets as wire } from "./targets/wire.ts";
 
 /** A target and the file that build.ts bundles for it. */
@@ -53,6 +54,7 @@ const files: Readonly<Record<string, readonly Target[]>> = {
   "targets/serve.ts": serve,
   "targets/socket.ts": socket,
   "targets/replay.ts": replay,
+  "targets/watch.ts": watch,
   "targets/frames.ts": frames,
   "targets/stack.ts": stack,
 };

@@ -124,7 +124,7 @@ async function* stream(parts: readonly Uint8Array[]): AsyncGenerator<Uint8Array,
 
 export const targets: readonly Target[] = [
   {
-    name: "text/packet",
+    name: "text/packet_words",
     about: "a packet in words: refused, or a packet of its length with its checksum",
     run: packet,
     bytesMax: 200,

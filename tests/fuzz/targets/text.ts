@@ -1,6 +1,7 @@
 import { assert } from "../../../base/assert.ts";
 import { UsageError } from "../../../cli/command.ts";
 import { ControlError } from "../../../checkpoint/control/control_error.ts";
+import { locationText, parseLocation } from "../../../checkpoint/sockets/stored.ts";
 import { parseRequest } from "../../../checkpoint/control/request.ts";
 import { parseCondition } from "../../../cli/replay/condition.ts";
 import type { Happening } from "../../../cli/replay/happening.ts";
@@ -148,7 +149,7 @@ function packetdrill(input: Uint8Array): void {
   }
 }
 
-/** What may be waited for in a replay, and keys of Fast Open. */
+/** What may be waited for in a replay, keys of Fast Open, places in a store. */
 function setting(input: Uint8Array): void {
   const text = textOf(input);
   const { value: keys } = orRefuses(RangeError, () => parseFastOpenKeys(text));
@@ -158,6 +159,11 @@ function setting(input: Uint8Array): void {
       parseFastOpenKeys(again).every((key, at) => key.every((word, part) => word === keys[at]![part])),
       "Keys come back",
     );
+  }
+  const location = parseLocation(text);
+  if (location !== undefined) {
+    assert(Number.isSafeInteger(location) && location >= 0, `A place ${location}`);
+    assert(parseLocation(locationText(location)) === location, "A place comes back");
   }
   const { value: holds } = orRefuses(UsageError, () => parseCondition(text));
   for (const kind of ["in", "out", "verdict", "state", "note"] as const) {
@@ -297,7 +303,8 @@ export const targets: readonly Target[] = [
   },
   {
     name: "text/setting",
-    about: "Fast Open keys and what a replay waits for: refused, or a condition that answers",
+    about:
+      "Fast Open keys, places in a store, what a replay waits for: refused, the same again, a condition that answers",
     run: setting,
     bytesMax: 120,
     seeds: () =>
@@ -309,6 +316,8 @@ export const targets: readonly Target[] = [
         "drop TcpChecksum",
         "state 10.0.0.1:7-10.0.0.2:4000 asleep",
         "note x",
+        "7:4096",
+        "9999999:9999999999999999",
       ].map((text) => utf8.encode(text)),
     dictionary: [
       "step ",
