@@ -294,7 +294,6 @@ if (keylogs) {
 test("what is no answer is said to be none; a host that goes away in the middle of one has gone", async () => {
   const read = async (...pieces: string[]): Promise<unknown[]> => {
     const found: unknown[] = [];
-    // deno-lint-ignore require-await -- as a socket does
     const socket = (async function* () {
       for (const piece of pieces) yield new TextEncoder().encode(piece);
     })();

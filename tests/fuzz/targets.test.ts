@@ -7,7 +7,7 @@ import { readKept } from "./kept.ts";
 import { everyTarget } from "./targets.ts";
 
 /** Beyond the kept corpus, without instrumentation: a word with every target, no campaign. */
-const RUNS = 150;
+const RUNS = 120;
 
 test.each(everyTarget.map(({ target }) => target))(
   "$name: what has been kept, and a few changes to it, crash nothing",
