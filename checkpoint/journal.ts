@@ -14,6 +14,8 @@ const STRETCH_BYTES_MAX = 4 << 20;
 const BATCH_BYTES_MAX = 4 << 20;
 /** How long to leave a store alone that has refused something. */
 const RETRY_MS = 1_000;
+/** Records of one removal. */
+const REMOVED_MAX = 65_536;
 
 /** A stretch that the newest image of a connection needs. */
 export interface Piece {
@@ -62,7 +64,7 @@ export class Journal {
   readonly #byLocation = new Map<Location, Log>();
   readonly #stretches = new Map<number, Location>(); // by number: all that the store has
   readonly #moved = new Set<Tcb>(); // not as their logs say, or ended
-  #dead: Location[] = []; // records that nothing needs any more
+  readonly #dead = new Set<Location>(); // records that nothing needs any more
   #nextNumber = 1;
   #againAtMs = -Infinity;
 
@@ -74,7 +76,7 @@ export class Journal {
 
   /** Records that it keeps in the store. */
   get records(): number {
-    return this.#byLocation.size + this.#stretches.size + this.#dead.length;
+    return this.#byLocation.size + this.#stretches.size + this.#dead.size;
   }
 
   /** As `SleepOwner.moved`. */
@@ -94,9 +96,7 @@ export class Journal {
 
   nextDeadlineMs(): number {
     if (this.#store.failed !== undefined) return Infinity;
-    return this.#againAtMs > -Infinity && this.#moved.size + this.#dead.length > 0
-      ? this.#againAtMs
-      : Infinity;
+    return this.#againAtMs > -Infinity && this.#moved.size + this.#dead.size > 0 ? this.#againAtMs : Infinity;
   }
 
   /** There will be no more turns: what has ended since the last one must not come back. */
@@ -158,14 +158,22 @@ export class Journal {
     for (const number of [...this.#stretches.keys()]) if (!numbers.has(number)) this.#drop(number);
   }
 
+  /** Images that later ones have replaced, whoever's: they are removed as soon as the disk lets them go. */
+  discard(locations: readonly Location[]): void {
+    for (const location of locations) this.#dead.add(location);
+  }
+
+  /** As `Store.onMoved`. @returns Whether the record was one that nothing needs. */
+  relocatedDead(from: Location, to: Location): boolean {
+    if (!this.#dead.delete(from)) return false;
+    this.#dead.add(to);
+    return true;
+  }
+
   /** As `Store.onMoved`. @returns Whether the record was the log's. */
   relocated(from: Location, to: Location, image: Uint8Array): boolean {
     const log = this.#byLocation.get(from);
-    if (log === undefined) {
-      const dead = this.#dead.indexOf(from);
-      if (dead >= 0) this.#dead[dead] = to;
-      return this.found(image, to) || dead >= 0;
-    }
+    if (log === undefined) return this.found(image, to);
     this.#byLocation.delete(from);
     this.#byLocation.set(to, log);
     log.location = to;
@@ -191,12 +199,12 @@ export class Journal {
   #retire(log: Log): void {
     if (log.location < 0) return;
     this.#byLocation.delete(log.location);
-    this.#dead.push(log.location);
+    this.#dead.add(log.location);
     log.location = -1;
   }
 
   #drop(number: number): void {
-    this.#dead.push(this.#stretches.get(number)!);
+    this.#dead.add(this.#stretches.get(number)!);
     this.#stretches.delete(number);
   }
 
@@ -206,18 +214,19 @@ export class Journal {
   }
 
   #removeDead(nowMs: number): boolean {
-    if (this.#dead.length === 0) return false;
-    const dead = this.#dead;
+    const before = this.#dead.size;
     try {
-      this.#store.remove(dead);
-      this.#dead = [];
-      return true;
+      while (this.#dead.size > 0) {
+        const some = this.#dead.size <= REMOVED_MAX ? [...this.#dead] : [...this.#dead].slice(0, REMOVED_MAX);
+        this.#store.remove(some);
+        for (const location of some) this.#dead.delete(location);
+      }
     } catch (error) {
-      if (!isDiskError(error)) this.#dead = dead.filter((location) => this.#isLive(location)); // cleaned away as damaged
-      else this.#report(error);
+      if (isDiskError(error)) this.#report(error);
+      else for (const location of this.#dead) if (!this.#isLive(location)) this.#dead.delete(location); // cleaned away as damaged
       this.#againAtMs = nowMs + RETRY_MS;
-      return false;
     }
+    return this.#dead.size < before;
   }
 
   #isLive(location: Location): boolean {

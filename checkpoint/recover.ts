@@ -134,7 +134,8 @@ export function recoverConnections(
   try {
     if (stale.length > 0) store.remove(stale);
   } catch (error) {
-    errors.push(error); // they are older than what is in force: the next recovery finds them again
+    errors.push(error); // they are older than what is in force, and go when the disk lets them
+    journal.discard(stale);
   }
   if (unreachable > 0) {
     const what = `${unreachable} sleeping connections are of addresses that this host does not have`;

@@ -255,6 +255,7 @@ export class Sleeper extends Events<SleeperEvents> implements SleepOwner {
 
   /** An image lies elsewhere from now on: of a sleeper, or of a connection about to sleep. */
   #moved(from: number, to: number, bytes: Uint8Array, known: Int32Array | undefined): Int32Array | undefined {
+    if (this.#walk.journal.relocatedDead(from, to)) return known;
     let summary = known;
     const kind = summary?.length === SUMMARY_WORDS ? summaryKind(summary[Summary.tag]!) : -1;
     if (kind < 0 || (kind & SummaryKind.keyOnly) !== 0) { // else it is no durable connection's
