@@ -2,13 +2,12 @@ import { Histogram } from "../../base/histogram.ts";
 import { TimerWheel } from "../../base/timer_wheel.ts";
 import { RecordState } from "../../net/connections/connection_map.ts";
 import { type Tcb, TcpState } from "../../net/tcp/tcb.ts";
-import { summarize, SUMMARY_WORDS } from "../../net/wake/summary.ts";
 import type { Analyzer } from "../analyzer.ts";
 import { type CborValue, encodeCbor } from "../image/cbor.ts";
 import { maySleep } from "../relief.ts";
-import { writeSocketImage } from "../sockets/socket_image.ts";
-import { type Commit, RECORD_BYTES_MAX } from "../store/store.ts";
+import type { Commit } from "../store/store.ts";
 import type { Walk } from "./walk.ts";
+import { type Saving, Writing } from "./writing.ts";
 
 /** Image bytes per turn: one connection may hold 16 MiB unsent, and all images of a batch lie in memory. */
 const BATCH_BYTES_MAX = 64 << 20;
@@ -28,23 +27,12 @@ const COMMITS_MAX = 4;
 /** Turns in which `suspendAll` may get nowhere: one is usual, when an owner has to hear news first. */
 const IDLE_ROUNDS_MAX = 16;
 
-/** A connection whose image is written and not yet durable. */
-export interface Saving {
-  readonly tcb: Tcb;
-  readonly frozenAtMs: number;
-  location: number; // the store may move it
-  readonly imageBytes: number;
-  /** What the application may change without a call of ours: then the image is out of date. */
-  readonly attachment: unknown;
-  readonly attached: Uint8Array | undefined;
-}
-
 /** THE SLEEP WALK's first half: who is idle, frozen, written down, and freed when that is durable. */
 export class FallingAsleep {
   readonly #walk: Walk;
   readonly #analyzer: Analyzer;
   readonly #batchMax: number;
-  readonly #summaries: Int32Array; // of one batch
+  readonly #writing: Writing;
   readonly #watch: TimerWheel; // by TCB slot: when to ask the analyzer
   readonly #saving = new Map<number, Saving>(); // by record
   readonly #commits = new Set<Promise<void>>(); // settle when their batch is asleep, or awake again
@@ -59,7 +47,7 @@ export class FallingAsleep {
     this.#walk = walk;
     this.#analyzer = analyzer;
     this.#batchMax = batchMax;
-    this.#summaries = new Int32Array(SUMMARY_WORDS * batchMax);
+    this.#writing = new Writing(walk, batchMax);
     this.#watch = new TimerWheel(walk.host.clock.nowMs());
   }
 
@@ -186,11 +174,10 @@ export class FallingAsleep {
 
   /** idle -> saving: freeze, append, and wait until that is durable. */
   #suspendSome(nowMs: number): void {
-    const batch: { tcb: Tcb; why: "idle" | "forced"; bytes: Uint8Array; attached: Uint8Array | undefined }[] =
-      [];
+    const writing = this.#writing;
     let batchBytes = 0;
     for (const [tcb, why] of this.#ready) {
-      if (batch.length >= this.#batchMax || batchBytes >= BATCH_BYTES_MAX) break; // the next turn's
+      if (writing.count >= this.#batchMax || batchBytes >= BATCH_BYTES_MAX) break; // the next turn's
       const gone = tcb.record < 0 || tcb.saving || !canSleep(tcb);
       if (!gone && (tcb.events !== 0 || tcb.outputQueued)) continue; // it has news for its owner: after that
       this.#ready.delete(tcb);
@@ -200,16 +187,7 @@ export class FallingAsleep {
         continue;
       }
       try {
-        const frozen = this.#walk.stack.calls.freeze(tcb, nowMs, this.#walk.stack.addresses);
-        const bytes = writeSocketImage(frozen, tcb.attachment);
-        if (bytes.length > RECORD_BYTES_MAX) {
-          throw new RangeError(
-            `Cannot suspend connection: its image has ${bytes.length} bytes, ${RECORD_BYTES_MAX} are the limit`,
-          );
-        }
-        summarize(frozen, this.#summaries, SUMMARY_WORDS * batch.length);
-        batch.push({ tcb, why, bytes, attached: encodedIfObject(tcb.attachment) });
-        batchBytes += bytes.length;
+        batchBytes += writing.add(tcb, why, nowMs);
       } catch (error) {
         // An attachment that CBOR cannot hold. The connection stays awake until somebody mends it.
         const failures = (this.#unwritable.get(tcb) ?? 0) + 1;
@@ -219,32 +197,34 @@ export class FallingAsleep {
         this.#walk.teller.report(error);
       }
     }
-    if (batch.length === 0) return;
-    let commit: Commit;
-    try {
-      const summaries = this.#summaries.subarray(0, SUMMARY_WORDS * batch.length);
-      commit = this.#walk.store.append(batch.map(({ bytes }) => bytes), { summaries, hashed: true });
-    } catch (error) {
-      this.#walk.teller.report(error);
-      this.#saveAgainAtMs = nowMs + RETRY_MS;
-      for (const { tcb, why } of batch) {
-        if (why === "forced") this.#ready.set(tcb, why);
-        else this.#watch.schedule(tcb.slot, this.#saveAgainAtMs);
-      }
-      return;
+    writing.append((batch, commit, error) => {
+      if (commit === undefined) this.#refused(batch, error, nowMs);
+      else this.#written(batch, commit);
+    });
+  }
+
+  /** The store did not take them. */
+  #refused(batch: readonly Saving[], error: unknown, nowMs: number): void {
+    this.#walk.teller.report(error);
+    this.#saveAgainAtMs = nowMs + RETRY_MS;
+    for (const { tcb, why } of batch) {
+      if (why === "forced") this.#ready.set(tcb, why);
+      else this.#watch.schedule(tcb.slot, this.#saveAgainAtMs);
     }
-    const saved = batch.map(({ tcb, bytes, attached }, index): Saving => {
+  }
+
+  /** They are in the store, which is at work to make them durable. */
+  #written(batch: readonly Saving[], commit: Commit): void {
+    for (let index = 0; index < batch.length; index++) {
+      const saving = batch[index]!;
+      const { tcb } = saving;
       this.#walk.stack.sleepers.beginSave(tcb);
       this.#walk.journal.replaced(tcb);
       this.#unwritable.delete(tcb);
-      const location = commit.locations[index]!;
-      const { attachment } = tcb;
-      const saving = { tcb, frozenAtMs: nowMs, location, imageBytes: bytes.length, attachment, attached };
       this.#saving.set(tcb.record, saving);
-      return saving;
-    });
+    }
     const settled: Promise<void> = commit.durable
-      .then(() => this.#saved(saved), (error) => this.#notSaved(saved, error))
+      .then(() => this.#saved(batch), (error) => this.#notSaved(batch, error))
       .finally(() => this.#commits.delete(settled));
     this.#commits.add(settled);
   }
@@ -303,13 +283,6 @@ export class FallingAsleep {
     this.#walk.host.kick();
     this.#walk.teller.report(error);
   }
-}
-
-/** The bytes of an attachment that can be changed in place. */
-function encodedIfObject(attachment: unknown): Uint8Array | undefined {
-  return typeof attachment === "object" && attachment !== null
-    ? encodeCbor(attachment as CborValue)
-    : undefined;
 }
 
 /** Whether something happened to the connection that its image does not know. */

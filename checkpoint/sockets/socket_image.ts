@@ -24,13 +24,13 @@ import { joined, readStretch, type Stretches } from "./stretch.ts";
  * the attachment; in version 1 those fields were in the array itself, up to the last that was no default.
  * image.cddl is the schema.
  */
-const VERSION = 3;
+export const SOCKET_VERSION = 3;
 const ATTACHMENT_AT = FROZEN_TCB_ALWAYS;
 const LATER_AT = ATTACHMENT_AT + 1;
 const STRETCHES_AT = LATER_AT + 1;
 registerKind(
   Kind.Socket,
-  VERSION,
+  SOCKET_VERSION,
   [...frozenTcbFields.slice(0, ATTACHMENT_AT), "attachment", "later", "stretches"],
   frozenTcbFields.slice(FROZEN_TCB_ALWAYS),
 );
@@ -55,7 +55,10 @@ export function writeSocketImage(
   attachment: unknown,
   stretches?: Stretches,
 ): Uint8Array<ArrayBuffer> {
-  return writeEncoded({ kind: Kind.Socket, version: VERSION }, encodeSocket(tcb, attachment, stretches));
+  return writeEncoded(
+    { kind: Kind.Socket, version: SOCKET_VERSION },
+    encodeSocket(tcb, attachment, stretches),
+  );
 }
 
 /**
@@ -114,7 +117,7 @@ export function readKeptSocket(
   stretchOf: (number: number) => Uint8Array = noStretch,
 ): FrozenSocket {
   if (!isBare) return readSocketImage(bytes, stretchOf);
-  const read = decodeSocket(bytes, VERSION);
+  const read = decodeSocket(bytes, SOCKET_VERSION);
   if (read === undefined || mistakeIn(read.tcb) !== undefined) {
     return readSocketImage(recordOf(bytes), stretchOf);
   }

@@ -11,6 +11,8 @@ import { getHash, hash64, HASH_BYTES, putHash } from "../image/hash.ts";
 const BEFORE = [0xd9, 0xd9, 0xf7, 0x86, 0x01];
 /** And ends, when it has no chunks: `[]`, and the head of its trailer. */
 const BEHIND = [0x80, 0x40 | HASH_BYTES];
+/** So many bytes an image has more than what is kept of it. */
+export const IMAGE_BYTES_MORE: number = BEFORE.length + BEHIND.length + HASH_BYTES;
 const HEAD: Head = { major: 0, argument: 0, next: 0 };
 
 /**

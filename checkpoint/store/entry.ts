@@ -105,6 +105,13 @@ export function writePut(
   return seal(into, at, next, salt);
 }
 
+/** Makes the bare record that ends at `end` an entry, which begins at `at` (bare_batch.ts). */
+export function frameBare(into: Uint8Array, at: number, end: number, salt: bigint): void {
+  into[at] = 0x82;
+  into[at + 1] = 0x83;
+  seal(into, at, end, salt);
+}
+
 /** Writes a removal's entry at `at`; returns the byte after it. */
 export function writeRemove(
   into: Uint8Array,

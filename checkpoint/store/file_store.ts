@@ -11,7 +11,8 @@ import {
   REMOVED_MAX,
 } from "./entry.ts";
 import { bareOf } from "./bare.ts";
-import { recordIn, writeMark, writePut, writeRemove } from "./entry.ts";
+import type { BareBatch } from "./bare_batch.ts";
+import { frameBare, recordIn, writeMark, writePut, writeRemove } from "./entry.ts";
 import { GroupCommit } from "./group_commit.ts";
 import { checkRecords } from "./memory_store.ts";
 import { Summaries } from "./recall.ts";
@@ -69,6 +70,7 @@ const CLEAN_BYTES = 64 * 1024;
 /** Offsets are below 2^32, and a batch may lie behind a nearly full segment. */
 const BATCH_BYTES_MAX = 2 ** 31;
 const NONE = new Uint8Array(0);
+const NOWHERE: readonly Location[] = [];
 
 /**
  * A store in a folder: append-only segment files, one writer.
@@ -156,10 +158,7 @@ export class FileStore implements Store {
     this.#ready();
     const { supersedes = [], summaries, hashed = false } = options;
     checkRecords(records, supersedes);
-    const words = summaries === undefined ? 0 : summaries.length / records.length;
-    if (records.length > 0 && !(Number.isInteger(words) && words <= SUMMARY_WORDS_MAX)) {
-      throw new StoreError(`Cannot append: summaries of ${words} words, need 0 to ${SUMMARY_WORDS_MAX}`);
-    }
+    const words = wordsOf(summaries, records.length);
     let total = 0;
     const contents: Content[] = [];
     for (let index = 0; index < records.length; index++) {
@@ -179,6 +178,38 @@ export class FileStore implements Store {
       1,
       false,
     );
+    return this.#appended(locations, summaries, words);
+  }
+
+  /** As {@linkcode Store.appendBare}. */
+  appendBare(batch: BareBatch, summaries?: Int32Array): Commit {
+    this.#ready();
+    const { count, length } = batch;
+    const words = wordsOf(summaries, count);
+    if (length > BATCH_BYTES_MAX) throw new StoreError(`Cannot append ${length} bytes at once`);
+    const locations = new Float64Array(count);
+    this.#change(
+      NOWHERE,
+      length,
+      ({ number, size, salt }) => {
+        for (let index = 0; index < count; index++) {
+          const at = batch.entryStart(index);
+          frameBare(batch.bytes, at, batch.recordEnd(index), salt);
+          locations[index] = locationOf(number, size + at);
+        }
+        this.#stage.through(batch.bytes.subarray(0, length));
+      },
+      (segment) => {
+        for (let index = 0; index < count; index++) segment.add(segment.size + batch.entryStart(index), true);
+      },
+      0,
+      false,
+    );
+    return this.#appended(locations, summaries, words);
+  }
+
+  /** The records that were written last live from now on. */
+  #appended(locations: Float64Array<ArrayBuffer>, summaries: Int32Array | undefined, words: number): Commit {
     const segment = this.#segments.active;
     const first = segment.count - locations.length;
     for (let at = 0; at < locations.length; at++) {
@@ -540,6 +571,13 @@ export class FileStore implements Store {
       offset,
     });
   }
+}
+
+/** Words of each of `count` summaries. */
+function wordsOf(summaries: Int32Array | undefined, count: number): number {
+  const words = summaries === undefined ? 0 : summaries.length / count;
+  if (count === 0 || (Number.isInteger(words) && words <= SUMMARY_WORDS_MAX)) return words;
+  throw new StoreError(`Cannot append: summaries of ${words} words, need 0 to ${SUMMARY_WORDS_MAX}`);
 }
 
 /** A live record on its way out of the oldest segment. */

@@ -43,8 +43,16 @@ export class Stage {
     this.#staged = end;
   }
 
+  /** Writes out what is here, and entries that lie elsewhere behind it. */
+  through(bytes: Uint8Array): void {
+    this.flush();
+    writeFully(this.#file!, bytes, this.#position);
+    this.#position += bytes.length;
+  }
+
   /** Writes out what is here. */
   flush(): void {
+    if (this.#staged === 0) return;
     writeFully(this.#file!, this.bytes.subarray(0, this.#staged), this.#position);
     this.#position += this.#staged;
     this.#staged = 0;

@@ -1,3 +1,5 @@
+import type { BareBatch } from "./bare_batch.ts";
+
 /**
  * Where a record lives: `segment * 2^32 + offset`, a safe integer. Whoever appended keeps it (the
  * connection map does, in its slot); the store keeps no object per record.
@@ -118,6 +120,12 @@ export interface Store extends AsyncDisposable {
    * unless `failed` is set. Also for a record over `RECORD_BYTES_MAX` or a `supersedes` that is not live.
    */
   append(records: readonly Uint8Array[], options?: AppendOptions): Commit;
+  /**
+   * As `append`, of bare records: what they are written in is the batch itself, which may be used again.
+   *
+   * @throws {StoreError} As `append`.
+   */
+  appendBare?(batch: BareBatch, summaries?: Int32Array): Commit;
   /**
    * Removes records, all or none.
    *

@@ -83,6 +83,7 @@ export class AddressTable implements AddressDigests {
   readonly transientsMax: number;
   /** Interface names by index: the zones of text. */
   readonly zoneNames: string[] = [];
+  readonly #frozen = new Int32Array(4);
   readonly #hash: SipHash;
   readonly #key = new Int32Array(4);
   readonly #again = new Int32Array(4); // the key of a record that is hashed once more
@@ -326,10 +327,16 @@ export class AddressTable implements AddressDigests {
   freeze(address: number): number | Uint8Array<ArrayBuffer> {
     if (!isIpv6Handle(address)) return address >>> 0;
     const bytes = smallBytes(16);
-    for (let at = 0; at < 4; at++) putWord(bytes, 4 * at, this.word(address, at));
-    const zone = this.zone(address);
-    if (zone > 0) putWord(bytes, 0, (this.word(address, 0) & ~0xffff) | zone);
+    this.freezeWords(address, this.#frozen);
+    for (let at = 0; at < 4; at++) putWord(bytes, 4 * at, this.#frozen[at]!);
     return bytes;
+  }
+
+  /** As `freeze`, of an IPv6 address: the words that its 16 bytes are. */
+  freezeWords(address: number, into: Int32Array): void {
+    for (let at = 0; at < 4; at++) into[at] = this.word(address, at);
+    const zone = this.zone(address);
+    if (zone > 0) into[0] = (into[0]! & ~0xffff) | zone;
   }
 
   /** As `format`, of what `freeze` wrote, which takes no room in the table. */

@@ -1,7 +1,7 @@
 import type { TcpRecord } from "../wire/tcp.ts";
 import type { TcpConfig } from "./config.ts";
 import { initialWindowBytes } from "./congestion/window.ts";
-import { withoutTail } from "./frozen_row.ts";
+import type { RowWriter } from "./frozen_row.ts";
 import type { TcpListener } from "./listeners.ts";
 import type { Tcb } from "./tcb.ts";
 import { timestampNow } from "./timestamp.ts";
@@ -96,18 +96,17 @@ export function tuneSendBuffer(tcb: Tcb, config: Readonly<TcpConfig>): void {
  * The buffers as whole numbers, zeros at the end left out; `[]` for a connection that never needed more than it
  * began with and has paused. The image's own fields hold what an application has set.
  */
-export function freezeBuffers(tcb: Tcb, atMs: number): number[] {
+export function freezeBuffers(tcb: Tcb, atMs: number, into: RowWriter): void {
   const measuring = atMs - tcb.receiveSpaceAtMs <= STALE_MS;
-  return withoutTail([
-    (tcb.receiveBufferSet ? 1 : 0) | (tcb.sendBufferSet ? 2 : 0),
-    tcb.receiveBufferSet ? 0 : tcb.receiveBufferBytes - FROZEN_RECEIVE_BYTES,
-    tcb.sendBufferSet ? 0 : tcb.sendBufferBytes - FROZEN_SEND_BYTES,
-    measuring ? tcb.receiveSpaceBytes : 0,
-    measuring ? Math.max(0, Math.floor(atMs - tcb.receiveSpaceAtMs)) : 0,
-    measuring ? (tcb.rcvNxt - tcb.receiveSpaceSeq) | 0 : 0,
-    measuring ? tcb.receiveRttUs : 0,
-    measuring ? tcb.receiveEchoed >>> 0 : 0,
-  ]);
+  into.put((tcb.receiveBufferSet ? 1 : 0) | (tcb.sendBufferSet ? 2 : 0));
+  into.put(tcb.receiveBufferSet ? 0 : tcb.receiveBufferBytes - FROZEN_RECEIVE_BYTES);
+  into.put(tcb.sendBufferSet ? 0 : tcb.sendBufferBytes - FROZEN_SEND_BYTES);
+  into.put(measuring ? tcb.receiveSpaceBytes : 0);
+  into.put(measuring ? Math.max(0, Math.floor(atMs - tcb.receiveSpaceAtMs)) : 0);
+  into.put(measuring ? (tcb.rcvNxt - tcb.receiveSpaceSeq) | 0 : 0);
+  into.put(measuring ? tcb.receiveRttUs : 0);
+  into.put(measuring ? tcb.receiveEchoed >>> 0 : 0);
+  into.end();
 }
 
 /** The receive buffer that `thawBuffers` would put back. */

@@ -11,6 +11,7 @@ import {
 } from "./acc_ecn.ts";
 import type { TcpConfig } from "./config.ts";
 import { enterQuickAcks } from "./delayed_ack.ts";
+import type { RowWriter } from "./frozen_row.ts";
 import { type Tcb, TcpState } from "./tcb.ts";
 import type { Tcp } from "./tcp.ts";
 
@@ -119,10 +120,11 @@ export function takeEcnData(tcb: Tcb, segment: TcpRecord, config: Readonly<TcpCo
 }
 
 /** As whole numbers, for an image: nothing for a connection without ECN. */
-export function freezeEcn(tcb: Tcb, nowMs: number): number[] {
-  const bits = (tcb.ecnOk ? 1 : 0) | (tcb.ecnSeen ? 2 : 0) | (tcb.ecnEcho ? 4 : 0) | (tcb.ecnReduced ? 8 : 0);
-  if (tcb.accEcn !== undefined) return [bits, tcb.deliveredCe, ...freezeAccEcn(tcb.accEcn, nowMs)];
-  return tcb.deliveredCe > 0 ? [bits, tcb.deliveredCe] : bits > 0 ? [bits] : [];
+export function freezeEcn(tcb: Tcb, nowMs: number, into: RowWriter): void {
+  into.put((tcb.ecnOk ? 1 : 0) | (tcb.ecnSeen ? 2 : 0) | (tcb.ecnEcho ? 4 : 0) | (tcb.ecnReduced ? 8 : 0));
+  into.put(tcb.deliveredCe);
+  if (tcb.accEcn === undefined) return into.end();
+  for (const each of freezeAccEcn(tcb.accEcn, nowMs)) into.put(each);
 }
 
 /** Puts them back. */

@@ -8,13 +8,22 @@ import { freezeCongestion, thawCongestion } from "./congestion/freeze.ts";
 import { newDurable } from "./durable.ts";
 import { freezeEcn, thawEcn } from "./ecn.ts";
 import { freezeCounters, thawCounters } from "./freeze_counters.ts";
+import { freezeNumbers } from "./freeze_numbers.ts";
 import { freezeOptions, thawOptions } from "./freeze_options.ts";
-import { ageMs } from "./frozen_row.ts";
-import { type FrozenDeadline, FrozenFlag, type FrozenTcb, UNSET_BUFFER_BYTES } from "./frozen_tcb.ts";
-import { freezeMtuSearch, thawMtuSearch } from "./path_mtu.ts";
-import { freezeTooBig, fullSegmentProven, thawTooBig } from "./too_big.ts";
 import { freezeRecovery, freezeSent, thawRecovery, thawSent } from "./freeze_recovery.ts";
-import { flightSize, type Tcb, type TcpError, TcpState } from "./tcb.ts";
+import { RowWriter } from "./frozen_row.ts";
+import {
+  FROZEN_PLACES,
+  FROZEN_TCB_ALWAYS,
+  type FrozenDeadline,
+  FrozenFlag,
+  FrozenPlace,
+  type FrozenTcb,
+  frozenTcbDefaults,
+} from "./frozen_tcb.ts";
+import { freezeMtuSearch, thawMtuSearch } from "./path_mtu.ts";
+import { type Tcb, type TcpError, TcpState } from "./tcb.ts";
+import { freezeTooBig, thawTooBig } from "./too_big.ts";
 import { freezeUrgent, thawUrgent } from "./urgent.ts";
 import { freezeUserTimeout, thawUserTimeout } from "./user_timeout.ts";
 
@@ -38,120 +47,51 @@ export function freezeTcb(
   assert(tcb.state !== TcpState.closed, "A closed connection has no state to keep");
   const atMs = Math.floor(nowMs);
   const settled = unsettled === undefined;
-  const flags = (tcb.finQueued ? FrozenFlag.finQueued : 0) | (tcb.finReceived ? FrozenFlag.finReceived : 0) |
-    (tcb.finPending && settled ? FrozenFlag.finPending : 0) | (tcb.timestamps ? FrozenFlag.timestamps : 0) |
-    (tcb.rttTiming ? FrozenFlag.rttTiming : 0) | (tcb.ackNow ? FrozenFlag.ackNow : 0) |
-    (tcb.noDelay ? FrozenFlag.noDelay : 0) | (tcb.keepAlive ? FrozenFlag.keepAlive : 0) |
-    (tcb.orphan ? FrozenFlag.orphan : 0) | (tcb.wantsWritable ? FrozenFlag.wantsWritable : 0) |
-    (tcb.wantsDrained ? FrozenFlag.wantsDrained : 0) | (tcb.cwndLimited ? FrozenFlag.cwndLimited : 0) |
-    (tcb.sackPermitted ? FrozenFlag.sackPermitted : 0) | (tcb.interactive ? FrozenFlag.interactive : 0) |
-    (fullSegmentProven(tcb) ? FrozenFlag.fullSegmentProven : 0) |
-    (tcb.durable !== undefined ? FrozenFlag.durable : 0);
-  // Longer ago than this is idleness, however long (RFC 5681 section 4.1).
-  const sentAgoMs = Math.max(0, Math.floor(atMs - tcb.lastSentMs));
-  // CUBIC alone wants to know how long: its curve stands still meanwhile.
-  const idle = flightSize(tcb) === 0 && sentAgoMs > tcb.rtoMs * 2 ** tcb.backoff &&
-    tcb.cubicEpochMs === Infinity;
-  return [
-    atMs,
-    frozenAddress(tcb.localAddress, addresses),
-    frozenAddress(tcb.remoteAddress, addresses),
-    tcb.localPort,
-    tcb.remotePort,
-    tcb.state,
-    flags,
-    tcb.sndUna >>> 0,
-    (tcb.sndUna - tcb.iss) >>> 0,
-    tcb.sndWnd,
-    tcb.sndWndMax - tcb.sndWnd,
-    (tcb.rcvNxt - tcb.sndWl1) | 0,
-    (tcb.sndUna - tcb.sndWl2) | 0,
-    tcb.sndShift,
-    tcb.peerMss,
-    tcb.peerMss - tcb.sndMss,
-    tcb.rcvNxt >>> 0,
-    (tcb.rcvNxt - tcb.irs) >>> 0,
-    (tcb.rcvAdv - tcb.rcvNxt) | 0,
-    tcb.rcvShift,
-    tcb.tsOffset >>> 0,
-    tcb.tsRecent >>> 0,
-    tcb.timestamps ? ageMs(atMs, tcb.tsRecentAtMs) : 0,
-    tcb.srttUs,
-    tcb.rttvarUs,
-    tcb.rtoMs,
-    tcb.cwnd,
-    tcb.quickAcks,
-    ageMs(atMs, tcb.lastActivityMs),
-    tcb.bytesIn,
-    tcb.bytesOut,
-    tcb.ssthresh,
-    tcb.cwndBytesAcked,
-    (tcb.highSeq - tcb.iss) | 0,
-    tcb.retransmittedSegments,
-    leftMs(atMs, tcb.keepAliveAtMs),
-    tcb.keepAlives,
-    tcb.keepAliveIdleMs,
-    tcb.keepAliveIntervalMs,
-    tcb.keepAliveProbes,
-    tcb.userTimeoutMs,
-    tcb.sendBufferSet ? tcb.sendBufferBytes : UNSET_BUFFER_BYTES,
-    tcb.receiveBufferSet ? tcb.receiveBufferBytes : UNSET_BUFFER_BYTES,
-    tcb.typeOfService,
-    tcb.timeToLive,
-    tcb.softError,
-    leftMs(atMs, tcb.delayedAckAtMs),
-    (tcb.rcvNxt - tcb.lastAckSent) | 0,
-    idle || sentAgoMs === Infinity ? null : sentAgoMs, // nothing but a handshake was sent
-    0,
-    settled ? (tcb.sndMax - tcb.sndUna) >>> 0 : 0,
-    settled ? leftMs(atMs, tcb.retransmitAtMs) : null,
-    settled ? tcb.retransmits : 0,
-    settled && tcb.retransmits > 0 ? ageMs(atMs, tcb.stuckSinceMs) : 0,
-    settled ? tcb.backoff : 0,
-    0,
-    0,
-    0,
-    handshakeAgeMs(tcb, atMs),
-    settled ? leftMs(atMs, tcb.persistAtMs) : null,
-    settled ? tcb.persists : 0,
-    settled ? tcb.probesUnanswered : 0,
-    leftMs(atMs, tcb.expireAtMs),
-    tcb.finPending && settled ? (tcb.finAhead - tcb.rcvNxt) | 0 : 0,
-    queuedFrom(tcb.sendQueue, unsettled?.sentFrom ?? 0),
-    queuedFrom(tcb.receiveQueue, unsettled?.unreadFrom ?? 0),
-    settled ? freezeAhead(tcb) : [],
-    freezeCongestion(tcb, atMs, idle),
-    freezeBuffers(tcb, atMs),
-    freezeCounters(tcb, atMs),
-    freezeOptions(tcb),
-    settled && tcb.persists + tcb.probesUnanswered > 0 ? ageMs(atMs, tcb.persistSinceMs) : 0,
-    freezeUrgent(tcb),
-    settled ? freezeRecovery(tcb, atMs) : [],
-    settled ? freezeSent(tcb, atMs) : [],
-    tcb.fastOpen,
-    freezeEcn(tcb, atMs),
-    freezeMtuSearch(tcb, atMs),
-    freezeUserTimeout(tcb),
-    freezeTooBig(tcb),
-    [...tcb.protocolState],
-    tcb.durable?.lent ?? NOTHING,
-  ];
+  const idle = freezeNumbers(tcb, atMs, settled, numbers);
+  const frozen: unknown[] = [];
+  for (let place = 0; place < FROZEN_PLACES; place++) {
+    const number = numbers[place]!;
+    frozen.push(number !== number && isNullable(place) ? null : number);
+  }
+  frozen[FrozenPlace.localAddress] = frozenAddress(tcb.localAddress, addresses);
+  frozen[FrozenPlace.remoteAddress] = frozenAddress(tcb.remoteAddress, addresses);
+  frozen[FrozenPlace.sendQueue] = queuedFrom(tcb.sendQueue, unsettled?.sentFrom ?? 0);
+  frozen[FrozenPlace.receiveQueue] = queuedFrom(tcb.receiveQueue, unsettled?.unreadFrom ?? 0);
+  frozen[FrozenPlace.ahead] = settled ? freezeAhead(tcb) : [];
+  freezeCongestion(tcb, atMs, idle, row.clear());
+  frozen[FrozenPlace.congestionState] = row.toRow();
+  freezeBuffers(tcb, atMs, row.clear());
+  frozen[FrozenPlace.bufferState] = row.toRow();
+  freezeCounters(tcb, atMs, row.clear());
+  frozen[FrozenPlace.counters] = row.toRow();
+  freezeOptions(tcb, row.clear());
+  frozen[FrozenPlace.options] = row.toRow();
+  frozen[FrozenPlace.urgentState] = freezeUrgent(tcb);
+  row.clear();
+  if (settled) freezeRecovery(tcb, atMs, row);
+  frozen[FrozenPlace.recoveryState] = row.toRow();
+  frozen[FrozenPlace.sent] = settled ? freezeSent(tcb, atMs) : [];
+  freezeEcn(tcb, atMs, row.clear());
+  frozen[FrozenPlace.ecnState] = row.toRow();
+  frozen[FrozenPlace.mtuState] = freezeMtuSearch(tcb, atMs);
+  freezeUserTimeout(tcb, row.clear());
+  frozen[FrozenPlace.userTimeoutState] = row.toRow();
+  freezeTooBig(tcb, row.clear());
+  frozen[FrozenPlace.tooBigState] = row.toRow();
+  frozen[FrozenPlace.protocolState] = tcb.protocolState.slice();
+  frozen[FrozenPlace.lent] = tcb.durable?.lent ?? NOTHING;
+  return frozen as FrozenTcb;
 }
+
+/** Any other place that is no number is a mistake, and an image that holds one is refused as it is written. */
+function isNullable(place: number): boolean {
+  return frozenTcbDefaults[place - FROZEN_TCB_ALWAYS] === null;
+}
+
+const numbers = new Float64Array(FROZEN_PLACES);
+const row = new RowWriter();
 
 const NOTHING = new Uint8Array(0);
-
-/**
- * How long ago our first SYN or SYN-ACK left, rounded up: while a handshake lasts, what echoes an older timestamp is of
- * another (handshake.ts), whether a round trip is still timed or not.
- */
-function handshakeAgeMs({ state, rttTiming, rttStartMs }: Tcb, atMs: number): number {
-  if (!rttTiming && (state >= TcpState.established || rttStartMs === 0)) return 0;
-  return Math.max(0, atMs - Math.floor(rttStartMs));
-}
-
-function leftMs(atMs: number, deadlineMs: number): FrozenDeadline {
-  return deadlineMs === Infinity ? null : Math.ceil(deadlineMs - atMs);
-}
 
 function deadlineMs(baseMs: number, leftMs: FrozenDeadline): number {
   return leftMs === null ? Infinity : baseMs + leftMs;

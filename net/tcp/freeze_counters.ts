@@ -1,4 +1,4 @@
-import { RowReader, withoutTail } from "./frozen_row.ts";
+import { RowReader, type RowWriter } from "./frozen_row.ts";
 import type { Tcb } from "./tcb.ts";
 
 const row = new RowReader();
@@ -7,26 +7,25 @@ const row = new RowReader();
 const ACK_TIMEOUT_MS = 40;
 
 /** What tcp_info counts, as whole numbers. Times are distances from the last activity, in milliseconds. */
-export function freezeCounters(tcb: Tcb, atMs: number): number[] {
+export function freezeCounters(tcb: Tcb, atMs: number, into: RowWriter): void {
   const activeMs = Math.floor(tcb.lastActivityMs);
-  return withoutTail([
-    tcb.segmentsIn,
-    tcb.segmentsOut,
-    tcb.dataSegmentsIn,
-    tcb.dataSegmentsOut,
-    tcb.rcvMss - tcb.advMss,
-    tcb.advMss - tcb.peerMss, // as a rule each end announces the same
-    activeMs - Math.floor(tcb.lastReceivedMs),
-    activeMs - Math.floor(tcb.lastAckMs),
-    Math.floor(tcb.limitedMs),
-    Math.floor(tcb.windowLimitedMs),
-    Math.floor(tcb.bufferLimitedMs),
-    tcb.limit,
-    tcb.limit === 0 ? 0 : Math.floor(atMs - tcb.limitedSinceMs),
-    tcb.retransmittedBytes,
-    tcb.outOfOrderSegments,
-    tcb.ackTimeoutMs - (tcb.dataSegmentsIn > 0 ? ACK_TIMEOUT_MS : 0),
-  ]);
+  into.put(tcb.segmentsIn);
+  into.put(tcb.segmentsOut);
+  into.put(tcb.dataSegmentsIn);
+  into.put(tcb.dataSegmentsOut);
+  into.put(tcb.rcvMss - tcb.advMss);
+  into.put(tcb.advMss - tcb.peerMss); // as a rule each end announces the same
+  into.put(activeMs - Math.floor(tcb.lastReceivedMs));
+  into.put(activeMs - Math.floor(tcb.lastAckMs));
+  into.put(Math.floor(tcb.limitedMs));
+  into.put(Math.floor(tcb.windowLimitedMs));
+  into.put(Math.floor(tcb.bufferLimitedMs));
+  into.put(tcb.limit);
+  into.put(tcb.limit === 0 ? 0 : Math.floor(atMs - tcb.limitedSinceMs));
+  into.put(tcb.retransmittedBytes);
+  into.put(tcb.outOfOrderSegments);
+  into.put(tcb.ackTimeoutMs - (tcb.dataSegmentsIn > 0 ? ACK_TIMEOUT_MS : 0));
+  into.end();
 }
 
 /** Puts them back; `peerMss` and `lastActivityMs` are there already, and `baseMs` is when they were frozen. */

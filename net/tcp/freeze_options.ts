@@ -1,4 +1,4 @@
-import { RowReader, withoutTail } from "./frozen_row.ts";
+import { RowReader, type RowWriter } from "./frozen_row.ts";
 import { freezeRecords, thawRecords } from "./records.ts";
 import type { Tcb } from "./tcb.ts";
 
@@ -8,19 +8,17 @@ const row = new RowReader();
 const FIN_WAIT_2_MS = 60_000;
 
 /** The application's options beyond those that have places of their own, as whole numbers: 0 is the default. */
-export function freezeOptions(tcb: Tcb): number[] {
-  const options = [
-    tcb.cork ? 1 : 0,
-    tcb.lingerMs + 1,
-    tcb.finWait2Ms - FIN_WAIT_2_MS,
-    tcb.notSentLowWaterBytes,
-    tcb.mssMax,
-    tcb.synRetransmitsMax,
-    tcb.pathMtuDiscovery ? 0 : 1,
-    (tcb.more ? 1 : 0) | (tcb.push << 1),
-  ];
-  freezeRecords(tcb, options);
-  return withoutTail(options);
+export function freezeOptions(tcb: Tcb, into: RowWriter): void {
+  into.put(tcb.cork ? 1 : 0);
+  into.put(tcb.lingerMs + 1);
+  into.put(tcb.finWait2Ms - FIN_WAIT_2_MS);
+  into.put(tcb.notSentLowWaterBytes);
+  into.put(tcb.mssMax);
+  into.put(tcb.synRetransmitsMax);
+  into.put(tcb.pathMtuDiscovery ? 0 : 1);
+  into.put((tcb.more ? 1 : 0) | (tcb.push << 1));
+  freezeRecords(tcb, into);
+  into.end();
 }
 
 /** Puts them back. */

@@ -1,6 +1,6 @@
 import { seqLess } from "../../base/sequence.ts";
 import type { TcpConfig } from "./config.ts";
-import { RowReader, withoutTail } from "./frozen_row.ts";
+import { RowReader, type RowWriter } from "./frozen_row.ts";
 import { Sent } from "./sent_queue.ts";
 import { type CaState, RetransmitTimer, type Tcb, TcpState } from "./tcb.ts";
 
@@ -30,7 +30,7 @@ const Bit = {
  * (or RCV.NXT, for what we received), times are microseconds before `atMs`; when the shortest round trip was seen
  * is kept to the second.
  */
-export function freezeRecovery(tcb: Tcb, atMs: number): number[] {
+export function freezeRecovery(tcb: Tcb, atMs: number, into: RowWriter): void {
   const flying = tcb.sent.length > 0;
   const armed = tcb.undoArmed;
   const { reneging, rackAdvanced, rackDsackSeen, probeOut, probeRetransmitted, frto, dsackPending } = tcb;
@@ -41,44 +41,43 @@ export function freezeRecovery(tcb: Tcb, atMs: number): number[] {
     (dsackPending ? Bit.dsackPending : 0) | (tcb.rackSentMs > 0 ? Bit.rackSent : 0) |
     (tcb.retransmitStampMs >= 0 ? Bit.retransmitted : 0) | (tcb.minRttUs < 0 ? Bit.noMinRtt : 0) |
     (tcb.rackRttUs === 0 ? 0 : Bit.rackRtt);
-  const state = [
-    tcb.minRttUs < 0 ? 0 : Math.max(0, Math.floor((atMs - tcb.minRttAtMs) / 1000)),
-    tcb.minRttUs < 0 ? 0 : tcb.minRttUs - tcb.srttUs, // on a quiet path they are the same
-    tcb.rtoVarUs - USUAL_VAR_US,
-    tcb.rtoVarMaxUs - USUAL_VAR_US,
-    from(tcb, tcb.rttSeq),
-    tcb.delivered,
-    tcb.rackRttUs === 0 ? 0 : tcb.rackRttUs - tcb.srttUs,
-    bits,
-    tcb.caState,
-    tcb.retransmitTimer,
-    tcb.sackedOut,
-    tcb.lostOut,
-    tcb.retransOut,
-    tcb.sackedOut > 0 ? from(tcb, tcb.fack) : 0,
-    tcb.reordering - 3,
-    tcb.reorderingSeen,
-    tcb.lost,
-    tcb.dsackDups,
-    tcb.rackReorderSteps - 1,
-    tcb.rackReorderPersist,
-    tcb.rackLastDelivered,
-    tcb.rackSentMs > 0 ? ageUs(atMs, tcb.rackSentMs) : 0,
-    tcb.rackSentMs > 0 ? from(tcb, tcb.rackEnd) : 0,
-    probeOut ? from(tcb, tcb.probeSeq) : 0,
-    tcb.prrDelivered,
-    tcb.prrOut,
-    armed ? from(tcb, tcb.undoMarker) : 0,
-    tcb.undoRetrans + 1,
-    tcb.retransmitStampMs < 0 ? 0 : ageUs(atMs, tcb.retransmitStampMs),
-    flying ? from(tcb, tcb.retransmitHint) : 0,
-    dsackPending ? (tcb.rcvNxt - tcb.dsackStart) | 0 : 0,
-    dsackPending ? (tcb.rcvNxt - tcb.dsackEnd) | 0 : 0,
-    seqLess(tcb.sndUna, tcb.smallEnd) ? from(tcb, tcb.smallEnd) : 0,
-  ];
-  for (const edge of tcb.sackBlocks) state.push((edge - tcb.rcvNxt) | 0);
+  into.put(tcb.minRttUs < 0 ? 0 : Math.max(0, Math.floor((atMs - tcb.minRttAtMs) / 1000)));
+  into.put(tcb.minRttUs < 0 ? 0 : tcb.minRttUs - tcb.srttUs); // on a quiet path they are the same
+  into.put(tcb.rtoVarUs - USUAL_VAR_US);
+  into.put(tcb.rtoVarMaxUs - USUAL_VAR_US);
+  into.put(from(tcb, tcb.rttSeq));
+  into.put(tcb.delivered);
+  into.put(tcb.rackRttUs === 0 ? 0 : tcb.rackRttUs - tcb.srttUs);
+  into.put(bits);
+  into.put(tcb.caState);
+  into.put(tcb.retransmitTimer);
+  into.put(tcb.sackedOut);
+  into.put(tcb.lostOut);
+  into.put(tcb.retransOut);
+  into.put(tcb.sackedOut > 0 ? from(tcb, tcb.fack) : 0);
+  into.put(tcb.reordering - 3);
+  into.put(tcb.reorderingSeen);
+  into.put(tcb.lost);
+  into.put(tcb.dsackDups);
+  into.put(tcb.rackReorderSteps - 1);
+  into.put(tcb.rackReorderPersist);
+  into.put(tcb.rackLastDelivered);
+  into.put(tcb.rackSentMs > 0 ? ageUs(atMs, tcb.rackSentMs) : 0);
+  into.put(tcb.rackSentMs > 0 ? from(tcb, tcb.rackEnd) : 0);
+  into.put(probeOut ? from(tcb, tcb.probeSeq) : 0);
+  into.put(tcb.prrDelivered);
+  into.put(tcb.prrOut);
+  into.put(armed ? from(tcb, tcb.undoMarker) : 0);
+  into.put(tcb.undoRetrans + 1);
+  into.put(tcb.retransmitStampMs < 0 ? 0 : ageUs(atMs, tcb.retransmitStampMs));
+  into.put(flying ? from(tcb, tcb.retransmitHint) : 0);
+  into.put(dsackPending ? (tcb.rcvNxt - tcb.dsackStart) | 0 : 0);
+  into.put(dsackPending ? (tcb.rcvNxt - tcb.dsackEnd) | 0 : 0);
+  into.put(seqLess(tcb.sndUna, tcb.smallEnd) ? from(tcb, tcb.smallEnd) : 0);
+  const { sackBlocks } = tcb;
+  for (let at = 0; at < sackBlocks.length; at++) into.put((sackBlocks[at]! - tcb.rcvNxt) | 0);
   // One zero stays: nothing at all is what images of before have, which knew no shortest round trip.
-  return withoutTail(state, 1);
+  into.end(1);
 }
 
 function ageUs(atMs: number, sinceMs: number): number {

@@ -4,14 +4,52 @@
  * @module
  */
 
+/** Most rows are shorter: more room is made when somebody needs it. */
+const CELLS = 256;
+
 /**
- * The row without the zeros at its end: they are what is meant when nothing stands there. At least `leastLength` numbers
- * stay. A short copy costs less than it does to shorten the row.
+ * Rows as they are written, one behind the other, in memory that is used again: `begin` a row, `put` its numbers, and
+ * `end` it. Zeros at a row's end are left out, since they are what is meant when nothing stands there.
  */
-export function withoutTail(row: number[], leastLength = 0): number[] {
-  let length = row.length;
-  while (length > leastLength && row[length - 1] === 0) length--;
-  return length === row.length ? row : length === 0 ? [] : row.slice(0, length);
+export class RowWriter {
+  /** The rows; between `start` and `length` is the one that was begun last. */
+  cells: Float64Array<ArrayBuffer> = new Float64Array(CELLS);
+  length = 0;
+  start = 0;
+
+  /** Forgets all rows. */
+  clear(): this {
+    this.length = this.start = 0;
+    return this;
+  }
+
+  /** Begins a row behind those that are here. */
+  begin(): this {
+    this.start = this.length;
+    return this;
+  }
+
+  put(value: number): void {
+    if (this.length === this.cells.length) {
+      const { cells } = this;
+      this.cells = new Float64Array(2 * cells.length);
+      this.cells.set(cells);
+    }
+    this.cells[this.length++] = value;
+  }
+
+  /** Leaves out the zeros at the row's end, but for its first `leastLength` numbers. */
+  end(leastLength = 0): void {
+    const least = this.start + leastLength;
+    while (this.length > least && this.cells[this.length - 1] === 0) this.length--;
+  }
+
+  /** The row that was written last, as a list. */
+  toRow(): number[] {
+    const row: number[] = [];
+    for (let at = this.start; at < this.length; at++) row.push(this.cells[at]!);
+    return row;
+  }
 }
 
 /** Reads a row place by place. */

@@ -164,6 +164,32 @@ const DEFAULTS: readonly (readonly [name: string, value: number | null | Uint8Ar
 /** The tuple's places by name, for whoever prints an image. */
 export const frozenTcbFields: readonly string[] = [...NAMES_ALWAYS, ...DEFAULTS.map(([name]) => name)];
 
+/** How many places the tuple has. */
+export const FROZEN_PLACES: number = frozenTcbFields.length;
+
+const place = (name: string): number => frozenTcbFields.indexOf(name);
+/** Places that hold no number. */
+export const FrozenPlace = {
+  localAddress: place("localAddress"),
+  remoteAddress: place("remoteAddress"),
+  sendQueue: place("sendQueue"),
+  receiveQueue: place("receiveQueue"),
+  ahead: place("ahead"),
+  congestionState: place("congestionState"),
+  bufferState: place("bufferState"),
+  counters: place("counters"),
+  options: place("options"),
+  urgentState: place("urgentState"),
+  recoveryState: place("recoveryState"),
+  sent: place("sent"),
+  ecnState: place("ecnState"),
+  mtuState: place("mtuState"),
+  userTimeoutState: place("userTimeoutState"),
+  tooBigState: place("tooBigState"),
+  protocolState: place("protocolState"),
+  lent: place("lent"),
+};
+
 /** How many of the tuple's places have no default. */
 export const FROZEN_TCB_ALWAYS: number = NAMES_ALWAYS.length;
 

@@ -1,5 +1,5 @@
 import { seqLessEqual } from "../../base/sequence.ts";
-import type { RowReader } from "./frozen_row.ts";
+import type { RowReader, RowWriter } from "./frozen_row.ts";
 import { sendEnd, type Tcb } from "./tcb.ts";
 
 /**
@@ -27,8 +27,8 @@ export function takeRecordEnd({ records }: Tcb, end: number): void {
 }
 
 /** Adds the ends to `row` as distances from SND.UNA, for an image. */
-export function freezeRecords(tcb: Tcb, row: number[]): void {
-  for (const end of tcb.records) row.push((end - tcb.sndUna) >>> 0);
+export function freezeRecords(tcb: Tcb, into: RowWriter): void {
+  for (let at = 0; at < tcb.records.length; at++) into.put((tcb.records[at]! - tcb.sndUna) >>> 0);
 }
 
 /** Puts them back; `sndUna` is there already. */

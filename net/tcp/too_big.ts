@@ -1,6 +1,6 @@
 import { seqLess } from "../../base/sequence.ts";
 import { pathMtuMin } from "../ip/path_mtu.ts";
-import { withoutTail } from "./frozen_row.ts";
+import type { RowWriter } from "./frozen_row.ts";
 import { mssOf, mtuOf, packetTooBig, updateMss } from "./path_mtu.ts";
 import type { Tcb } from "./tcb.ts";
 import type { Tcp } from "./tcp.ts";
@@ -40,11 +40,13 @@ export function fullSegmentProven(tcb: Tcb): boolean {
 }
 
 /** As whole numbers; nothing while no claim waits and none would have to, or a full segment is proven. */
-export function freezeTooBig(tcb: Tcb): number[] {
+export function freezeTooBig(tcb: Tcb, into: RowWriter): void {
   const matters = !fullSegmentProven(tcb) && mtuOf(tcb, tcb.provenBytes) > pathMtuMin(tcb.remoteAddress);
   const proven = matters ? tcb.provenBytes : 0;
-  if (tcb.tooBigMtu === 0) return withoutTail([proven]);
-  return [proven, tcb.tooBigMtu, (tcb.tooBigSeq - tcb.sndUna) | 0];
+  into.put(proven);
+  if (tcb.tooBigMtu === 0) return into.end();
+  into.put(tcb.tooBigMtu);
+  into.put((tcb.tooBigSeq - tcb.sndUna) | 0);
 }
 
 /** Puts them back; `sndUna` and `sndMss` are there already. */

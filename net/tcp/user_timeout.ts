@@ -1,7 +1,7 @@
 import { seqLess } from "../../base/sequence.ts";
 import { TCP_OPTIONS_LENGTH_MAX, tcpOptionsLength, USER_TIMEOUT_LENGTH } from "../wire/tcp_options.ts";
 import type { TcpRecord } from "../wire/tcp.ts";
-import { withoutTail } from "./frozen_row.ts";
+import type { RowWriter } from "./frozen_row.ts";
 import type { TcpConfig } from "./config.ts";
 import type { Tcb } from "./tcb.ts";
 
@@ -100,15 +100,14 @@ export function takeUserTimeout(tcb: Tcb, segment: TcpRecord): void {
 }
 
 /** As whole numbers, `[]` where the option is not in use. */
-export function freezeUserTimeout(tcb: Tcb): number[] {
+export function freezeUserTimeout(tcb: Tcb, into: RowWriter): void {
   const told = tcb.userTimeoutNews === UserTimeoutNews.toldInData;
-  return withoutTail([
-    tcb.userTimeoutOption ? 1 : 0,
-    tcb.userTimeoutAdvertisedMs,
-    tcb.userTimeoutHeardMs,
-    tcb.userTimeoutNews,
-    told ? (tcb.userTimeoutToldEnd - tcb.sndUna) | 0 : 0,
-  ]);
+  into.put(tcb.userTimeoutOption ? 1 : 0);
+  into.put(tcb.userTimeoutAdvertisedMs);
+  into.put(tcb.userTimeoutHeardMs);
+  into.put(tcb.userTimeoutNews);
+  into.put(told ? (tcb.userTimeoutToldEnd - tcb.sndUna) | 0 : 0);
+  into.end();
 }
 
 /** Puts it back; `sndUna` is there already. */

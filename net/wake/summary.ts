@@ -1,8 +1,10 @@
+import type { AddressTable } from "../ip/address_table.ts";
 import { frozenReceiveBytes } from "../tcp/buffers.ts";
 import { mayShow } from "../tcp/freeze_recovery.ts";
-import { FrozenFlag, type FrozenTcb, frozenTcbFields } from "../tcp/frozen_tcb.ts";
+import { FROZEN_PLACES, FrozenFlag, type FrozenTcb, frozenTcbFields } from "../tcp/frozen_tcb.ts";
 import { peekWindow, type WindowState } from "../tcp/output.ts";
-import { TcpState } from "../tcp/tcb.ts";
+import { type Tcb, TcpState } from "../tcp/tcb.ts";
+import { isIpv6Handle } from "../wire/address.ts";
 import { Asleep, metaOf } from "./slot.ts";
 
 /**
@@ -48,6 +50,8 @@ const INT32_MAX = 2 ** 31 - 1;
 const at = (name: string): number => frozenTcbFields.indexOf(name);
 /** Places in a frozen TCB; by destructuring, all of it would be copied. */
 const PLACES = {
+  frozenAtMs: at("frozenAtMs"),
+  sndUna: at("sndUna"),
   state: at("state"),
   flags: at("flags"),
   sndWnd: at("sndWnd"),
@@ -103,69 +107,117 @@ const receiver: WindowState & typeof window = { ...window, receiveQueue: { lengt
  * read, and no timer of it but the keep-alive's is running) gets all of its record; the others, which are few, their key.
  */
 export function summarize(frozen: FrozenTcb, into: Int32Array, at = 0): void {
-  const {
-    0: frozenAtMs,
-    1: localAddress,
-    2: remoteAddress,
-    3: localPort,
-    4: remotePort,
-    6: flags,
-    7: sndUna,
-  } = frozen;
+  const { 1: localAddress, 2: remoteAddress, 3: localPort, 4: remotePort } = frozen;
   into.fill(0, at, at + SUMMARY_WORDS);
   let kind = putAddress(localAddress, into, at + Summary.localAddress, at + Summary.localPrefix);
   kind |= putAddress(remoteAddress, into, at + Summary.remoteAddress, at + Summary.remotePrefix);
   into[at + Summary.ports] = (localPort << 16) | remotePort;
-  if (!isQuiet(frozen)) {
-    into[at + Summary.tag] = LAYOUT | kind | SummaryKind.keyOnly;
-    return;
+  for (let place = 0; place < numbers.length; place++) numbers[place] = asNumber(frozen[place]);
+  const { bufferState, receiveBufferBytes } = PLACES;
+  const receiveBytes = frozenReceiveBytes(
+    frozen[bufferState] as number[],
+    frozen[receiveBufferBytes] as number,
+  );
+  if (isQuiet(frozen) && isStill(numbers)) putRecord(numbers, receiveBytes, kind, into, at);
+  else into[at + Summary.tag] = LAYOUT | kind | SummaryKind.keyOnly;
+}
+
+/** The places of a frozen connection that are numbers; NaN for `null`, and for the others. */
+const numbers = new Float64Array(FROZEN_PLACES);
+
+function asNumber(value: unknown): number {
+  return typeof value === "number" ? value : NaN;
+}
+
+/** As `summarize`, of what `freezeQuiet` has written of `tcb`. */
+export function summarizeQuiet(
+  tcb: Tcb,
+  from: Float64Array,
+  addresses: Pick<AddressTable, "freezeWords">,
+  into: Int32Array,
+  at: number,
+): void {
+  const { localAddress, remoteAddress } = tcb;
+  into.fill(0, at, at + SUMMARY_WORDS);
+  into[at + Summary.ports] = (tcb.localPort << 16) | tcb.remotePort;
+  let kind = 0;
+  if (isIpv6Handle(localAddress)) {
+    kind = SummaryKind.ipv6;
+    addresses.freezeWords(localAddress, words);
+    putWords(into, at + Summary.localAddress, at + Summary.localPrefix);
+    addresses.freezeWords(remoteAddress, words);
+    putWords(into, at + Summary.remoteAddress, at + Summary.remotePrefix);
+  } else {
+    into[at + Summary.localAddress] = localAddress;
+    into[at + Summary.remoteAddress] = remoteAddress;
   }
+  const shows = tcb.probeOut || tcb.dsackPending || tcb.ecnEcho || !tcb.pathMtuDiscovery ||
+    tcb.userTimeoutOption || tcb.userTimeoutAdvertisedMs + tcb.userTimeoutHeardMs + tcb.userTimeoutNews !== 0;
+  if (!shows && isStill(from)) putRecord(from, tcb.receiveBufferBytes, kind, into, at);
+  else into[at + Summary.tag] = LAYOUT | kind | SummaryKind.keyOnly;
+}
+
+const words = new Int32Array(4);
+
+function putWords(into: Int32Array, word: number, prefix: number): void {
+  for (let at = 0; at < 3; at++) into[prefix + at] = words[at]!;
+  into[word] = words[3]!;
+}
+
+/** The record of a quiet connection, from its places that are numbers. */
+function putRecord(
+  from: Float64Array,
+  receiveBytes: number,
+  kind: number,
+  into: Int32Array,
+  at: number,
+): void {
   const place = PLACES;
-  const sndShift = frozen[place.sndShift] as number;
-  const rcvShift = frozen[place.rcvShift] as number;
-  const rcvNxt = frozen[place.rcvNxt] as number;
-  const promised = frozen[place.rcvAdvOffset] as number;
+  const frozenAtMs = from[place.frozenAtMs]!;
+  const flags = from[place.flags]!;
+  const sndShift = from[place.sndShift]!;
+  const rcvShift = from[place.rcvShift]!;
+  const rcvNxt = from[place.rcvNxt]!;
+  const promised = from[place.rcvAdvOffset]!;
   receiver.rcvShift = rcvShift;
   receiver.rcvNxt = rcvNxt | 0;
   receiver.rcvAdv = (rcvNxt + promised) | 0;
-  receiver.peerMss = frozen[place.peerMss] as number;
-  receiver.receiveBufferBytes = frozenReceiveBytes(
-    frozen[place.bufferState] as number[],
-    frozen[place.receiveBufferBytes] as number,
-  );
+  receiver.peerMss = from[place.peerMss]!;
+  receiver.receiveBufferBytes = receiveBytes;
   const field = peekWindow(receiver);
   const keepAlive = (flags & FrozenFlag.keepAlive) !== 0;
-  const askIn = frozen[place.keepAliveIn] as number | null;
+  const askIn = from[place.keepAliveIn]!;
   const frozenAtS = Math.ceil(frozenAtMs / 1000);
-  const askAt = (askIn ?? 0) + frozenAtMs - 1000 * frozenAtS;
-  const idleMs = frozen[place.keepAliveIdleMs] as number;
-  const intervalMs = frozen[place.keepAliveIntervalMs] as number;
+  const asks = !Number.isNaN(askIn);
+  const askAt = (asks ? askIn : 0) + frozenAtMs - 1000 * frozenAtS;
+  const idleMs = from[place.keepAliveIdleMs]!;
+  const intervalMs = from[place.keepAliveIntervalMs]!;
   const fits = frozenAtS <= INT32_MAX && Math.abs(askAt) <= INT32_MAX && idleMs <= INT32_MAX &&
     intervalMs <= INT32_MAX;
-  if (!fits || (askIn !== null && !keepAlive) || field << Math.max(rcvShift, 0) < promised) {
+  if (!fits || (asks && !keepAlive) || field << Math.max(rcvShift, 0) < promised) {
     into[at + Summary.tag] = LAYOUT | kind | SummaryKind.keyOnly;
     return;
   }
-  if (askIn !== null) kind |= SummaryKind.asked;
+  if (asks) kind |= SummaryKind.asked;
   into[at + Summary.tag] = LAYOUT | kind;
   into[at + Summary.meta] = metaOf(
     ((flags & FrozenFlag.timestamps) !== 0 ? Asleep.timestamps : 0) | (keepAlive ? Asleep.keepAlive : 0) |
       ((flags & FrozenFlag.sackPermitted) !== 0 ? Asleep.sack : 0),
     sndShift,
     rcvShift,
-    frozenAtMs - (frozen[place.tsRecentAgeMs] as number),
+    frozenAtMs - from[place.tsRecentAgeMs]!,
   );
-  into[at + Summary.sndNxt] = sndUna | 0;
+  into[at + Summary.sndNxt] = from[place.sndUna]! | 0;
   into[at + Summary.rcvNxt] = rcvNxt | 0;
-  into[at + Summary.windows] = (((frozen[place.sndWnd] as number) >>> sndShift) << 16) | field;
-  into[at + Summary.tsRecent] = (frozen[place.tsRecent] as number) | 0;
-  into[at + Summary.tsOffset] = (frozen[place.tsOffset] as number) | 0;
+  into[at + Summary.windows] = ((from[place.sndWnd]! >>> sndShift) << 16) | field;
+  into[at + Summary.tsRecent] = from[place.tsRecent]! | 0;
+  into[at + Summary.tsOffset] = from[place.tsOffset]! | 0;
   into[at + Summary.frozenAtS] = frozenAtS;
   if (!keepAlive) return;
   into[at + Summary.askAt] = askAt;
   into[at + Summary.keepAliveIdleMs] = idleMs;
   into[at + Summary.keepAliveIntervalMs] = intervalMs;
-  into[at + Summary.keepAliveProbes] = frozen[place.keepAliveProbes] as number;
+  into[at + Summary.keepAliveProbes] = from[place.keepAliveProbes]!;
 }
 
 /** The beginning of the frozen connection that a summary is of: all that its key is made of. */
@@ -200,25 +252,29 @@ function putAddress(address: number | Uint8Array, into: Int32Array, word: number
   return SummaryKind.ipv6;
 }
 
-/** What `sleepRecord` finds neither busy nor unusual, and no timer is running for. */
+/** What `sleepRecord` finds neither busy nor unusual, by all that is no number. */
 function isQuiet(frozen: FrozenTcb): boolean {
   const place = PLACES;
-  const state = frozen[place.state];
   const ecnBits = (frozen[place.ecnState] as number[])[0] ?? 0;
-  return state === TcpState.established && (frozen[place.receiveQueue] as Uint8Array).length === 0 &&
-    ((frozen[place.flags] as number) & BUSY_FLAGS) === 0 &&
-    frozen[place.softError] === 0 && frozen[place.lastAckSentBehind] === 0 &&
-    (frozen[place.sndWl1Behind] as number) >= 0 && frozen[place.sndMaxOffset] === 0 &&
+  return (frozen[place.receiveQueue] as Uint8Array).length === 0 &&
     (frozen[place.sendQueue] as Uint8Array).length === 0 && (frozen[place.lent] as Uint8Array).length === 0 &&
     (frozen[place.protocolState] as number[]).length === 0 &&
     (frozen[place.ahead] as unknown[]).length === 0 &&
     !mayShow(frozen[place.recoveryState] as number[]) &&
     (frozen[place.ecnState] as number[]).length <= 2 && (ecnBits & ECN_ECHO) === 0 &&
-    frozen[place.typeOfService] === 0 && frozen[place.timeToLive] === 64 &&
     ((frozen[place.options] as number[])[NO_PATH_MTU_DISCOVERY] ?? 0) === 0 &&
-    frozen[place.userTimeoutMs] === 0 && (frozen[place.userTimeoutState] as number[]).length === 0 &&
-    frozen[place.retransmitIn] === null && frozen[place.persistIn] === null &&
-    frozen[place.delayedAckIn] === null && frozen[place.expireIn] === null;
+    (frozen[place.userTimeoutState] as number[]).length === 0;
+}
+
+/** And by its numbers; no timer is running for it, either. */
+function isStill(from: Float64Array): boolean {
+  const place = PLACES;
+  return from[place.state] === TcpState.established && (from[place.flags]! & BUSY_FLAGS) === 0 &&
+    from[place.softError] === 0 && from[place.lastAckSentBehind] === 0 && from[place.sndWl1Behind]! >= 0 &&
+    from[place.sndMaxOffset] === 0 && from[place.typeOfService] === 0 && from[place.timeToLive] === 64 &&
+    from[place.userTimeoutMs] === 0 && Number.isNaN(from[place.retransmitIn]) &&
+    Number.isNaN(from[place.persistIn]) && Number.isNaN(from[place.delayedAckIn]) &&
+    Number.isNaN(from[place.expireIn]);
 }
 
 /** In `ecnState` (ecn.ts), and in `options` (freeze_options.ts). */

@@ -1,45 +1,44 @@
-import { ageMs, RowReader, withoutTail } from "../frozen_row.ts";
+import { ageMs, RowReader, type RowWriter } from "../frozen_row.ts";
 import { flightSize, type Tcb } from "../tcb.ts";
 import { Hystart } from "./hystart.ts";
 
 const row = new RowReader();
 
 /**
- * The state of congestion control as whole numbers, zeros at the end left out: an idle connection that never
- * lost anything has none. Positions are distances from SND.UNA, times are milliseconds before `atMs`; one more
- * than that where 0 is "not set". `idle`: nothing was sent for so long that it does not matter when.
+ * Writes the state of congestion control as whole numbers: an idle connection that never lost anything has
+ * none. Positions are distances from SND.UNA, times are milliseconds before `atMs`; one more than
+ * that where 0 is "not set". `idle`: nothing was sent for so long that it does not matter when.
  */
-export function freezeCongestion(tcb: Tcb, atMs: number, idle: boolean): number[] {
+export function freezeCongestion(tcb: Tcb, atMs: number, idle: boolean, into: RowWriter): void {
   const flying = flightSize(tcb) > 0;
-  return withoutTail([
-    tcb.congestion,
-    tcb.hystart ^ Hystart.slowStart, // where every connection begins
-    tcb.hystart === Hystart.off ? 0 : ahead(tcb, tcb.hystartRoundEnd),
-    tcb.hystartSamples,
-    tcb.hystartMinUs,
-    tcb.hystartLastMinUs,
-    tcb.hystartBaselineUs,
-    tcb.hystartCssRounds,
-    flying ? ahead(tcb, tcb.cwndUsageEnd) : 0,
-    flying ? tcb.cwndFlightMax : 0,
-    idle ? 0 : ageMs(atMs, tcb.cwndFullAtMs),
-    idle ? 0 : tcb.cwndUsedBytes,
-    tcb.priorCwnd,
-    tcb.priorSsthresh,
-    tcb.cubicWMax,
-    epochAge(atMs, tcb.cubicEpochMs),
-    tcb.cubicOrigin,
-    tcb.cubicKMs,
-    tcb.cubicWEst,
-    tcb.cubicEstAcked,
-    tcb.cubicPriorWMax,
-    epochAge(atMs, tcb.cubicPriorEpochMs),
-    tcb.cubicPriorOrigin,
-    tcb.cubicPriorKMs,
-    tcb.cubicPriorWEst,
-    tcb.hystart === Hystart.classic ? ageMs(atMs, tcb.hystartRoundAtMs) : 0,
-    tcb.hystart === Hystart.classic ? ageMs(atMs, tcb.hystartTrainAtMs) : 0,
-  ]);
+  into.put(tcb.congestion);
+  into.put(tcb.hystart ^ Hystart.slowStart); // where every connection begins
+  into.put(tcb.hystart === Hystart.off ? 0 : ahead(tcb, tcb.hystartRoundEnd));
+  into.put(tcb.hystartSamples);
+  into.put(tcb.hystartMinUs);
+  into.put(tcb.hystartLastMinUs);
+  into.put(tcb.hystartBaselineUs);
+  into.put(tcb.hystartCssRounds);
+  into.put(flying ? ahead(tcb, tcb.cwndUsageEnd) : 0);
+  into.put(flying ? tcb.cwndFlightMax : 0);
+  into.put(idle ? 0 : ageMs(atMs, tcb.cwndFullAtMs));
+  into.put(idle ? 0 : tcb.cwndUsedBytes);
+  into.put(tcb.priorCwnd);
+  into.put(tcb.priorSsthresh);
+  into.put(tcb.cubicWMax);
+  into.put(epochAge(atMs, tcb.cubicEpochMs));
+  into.put(tcb.cubicOrigin);
+  into.put(tcb.cubicKMs);
+  into.put(tcb.cubicWEst);
+  into.put(tcb.cubicEstAcked);
+  into.put(tcb.cubicPriorWMax);
+  into.put(epochAge(atMs, tcb.cubicPriorEpochMs));
+  into.put(tcb.cubicPriorOrigin);
+  into.put(tcb.cubicPriorKMs);
+  into.put(tcb.cubicPriorWEst);
+  into.put(tcb.hystart === Hystart.classic ? ageMs(atMs, tcb.hystartRoundAtMs) : 0);
+  into.put(tcb.hystart === Hystart.classic ? ageMs(atMs, tcb.hystartTrainAtMs) : 0);
+  into.end();
 }
 
 function ahead(tcb: Tcb, position: number): number {
