@@ -1,4 +1,5 @@
 import { HASH_BYTES } from "../image/hash.ts";
+import type { BareRecords } from "./store.ts";
 
 /** What an entry has before a bare record, and behind it (entry.ts). */
 const BEFORE_BYTES = 2;
@@ -8,7 +9,7 @@ const BEHIND_BYTES = 1 + HASH_BYTES;
  * Bare records (bare.ts) on their way into a store, one behind the other, each with room around it for what makes it an
  * entry: so a batch of them is written as it lies, and none of them is an object.
  */
-export class BareBatch {
+export class BareBatch implements BareRecords {
   /** Where records are written; another buffer after each `room`, perhaps. */
   bytes: Uint8Array<ArrayBuffer>;
   /** Of `bytes`. */

@@ -11,7 +11,6 @@ import {
   REMOVED_MAX,
 } from "./entry.ts";
 import { bareOf } from "./bare.ts";
-import type { BareBatch } from "./bare_batch.ts";
 import { frameBare, recordIn, writeMark, writePut, writeRemove } from "./entry.ts";
 import { GroupCommit } from "./group_commit.ts";
 import { checkRecords } from "./memory_store.ts";
@@ -23,6 +22,7 @@ import { Segments } from "./segments.ts";
 import { Stage } from "./stage.ts";
 import {
   type AppendOptions,
+  type BareRecords,
   type Commit,
   type Kept,
   type LiveRecord,
@@ -182,7 +182,7 @@ export class FileStore implements Store {
   }
 
   /** As {@linkcode Store.appendBare}. */
-  appendBare(batch: BareBatch, summaries?: Int32Array): Commit {
+  appendBare(batch: BareRecords, summaries?: Int32Array): Commit {
     this.#ready();
     const { count, length } = batch;
     const words = wordsOf(summaries, count);

@@ -1,5 +1,3 @@
-import type { BareBatch } from "./bare_batch.ts";
-
 /**
  * Where a record lives: `segment * 2^32 + offset`, a safe integer. Whoever appended keeps it (the
  * connection map does, in its slot); the store keeps no object per record.
@@ -86,6 +84,20 @@ export interface Kept {
   readonly isBare: boolean;
 }
 
+/** Records as `Kept` has bare ones, one behind the other, with room around each for what a store puts there. */
+export interface BareRecords {
+  /** All of them; a store writes into the room around them. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** How many. */
+  readonly count: number;
+  /** Bytes of all, with their room. */
+  readonly length: number;
+  /** Where the room of a record begins. */
+  entryStart(index: number): number;
+  /** Where a record ends. */
+  recordEnd(index: number): number;
+}
+
 /** Counts of a store. */
 export interface StoreStats {
   /** Records in force. */
@@ -125,7 +137,7 @@ export interface Store extends AsyncDisposable {
    *
    * @throws {StoreError} As `append`.
    */
-  appendBare?(batch: BareBatch, summaries?: Int32Array): Commit;
+  appendBare?(batch: BareRecords, summaries?: Int32Array): Commit;
   /**
    * Removes records, all or none.
    *
