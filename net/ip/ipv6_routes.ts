@@ -149,6 +149,11 @@ export class Ipv6Routes {
     return (own.find(({ words }) => !isLinkLocalWord(words[0])) ?? own[0])?.address ?? 0;
   }
 
+  /** The interface that has one of our addresses, -1 for every other address. */
+  interfaceOf(address: number): number {
+    return this.own.find((own) => own.address === address)?.interfaceIndex ?? -1;
+  }
+
   #entryOf(address: number): Entry {
     const addresses = this.#addresses!;
     const a = addressKey(addresses.word(address, 0)), b = addressKey(addresses.word(address, 1));

@@ -75,8 +75,9 @@ export class RouteTable {
     return this.#own[0]?.address ?? 0;
   }
 
-  /** The interface that has one of our IPv4 addresses, -1 for every other address. */
+  /** The interface that has one of our addresses, -1 for every other address. */
   interfaceOf(address: number): number {
+    if (isIpv6Handle(address)) return this.ipv6.interfaceOf(address);
     return this.#own.find((own) => own.address === address)?.interfaceIndex ?? -1;
   }
 

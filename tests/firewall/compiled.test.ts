@@ -11,7 +11,7 @@ import { NftPacket } from "../../net/firewall/nft/packet.ts";
 import { NftWalk } from "../../net/firewall/nft/walk.ts";
 import { drawSeed } from "../support/seed.ts";
 import { ANYWHERE, randomPacket } from "./random_packets.ts";
-import { INTERFACES } from "./random_fields.ts";
+import { INTERFACES, PORTS } from "./random_values.ts";
 import { RandomRules } from "./random_rules.ts";
 
 const SEED = drawSeed("FIREWALL_SEED", 1_000_000);
@@ -19,7 +19,7 @@ const RUNS = Number(process.env["FIREWALL_RUNS"] ?? 60);
 const PACKETS = 60;
 const HOOKS = ["prerouting", "input", "forward", "output", "postrouting"] as const;
 
-/** Marks by flow, and nothing else that tracking knows. */
+/** Marks by flow; all else that tracking knows is made up of the flow's number. */
 class FakeTracker implements Partial<Tracker> {
   readonly marks = new Map<number, number>();
   mark(track: PacketTrack): number {
@@ -27,6 +27,27 @@ class FakeTracker implements Partial<Tracker> {
   }
   zone(track: PacketTrack): number {
     return track.flow % 2;
+  }
+  status(track: PacketTrack): number {
+    return 2 << track.flow;
+  }
+  expirationMs(track: PacketTrack): number {
+    return 5_000 << (2 * track.flow);
+  }
+  protocol(track: PacketTrack): number {
+    return [6, 17, 1][track.flow]!;
+  }
+  address(track: PacketTrack, direction: number, end: "source" | "destination"): number {
+    return 0x0a010000 + track.flow + direction + (end === "source" ? 1 : 0);
+  }
+  port(track: PacketTrack, direction: number, end: "source" | "destination"): number {
+    return PORTS[track.flow + direction + (end === "source" ? 1 : 0)]!;
+  }
+  packets(track: PacketTrack, direction: number): number {
+    return track.flow + direction;
+  }
+  bytes(track: PacketTrack, direction: number): number {
+    return 60 * (track.flow + direction);
   }
   setMark(track: PacketTrack, mark: number): void {
     this.marks.set(track.flow, mark);

@@ -22,8 +22,9 @@ function data(rules: Ruleset): unknown {
 }
 
 function drawn(run: number): Ruleset {
-  const options = { hooks: HOOKS, tracked: true, timed: true, fib: true, queue: false, unmerged: true };
-  return new RandomRules(new Prng(SEED + run), options).ruleset();
+  const options = { hooks: HOOKS, tracked: true, timed: true, fib: true, queue: false };
+  const listable = { unmerged: true, listable: true };
+  return new RandomRules(new Prng(SEED + run), { ...options, ...listable }).ruleset();
 }
 
 test(`drawn rules come back from text and from JSON as they were (FIREWALL_SEED=${SEED})`, () => {

@@ -1,28 +1,36 @@
 import type { Prng } from "../../base/random.ts";
-import type { Expression, Family, Match, SetElement } from "../../net/firewall/nft/schema.ts";
+import { EXTENSIONS, HEADERS, TCP_OPTIONS } from "../../net/firewall/nft/fields.ts";
+import type {
+  CtKey,
+  Expression,
+  Family,
+  Fib,
+  Hook,
+  Match,
+  PayloadProtocol,
+  SetElement,
+} from "../../net/firewall/nft/schema.ts";
 import { overlaps, plain, type Span, spanOf } from "./random_spans.ts";
+import {
+  drawAddress,
+  drawNetwork,
+  EXTENSION_VALUES,
+  FIELD_VALUES,
+  INTERFACES,
+  MARKS,
+  OPTION_VALUES,
+  PORTS,
+  RAW_SPANS,
+} from "./random_values.ts";
 
-/** Interfaces that rules name, beside one that is not there. */
-export const INTERFACES = ["tun0", "eth1", "lo"];
-
-/** Few values, so that drawn packets meet drawn rules. */
-export const IPV4 = ["10.1.0.1", "10.1.0.2", "10.1.0.77", "10.1.3.4", "10.2.0.1", "10.2.200.9", "192.0.2.1"];
-export const IPV6 = [
-  "fd01::1",
-  "fd01::2",
-  "fd01::77",
-  "fd01:0:0:3::4",
-  "fd02::1",
-  "fd02::200:9",
-  "2001:db8::1",
-];
-export const PORTS = [22, 53, 80, 81, 443, 1_000, 1_023, 1_024, 8_080, 65_535];
-export const LENGTHS = [0, 1, 40, 100, 400, 1_000];
-export const TTLS = [1, 2, 64, 255];
-export const MARKS = [0, 1, 2, 0x10, 0xff];
-
-/** Fields that are no whole bytes: nft 1.0.6 stumbles over them in concatenations. */
-const PARTIAL: ReadonlySet<string> = new Set(["dscp", "ecn", "version", "hdrlength", "flowlabel"]);
+/** What rules may ask about. */
+export interface RandomFieldsOptions {
+  /** What the tracker knows. */
+  readonly tracked: boolean;
+  readonly fib: boolean;
+  /** No bits without a name. */
+  readonly listable?: boolean;
+}
 
 /** What a rule knows of its packets so far: nft refuses rules that contradict themselves. */
 export interface Known {
@@ -30,23 +38,66 @@ export interface Known {
   protocol: "tcp" | "udp" | "icmp" | "icmpv6" | "asked" | undefined;
   /** A single value of a header has been compared: another one would be merged with it. */
   compared: boolean;
+  /** Where the rule stands; undefined in chains that many lead to. */
+  readonly hook: Hook | undefined;
+  /** Its transport protocol is not only meant to be asked for, but has been. */
+  stated?: boolean;
 }
+
+/** A field, and how values for it are drawn. */
+export interface Field {
+  readonly expression: Expression;
+  readonly draw: () => Expression;
+  /** Ranges of it may be asked for. */
+  readonly ranged: boolean;
+  /** It is a number that is compared. */
+  readonly ordered: boolean;
+  /** It does not go into concatenations here. */
+  readonly wide: boolean;
+  /** Only whether it is there, or bits of it, are asked for: sets of it mean nothing. */
+  readonly single: boolean;
+  /** Bits are asked for, not numbers. */
+  readonly flags: boolean;
+}
+
+type FieldOptions = Partial<Pick<Field, "ranged" | "ordered" | "wide" | "single" | "flags">>;
+
+function field(
+  expression: Expression,
+  draw: () => Expression,
+  { ranged = false, ordered = false, wide = false, single = false, flags = false }: FieldOptions = {},
+): Field {
+  return { expression, draw, ranged, ordered, wide: wide || single || flags, single: single || flags, flags };
+}
+
+/** Before a packet meets chains of these, its way is known, or not. */
+const WAYS: Readonly<Record<Hook, readonly ("iif" | "oif")[]>> = {
+  prerouting: ["iif"],
+  input: ["iif"],
+  forward: ["iif", "oif"],
+  output: ["oif"],
+  postrouting: ["oif"],
+};
 
 /** Draws what of a packet rules ask about, and values for it. */
 export class RandomFields {
   readonly #prng: Prng;
+  readonly #options: RandomFieldsOptions;
 
-  constructor(prng: Prng) {
+  constructor(prng: Prng, options: RandomFieldsOptions) {
     this.#prng = prng;
+    this.#options = options;
   }
 
   match(known: Known): Match | undefined {
     const prng = this.#prng;
-    const field = this.draw(known);
-    if (field === undefined) return undefined;
-    const { expression: left, draw, ranged, ordered } = field;
+    const found = this.draw(known);
+    if (found === undefined) return undefined;
+    const { expression: left, draw, ranged, ordered, single, flags } = found;
+    if (flags) return { op: "in", left, right: draw() };
     const equal = prng.pick(["==", "==", "!="] as const);
-    const shape = prng.below(6);
+    const shape = single ? 5 : prng.below(6);
+    if (single && typeof draw() === "boolean") return { op: "==", left, right: draw() };
     if (shape === 0) return { op: equal, left, right: { set: this.elements([draw], ranged) } };
     if (shape === 1 && ordered) {
       return { op: prng.pick(["<", ">", "<=", ">="] as const), left, right: this.#inner(draw) };
@@ -67,57 +118,45 @@ export class RandomFields {
   /** A field that the rule may still ask about, with how values for it are drawn. */
   draw(known: Known): Field | undefined {
     const prng = this.#prng;
-    const choices: (() => Field | undefined)[] = [
+    const choices: ((known: Known) => Field | undefined)[] = [
       () => this.address(known, "saddr"),
       () => this.address(known, "saddr"),
       () => this.address(known, "daddr"),
       () => this.port(known, "dport"),
       () => this.port(known, "dport"),
       () => this.port(known, "sport"),
-      () => this.#header(known),
+      () => this.#network(known),
+      () => this.#transport(known),
       () => this.#icmp(known),
-      () =>
-        field({ meta: { key: "length" } }, () => 60 + prng.pick(LENGTHS), { ranged: true, ordered: true }),
-      () => {
-        if (known.protocol !== undefined) return undefined;
-        known.protocol = "asked";
-        return field({ meta: { key: "l4proto" } }, () => prng.pick([1, 6, 17, 58, 47]));
-      },
-      () => {
-        if (known.family !== "inet") return undefined;
-        const six = prng.chance(0.5);
-        known.family = six ? "ip6" : "ip";
-        return field({ meta: { key: "nfproto" } }, () => six ? 10 : 2);
-      },
-      () =>
-        field({ meta: { key: "iifname" } }, () => prng.pick([...INTERFACES, "tun*", "none0"]), {
-          wide: true,
-        }),
-      () => field({ meta: { key: "mark" } }, () => prng.pick(MARKS), { ranged: true, ordered: true }),
-      () => field({ meta: { key: "oifname" } }, () => prng.pick([...INTERFACES, "none0"]), { wide: true }),
+      () => this.#meta(known),
+      () => this.#meta(known),
+      () => this.#interface(known),
       () => this.#option(known),
+      () => this.#extension(known),
     ];
-    const drawn = prng.pick(choices)();
-    // Anonymous sets take no wildcards beside names.
-    return drawn;
+    if (this.#options.listable !== true) choices.push(() => this.#raw());
+    if (this.#options.tracked) choices.push(() => this.#ct(known));
+    if (this.#options.fib) choices.push(() => this.#fib(known));
+    return prng.pick(choices)(known);
   }
 
   address(known: Known, end: "saddr" | "daddr"): Field | undefined {
+    const family = this.#familyOf(known);
+    if (family === undefined) return undefined;
+    return field({ payload: { protocol: family, field: end } }, this.#addresses(family), { ranged: true });
+  }
+
+  /** Addresses and networks. */
+  #addresses(family: "ip" | "ip6"): () => Expression {
     const prng = this.#prng;
-    if (known.family === "inet") {
-      if (known.protocol === "icmp" || known.protocol === "icmpv6") return undefined;
-      known.family = prng.pick(["ip", "ip", "ip6"] as const);
-    }
-    const { family } = known;
-    const addresses = family === "ip" ? IPV4 : IPV6;
-    return field({ payload: { protocol: family, field: end } }, () => {
-      const address = prng.pick(addresses);
-      if (prng.chance(0.6)) return address;
-      const [network, len] = family === "ip"
-        ? prng.pick([["10.1.0.0", 16], ["10.0.0.0", 8], ["10.1.0.0", 24], ["192.0.2.0", 24]] as const)
-        : prng.pick([["fd01::", 16], ["fd01::", 64], ["2001:db8::", 32]] as const);
-      return { prefix: { addr: network, len } };
-    }, { ranged: true, prefixes: true, bits: family === "ip" ? 32 : 128 });
+    return () => prng.chance(0.6) ? drawAddress(prng, family) : drawNetwork(prng, family);
+  }
+
+  /** The family that the rule is about from here on. */
+  #familyOf(known: Known): "ip" | "ip6" | undefined {
+    if (known.family !== "inet") return known.family;
+    if (known.protocol === "icmp" || known.protocol === "icmpv6") return undefined;
+    return known.family = this.#prng.pick(["ip", "ip", "ip6"] as const);
   }
 
   port(known: Known, end: "sport" | "dport"): Field | undefined {
@@ -125,49 +164,34 @@ export class RandomFields {
     if (known.protocol !== undefined && known.protocol !== "tcp" && known.protocol !== "udp") {
       return undefined;
     }
-    known.protocol ??= prng.pick(["tcp", "tcp", "udp"] as const);
-    const { protocol } = known;
+    const protocol: PayloadProtocol = known.protocol ??
+      prng.pick(["tcp", "tcp", "tcp", "udp", "udp", this.#options.listable ? "tcp" : "th"] as const);
+    known.protocol ??= protocol === "th" ? "asked" : protocol as "tcp" | "udp";
     return field({ payload: { protocol, field: end } }, () => prng.pick(PORTS), {
       ranged: true,
       ordered: true,
-      bits: 16,
     });
   }
 
-  #header(known: Known): Field | undefined {
+  #network(known: Known): Field | undefined {
+    const family = this.#familyOf(known);
+    if (family === undefined) return undefined;
+    const names = Object.keys(FIELD_VALUES[family]).filter((name) =>
+      known.protocol === undefined || (name !== "protocol" && name !== "nexthdr")
+    );
+    const name = this.#prng.pick(names);
+    if (name === "protocol" || name === "nexthdr") known.protocol = "asked";
+    return this.#header(family, name);
+  }
+
+  #transport(known: Known): Field | undefined {
     const prng = this.#prng;
-    if (known.family === "inet" && (known.protocol === "icmp" || known.protocol === "icmpv6")) {
+    if (this.#options.listable) return undefined; // neighbours are listed as one, or the other way round
+    if (known.protocol !== undefined && known.protocol !== "tcp" && known.protocol !== "udp") {
       return undefined;
     }
-    if (known.family === "inet") known.family = prng.pick(["ip", "ip6"] as const);
-    if (known.family === "ip") {
-      const which = prng.pick(["ttl", "dscp", "ecn", "id", "length", "version", "hdrlength"] as const);
-      const draw = {
-        ttl: () => prng.pick(TTLS),
-        dscp: () => prng.pick([0, 8, 10, 46]),
-        ecn: () => prng.below(4),
-        id: () => prng.pick([0, 7]),
-        length: () => 60 + prng.pick(LENGTHS),
-        version: () => 4,
-        hdrlength: () => prng.pick([5, 6]),
-      }[which];
-      return field({ payload: { protocol: "ip", field: which } }, draw, { wide: PARTIAL.has(which) });
-    }
-    const which = prng.pick(
-      known.protocol === undefined
-        ? ["hoplimit", "dscp", "ecn", "flowlabel", "length", "nexthdr"] as const
-        : ["hoplimit", "dscp", "ecn", "flowlabel", "length"] as const,
-    );
-    if (which === "nexthdr") known.protocol = "asked";
-    const draw = {
-      hoplimit: () => prng.pick(TTLS),
-      dscp: () => prng.pick([0, 8, 10, 46]),
-      ecn: () => prng.below(4),
-      flowlabel: () => prng.pick([0, 5, 0xf_ffff]),
-      length: () => 20 + prng.pick(LENGTHS),
-      nexthdr: () => prng.pick([6, 17, 58, 44]),
-    }[which];
-    return field({ payload: { protocol: "ip6", field: which } }, draw, { wide: PARTIAL.has(which) });
+    known.protocol ??= prng.pick(["tcp", "tcp", "udp"] as const);
+    return this.#header(known.protocol, prng.pick(Object.keys(FIELD_VALUES[known.protocol])));
   }
 
   #icmp(known: Known): Field | undefined {
@@ -176,20 +200,182 @@ export class RandomFields {
     const six = known.family === "ip6" || (known.family === "inet" && prng.chance(0.4));
     known.protocol = six ? "icmpv6" : "icmp";
     if (known.family === "inet") known.family = six ? "ip6" : "ip";
-    const types = six ? [1, 2, 3, 128, 129] : [0, 3, 8, 11];
-    return field({ payload: { protocol: known.protocol, field: "type" } }, () => prng.pick(types));
+    const names = this.#options.listable ? ["type", "code"] : Object.keys(FIELD_VALUES[known.protocol]);
+    return this.#header(known.protocol, prng.pick(["type", ...names]));
+  }
+
+  #header(protocol: PayloadProtocol, name: string): Field {
+    const { bit, bits } = HEADERS[protocol].fields[name]!;
+    const values = FIELD_VALUES[protocol][name]!;
+    const partial = (bit & 7) !== 0 || (bits & 7) !== 0; // nft 1.0.6 stumbles over them in concatenations
+    return field({ payload: { protocol, field: name } }, () => this.#prng.pick(values), {
+      wide: partial || this.#options.listable === true || (protocol === "tcp" && name === "flags"),
+      ordered: values.length > 2 && !partial && bits > 8,
+      ranged: values.length > 2 && bits > 8 && !partial,
+    });
   }
 
   #option(known: Known): Field | undefined {
     const prng = this.#prng;
     if (known.protocol !== undefined && known.protocol !== "tcp") return undefined;
-    if (prng.chance(0.5)) {
-      const name = prng.pick(["maxseg", "window", "timestamp", "sack-perm"]);
+    if (prng.chance(0.4)) {
+      const name = prng.pick(Object.keys(TCP_OPTIONS).filter((each) => !/^sack\d/.test(each)));
       return field({ "tcp option": { name } }, () => prng.chance(0.5), { single: true });
     }
-    return field({ "tcp option": { name: "maxseg", field: "size" } }, () => prng.pick([1_400, 1_460]), {
-      ordered: true,
+    const name = prng.pick(["maxseg", "maxseg", ...Object.keys(OPTION_VALUES)]);
+    const values = OPTION_VALUES[name]!;
+    const which = name === "maxseg" && prng.chance(0.5) ? "size" : prng.pick(Object.keys(values));
+    return field({ "tcp option": { name, field: which } }, () => prng.pick(values[which]!), {
+      wide: true,
+      ordered: which === "size",
     });
+  }
+
+  #extension(known: Known): Field | undefined {
+    const prng = this.#prng;
+    if (known.family === "ip" || known.protocol === "icmp") return undefined;
+    if (known.family === "inet" && known.protocol === "icmpv6") return undefined;
+    known.family = "ip6";
+    const name = prng.pick(Object.keys(EXTENSIONS));
+    if (prng.chance(0.4) || this.#options.listable) {
+      return field({ exthdr: { name } }, () => prng.chance(0.5), { single: true });
+    }
+    const which = prng.pick(Object.keys(EXTENSION_VALUES[name]!));
+    return field({ exthdr: { name, field: which } }, () => prng.pick(EXTENSION_VALUES[name]![which]!), {
+      wide: true,
+    });
+  }
+
+  #raw(): Field {
+    const prng = this.#prng;
+    const base = prng.pick(["nh", "th"] as const);
+    const [offset, len] = prng.pick<readonly [number, number]>(RAW_SPANS[base]);
+    return field({ payload: { base, offset, len } }, () => prng.pick([0, 0x45, 0x60, 1, 2, 53, 80]), {
+      wide: true,
+      single: true,
+    });
+  }
+
+  #meta(known: Known): Field | undefined {
+    const prng = this.#prng;
+    const lengths = FIELD_VALUES.ip["length"]!;
+    switch (prng.below(7)) {
+      case 0:
+        return field({ meta: { key: "length" } }, () => prng.pick(lengths), { ranged: true, ordered: true });
+      case 1:
+        if (known.protocol !== undefined) return undefined;
+        known.protocol = "asked";
+        return field({ meta: { key: "l4proto" } }, () => prng.pick([1, 6, 17, 58, 47]));
+      case 2: {
+        if (known.family !== "inet" || known.protocol === "icmp" || known.protocol === "icmpv6") {
+          return undefined;
+        }
+        const six = prng.chance(0.5);
+        known.family = six ? "ip6" : "ip";
+        return this.#options.listable || prng.chance(0.5)
+          ? field({ meta: { key: "nfproto" } }, () => six ? 10 : 2, { wide: true })
+          : field({ meta: { key: "protocol" } }, () => six ? 0x86dd : 0x0800, { wide: true });
+      }
+      case 3:
+        return field({ meta: { key: "priority" } }, () => prng.pick([1, 2, 0x1_0002]), { wide: true });
+      case 4:
+        return field({ meta: { key: "pkttype" } }, () => prng.pick([0, 1, 2]), { wide: true });
+      case 5:
+        return field({ meta: { key: "random" } }, () => 0x1234_5678, { wide: true, single: true });
+      default:
+        return field({ meta: { key: "mark" } }, () => prng.pick(MARKS), { ranged: true, ordered: true });
+    }
+  }
+
+  #interface(known: Known): Field {
+    const prng = this.#prng;
+    const incoming = known.hook === "postrouting" || known.hook === "output"
+      ? prng.chance(0.2)
+      : prng.chance(0.7);
+    if (prng.chance(0.3)) {
+      return field({ meta: { key: incoming ? "iif" : "oif" } }, () => prng.pick(INTERFACES), { wide: true });
+    }
+    const names = incoming ? [...INTERFACES, "tun*", "none0"] : [...INTERFACES, "none0"];
+    return field({ meta: { key: incoming ? "iifname" : "oifname" } }, () => prng.pick(names), { wide: true });
+  }
+
+  #ct(known: Known): Field | undefined {
+    const prng = this.#prng;
+    const dir = prng.pick(["original", "reply"] as const);
+    const key = prng.pick<CtKey>([
+      ...["mark", "direction", "status", "expiration", "l3proto", "protocol", "zone"] as const,
+      ...["bytes", "packets", "ip saddr", "ip daddr", "ip6 saddr", "ip6 daddr"] as const,
+      ...["proto-src", "proto-dst", "state"] as const,
+    ]);
+    switch (key) {
+      case "state":
+        return field({ ct: { key } }, () => prng.pick([1, 2, 8, 10, 6, 14, 64, 65]), { flags: true });
+      case "status":
+        return field({ ct: { key } }, () => prng.pick([2, 4, 8, 16, 32, 48]), { flags: true });
+      case "mark":
+        return field({ ct: { key } }, () => prng.pick(MARKS), { ranged: true, ordered: true });
+      case "direction":
+        return field({ ct: { key } }, () => prng.below(2), { wide: true });
+      case "zone":
+        return field({ ct: { key } }, () => prng.below(3), { wide: true });
+      case "expiration": // far from what any flow has left after a test
+        return field({ ct: { key } }, () => prng.pick([5, 90, 1_000]), { wide: true, ordered: true });
+      case "l3proto": // nft takes it for the packet's
+        if (known.family !== "inet" || known.protocol !== undefined || this.#options.listable) {
+          return undefined;
+        }
+        known.family = prng.pick(["ip", "ip6"] as const);
+        return field({ ct: { key } }, () => known.family === "ip" ? 2 : 10, { wide: true });
+      case "protocol":
+        if (known.protocol !== undefined) return undefined;
+        known.protocol = "asked";
+        return field({ ct: { key } }, () => prng.pick([1, 6, 17, 58, 47]), { wide: true });
+      case "bytes":
+        return field({ ct: { key, ...prng.chance(0.5) ? { dir } : {} } }, () => prng.pick([0, 60, 200]), {
+          wide: true,
+          ordered: true,
+        });
+      case "packets":
+        return field({ ct: { key, ...prng.chance(0.5) ? { dir } : {} } }, () => prng.pick([0, 1, 2, 3]), {
+          wide: true,
+          ordered: true,
+        });
+      case "proto-src":
+      case "proto-dst": {
+        if (this.#options.listable) return undefined;
+        if (known.stated !== true || (known.protocol !== "tcp" && known.protocol !== "udp")) return undefined;
+        return field({ ct: { key, dir } }, () => prng.pick(PORTS), {
+          ranged: true,
+          ordered: true,
+          wide: true,
+        });
+      }
+      default: {
+        const family = key.startsWith("ip6") ? "ip6" as const : "ip" as const;
+        if (known.family !== family) return undefined;
+        return field({ ct: { key, dir } }, () => drawAddress(prng, family), { ranged: true, wide: true });
+      }
+    }
+  }
+
+  #fib(known: Known): Field | undefined {
+    const prng = this.#prng;
+    const end = prng.pick(["saddr", "daddr"] as const);
+    const way = known.hook === undefined || prng.chance(0.5) ? [] : [prng.pick(WAYS[known.hook])];
+    const mark = prng.chance(0.2) ? ["mark" as const] : [];
+    const flags: Fib["flags"] = [end, ...mark, ...way];
+    const result = prng.pick(["type", "type", "oif", "oifname"] as const);
+    if (result === "type") {
+      return field({ fib: { result, flags } }, () => prng.pick([1, 2, 3, 7]), { wide: true });
+    }
+    // Where the kernel looks for a way.
+    const looks = known.hook === "prerouting" ||
+      (way[0] === "iif" && (known.hook === "input" || known.hook === "forward"));
+    if (!looks) return undefined;
+    if (result === "oif" && prng.chance(0.5)) {
+      return field({ fib: { result, flags } }, () => prng.chance(0.5), { single: true });
+    }
+    return field({ fib: { result, flags } }, () => prng.pick(INTERFACES), { wide: true, single: true });
   }
 
   /** Elements that do not overlap. */
@@ -217,37 +403,4 @@ export class RandomFields {
     }) as [string | number, string | number];
     return low === high ? low : { range: [low, high] };
   }
-}
-
-/** A field, and how values for it are drawn. */
-export interface Field {
-  readonly expression: Expression;
-  readonly draw: () => Expression;
-  /** Ranges of it may be asked for. */
-  readonly ranged: boolean;
-  /** It is a number that is compared. */
-  readonly ordered: boolean;
-  /** It does not go into concatenations here. */
-  readonly wide: boolean;
-}
-
-function field(
-  expression: Expression,
-  draw: () => Expression,
-  options: {
-    ranged?: boolean;
-    ordered?: boolean;
-    wide?: boolean;
-    single?: boolean;
-    prefixes?: boolean;
-    bits?: number;
-  } = {},
-): Field {
-  return {
-    expression,
-    draw,
-    ranged: options.ranged ?? false,
-    ordered: options.ordered ?? false,
-    wide: options.wide ?? options.single ?? false,
-  };
 }

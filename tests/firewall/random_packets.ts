@@ -3,7 +3,7 @@ import { Slab } from "../../base/slab.ts";
 import { parseIpv4 } from "../../net/wire/address.ts";
 import { checksumOf, foldSum, sumWords } from "../../net/wire/checksum.ts";
 import { parseIpv6 } from "../../net/wire/ipv6_address.ts";
-import { IPV4, IPV6, LENGTHS, PORTS, TTLS } from "./random_fields.ts";
+import { IPV4, IPV6, LENGTHS, PORTS, TTLS } from "./random_values.ts";
 
 /** How packets may look. */
 export interface RandomPacketsOptions {

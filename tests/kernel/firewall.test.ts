@@ -1,7 +1,8 @@
 import { expect } from "vitest";
 import { judge } from "../support/judge.ts";
 import { drawSeed } from "../support/seed.ts";
-import { compareOne, SIDES } from "../firewall/kernel/differential.ts";
+import { compareOne } from "../firewall/kernel/differential.ts";
+import { SIDES } from "../firewall/kernel/drawn.ts";
 import { KernelFirewall } from "../firewall/kernel/kernel_firewall.ts";
 
 const SEED = drawSeed("FIREWALL_SEED", 1_000_000);

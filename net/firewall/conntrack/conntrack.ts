@@ -293,6 +293,8 @@ export class Conntrack implements Tracker {
     return this.table.status(flow);
   }
   expirationMs({ flow }: PacketTrack, nowMs: number): number {
+    // The time of a flow's first packet has not begun: the kernel says that nothing is left of it.
+    if ((this.table.status(flow) & CtStatus.confirmed) === 0) return 0;
     return this.table.remainingMs(flow, nowMs);
   }
   id({ flow }: PacketTrack): number {

@@ -1,5 +1,6 @@
 import type { NftEnvironment } from "./environment.ts";
 import type { CellSpec } from "./linked.ts";
+import type { KeptState } from "./state.ts";
 import { NO_FLOW } from "../conntrack/state.ts";
 import type { NftPacket } from "./packet.ts";
 
@@ -14,6 +15,7 @@ export type CellState =
 
 /** Something that keeps count, in a rule, a table or an element of a set. */
 export interface Cell {
+  readonly spec: CellSpec;
   /** Counts the packet. False: the rule ends here. */
   hold(packet: NftPacket): boolean;
   save(): CellState;
@@ -27,12 +29,14 @@ const NS_PER_SECOND = 1_000_000_000n;
 
 /** The kernel's nft_counter. */
 export class CounterCell implements Cell {
+  readonly spec: CellSpec & { readonly kind: "counter" };
   packets: number;
   bytes: number;
 
-  constructor({ packets, bytes }: { readonly packets: number; readonly bytes: number }) {
-    this.packets = packets;
-    this.bytes = bytes;
+  constructor(spec: CellSpec & { readonly kind: "counter" }) {
+    this.spec = spec;
+    this.packets = spec.packets;
+    this.bytes = spec.bytes;
   }
 
   hold(packet: NftPacket): boolean {
@@ -54,16 +58,16 @@ export class CounterCell implements Cell {
 
 /** The kernel's nft_quota: what goes over it counts as well. */
 class QuotaCell implements Cell {
+  readonly spec: CellSpec & { readonly kind: "quota" };
   readonly #bytes: number;
   readonly #inv: boolean;
   #used: number;
 
-  constructor(
-    { bytes, used, inv }: { readonly bytes: number; readonly used: number; readonly inv: boolean },
-  ) {
-    this.#bytes = bytes;
-    this.#used = used;
-    this.#inv = inv;
+  constructor(spec: CellSpec & { readonly kind: "quota" }) {
+    this.spec = spec;
+    this.#bytes = spec.bytes;
+    this.#used = spec.used;
+    this.#inv = spec.inv;
   }
 
   hold(packet: NftPacket): boolean {
@@ -82,6 +86,7 @@ class QuotaCell implements Cell {
 
 /** The kernel's nft_limit: a bucket of nanoseconds, of which each packet, or byte, costs some. */
 class LimitCell implements Cell {
+  readonly spec: CellSpec & { readonly kind: "limit" };
   readonly #isBytes: boolean;
   readonly #inv: boolean;
   readonly #max: number;
@@ -93,6 +98,7 @@ class LimitCell implements Cell {
   readonly #bucket = new Float64Array(2);
 
   constructor(spec: CellSpec & { readonly kind: "limit" }) {
+    this.spec = spec;
     const ns = BigInt(spec.perSeconds) * NS_PER_SECOND;
     const rate = BigInt(spec.rate);
     this.#isBytes = spec.isBytes;
@@ -134,14 +140,16 @@ class LimitCell implements Cell {
 
 /** The kernel's nft_connlimit: the connections seen here that are still there. */
 class CountCell implements Cell {
+  readonly spec: CellSpec & { readonly kind: "ct count" };
   readonly #environment: NftEnvironment;
   readonly #most: number;
   readonly #inv: boolean;
   #connections: number[] = [];
 
-  constructor({ val, inv }: { readonly val: number; readonly inv: boolean }, environment: NftEnvironment) {
-    this.#most = val;
-    this.#inv = inv;
+  constructor(spec: CellSpec & { readonly kind: "ct count" }, environment: NftEnvironment) {
+    this.spec = spec;
+    this.#most = spec.val;
+    this.#inv = spec.inv;
     this.#environment = environment;
   }
 
@@ -171,6 +179,18 @@ class CountCell implements Cell {
   load(state: CellState): void {
     if ("connections" in state) this.#connections = [...state.connections];
   }
+}
+
+/** What an element keeps, as data, and again. */
+export function saveKept(cells: readonly Cell[]): KeptState[] {
+  return cells.map((cell) => ({ spec: cell.spec, state: cell.save() }));
+}
+export function loadKept(kept: readonly KeptState[], environment: NftEnvironment): Cell[] {
+  return kept.map(({ spec, state }) => {
+    const cell = makeCell(spec, environment);
+    cell.load(state);
+    return cell;
+  });
 }
 
 /** A cell in its first state. */

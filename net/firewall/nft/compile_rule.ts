@@ -436,7 +436,11 @@ export class RuleCompiler {
     const timeoutMs = (op.timeout ?? op.set.timeout) * 1_000;
     const { mode, cells } = op;
     if (mode === "delete") {
-      return (packet) => load(packet, key) && set.take(key, packet.nowMs) ? Code.Next : Code.Break;
+      return (packet) => {
+        if (!load(packet, key)) return Code.Break;
+        set.take(key); // the rule goes on whether it was there or not
+        return Code.Next;
+      };
     }
     let loadData: ((packet: NftPacket, into: Int32Array) => boolean) | undefined;
     if (op.data !== undefined) {
@@ -459,8 +463,8 @@ export class RuleCompiler {
       ...this.#pair(nat.port, compiled.port, 1),
     ];
     return (packet) => {
-      if (nat.nfproto !== 0 && nat.nfproto !== packet.nfproto) return Code.Next; // nft_nat_inet_eval()
       for (let at = 0; at < loads.length; at++) if (!loads[at]!(packet)) return Code.Break;
+      if (nat.nfproto !== 0 && nat.nfproto !== packet.nfproto) return Code.Next; // nft_nat_inet_eval()
       outcome.nat = compiled;
       return Code.Nat;
     };

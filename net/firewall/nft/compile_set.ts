@@ -1,5 +1,5 @@
-import type { Cell, CellState } from "./cells.ts";
-import { makeCell } from "./cells.ts";
+import type { Cell } from "./cells.ts";
+import { loadKept, makeCell, saveKept } from "./cells.ts";
 import { ClassesFull, Classifier } from "./classifier.ts";
 import { codeOf, verdictOf } from "./codes.ts";
 import { constantWords, wordsOf } from "./compile_value.ts";
@@ -143,13 +143,10 @@ export class CompiledSet {
     return put >= 0;
   }
 
-  /** Removes the element with a key. @returns Whether there was one. */
-  take(key: Int32Array, nowMs: number): boolean {
+  /** Removes the element with a key, if there is one. */
+  take(key: Int32Array): void {
     const number = this.#table!.find(key, 0) + 1;
-    if (number === 0) return false;
-    const alive = this.#expires[number]! > nowMs;
-    this.#remove(number);
-    return alive;
+    if (number > 0) this.#remove(number);
   }
 
   /** All elements that have not ended, as data. */
@@ -163,7 +160,7 @@ export class CompiledSet {
         data: this.#dataOf(number),
         timeoutMs: timed ? this.#timeouts[number]! : 0,
         expiresMs: timed ? this.#expires[number]! : Infinity,
-        cells: this.#cells[number]?.map((cell) => cell.save()) ?? [],
+        cells: saveKept(this.#cells[number] ?? []),
       });
     };
     if (this.#changes) {
@@ -196,17 +193,7 @@ export class CompiledSet {
         this.#firstEnd = Math.min(this.#firstEnd, expiresMs);
         this.#setData(number, data);
       }
-      this.#cells[number] = this.#loadCells(this.#cells[number], cells);
-    });
-  }
-
-  #loadCells(existing: Cell[] | undefined, states: readonly CellState[]): Cell[] | undefined {
-    if (states.length === 0) return existing;
-    return states.map((state, at) => {
-      const spec = this.spec.cells[at] ?? { kind: "counter", packets: 0, bytes: 0 };
-      const cell = existing?.[at] ?? makeCell(spec, this.#environment);
-      cell.load(state);
-      return cell;
+      if (cells.length > 0) this.#cells[number] = loadKept(cells, this.#environment);
     });
   }
 

@@ -14,6 +14,7 @@ import { type NftEnvironment, NftVerdict } from "./environment.ts";
 import { type FirewallEvent, logEvent, traceEvent } from "./events.ts";
 import type { Fib } from "./fib.ts";
 import { Nfproto, NftPacket, PacketType } from "./packet.ts";
+import { forwardPriority } from "./priority.ts";
 import { rejectPacket, rejectToOurselves } from "./reject.ts";
 import { NftRules } from "./rules.ts";
 import type { Ruleset } from "./schema.ts";
@@ -170,6 +171,7 @@ export class PacketHooks {
   forward(ip: Ipv4Record, slab: Slab, oif: number, nowMs: number): Drop {
     const packet = this.#in;
     packet.oif = oif;
+    if (packet.nfproto === Nfproto.Ipv4) packet.priority = forwardPriority(slab.bytes[packet.start + 1]!);
     // As in the kernel, the hop is spent before rules see the packet; whoever sends it spends it for the link.
     changeHops(packet, -1);
     let reason = this.#judgeIn(packet, Hook.forward);
@@ -345,7 +347,7 @@ export class PacketHooks {
       const address = this.#address(packet, destination);
       switch (routes.classify(address)) {
         case AddressKind.Ours:
-          if (within < 0 || isIpv6Handle(address)) return FibType.Local;
+          if (within < 0) return FibType.Local;
           return routes.interfaceOf(address) === within ? FibType.Local : FibType.Unicast;
         case AddressKind.Broadcast:
           return FibType.Broadcast;
@@ -370,7 +372,11 @@ export class PacketHooks {
       return mtu <= headers || mtu === MTU_MAX ? MSS_DEFAULT : mtu - headers;
     },
     oif: (packet, destination, within) => {
-      if (!this.#stack.output.routes.route(this.#address(packet, destination), this.#route)) return -1;
+      const { routes, interfaces } = this.#stack.output;
+      const address = this.#address(packet, destination);
+      if (packet.hook === Hook.prerouting && packet.iif === interfaces.length) return packet.iif; // from ourselves
+      // As the kernel's nft_fib4_eval(): where it is ours there is no way out.
+      if (routes.classify(address) === AddressKind.Ours || !routes.route(address, this.#route)) return -1;
       const found = this.#numberOf(this.#route.interfaceIndex);
       return within < 0 || within === found ? found : -1;
     },

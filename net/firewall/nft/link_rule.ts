@@ -180,12 +180,11 @@ export class RuleLinker {
   }
 
   #reject(reject: Reject): void {
-    const before = this.#ops.length;
-    if (reject.type === "tcp reset") this.#needProtocol(PROTOCOL_TCP);
-    if (reject.type === "icmp") this.#needNfproto(Nfproto.Ipv4);
-    if (reject.type === "icmpv6") this.#needNfproto(Nfproto.Ipv6);
-    // At the rule's beginning, unlike others: what is not rejected is not counted or logged either.
-    this.#ops.unshift(...this.#ops.splice(before));
+    this.#atBeginning(() => {
+      if (reject.type === "tcp reset") this.#needProtocol(PROTOCOL_TCP);
+      if (reject.type === "icmp") this.#needNfproto(Nfproto.Ipv4);
+      if (reject.type === "icmpv6") this.#needNfproto(Nfproto.Ipv6);
+    });
     const code = reject.type === "tcp reset" ? 0 : reject.expr;
     const { comment } = this.#rule;
     const said = comment === undefined ? {} : { comment };
@@ -406,7 +405,7 @@ export class RuleLinker {
     }
     if ("exthdr" in expression) {
       const { name, field } = expression.exthdr;
-      this.#needNfproto(Nfproto.Ipv6);
+      this.#atBeginning(() => this.#needNfproto(Nfproto.Ipv6));
       return this.#option("exthdr", EXTENSIONS, name, field);
     }
     if ("rt" in expression) return { value: { op: "rt mtu", bits: 16 }, type: "integer" };
@@ -505,6 +504,16 @@ export class RuleLinker {
       exists: false,
     };
     return { value, type: field.type };
+  }
+
+  /**
+   * What a rejection implies, and an extension header, nft asks for at the rule's beginning, unlike what else is implied:
+   * what has none is not counted or logged either.
+   */
+  #atBeginning(imply: () => void): void {
+    const before = this.#ops.length;
+    imply();
+    this.#ops.unshift(...this.#ops.splice(before));
   }
 
   #needNfproto(nfproto: number): void {

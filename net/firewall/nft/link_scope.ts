@@ -38,8 +38,27 @@ export const PER_SECONDS: Readonly<Record<Limit["per"], number>> = {
   week: 604_800,
 };
 
+const PERIODS = Object.keys(PER_SECONDS) as Limit["per"][];
+
 export function limitSpec({ rate, per, burst, unit, inv }: Limit): CellSpec {
   return { kind: "limit", rate, perSeconds: PER_SECONDS[per], burst, isBytes: unit === "bytes", inv };
+}
+
+/** What rules say for it. */
+export function statefulOf(spec: CellSpec): StatefulStatement {
+  switch (spec.kind) {
+    case "counter":
+      return { counter: { packets: spec.packets, bytes: spec.bytes } };
+    case "quota":
+      return { quota: { bytes: spec.bytes, used: spec.used, inv: spec.inv } };
+    case "limit": {
+      const { rate, perSeconds, burst, isBytes, inv } = spec;
+      const per = PERIODS.find((each) => PER_SECONDS[each] === perSeconds)!;
+      return { limit: { rate, per, burst, unit: isBytes ? "bytes" : "packets", inv } };
+    }
+    case "ct count":
+      return { "ct count": { val: spec.val, inv: spec.inv } };
+  }
 }
 
 export function cellSpec(statement: StatefulStatement): CellSpec {

@@ -1,6 +1,7 @@
 import type { CellState } from "./cells.ts";
 import { formatIpv4 } from "../../wire/address.ts";
 import { formatIpv6 } from "../../wire/ipv6_address.ts";
+import { statefulOf } from "./link_scope.ts";
 import type { LinkedRules, LinkedSet } from "./linked.ts";
 import type {
   Chain,
@@ -112,10 +113,7 @@ function listSet(
   const listed = elements.map((state, at): SetElement | MapElement => {
     const known = linked.changes ? undefined : named.elem[at];
     const val = known?.val ?? keyOf(state, named.type, interfaces);
-    const stmt = state.cells.map((cell, index) => {
-      const made = (known?.stmt ?? named.stmt)[index];
-      return made === undefined ? { counter: counted(cell) } : withState(made, cell);
-    });
+    const stmt = state.cells.map((kept) => withState(statefulOf(kept.spec), kept.state));
     return {
       ...known,
       val,

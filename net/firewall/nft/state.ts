@@ -1,5 +1,5 @@
 import type { CellState } from "./cells.ts";
-import type { LinkedVerdict } from "./linked.ts";
+import type { CellSpec, LinkedVerdict } from "./linked.ts";
 
 /** Everything that changes while rules are in force, as plain data, in the order of `LinkedRules`. */
 export interface NftState {
@@ -19,5 +19,11 @@ export interface ElementState {
   /** Milliseconds it lives, 0 for ever, and when it ends, epoch milliseconds. */
   readonly timeoutMs: number;
   readonly expiresMs: number;
-  readonly cells: readonly CellState[];
+  readonly cells: readonly KeptState[];
+}
+
+/** What an element keeps: its set has said so, or the rule that added it. */
+export interface KeptState {
+  readonly spec: CellSpec;
+  readonly state: CellState;
 }

@@ -1,6 +1,6 @@
 import type { Hook } from "../conntrack/state.ts";
 import { NO_FLOW } from "../conntrack/state.ts";
-import { type Cell, makeCell } from "./cells.ts";
+import { type Cell, loadKept, makeCell, saveKept } from "./cells.ts";
 import { type NftEnvironment, NftVerdict } from "./environment.ts";
 import { DEPTH_MAX } from "./link.ts";
 import type {
@@ -126,9 +126,8 @@ export class NftWalk implements WalkScope {
       if (!keepsState(spec)) return;
       const set: WalkSet = { elements: [], rest: undefined };
       for (const { low, high, data, timeoutMs, expiresMs, cells } of elements) {
-        const made = this.#make(specsOf(spec, cells));
-        cells.forEach((cell, index) => made[index]!.load(cell));
-        const element = { low, high, data, timeoutMs, expiresMs: expiresMs, cells: made };
+        const made = loadKept(cells, this.environment);
+        const element = { low, high, data, timeoutMs, expiresMs, cells: made };
         if (low.length === 0) set.rest = element;
         else set.elements.push(element);
       }
@@ -146,7 +145,7 @@ export class NftWalk implements WalkScope {
         const alive = elements.filter(({ expiresMs }) => expiresMs > nowMs);
         return [...alive, ...(rest === undefined ? [] : [rest])].map((each) => ({
           ...each,
-          cells: each.cells.map((cell) => cell.save()),
+          cells: saveKept(each.cells),
         }));
       }),
     };
@@ -431,9 +430,8 @@ export class NftWalk implements WalkScope {
     const timeoutMs = (op.timeout ?? op.set.timeout) * 1_000;
     let element = set.elements.find((each) => each.expiresMs > nowMs && same(each));
     if (op.mode === "delete") {
-      if (element === undefined) return "break";
       set.elements = set.elements.filter((each) => each !== element);
-      return undefined;
+      return undefined; // the rule goes on whether it was there or not
     }
     if (element === undefined) {
       set.elements = set.elements.filter((each) => each.expiresMs > nowMs);
@@ -454,7 +452,6 @@ export class NftWalk implements WalkScope {
   }
 
   #translate(nat: LinkedNat, packet: NftPacket): Outcome {
-    if (nat.nfproto !== 0 && nat.nfproto !== packet.nfproto) return undefined; // nft_nat_inet_eval()
     const pair = (
       values: readonly [Value, Value] | undefined,
     ): readonly [bigint, bigint] | undefined | "break" => {
@@ -466,6 +463,7 @@ export class NftWalk implements WalkScope {
     const address = pair(nat.address);
     const port = pair(nat.port);
     if (address === "break" || port === "break") return "break";
+    if (nat.nfproto !== 0 && nat.nfproto !== packet.nfproto) return undefined; // nft_nat_inet_eval()
     this.#nat = { nat, address, port };
     return { kind: "nat" };
   }
@@ -478,11 +476,6 @@ export class NftWalk implements WalkScope {
 /** Whether a set's elements come and go, or keep count. */
 export function keepsState(set: LinkedSet): boolean {
   return set.changes || set.cells.length > 0 || set.elements.some(({ cells }) => cells.length > 0);
-}
-
-/** The cells of an element of which only the states are known: those of the set, by their kinds. */
-function specsOf(set: LinkedSet, states: ElementState["cells"]): CellSpec[] {
-  return states.map((_, at) => set.cells[at] ?? { kind: "counter", packets: 0, bytes: 0 });
 }
 
 function end(nowMs: number, leftMs: number): number {

@@ -6,8 +6,9 @@ import { printJsonRules } from "../../../net/firewall/nft/json/print.ts";
 import { readTextRules } from "../../../net/firewall/nft/text/read.ts";
 import { printTextRules } from "../../../net/firewall/nft/text/print.ts";
 import { randomPacket } from "../random_packets.ts";
-import { IPV4, IPV6, PORTS } from "../random_fields.ts";
+import { IPV4, IPV6, PORTS } from "../random_values.ts";
 import { RandomRules } from "../random_rules.ts";
+import { optionsFor, type Side } from "./drawn.ts";
 import type { KernelFirewall } from "./kernel_firewall.ts";
 import { OurFirewall, OurStack } from "./our_firewall.ts";
 
@@ -38,23 +39,10 @@ export type Outcome =
   | { readonly kind: "refused"; readonly rules: string; readonly said: string }
   | { readonly kind: "different"; readonly rules: string; readonly differences: readonly string[] };
 
-/** Whom the kernel is compared with: rules alone, or a whole stack, whose rules may ask about connections as well. */
-export type Side = "rules" | "stack";
-export const SIDES: readonly Side[] = ["rules", "stack"];
-
 /** Draws rules and packets, gives both to the kernel and to us, and compares all that was counted and learnt. */
 export async function compareOne(seed: number, kernel: KernelFirewall, side: Side): Promise<Outcome> {
   const prng = new Prng(seed);
-  const options = {
-    hooks: ["prerouting", "input", "forward", "postrouting", "output"] as const,
-    tracked: side === "stack",
-    timed: "slow" as const,
-    nat: side === "stack",
-    fib: true,
-    queue: false,
-    unmerged: true,
-  };
-  const drawn = new RandomRules(prng, options).ruleset();
+  const drawn = new RandomRules(prng, optionsFor(side)).ruleset();
   // Both follow the connections of both families then, and put fragments together before any rule sees them.
   const fragmented = side === "stack" && prng.chance(0.5);
   const ruleset = fragmented ? { tables: [...drawn.tables, ...FOLLOWING.tables] } : drawn;
@@ -207,7 +195,7 @@ function countsOf(document: { readonly nftables: readonly Json[] }): Record<stri
     const place = `${value["family"]} ${value["table"]}`;
     if (kind === "counter") counts[`${place} counter ${value["name"]}`] = countedOf({ counter: value })!;
     if (kind === "quota") counts[`${place} quota ${value["name"]}`] = `${value["used"]}`;
-    if (kind === "set") {
+    if (kind === "set" || kind === "map") {
       const keys = (value["elem"] as unknown[] | undefined)?.map((each) =>
         JSON.stringify(sortedKeys(each, value["timeout"]))
       )

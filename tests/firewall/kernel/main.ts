@@ -1,7 +1,8 @@
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { compareCost } from "./cost.ts";
-import { compareOne, type Outcome, type Side, SIDES } from "./differential.ts";
+import { compareOne, type Outcome } from "./differential.ts";
+import { type Side, SIDES } from "./drawn.ts";
 import { KernelFirewall } from "./kernel_firewall.ts";
 
 const HELP = `usage: npm run firewall:kernel -- [--seed N] [--runs M] [--side rules|stack] [--cost]

@@ -8,10 +8,11 @@ import { linkRules } from "../../../net/firewall/nft/link.ts";
 import type { LinkedRules } from "../../../net/firewall/nft/linked.ts";
 import { listRules } from "../../../net/firewall/nft/list.ts";
 import { Nfproto, NftPacket } from "../../../net/firewall/nft/packet.ts";
+import { forwardPriority } from "../../../net/firewall/nft/priority.ts";
 import type { Ruleset } from "../../../net/firewall/nft/schema.ts";
 import { Stack } from "../../../net/stack.ts";
 import { checksumOf } from "../../../net/wire/checksum.ts";
-import { INTERFACES } from "../random_fields.ts";
+import { INTERFACES } from "../random_values.ts";
 import { OWN, ROUTED } from "./kernel_firewall.ts";
 import { NftVerdict } from "../../../net/firewall/nft/environment.ts";
 
@@ -58,6 +59,7 @@ export class OurFirewall {
       slab.view.setUint16(10, checksumOf(slab, 0, header));
     }
     packet.oif = ETH1;
+    if (!six) packet.priority = forwardPriority(slab.bytes[1]!);
     if (this.#passes(Hook.forward)) this.#passes(Hook.postrouting);
   }
 
@@ -156,10 +158,15 @@ function wayOf({ slab, nfproto }: NftPacket, destination: boolean): Way {
 
 const FIB: Fib = {
   // Of IPv4 the kernel asks its table of local addresses alone: whatever is not there is unicast.
-  type(packet, destination) {
+  type(packet, destination, within) {
     const way = wayOf(packet, destination);
-    return way === "local" ? 2 : way === "forward" || packet.nfproto === Nfproto.Ipv4 ? 1 : 7;
+    const elsewhere = within >= 0 && within !== (way === "local" ? TUN0 : ETH1);
+    if (way === "local" && !elsewhere) return 2;
+    return way === "nowhere" && packet.nfproto === Nfproto.Ipv6 ? 7 : 1;
   },
   mss: ({ nfproto }) => nfproto === Nfproto.Ipv6 ? 1_440 : 1_460,
-  oif: (packet, destination) => ({ local: TUN0, forward: ETH1, nowhere: -1 })[wayOf(packet, destination)],
+  oif: (packet, destination, within) => {
+    const found = { local: -1, forward: ETH1, nowhere: -1 }[wayOf(packet, destination)]; // to itself there is no way out
+    return within < 0 || within === found ? found : -1;
+  },
 };

@@ -14,7 +14,7 @@ import { FirewallSyntaxError, readTextRules } from "../../../net/firewall/nft/te
 import { NftWalk } from "../../../net/firewall/nft/walk.ts";
 import { FirewallError } from "../../../net/firewall/rule.ts";
 import { ANYWHERE, randomPacket } from "../../firewall/random_packets.ts";
-import { INTERFACES } from "../../firewall/random_fields.ts";
+import { INTERFACES } from "../../firewall/random_values.ts";
 import { RandomRules } from "../../firewall/random_rules.ts";
 import { CHAINS, EXAMPLES, tableOf } from "../../firewall/statements.ts";
 import { orRefuses } from "../refuses.ts";

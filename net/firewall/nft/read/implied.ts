@@ -37,10 +37,10 @@ export function impliedBy(
     const of = (statement as unknown as Record<typeof kind, { family?: "ip" | "ip6" }>)[kind].family;
     return of === undefined ? NOTHING : { first: [], before: needsFamily(family, before, of) };
   }
-  if ("match" in statement) {
-    const { left } = statement.match;
+  const asked = askedBy(statement);
+  if (asked !== undefined) {
     for (const protocol of ["icmp", "icmpv6"] as const) {
-      if (reads(left, protocol, "id") || reads(left, protocol, "sequence")) {
+      if (reads(asked, protocol, "id") || reads(asked, protocol, "sequence")) {
         if (before.some((one) => "match" in one && reads(one.match.left, protocol, "type"))) return NOTHING;
         const set = ECHO[protocol].map((val) => ({ val }));
         const left = { payload: { protocol, field: "type" } };
@@ -49,6 +49,15 @@ export function impliedBy(
     }
   }
   return NOTHING;
+}
+
+/** What a statement looks up in the packet first. */
+function askedBy(statement: Statement): Expression | undefined {
+  if ("match" in statement) return statement.match.left;
+  if ("vmap" in statement) return statement.vmap.key;
+  if (!("mangle" in statement)) return undefined;
+  const { value } = statement.mangle;
+  return typeof value === "object" && "map" in value ? value.map.key : value;
 }
 
 /** Refuses `ct original saddr` where nothing says of which family it is. */

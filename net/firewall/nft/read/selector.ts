@@ -3,6 +3,7 @@ import {
   CT_KEYS,
   EXTHDR_FIELDS,
   META_KEYS,
+  PAYLOAD_ALIASES,
   PAYLOAD_FIELDS,
   TCP_OPTION_ALIASES,
   TCP_OPTION_FIELDS,
@@ -12,7 +13,14 @@ import { sorted } from "./sorted.ts";
 import { show } from "./value.ts";
 
 /** A field of a header by name. */
-export function checkPayload(source: Source, protocol: PayloadProtocol, field: string, at: At): Expression {
+export function checkPayload(
+  source: Source,
+  protocol: PayloadProtocol,
+  written: string,
+  at: At,
+): Expression {
+  const word = `${protocol} ${written}`;
+  const field = Object.hasOwn(PAYLOAD_ALIASES, word) ? PAYLOAD_ALIASES[word]! : written;
   if (!Object.hasOwn(PAYLOAD_FIELDS, protocol)) {
     return source.fail(
       at,

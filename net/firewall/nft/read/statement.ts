@@ -305,7 +305,6 @@ function readUpdate(source: Source, raw: Extract<RawStatement, { kind: "update" 
     stmt,
   };
   if (data === undefined) return { set: { ...rest, set: `@${name}` } };
-  if (op === "delete") source.fail(data.at, "What is deleted needs its key only");
   const value = data.kind === "verdict"
     ? data.verdict
     : data.kind === "selector" || data.kind === "binary" || data.kind === "map" || data.kind === "jhash"

@@ -11,7 +11,7 @@ import type {
 } from "../schema.ts";
 import { inUnits } from "../read/units.ts";
 import { DATA_TYPES } from "../words/datatypes.ts";
-import { typeOf, typesOf, type ValueType } from "../words/selectors.ts";
+import { PAYLOAD_ALIASES, typeOf, typesOf, type ValueType } from "../words/selectors.ts";
 import { formatDuration } from "../words/times.ts";
 import { wordsOf } from "../words/value_text.ts";
 
@@ -19,6 +19,11 @@ const NUMBER: ValueType = { type: "integer", bits: 64 };
 /** Meta keys that nft prints alone. */
 const BARE: readonly string[] = ["iif", "iifname", "oif", "oifname", "iifgroup", "oifgroup"];
 const QUOTED: readonly string[] = ["ifname", "iface_index", "string", "day", "hour", "date"];
+
+/** Fields under the names that nft reads, where it prints others. */
+const READABLE: ReadonlyMap<string, string> = new Map(
+  Object.entries(PAYLOAD_ALIASES).map(([word, field]) => [`${word.split(" ")[0]} ${field}`, word]),
+);
 
 /** Flags stand behind one another: `syn,ack` where they are asked one by one, `syn | ack` where they are one value. */
 export type Joint = "," | " | ";
@@ -59,9 +64,9 @@ export function printExpression(
   if ("map" in expression) return printMap(expression.map, types);
   if ("payload" in expression) {
     const { payload } = expression;
-    return "base" in payload
-      ? `@${payload.base},${payload.offset},${payload.len}`
-      : `${payload.protocol} ${payload.field}`;
+    if ("base" in payload) return `@${payload.base},${payload.offset},${payload.len}`;
+    const word = `${payload.protocol} ${payload.field}`;
+    return READABLE.get(word) ?? word;
   }
   if ("meta" in expression) {
     const { key } = expression.meta;

@@ -120,12 +120,12 @@ function printNat(kind: string, { addr, family: of, port, flags }: Nat, family: 
     ? { type: "ipv6_addr", bits: 128 }
     : { type: "ipv4_addr", bits: 32 };
   if (addr !== undefined) {
-    if (family === "inet") words.push(of!);
-    if (flags.includes("netmap")) words.push("prefix");
     const both = typeof addr === "object" && "map" in addr && typeof addr.map.data !== "string" &&
       addr.map.data.set.some((element) =>
         "data" in element && typeof element.data === "object" && "concat" in element.data
       );
+    if (family === "inet" || both) words.push(of!);
+    if (flags.includes("netmap")) words.push("prefix");
     if (both) words.push("addr . port");
   }
   const to = port === undefined ? "" : `:${printTarget(port, [PORT])}`;

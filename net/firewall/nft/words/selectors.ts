@@ -37,6 +37,11 @@ export const PAYLOAD_FIELDS: Readonly<Record<PayloadProtocol, Readonly<Record<st
   HEADERS,
 );
 
+/** Other spellings of fields: what nft 1.0 prints here it does not read. */
+export const PAYLOAD_ALIASES: Readonly<Record<string, string>> = {
+  "icmpv6 param-problem": "parameter-problem",
+};
+
 export const META_KEYS: Readonly<Record<MetaKey, ValueType>> = {
   ...{ length: number(32), protocol: number(16, "ether_type"), nfproto: number(8, "nf_proto") },
   ...{ l4proto: PROTOCOL, mark: number(32, "mark"), iif: number(32, "iface_index") },
