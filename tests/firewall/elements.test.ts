@@ -1,0 +1,41 @@
+import { expect, test } from "vitest";
+import { Slab } from "../../base/slab.ts";
+import { Hook } from "../../net/firewall/conntrack/state.ts";
+import { NftCompiled } from "../../net/firewall/nft/compiled.ts";
+import { NftVerdict } from "../../net/firewall/nft/environment.ts";
+import { linkRules } from "../../net/firewall/nft/link.ts";
+import { listRules } from "../../net/firewall/nft/list.ts";
+import { NftPacket } from "../../net/firewall/nft/packet.ts";
+import { printTextRules } from "../../net/firewall/nft/text/print.ts";
+import { readTextRules } from "../../net/firewall/nft/text/read.ts";
+import { datagramTo } from "./datagram.ts";
+
+/** How many of three packets of one sender pass. */
+function passed(compiled: NftCompiled): number {
+  const packet = new NftPacket();
+  return [1, 2, 3].filter(() => {
+    const slab = new Slab(datagramTo("10.0.0.2", 53));
+    packet.moveTo(slab, 0, slab.bytes.length, 0);
+    return compiled.judge(packet, Hook.input) === NftVerdict.Accept;
+  }).length;
+}
+
+test("an element that a rule has added keeps its limit when it is saved, listed and read again", () => {
+  const rules = readTextRules(`table ip t {
+    set seen { type ipv4_addr; flags dynamic; }
+    chain c {
+      type filter hook input priority 0;
+      update @seen { ip saddr limit rate over 2/hour burst 2 packets } drop
+      delete @seen { ip daddr } accept
+    }
+  }`);
+  const linked = linkRules(rules, []);
+  const compiled = new NftCompiled(linked, {}, 0);
+  expect(passed(compiled)).toBe(2); // what is deleted is not there, and the rule goes on
+  const again = new NftCompiled(linked, {}, 0);
+  again.load(compiled.save(0));
+  expect(passed(again)).toBe(0);
+  const text = printTextRules(listRules(linked, again.save(0), 0));
+  expect(text).toContain("10.9.0.1 limit rate over 2/hour burst 2 packets");
+  expect(passed(new NftCompiled(linkRules(readTextRules(text), []), {}, 0))).toBe(2);
+});
