@@ -1,3 +1,13 @@
+import {
+  formatClassid,
+  formatDate,
+  formatDuration,
+  formatHour,
+  readClassid,
+  readDate,
+  readDuration,
+  readHour,
+} from "../../net/firewall/nft/words/times.ts";
 import { expect, test } from "vitest";
 import { Prng } from "../../base/random.ts";
 import { printJsonRules } from "../../net/firewall/nft/json/print.ts";
@@ -106,4 +116,25 @@ judge("nft takes the JSON that we print, and lists the same rules", ["root", "ip
   const [theirs] = loadWithNft([JSON.stringify(printJsonRules(ours))], true);
   expect(theirs!.error).toBeUndefined();
   if (theirs!.error === undefined) expect(asListed(readJsonRules(theirs!.json))).toEqual(asListed(ours));
+});
+
+test("durations, hours, dates and handles are read as they are printed, and nothing else is one", () => {
+  const durations: readonly [string, number][] = [["0s", 0], ["90", 90], ["1d2h3m4s", 93_784], ["1500ms", 1]];
+  for (const [text, seconds] of durations) expect(readDuration(text), text).toBe(seconds);
+  for (const seconds of [0, 1, 60, 93_784]) expect(readDuration(formatDuration(seconds))).toBe(seconds);
+  for (const text of ["", "1x", "1s1d", "999999d"]) expect(readDuration(text), text).toBe(undefined);
+  for (const seconds of [0, 63_000, 63_015, 86_399]) expect(readHour(formatHour(seconds))).toBe(seconds);
+  for (const text of ["24:00", "1:60", "1:00:60", "1", "1:2", "x"]) {
+    expect(readHour(text), text).toBe(undefined);
+  }
+  for (const at of [0, 951_782_400, 1_709_164_800, 4_102_444_799, 253_402_300_799]) {
+    expect(readDate(formatDate(at)), formatDate(at)).toBe(at);
+  }
+  expect(formatDate(951_782_400)).toBe("2000-02-29 00:00:00");
+  expect(readDate("2026-12-31")).toBe(1_798_675_200);
+  for (const text of ["2026-02-29", "1969-01-01", "2026-13-01", "2026-01-00", "2026-01-01 25:00", "now"]) {
+    expect(readDate(text), text).toBe(undefined);
+  }
+  for (const handle of [0, 0x1_0002, 0xffff_ffff]) expect(readClassid(formatClassid(handle))).toBe(handle);
+  for (const text of [":", "1", "1:x", "12345:1"]) expect(readClassid(text), text).toBe(undefined);
 });

@@ -1,3 +1,6 @@
+import { addressFor, namesOf } from "../../net/firewall/names/name_sets.ts";
+import { refusalOf } from "../../net/firewall/names/refusal.ts";
+import type { NamedSet } from "../../net/firewall/nft/schema.ts";
 import { connect } from "node:tls";
 import { Duplex } from "node:stream";
 import { expect, onTestFinished, test } from "vitest";
@@ -295,4 +298,42 @@ test("no more than so many flows are listened to at a time: the oldest loses its
   }
   expect(kinds.get("pending")).toBe(HEARD_MAX);
   expect(kinds.get("none")).toBe(1);
+});
+
+test("sets that names cannot fill are refused with what they lack, and addresses are those of the set's family", () => {
+  const set = (type: string, more = "flags timeout;", comment = "dns-names: a.example"): NamedSet =>
+    readTextRules(`table inet t { set s { type ${type}; ${more} comment "${comment}"; } }`).tables[0]!
+      .sets[0]!;
+  expect(namesOf(set("ipv4_addr"))).toEqual(["a.example"]);
+  expect(namesOf(set("ipv6_addr", "flags timeout;", "dns-names: A.example *.b.example"))).toHaveLength(2);
+  expect(namesOf(set("ipv4_addr", "", "something else"))).toBe(undefined);
+  const wrong: readonly [NamedSet, RegExp][] = [
+    [set("ipv4_addr", "flags timeout;", "dns-names:"), /Expected names behind/],
+    [set("ipv4_addr", "flags timeout;", "dns-names: a..b"), /a\.\.b/],
+    [set("inet_service"), /sets of ipv4_addr or ipv6_addr/],
+    [set("ipv4_addr . inet_service"), /sets of ipv4_addr or ipv6_addr/],
+    [set("ipv4_addr", "size 9;"), /answers end/],
+  ];
+  for (const [each, why] of wrong) expect(() => namesOf(each), `${why}`).toThrow(why);
+  expect(["10.0.0.1", "fd00::1", "x"].map((text) => addressFor(text, false))).toEqual([
+    "10.0.0.1",
+    undefined,
+    undefined,
+  ]);
+  expect(["10.0.0.1", "fd00:0::1", "x"].map((text) => addressFor(text, true))).toEqual([
+    undefined,
+    "fd00::1",
+    undefined,
+  ]);
+});
+
+test("who is refused by a name is told so in HTTP, as who asked without one; TLS by its alert", () => {
+  const said = (kind: "http" | "tls", name: string, comment?: string): string =>
+    text(refusalOf({ kind, name }, comment));
+  expect([...refusalOf({ kind: "tls", name: "a.example" }, "why")]).toEqual([21, 3, 3, 0, 2, 2, 49]); // access_denied
+  expect(refusalOf({ kind: "none", name: "" }, "why")).toHaveLength(0);
+  expect(said("http", "a.example", "only the API")).toMatch(
+    /^HTTP\/1\.1 403 [^]*refuses a\.example: only the API\n$/,
+  );
+  expect(said("http", "")).toMatch(/refuses a request without a clear host\n$/);
 });

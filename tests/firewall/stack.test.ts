@@ -275,3 +275,32 @@ test("a sleeper whose wake policy is the rules' queue is woken by what they queu
   }
   expect(heard).toBe(ports.includes(5_001) ? 10 : 0);
 });
+
+test("what rules ask of a connection is what tracking knows; what is not tracked has none", async () => {
+  const firewall = readTextRules(`table inet t {
+    chain raw {
+      type filter hook prerouting priority -300;
+      tcp dport 81 notrack
+    }
+    chain c {
+      type filter hook input priority 0; policy accept;
+      ct original ip saddr ${CLIENT} ct original ip daddr ${SERVER} ct original proto-dst 80 counter comment "ends"
+      ct reply ip saddr ${SERVER} ct reply ip daddr ${CLIENT} ct reply proto-src 80 counter comment "answer"
+      ct protocol tcp ct l3proto ipv4 ct status seen-reply ct expiration > 1m counter comment "known"
+      ct packets > 2 ct original packets > 1 ct reply bytes > 30 counter comment "much"
+      ct state untracked counter comment "untracked"
+      ct original proto-dst 81 counter comment "never"
+    }
+  }`);
+  const { server, client, clock } = virtualPair({ firewall });
+  for (const port of [80, 81]) {
+    server.listen({ port });
+    const conn = await settled(clock, client.connect({ hostname: SERVER, port }));
+    await settled(clock, writeAll(conn, patterned(3_000)));
+    conn.close();
+  }
+  for (const comment of ["ends", "answer", "known", "much", "untracked"]) {
+    expect(counted(server, comment).packets, comment).toBeGreaterThan(0);
+  }
+  expect(counted(server, "never").packets).toBe(0);
+});

@@ -243,7 +243,7 @@ export class RuleLinker {
   ): void {
     const { parts, values } = this.#parts(update.elem);
     const set = this.#setOf(reference, parts, undefined);
-    if (!set.changes && set.named !== undefined && set.named.flags.includes("constant")) {
+    if (set.named?.flags.includes("constant")) { // nft_dynset_init(): EBUSY
       this.#fail(`Rules cannot add to ${reference}: it is constant`);
     }
     if (!set.changes) {

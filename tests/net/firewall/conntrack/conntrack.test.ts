@@ -1,5 +1,6 @@
+import { faultOf, freezeFlows, type FrozenFlow } from "../../../../net/firewall/conntrack/freeze.ts";
 import { expect, test } from "vitest";
-import { CtState, Hook, listFlows } from "../../../../net/firewall/conntrack/mod.ts";
+import { Hook, listFlows } from "../../../../net/firewall/conntrack/mod.ts";
 import { NatKind } from "../../../../net/firewall/nat/mod.ts";
 import { icmpMessage, ipPacket, tcpSegment, udpDatagram } from "./packets.ts";
 import { type Ask, type Sided, TestRouter } from "./test_router.ts";
@@ -212,12 +213,41 @@ test("a packet that gets lost on its way leaves no flow", () => {
   expect(listed(router)).toEqual([]);
 });
 
-test("untracked packets stay so, and the table refuses when it is full of assured flows", () => {
+test("the table refuses when it is full of assured flows", () => {
   const { send, router } = talk({ flowsMax: 1 });
   open(send);
   const transport = udpDatagram(1, 2, new Uint8Array(4));
   const other = ipPacket({ source: CLIENT, destination: SERVER, protocol: 17, transport });
   expect(router.input({ side: 0, bytes: other })).toBeUndefined();
   expect(router.conntrack.size).toBe(1);
-  expect(CtState.untracked).toBe(64);
+});
+
+test("a flow that cannot be one is refused with what is wrong, and a sound one is taken", () => {
+  const { send, router } = talk();
+  open(send);
+  send(false, ACK, 1, 1, 100);
+  const [flow] = [...freezeFlows(router.conntrack, router.nowMs)];
+  expect(faultOf(flow!)).toBe(undefined);
+  const udp: FrozenFlow = { ...flow!, protocol: 17, words: [2_000] };
+  expect(faultOf(udp)).toBe(undefined);
+  const six = [new Uint8Array(16), new Uint8Array(16), 1] as const;
+  const { original, words } = flow!;
+  const wrong: readonly [part: Partial<FrozenFlow>, why: RegExp, of?: FrozenFlow][] = [
+    [{ protocol: 256 }, /protocol/],
+    [{ zone: -1 }, /zone/],
+    [{ original: [original[0], original[1], 2 ** 32] }, /ports are no word/],
+    [{ reply: [original[0], new Uint8Array(5), 1] }, /no address/],
+    [{ reply: six }, /two families/],
+    [{ protocol: 1, original: [original[0], original[1], 0xff00], words: [] }, /nothing answers it/],
+    [{ counters: [1, 2, 3, NaN] }, /counts what is no number/],
+    [{ words: [...words.slice(1), -1] }, /no word/],
+    [{ words: [2_001] }, /no datagrams do/, udp],
+    [{ protocol: 47, words: [1] }, /more than its protocol/],
+    [
+      { said: { kind: "tls", name: "a", start: 0, bytes: new Uint8Array(0) }, words: [1] },
+      /only TCP does/,
+      udp,
+    ],
+  ];
+  for (const [part, why, of = flow!] of wrong) expect(faultOf({ ...of, ...part }), `${why}`).toMatch(why);
 });
