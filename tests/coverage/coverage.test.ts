@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
+import { added } from "./added.ts";
 import { type FileCoverage, gapsOf } from "./gaps.ts";
 import { coveragePage, reasonFor, type Reasons } from "./page.ts";
 
@@ -52,11 +53,36 @@ test("what no test has run is found by function, private ones by their names, an
     "all",
   );
   expect(reasonFor(told, "net/other.ts", gaps[0]!)).toBe(undefined);
-  const page = coveragePage(new Map([["net/thing.ts", FILE]]), new Map([["net/thing.ts", gaps]]), told);
+  expect(reasonFor(told, "net/thing.ts", { ...gaps[0]!, name: "constructor" })).toBe(undefined);
+  const page = coveragePage(new Map([["net/thing.ts", FILE]]), new Map([["net/thing.ts", gaps]]), told, "it");
   expect(page).toContain("| all | 33.3 % of 3 | 50.0 % of 2 |");
   expect(page).toContain(
-    "- `#hidden` (1 branch, 1 statement): as it is\n- `module` (1 statement): by its kind",
+    "### net/\n\n- as it is (1 branch, 1 statement): [thing.ts](../net/thing.ts) `#hidden`\n" +
+      "- by its kind (1 statement): [thing.ts](../net/thing.ts) the module",
   );
+});
+
+test("gaps of one reason stand together, and only those of the stack and of what survives are listed", () => {
+  const gaps = gapsOf(FILE, SOURCE);
+  const told: Reasons = { lines: [], files: { "net/thing.ts": { "*": "as it is" } } };
+  const files = new Map([["net/thing.ts", FILE], ["serve/thing.ts", FILE]]);
+  const page = coveragePage(files, new Map([["net/thing.ts", gaps], ["serve/thing.ts", gaps]]), told, "it");
+  expect(page).toContain(
+    "- as it is (1 branch, 2 statements): [thing.ts](../net/thing.ts) `#hidden`, the module",
+  );
+  expect(page).not.toContain("](../serve/thing.ts)");
+  expect(page).toContain("| serve/ | 33.3 % of 3 | 50.0 % of 2 |");
+});
+
+test("what a second run has counted is added; of a file that has changed meanwhile its counts alone are true", () => {
+  const again: FileCoverage = { ...FILE, s: { 0: 2, 1: 0, 2: 0 }, b: { 0: [1, 1] } };
+  expect(added({ a: FILE, b: FILE }, { a: again, c: again })).toEqual({
+    a: { ...FILE, s: { 0: 2, 1: 5, 2: 0 }, b: { 0: [1, 6] } },
+    b: FILE,
+    c: again,
+  });
+  const moved: FileCoverage = { ...again, statementMap: { ...FILE.statementMap, 2: at(8, 0) } };
+  expect(added({ a: FILE }, { a: moved })).toEqual({ a: moved });
 });
 
 test("reasons are of files and functions that are there", () => {

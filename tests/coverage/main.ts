@@ -1,10 +1,11 @@
-/** `npm run coverage`, after the tests: docs/coverage.md, and what has no reason. @module */
+/** docs/coverage.md out of what run.ts has counted, and what of net/ and checkpoint/ has no reason. @module */
 import { readFileSync, writeFileSync } from "node:fs";
 import { relative } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { environment } from "../../bench/environment.ts";
 import { type FileCoverage, type Gap, gapsOf } from "./gaps.ts";
-import { coveragePage, reasonFor, type Reasons } from "./page.ts";
+import { coveragePage, isListed, reasonFor, type Reasons } from "./page.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const read = (name: string): string => readFileSync(`${root}/${name}`, "utf8");
@@ -20,7 +21,7 @@ const gaps = new Map<string, readonly Gap[]>(
 
 let unexplained = 0;
 for (const [path, found] of gaps) {
-  if (path.startsWith("base/")) continue;
+  if (!isListed(path)) continue;
   for (const gap of found) {
     if (reasonFor(reasons, path, gap) !== undefined) continue;
     unexplained++;
@@ -41,6 +42,11 @@ for (const [path, names] of Object.entries(reasons.files)) {
 console.log(`${unexplained} gaps without a reason, ${stale} reasons without a gap`);
 writeFileSync(
   `${root}/docs/coverage.md`,
-  coveragePage(new Map(paths.map((path) => [path, files.get(path)!])), gaps, reasons),
+  coveragePage(
+    new Map(paths.map((path) => [path, files.get(path)!])),
+    gaps,
+    reasons,
+    `Node ${process.versions.node} at commit ${environment().commit.split(" ")[0]}`,
+  ),
 );
-process.exitCode = unexplained + stale === 0 ? 0 : 1;
+process.exitCode = unexplained === 0 ? 0 : 1; // a reason too many may be chance: some tests draw what they do

@@ -62,8 +62,9 @@ export class PieceScanner {
 
   #keep(bytes: Uint8Array): void {
     const some = bytes.subarray(0, this.#wanted - this.#payloadBytes);
-    if (this.#payload.length < this.#wanted) {
-      const payload = new Uint8Array(this.#wanted);
+    const bytesNow = this.#payloadBytes + some.length;
+    if (this.#payload.length < bytesNow) { // as it comes, not as it is announced: announcing costs nothing
+      const payload = new Uint8Array(Math.min(this.#wanted, Math.max(bytesNow, 2 * this.#payload.length)));
       payload.set(this.#payload.subarray(0, this.#payloadBytes));
       this.#payload = payload;
     }
