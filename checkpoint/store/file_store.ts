@@ -407,11 +407,17 @@ export class FileStore implements Store {
     this.#segments.stats.bytesMoved += total;
     this.#commit.request().catch(() => {}); // then the segment can go
     const first = segment.count - moves.length;
+    const errors: unknown[] = [];
     for (const [index, { from, record, summary: known }] of moves.entries()) {
-      const told = this.onMoved!(from, targets[index]!, record, known);
-      const summary = known ?? told ?? undefined;
-      if (summary !== undefined) segment.index.note(first + index, summary, 0, summary.length);
+      try {
+        const told = this.onMoved!(from, targets[index]!, record, known);
+        const summary = known ?? told ?? undefined;
+        if (summary !== undefined) segment.index.note(first + index, summary, 0, summary.length);
+      } catch (error) { // of one record: whoever the others belong to must hear where they are
+        errors.push(error);
+      }
     }
+    if (errors.length > 0) throw errors[0];
   }
 
   /** As {@linkcode Store.originOf}. */

@@ -3,7 +3,7 @@ import type { AddressTable } from "../ip/address_table.ts";
 import { freezeTcb, type Unsettled } from "./freeze.ts";
 import type { FrozenTcb } from "./frozen_tcb.ts";
 import { sendFirstSyn } from "./handshake.ts";
-import { freeWindow, peekWindow } from "./output.ts";
+import { firstWindowBytes, freeWindow, peekWindow } from "./output.ts";
 import { takeRecordEnd } from "./records.ts";
 import { Sent } from "./sent_queue.ts";
 import { sendEnd, type Tcb, TcpState } from "./tcb.ts";
@@ -210,8 +210,12 @@ export function holdsBack(tcb: Tcb): boolean {
  */
 export function promiseWindow(tcb: Tcb): void {
   const { durable } = tcb;
-  if (durable === undefined || tcb.state < TcpState.established) return;
-  const edge = (tcb.rcvNxt + (peekWindow(tcb) << Math.max(tcb.rcvShift, 0))) | 0;
+  if (durable === undefined) return;
+  // A SYN-ACK's window is not scaled (RFC 7323 section 2.2), and that it has left is in no image.
+  const bytes = tcb.state === TcpState.synReceived
+    ? Math.min(0xffff, firstWindowBytes(tcb))
+    : peekWindow(tcb) << Math.max(tcb.rcvShift, 0);
+  const edge = (tcb.rcvNxt + bytes) | 0;
   if (seqLess(tcb.rcvAdv, edge)) tcb.rcvAdv = edge;
   durable.rcvAdv = durable.takenRcvAdv = tcb.rcvAdv;
 }

@@ -436,7 +436,7 @@ export function sendSyn(tcp: Tcp, tcb: Tcb, nowMs: number, fastOpen?: FastOpenOp
 }
 
 /** What fits into the receive buffer: whole segments where the application has set its size, as on Linux. */
-function firstWindowBytes(tcb: Tcb): number {
+export function firstWindowBytes(tcb: Tcb): number {
   const bytes = tcb.receiveBufferBytes;
   const mss = tcb.advMss - (tcb.timestamps ? TIMESTAMP_OPTION_BYTES : 0);
   return tcb.receiveBufferSet && bytes > mss ? bytes - bytes % mss : bytes;

@@ -107,6 +107,24 @@ test("a moved record tells where it was written first, however often it moves an
   }
 });
 
+test("who owns a moved record hears of it, whatever the owner of another one throws", async () => {
+  const churn = new Churn();
+  await churn.open();
+  for (let id = 0; id < 60; id++) await churn.append(id);
+  for (let id = 3; id < 50; id++) churn.remove(id);
+  await churn.store.sync();
+  const told = churn.store.onMoved!;
+  churn.store.onMoved = (from, ...rest) => {
+    const summary = told(from, ...rest);
+    if (from !== second) return summary;
+    throw new Error("its owner does not know it");
+  };
+  const second = churn.locations.get(1)!;
+  expect(() => churn.store.clean()).toThrow("its owner does not know it");
+  expect(churn.store.stats.bytesMoved).toBeGreaterThan(0);
+  churn.check();
+});
+
 test("a damaged record is left behind by cleaning, named, and costs only itself", async () => {
   const churn = new Churn();
   const damage: number[] = [];
