@@ -273,8 +273,10 @@ export class RandomRules {
 
   #maskMatch(known: Known): Statement | undefined {
     const prng = this.#prng;
-    if (known.protocol === undefined || known.protocol === "tcp") {
+    const merged = this.#options.unmerged === true && known.compared; // with what stands beside it
+    if (!merged && (known.protocol === undefined || known.protocol === "tcp")) {
       known.protocol = "tcp";
+      known.compared = true;
       const flags: Expression = { payload: { protocol: "tcp", field: "flags" } };
       if (prng.chance(0.5)) return { match: { op: "in", left: flags, right: prng.pick([2, 0x12, 4, 1]) } };
       const mask = prng.pick([0x12, 0x17, HANDSHAKE]);

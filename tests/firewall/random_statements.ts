@@ -54,7 +54,7 @@ export class RandomStatements {
         ? { notrack: null }
         : { mangle: { key: { ct: { key: "zone" } }, value: prng.below(3) } };
     }
-    switch (prng.below(14)) {
+    switch (prng.below(16)) {
       case 0:
         return { quota: { bytes: prng.pick([50, 500, 3_000]), used: 0, inv: prng.chance(0.5) } };
       case 1:
@@ -77,8 +77,10 @@ export class RandomStatements {
       case 10:
         return this.#write(known, base?.hook) ?? COUNTED;
       case 11:
-        return this.#write(known, base?.hook) ?? COUNTED;
       case 12:
+      case 13:
+        return this.#write(known, base?.hook) ?? COUNTED;
+      case 14:
         return this.#object(known) ?? COUNTED;
       default:
         if (timed && prng.chance(0.7)) return { use: { kind: "limit", name: "l0" } };

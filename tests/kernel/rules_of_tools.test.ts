@@ -13,10 +13,10 @@ import { join } from "node:path";
 import { expect } from "vitest";
 import { linkFor } from "../../cli/firewall/rules_file.ts";
 import { readJsonRules } from "../../net/firewall/nft/json/read.ts";
-import { printTextRules } from "../../net/firewall/nft/text/print.ts";
 import { FirewallSyntaxError, readTextRules } from "../../net/firewall/nft/text/read.ts";
 import { judge } from "../support/judge.ts";
 import { NetworkNamespace } from "../support/netns.ts";
+import { expectTaken, listed } from "./taken.ts";
 import { asListed } from "../firewall/listed.ts";
 import { loadWithNft } from "../firewall/nft.ts";
 
@@ -76,29 +76,6 @@ judge("the examples that come with nftables load as nft loads them, or are refus
     expect(asListed(readJsonRules(theirs.json)), name).toEqual(asListed(readTextRules(text, { file: name })));
   });
 });
-
-/** What a program has loaded into a namespace, as nft lists it. */
-interface Made {
-  readonly json: unknown;
-  readonly text: string;
-}
-
-function listed(netns: NetworkNamespace): Made {
-  return {
-    json: JSON.parse(netns.run("nft", "-j", "list", "ruleset")),
-    text: netns.run("nft", "list", "ruleset"),
-  };
-}
-
-/** Reads them in both languages, links them, and lets nft read what we print. */
-function expectTaken({ json, text }: Made): void {
-  const rules = readTextRules(text);
-  linkFor(rules, []);
-  expect(asListed(readJsonRules(json))).toEqual(asListed(rules));
-  const [again] = loadWithNft([printTextRules(rules)]);
-  expect(again!.error).toBeUndefined();
-  if (again!.error === undefined) expect(asListed(readJsonRules(again!.json))).toEqual(asListed(rules));
-}
 
 function inFolder(run: (folder: string) => void): void {
   const folder = mkdtempSync(join(tmpdir(), "torpor-rules-"));

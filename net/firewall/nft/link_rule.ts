@@ -159,10 +159,7 @@ export class RuleLinker {
     if (value.op !== "meta") return;
     if (value.key === "l4proto") this.#protocol = constant;
     else if (this.#scope.family !== "inet") return;
-    else if (value.key === "nfproto") this.#nfproto = constant;
-    else if (value.key === "protocol" && this.#nfproto === undefined) {
-      this.#nfproto = constant === 0x0800 ? Nfproto.Ipv4 : constant === 0x86dd ? Nfproto.Ipv6 : undefined;
-    }
+    else if (value.key === "nfproto") this.#nfproto = constant; // of "meta protocol" it makes nothing here
   }
 
   #use(kind: "counter" | "quota" | "limit", name: string | { readonly map: unknown }): void {

@@ -6,7 +6,9 @@ import { printJsonRules } from "../../../net/firewall/nft/json/print.ts";
 import { readTextRules } from "../../../net/firewall/nft/text/read.ts";
 import { printTextRules } from "../../../net/firewall/nft/text/print.ts";
 import { randomPacket } from "../random_packets.ts";
+import { ipPacket, tcpSegment, udpDatagram } from "../../net/firewall/conntrack/packets.ts";
 import { IPV4, IPV6, PORTS } from "../random_values.ts";
+import type { Ruleset } from "../../../net/firewall/nft/schema.ts";
 import { RandomRules } from "../random_rules.ts";
 import { optionsFor, type Side } from "./drawn.ts";
 import type { KernelFirewall } from "./kernel_firewall.ts";
@@ -40,26 +42,63 @@ export type Outcome =
   | { readonly kind: "different"; readonly rules: string; readonly differences: readonly string[] };
 
 /** Draws rules and packets, gives both to the kernel and to us, and compares all that was counted and learnt. */
-export async function compareOne(seed: number, kernel: KernelFirewall, side: Side): Promise<Outcome> {
+export function compareOne(seed: number, kernel: KernelFirewall, side: Side): Promise<Outcome> {
   const prng = new Prng(seed);
   const drawn = new RandomRules(prng, optionsFor(side)).ruleset();
   // Both follow the connections of both families then, and put fragments together before any rule sees them.
   const fragmented = side === "stack" && prng.chance(0.5);
   const ruleset = fragmented ? { tables: [...drawn.tables, ...FOLLOWING.tables] } : drawn;
+  return compareRules(prng, ruleset, kernel, { side, fragmented, asJson: seed % 3 === 0 });
+}
+
+/** Where a packet goes. */
+export interface Aim {
+  readonly protocol: "tcp" | "udp";
+  readonly destination: string;
+  readonly port: number;
+}
+
+/** How rules are compared. */
+export interface Compared {
+  readonly side: Side;
+  /** Some datagrams come in pieces. */
+  readonly fragmented?: boolean;
+  /** What nft's reader of JSON has not learnt (some flags, some keys) goes in as text all the same. */
+  readonly asJson?: boolean;
+  /** Where most packets go, besides what is drawn. */
+  readonly aims?: readonly Aim[];
+  /** Told what the kernel has counted, by the places of rules. */
+  readonly counted?: (counts: Readonly<Record<string, string>>) => void;
+}
+
+/** Draws packets, and compares what the kernel and we make of them by the same rules. */
+export async function compareRules(
+  prng: Prng,
+  ruleset: Ruleset,
+  kernel: KernelFirewall,
+  { side, fragmented = false, asJson = false, aims = [], counted }: Compared,
+): Promise<Outcome> {
   const rules = printTextRules(ruleset);
-  // What nft's reader of JSON has not learnt (some flags, some keys) goes in as text.
-  const asJson = seed % 3 === 0 && kernel.load(printJsonRules(ruleset)) === undefined;
-  const said = asJson ? undefined : kernel.loadText(rules);
+  const loaded = asJson && kernel.load(printJsonRules(ruleset)) === undefined;
+  const said = loaded ? undefined : kernel.loadText(rules);
   if (said !== undefined) return { kind: "refused", rules, said };
   const ours = side === "stack" ? new OurStack(ruleset) : new OurFirewall(ruleset);
   // Of later fragments the kernel reads ports where there are none (nft_payload_fast_eval()). We put fragments together
   // first, as it does while some rule asks about connections of that family. It follows no ICMP in IPv6, where we do.
   const whole = side === "stack";
   const fragments = whole ? "none" as const : "first" as const;
-  const like = { ...PACKETS_LIKE, fragments, strangers: !whole };
+  const like = {
+    ...PACKETS_LIKE,
+    fragments,
+    strangers: !whole,
+  };
   const sent = Array.from({ length: PACKETS }, () => prng.chance(0.2));
   const packets = sent.map((own) =>
-    own ? identified(randomPacket(prng, { ...like, ...SENT })) : randomPacket(prng, like)
+    own
+      ? identified(randomPacket(prng, { ...like, ...SENT }))
+      : aims.length > 0 && prng.chance(0.7)
+      ? aimedPacket(prng, prng.pick(aims))
+      : randomPacket(prng, like)
   );
   for (let at = PACKETS - 1; fragmented && at >= 0; at--) {
     const pieces = sent[at] ? undefined : fragmentsOf(prng, packets[at]!);
@@ -71,6 +110,7 @@ export async function compareOne(seed: number, kernel: KernelFirewall, side: Sid
   const theyLeft = await kernel.inject(packets, (index) => sent[index]!);
   packets.forEach((packet, index) => sent[index] ? ours.send(packet) : ours.inject(packet));
   const theirCounts = countsOf(kernel.list() as never);
+  counted?.(theirCounts);
   const ourCounts = countsOf(printJsonRules(ours.list()) as never);
   const places = new Set([...Object.keys(theirCounts), ...Object.keys(ourCounts)]);
   const differences = [...places].filter((place) => theirCounts[place] !== ourCounts[place]).map((place) => {
@@ -84,6 +124,19 @@ export async function compareOne(seed: number, kernel: KernelFirewall, side: Sid
 const FOLLOWING = readTextRules(`table inet following {
   chain c { type filter hook prerouting priority raw; ct state untracked accept; }
 }`);
+
+/** A packet that goes there, from one of those from whom packets come. */
+function aimedPacket(prng: Prng, { protocol, destination, port }: Aim): Uint8Array<ArrayBuffer> {
+  const source = prng.pick(destination.includes(":") ? PACKETS_LIKE.sources6 : PACKETS_LIKE.sources4);
+  const sourcePort = prng.pick(PORTS);
+  if (protocol === "udp") {
+    const transport = udpDatagram(sourcePort, port, new Uint8Array(prng.below(50)));
+    return identified(ipPacket({ source, destination, protocol: 17, transport }));
+  }
+  const flags = prng.pick([2, 2, 0x10, 0x18, 4]);
+  const segment = { sourcePort, destinationPort: port, seq: 1, ack: 2, flags, window: 1_024 };
+  return identified(ipPacket({ source, destination, protocol: 6, transport: tcpSegment(segment) }));
+}
 
 /** A whole datagram to the namespace itself in two pieces; undefined for one that is none, or too short. */
 function fragmentsOf(prng: Prng, packet: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer>[] | undefined {
