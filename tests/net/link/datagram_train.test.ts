@@ -63,10 +63,16 @@ test("what a device cuts of a train of datagrams is what was sent, in its order"
     };
     const usual = prng.pick([1, 2, 400, 1_400]);
     for (let each = 0; each < 100; each++) {
-      const length = prng.chance(0.95) ? usual : prng.between(0, 1_472);
+      const plain = run === 0; // one flow, one length: a train is as long as it may be
+      const length = plain || prng.chance(0.95) ? usual : prng.between(0, 1_472);
       const data = new Uint8Array(length);
       prng.fill(data);
-      const bytes = datagram(prng.chance(0.02), prng.chance(0.97) ? 7 : 8, data, !prng.chance(0.01));
+      const bytes = datagram(
+        !plain && prng.chance(0.02),
+        plain || prng.chance(0.97) ? 7 : 8,
+        data,
+        plain || !prng.chance(0.01),
+      );
       const slab = new Slab(bytes.slice());
       if (!train.add(slab, 0, bytes.length)) {
         leave();
