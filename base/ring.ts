@@ -187,6 +187,13 @@ export class ByteRing {
     this.#length = 0;
   }
 
+  /** As new: forgets what it needed, too. */
+  renew(): void {
+    this.clear();
+    this.#sizeHint = SIZE_MIN;
+    this.#smallFills = 0;
+  }
+
   /** A copy of the queued bytes. */
   toBytes(): Uint8Array<ArrayBuffer> {
     const bytes = new Uint8Array(this.#length);

@@ -18,7 +18,7 @@ const SLICE_MS = 10_000;
 export class Relief {
   readonly #tcp: Tcp;
   /** When those who were not quiet were first met, since somebody has been waiting. */
-  readonly #busySinceMs = new Map<Tcb, number>();
+  readonly #busySinceMs = new Map<number, number>(); // by `Tcb.serial`
   #slot = 0;
   #atMs = -Infinity;
   #waiting = false;
@@ -67,16 +67,16 @@ export class Relief {
         continue;
       }
       if (maySleep(tcb)) {
-        this.#busySinceMs.delete(tcb);
+        this.#busySinceMs.delete(tcb.serial);
         if (nowMs - tcb.lastActivityMs < quietMs(tcb)) continue;
         left--;
         yield [tcb, "idle"];
         continue;
       }
-      const sinceMs = this.#busySinceMs.get(tcb);
-      if (sinceMs === undefined) this.#busySinceMs.set(tcb, nowMs);
+      const sinceMs = this.#busySinceMs.get(tcb.serial);
+      if (sinceMs === undefined) this.#busySinceMs.set(tcb.serial, nowMs);
       else if (nowMs - sinceMs >= SLICE_MS) {
-        this.#busySinceMs.delete(tcb);
+        this.#busySinceMs.delete(tcb.serial);
         left--;
         yield [tcb, "forced"];
       }

@@ -1,9 +1,22 @@
 import { type TcpInfo, tcpInfo } from "../tcp/info.ts";
 import { checkTcpOptions, tcpGetOptions, type TcpOptions } from "../tcp/options.ts";
-import { type Tcb, TcpState } from "../tcp/tcb.ts";
+import { Tcb, TcpState } from "../tcp/tcb.ts";
 import { BadResource } from "./errors.ts";
 import type { HandlerServer } from "./handlers.ts";
 import type { NetAddr } from "./types.ts";
+
+/** Stands for the TCB of whatever sleeps: that itself is another connection's by then. */
+const ASLEEP = new Tcb(-1);
+ASLEEP.state = TcpState.established;
+
+/** What an object that is stale still tells. */
+interface Left {
+  readonly localAddress: number;
+  readonly localPort: number;
+  readonly remoteAddress: number;
+  readonly remotePort: number;
+  readonly attachment: unknown;
+}
 
 /**
  * A connection as its handlers see it, while it is awake. Keep its `id`, not the object: the object
@@ -11,7 +24,8 @@ import type { NetAddr } from "./types.ts";
  */
 export class Connection {
   readonly #server: HandlerServer;
-  readonly #tcb: Tcb;
+  #tcb: Tcb;
+  #left: Left | undefined;
   #id: string | undefined;
 
   /** @internal */
@@ -20,18 +34,27 @@ export class Connection {
     this.#tcb = tcb;
   }
 
+  /** @internal It sleeps, and this object goes, unless somebody keeps it. */
+  sleeps(): void {
+    const { localAddress, localPort, remoteAddress, remotePort, attachment } = this.#tcb;
+    this.#left = { localAddress, localPort, remoteAddress, remotePort, attachment };
+    this.#tcb = ASLEEP;
+  }
+
   /** Its name, the same through sleep and restart. */
   get id(): string {
-    return this.#id ??= this.#server.idOf(this.#tcb); // most that wake are never asked
+    return this.#id ??= this.#server.idOf(this.#left ?? this.#tcb); // most that wake are never asked
   }
 
   /** Our end. */
   get localAddr(): NetAddr {
-    return this.#server.netAddr(this.#tcb.localAddress, this.#tcb.localPort);
+    const { localAddress, localPort } = this.#left ?? this.#tcb;
+    return this.#server.netAddr(localAddress, localPort);
   }
   /** The peer's end. */
   get remoteAddr(): NetAddr {
-    return this.#server.netAddr(this.#tcb.remoteAddress, this.#tcb.remotePort);
+    const { remoteAddress, remotePort } = this.#left ?? this.#tcb;
+    return this.#server.netAddr(remoteAddress, remotePort);
   }
 
   /**
@@ -39,7 +62,7 @@ export class Connection {
    * @throws {BadResource} When it is set while the connection sleeps: `server.with` wakes it.
    */
   get attachment(): unknown {
-    return this.#tcb.attachment;
+    return (this.#left ?? this.#tcb).attachment;
   }
   set attachment(value: unknown) {
     if (this.#tcb.record < 0 && this.#tcb.state !== TcpState.closed) {
@@ -112,13 +135,26 @@ export class Connection {
       (tcb, nowMs) => this.#server.calls.setOptions(this.#server.tcp, tcb, options, nowMs),
     );
   }
-  /** What holds for the connection. */
+  /**
+   * What holds for the connection.
+   * @throws {BadResource} When it sleeps.
+   */
   options(): Required<TcpOptions> {
+    this.#checkFresh("options");
     return tcpGetOptions(this.#tcb);
   }
-  /** The connection in numbers: Linux's `tcp_info`. */
+  /**
+   * The connection in numbers: Linux's `tcp_info`.
+   * @throws {BadResource} When it sleeps.
+   */
   info(): TcpInfo {
+    this.#checkFresh("numbers");
     return tcpInfo(this.#server.tcp, this.#tcb, this.#server.nowMs());
+  }
+
+  #checkFresh(what: string): void {
+    if (this.#left === undefined) return;
+    throw new BadResource(`Cannot read the connection's ${what}: it sleeps and this object is stale`);
   }
 
   /** Sends what is written at once, or waits for more (Nagle's algorithm). */

@@ -250,8 +250,8 @@ export class HandlerServer implements Acceptor, Owner {
   }
 
   /** @internal */
-  idOf(tcb: Tcb): string {
-    const { localAddress, localPort, remoteAddress, remotePort } = tcb;
+  idOf(ends: Pick<Tcb, "localAddress" | "localPort" | "remoteAddress" | "remotePort">): string {
+    const { localAddress, localPort, remoteAddress, remotePort } = ends;
     return formatTuple(localAddress, localPort, remoteAddress, remotePort, this.#host.stack.addresses);
   }
 
@@ -362,7 +362,10 @@ export class HandlerServer implements Acceptor, Owner {
   /** @internal */
   suspended(tcb: Tcb): boolean {
     const connection = this.#awake.get(tcb);
-    if (connection !== undefined) this.#leave(tcb, connection);
+    if (connection !== undefined) {
+      this.#leave(tcb, connection);
+      connection.sleeps();
+    }
     return false;
   }
 

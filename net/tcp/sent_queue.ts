@@ -150,6 +150,12 @@ export class SentQueue {
     this.#length = 0;
   }
 
+  /** As new: forgets what it needed, too. */
+  renew(): void {
+    this.clear();
+    this.#sizeHint = CAPACITY_MIN;
+  }
+
   /** Place of the first segment that reaches beyond `sequence`; `length` when there is none. */
   find(sequence: number): number {
     const { end, capacity } = this.#columns;

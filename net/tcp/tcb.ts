@@ -105,13 +105,17 @@ export const NO_LISTENER = -1;
  */
 export const LISTENER_AWAITED = -2;
 
+const NOTHING: readonly number[] = [];
+
 /**
  * One connection's whole state: numbers, bytes and small enums, nothing else (RFC 9293 section 3.3.1
  * gives the names). Sequence numbers are int32, times are epoch milliseconds, `Infinity` is "not set".
  */
 export class Tcb {
   // Identity
-  readonly slot: number;
+  slot = -1;
+  /** Another one for each connection that has had this object. */
+  serial = 0;
   /** Record in the connection map. */
   record = -1;
   /** Listener that it came from; `NO_LISTENER` for an active open, or `LISTENER_AWAITED`. */
@@ -445,7 +449,7 @@ export class Tcb {
   /** What the application keeps with the connection: plain data that CBOR can hold. */
   attachment: unknown = undefined;
   /** Where the stream stands for what answers while the application sleeps (net/socket/asleep/); empty for nothing. */
-  protocolState: readonly number[] = [];
+  protocolState: readonly number[] = NOTHING;
   /** It woke for that alone: the application knows nothing of it, and it sleeps again as soon as it is quiet. */
   drowsy = false;
   /** Nothing leaves that is not in the log, which reaches as far as this says (durable.ts). */
@@ -464,6 +468,27 @@ export class Tcb {
     this.slot = slot;
   }
 }
+
+/**
+ * Fields that begin as small numbers and become times. V8 lays out objects by what it has seen in them: it sees it here,
+ * once, and not in the first connection that sleeps or loses something, when all that was compiled for the others, and
+ * the others themselves, would have to be made anew.
+ */
+const taught = new Tcb(-1);
+for (
+  const name of [
+    ...[
+      "mtuProbedAtMs",
+      "tsRecentAtMs",
+      "minRttAtMs",
+      "rttStartMs",
+      "cwndFullAtMs",
+      "hystartRoundAtMs",
+    ] as const,
+    ...["hystartTrainAtMs", "sentStampMs", "rackSentMs", "retransmitStampMs", "persistSinceMs"] as const,
+    ...["stuckSinceMs", "lastActivityMs", "lastReceivedMs", "lastAckMs", "limitedSinceMs"] as const,
+  ]
+) taught[name] = 0.5;
 
 /** Sequence number just behind the last byte that the application wrote: where the FIN is or will be. */
 export function sendEnd(tcb: Tcb): number {

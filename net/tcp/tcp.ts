@@ -16,6 +16,7 @@ import { TcpMemory } from "./memory.ts";
 import { TcpListeners } from "./listeners.ts";
 import { TcpSecrets } from "./secrets.ts";
 import { flightSize, Tcb, TcpError, TcpEvent, TcpState } from "./tcb.ts";
+import { resetTcb } from "./tcb_reset.ts";
 
 /** What TCP needs of the layer below: a place to write a segment, and somebody who sends it. */
 export interface TransportOutput {
@@ -89,6 +90,9 @@ export interface TcpTurn extends TcpUpcalls {
   moved(tcb: Tcb): void;
 }
 
+/** TCBs that are kept for those that come next: 10 MB of them, a herd's worth; the rest goes to the garbage collector. */
+const LEFT_MAX = 4_096;
+
 /**
  * The TCP of one stack: its TCBs, their timers, and the two queues of a turn (who must send, who has
  * news). The protocol itself stands beside it: input.ts, output.ts, timers.ts, user.ts.
@@ -112,6 +116,9 @@ export class Tcp {
   /** What the ACK at hand means. */
   readonly ackSample: AckSample = new AckSample();
   readonly #tcbs: (Tcb | undefined)[] = [];
+  /** What connections left that fell asleep, for those that come next. */
+  readonly #left: Tcb[] = [];
+  #serial = 0;
   readonly #freeSlots: number[] = [];
   readonly #wheel: TimerWheel;
   readonly #outputQueue = new TurnQueue<Tcb>();
@@ -179,7 +186,7 @@ export class Tcp {
    */
   attach(record: number, remote: number): Tcb {
     const slot = this.#freeSlots.pop() ?? this.#tcbs.length;
-    const tcb = new Tcb(slot);
+    const tcb = this.#newTcb(slot);
     this.#tcbs[slot] = tcb;
     this.memory.users++;
     tcb.memory = tcb.sendQueue.meter = tcb.receiveQueue.meter = this.memory;
@@ -229,6 +236,20 @@ export class Tcp {
     tcb.receiveQueue.clear();
     this.#free(tcb);
     tcb.record = -1;
+    // Of a durable one its log may still speak, and who has let go of one, or heard that it is over, may keep its object.
+    const left = tcb.state === TcpState.established && !tcb.orphan && tcb.durable === undefined;
+    if (!left || this.#left.length >= LEFT_MAX) return;
+    tcb.attachment = undefined;
+    this.#left.push(tcb);
+  }
+
+  #newTcb(slot: number): Tcb {
+    const left = this.#left.pop();
+    const tcb = left ?? new Tcb(slot);
+    if (left !== undefined) resetTcb(left);
+    tcb.slot = slot;
+    tcb.serial = ++this.#serial;
+    return tcb;
   }
 
   /** Ends a connection: the record goes now, the TCB when its owner has been told. */

@@ -245,6 +245,35 @@ test("an object that was kept while its connection fell asleep says so when some
   expect(found).toEqual({ seen: 2 });
 });
 
+test("an object that was kept says what it knew when another connection has its sleeper's TCB, and does nothing to that", async () => {
+  const { clock, server, client } = sleepyWorld();
+  const opened: Connection[] = [];
+  server.serve({ port: 7, open: (connection) => void opened.push(connection), data() {} });
+  await settled(clock, client.connect({ hostname: SERVER, port: 7 }));
+  await clock.advance(100);
+  const [first] = [...server.stack.tcp.tcbs()];
+  opened[0]!.attachment = { seen: 1 };
+  const { id, localAddr, remoteAddr } = opened[0]!;
+  await clock.advance(3_000);
+  expect(server.counts.asleep).toBe(1);
+  const conn = await settled(clock, client.connect({ hostname: SERVER, port: 7 }));
+  await clock.advance(100);
+  expect([...server.stack.tcp.tcbs()][0] === first).toBe(true); // the very same
+  const [kept, other] = opened as [Connection, Connection];
+  expect([kept.id, kept.localAddr, kept.remoteAddr]).toEqual([id, localAddr, remoteAddr]);
+  expect([kept.attachment, other.attachment]).toEqual([{ seen: 1 }, undefined]);
+  expect(other.id).not.toBe(id);
+  expect(() => kept.write(bytesOf("x"))).toThrow(/sleeps and this object is stale/);
+  expect(() => kept.options()).toThrow(/sleeps and this object is stale/);
+  expect(() => kept.info()).toThrow(/sleeps and this object is stale/);
+  kept.setNoDelay();
+  kept.end();
+  kept.abort();
+  expect([other.options().noDelay, kept.bufferedBytes]).toEqual([false, 0]);
+  other.write(bytesOf("news"));
+  expect(await readSome(clock, conn)).toBe("news");
+});
+
 test("what is sent to a sleeper is limited too", async () => {
   const { clock, server, client } = sleepyWorld();
   const served = server.serve({ port: 7, ...recorder() });

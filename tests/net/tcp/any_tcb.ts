@@ -7,7 +7,7 @@ export const NOW_MS = 1_700_000_000_123.625;
 
 /** What a TCB has beside its frozen state, and why that is not lost. */
 export const NOT_FROZEN = [
-  "slot record listener", // its place in this process
+  "slot serial record listener", // its place in this process
   "error", // none, or the connection is over
   "events outputQueued saving", // none, or it cannot be saved
   "firewallGeneration firewallRule firewallInterface pathGeneration", // caches
