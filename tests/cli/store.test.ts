@@ -280,6 +280,23 @@ test("wrong use: exit code 2, and what is wrong", async () => {
   expect((await torpor(["store", "--help"])).out).toContain("compact");
 });
 
+test("a segment that is shorter than its header is damage, and a notice where it is the last, which was never finished", async () => {
+  const folder = copy();
+  const first = segments(folder)[0]!;
+  writeFileSync(join(folder, first), new Uint8Array(3));
+  const last = "00099998.seg";
+  writeFileSync(join(folder, last), new Uint8Array(5));
+  const { code, found } = await check(folder);
+  expect(code, `seed ${seed}`).toBe(1);
+  expect(found.filter(({ what }) => what === "header and every entry are damaged")).toMatchObject([
+    { severity: "damage", file: first, offset: 0, bytes: 3 },
+  ]);
+  expect(found.find(({ file }) => file === last)).toMatchObject({
+    severity: "notice",
+    what: expect.stringContaining("never finished"),
+  });
+});
+
 test("a place in a store has one name, and a name beyond what a segment can hold is none", () => {
   expect(parseLocation("7:4096")).toBe(7 * 2 ** 32 + 4_096);
   expect(parseLocation("7:4294967295")).toBe(8 * 2 ** 32 - 1);

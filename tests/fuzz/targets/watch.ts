@@ -28,14 +28,15 @@ function watch(input: Uint8Array<ArrayBuffer>): void {
   stack.setRoutes({ addresses: [{ address: "192.0.2.2/24" }, { address: "2001:db8::2/64" }] });
   stack.tcp.listeners.add(0, 80, 4);
   const pieces: Uint8Array[] = [];
+  let full = false;
   const sleeper = { on: () => sleeper, off: () => sleeper };
   const host = { stack, sleeper, clock: { nowMs: () => START_MS }, watchPackets: () => () => {} };
   const capture = new Capture(
     host as unknown as SleepingHost,
     (bytes) => void pieces.push(bytes.slice()),
-    dice.chance(128) ? { port: 80 } : {},
+    { ...dice.chance(128) ? { port: 80 } : {}, isFull: () => full },
   );
-  const all = pieces.length > 0 && input[0]! < 128;
+  let all = pieces.length > 0 && input[0]! < 128;
   const states = new StateWatch(stack);
   const last = new Map<string, string>();
   let seen = 0;
@@ -45,6 +46,8 @@ function watch(input: Uint8Array<ArrayBuffer>): void {
     states.touchFrame(slab.bytes.subarray(start, end), outputs[index]!.medium, false, index + 1);
   }
   while (!dice.done) {
+    full = dice.chance(16); // nobody reads
+    if (full) all = false;
     const index = dice.below(2);
     const frame = dice.chance(64) ? dice.take(dice.below(80)) : dice.pick(frames).slice();
     for (let changes = dice.below(4); changes > 0; changes--) frame[dice.byte() % frame.length] = dice.byte();
@@ -79,8 +82,8 @@ export const targets: readonly Target[] = [
     about: "any frames at a stack that is watched: captured once each, and states change from what they were",
     run: watch,
     seeds: () => [
-      Uint8Array.from([0, ...frames.flatMap((_, at) => [0, 0, at, 0, 0, 0])]),
-      Uint8Array.from([255, ...frames.flatMap((_, at) => [1, 0, at, 1, 30, 5, 0, 255])]),
+      Uint8Array.from([0, ...frames.flatMap((_, at) => [0, 0, 0, at, 0, 0, 0])]),
+      Uint8Array.from([255, ...frames.flatMap((_, at) => [0, 1, 0, at, 1, 30, 5, 0, 255])]),
     ],
     allocationMax: (length) => (1 << 25) + (1 << 14) * length,
     workMax: (length) => 20_000_000 + 200_000 * length,
