@@ -20,7 +20,6 @@ const NOT_DRAWN: readonly (readonly [pattern: RegExp, reason: string])[] = [
   ],
   [/^(named map of limit|limit of map)$/, "the objects that maps lead to are drawn as counters and quotas"],
   [/^dormant$/, "nft 1.0.6 breaks off when it lists such a table as JSON; tests/firewall/compiled.test.ts"],
-  [/^nat netmap$/, "nft 1.0.6 takes prefixes of maps alone; tests/kernel/conntrack"],
   [/^nat input$/, "tests/kernel/conntrack: what is ours has no way back there"],
 ];
 

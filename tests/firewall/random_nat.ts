@@ -30,6 +30,7 @@ export class RandomNat {
       const ports = hasPorts && prng.chance(0.3) ? { port: { range: DRAWN_PORTS } } : {};
       const random = prng.chance(0.15) ? [prng.pick(["random", "fully-random"] as const)] : flags;
       if (prng.chance(0.3)) return { masquerade: { ...ports, flags: random } };
+      if (prng.chance(0.2)) return { snat: this.#mapped(of, "saddr", random) };
       const addresses = of === "ip" ? ["10.3.0.1", "10.3.0.9"] as const : ["fd03::1", "fd03::9"] as const;
       return { snat: { addr: this.#address(of, addresses, "saddr"), family: of, ...ports, flags: random } };
     }
@@ -43,8 +44,23 @@ export class RandomNat {
       const set = PORTS.slice(0, 7).map((val): MapElement => ({ val, data }));
       return { dnat: { addr: { map: { key, data: { set } } }, family: of, flags: [] } };
     }
+    if (hook === "prerouting" && prng.chance(0.1)) return { dnat: this.#mapped(of, "daddr", []) };
     const addr = hook === "prerouting" && prng.chance(0.3) ? own : this.#address(of, routed, "daddr");
     return { dnat: { addr, family: of, ...port, flags } };
+  }
+
+  /** A network by a network, each address at its place, or, of a source, one of a range. */
+  #mapped(of: "ip" | "ip6", end: "saddr" | "daddr", flags: Nat["flags"]): Nat {
+    const prefix = (addr: string): Expression => ({ prefix: { addr, len: of === "ip" ? 24 : 112 } });
+    const [from, to] = end === "saddr" ? ["1", "3"] : ["1", "2"];
+    const network = (part: string | undefined): Expression =>
+      prefix(of === "ip" ? `10.${part}.0.0` : `fd0${part}::`);
+    const netmap = end === "daddr" || this.#prng.chance(0.5);
+    const range: Expression = { range: of === "ip" ? ["10.3.0.1", "10.3.0.9"] : ["fd03::1", "fd03::9"] };
+    const data = netmap ? network(to) : range;
+    const key: Expression = { payload: { protocol: of, field: end } };
+    const addr: Expression = { map: { key, data: { set: [{ val: network(from), data }] } } };
+    return { addr, family: of, flags: netmap ? ["netmap"] : flags };
   }
 
   /** One of two, both, or what a map has for the packet's address. */

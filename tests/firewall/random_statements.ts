@@ -177,7 +177,13 @@ export class RandomStatements {
     const dscp = prng.pick([0, 8, 46]);
     const [name, value] = prng.pick<readonly [string, number]>(
       family === "ip"
-        ? [["ttl", ttl], ["dscp", dscp], ["ecn", prng.below(4)], ["id", prng.pick([7, 9])]]
+        ? [
+          ["ttl", ttl],
+          ["dscp", dscp],
+          ["ecn", prng.below(4)],
+          // Pieces are known by it: see `PIECES_ID` of the differential.
+          this.#options.tracked ? ["dscp", dscp] : ["id", prng.pick([7, 9])],
+        ]
         : [["hoplimit", ttl], ["dscp", dscp], ["ecn", prng.below(4)], ["flowlabel", prng.pick([0, 7])]],
     );
     return { mangle: { key: { payload: { protocol: family, field: name } }, value } };

@@ -364,6 +364,10 @@ export const EXAMPLES = {
     "ip6 saddr fd00::/8 snat ip6 to 2001:db8::1",
     "meta l4proto udp snat ip to 1.2.3.4:100-200",
     "snat ip to ip saddr map { 10.0.0.1 : 1.2.3.4 }",
+    "snat ip to ip saddr map { 10.0.0.0/8 : 1.2.3.4-1.2.3.9, 11.0.0.1 : 1.2.4.0/24 }",
+    "ip protocol tcp snat ip addr . port to ip saddr map { 10.0.0.0/8 : 1.2.3.4-1.2.3.9 . 80-90 }",
+    "snat ip to ip saddr map @m5",
+    "snat ip prefix to ip saddr map @m5",
   ],
 } as const satisfies Record<string, readonly string[]>;
 
@@ -375,6 +379,9 @@ const BASES = {
   postrouting: "type nat hook postrouting priority srcnat",
 } as const;
 
+const NAT_MAPS = `map m4 { type ipv4_addr : ipv4_addr . inet_service; flags interval; }
+  map m5 { type ipv4_addr : interval ipv4_addr; flags interval; elements = { 10.1.0.0/24 : 10.3.0.0/24, 10.2.0.1 : 10.3.1.1-10.3.1.9 }; }`;
+
 /** A table of rules, with the sets, chains and objects that they name. */
 export function tableOf(chain: (typeof CHAINS)[number], rules: readonly string[]): string {
   return `table inet t {
@@ -385,7 +392,7 @@ export function tableOf(chain: (typeof CHAINS)[number], rules: readonly string[]
   set s2 { typeof ip saddr . tcp dport; flags dynamic,timeout; timeout 30s; }
   set s3 { type ipv4_addr . inet_service; flags interval; elements = { 10.0.0.0/8 . 80-90 }; }
   map m3 { type ipv4_addr : counter; elements = { 1.1.1.1 : "c1" }; }
-  ${chain === "filter" ? "" : "map m4 { type ipv4_addr : ipv4_addr . inet_service; flags interval; }"}
+  ${chain === "filter" ? "" : NAT_MAPS}
   chain z { }
   chain u { add @s2 { ip saddr . tcp dport }; }
   chain y {

@@ -10,6 +10,7 @@ import {
   constantWords,
   type Machine,
   NO_KEY,
+  wordsOf,
 } from "./compile_value.ts";
 import type { Decisions } from "./decisions.ts";
 import { complement, everything, intersection, merged } from "./intervals.ts";
@@ -461,12 +462,37 @@ export class RuleCompiler {
     const loads = [
       ...this.#pair(nat.address, compiled.address, 4),
       ...this.#pair(nat.port, compiled.port, 1),
+      ...nat.map === undefined ? [] : [this.#mapped(nat.map, compiled)],
     ];
     return (packet) => {
       for (let at = 0; at < loads.length; at++) if (!loads[at]!(packet)) return Code.Break;
       if (nat.nfproto !== 0 && nat.nfproto !== packet.nfproto) return Code.Next; // nft_nat_inet_eval()
       outcome.nat = compiled;
       return Code.Nat;
+    };
+  }
+
+  /** What a map has for the packet, by one look: its key may be a number that is another one at each. */
+  #mapped(
+    { key, set: { id, ranged, data }, hasPort }: NonNullable<LinkedNat["map"]>,
+    { address, port }: CompiledNat,
+  ): (packet: NftPacket) => boolean {
+    const set = this.#machine.sets[id]!;
+    const find = compileFind(key, this.#machine, set);
+    const words = wordsOf((data as readonly number[])[0]!);
+    const ends = ranged ? (hasPort ? 2 : 1) : 0; // the first part of the ends
+    return (packet) => {
+      const element = find(packet);
+      if (element < 0 || !set.holdAll(element, packet)) return false;
+      for (let word = 0; word < words; word++) {
+        address[word] = set.word(element, 0, word);
+        address[4 + word] = set.word(element, ends, word);
+      }
+      if (hasPort) {
+        port[0] = set.word(element, 1, 0);
+        port[1] = set.word(element, ends + 1, 0);
+      }
+      return true;
     };
   }
 

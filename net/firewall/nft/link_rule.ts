@@ -10,6 +10,7 @@ import type {
   AnonymousSet,
   DataType,
   Expression,
+  MapExpression,
   Match,
   Nat,
   Payload,
@@ -282,12 +283,11 @@ export class RuleLinker {
     const { addr, port, flags } = nat;
     let address: readonly [Value, Value] | undefined;
     let ports: readonly [Value, Value] | undefined;
+    let map: LinkedNat["map"];
     if (addr !== undefined) {
       const part: Part = of === "ip6" ? { type: "ipv6_addr", bits: 128 } : { type: "ipv4_addr", bits: 32 };
       if (typeof addr === "object" && "map" in addr) {
-        const both = this.#mapParts(addr.map, [part, { type: "inet_service", bits: 16 }], [part]);
-        address = [both[0]!, both[0]!];
-        if (both[1] !== undefined) ports = [both[1], both[1]];
+        map = this.#natMap(addr.map, part);
       } else address = this.#range(addr, part);
     }
     if (port !== undefined) {
@@ -299,9 +299,28 @@ export class RuleLinker {
       nfproto,
       ...(address === undefined ? {} : { address }),
       ...(ports === undefined ? {} : { port: ports }),
+      ...(map === undefined ? {} : { map }),
       flags: flags.reduce((sum, flag) => sum | NAT_FLAGS[flag], 0),
     };
     this.#push({ op: "nat", nat: linked });
+  }
+
+  /** The map that has the address of a translation, or with a port; intervals of them, where its elements say so. */
+  #natMap({ key, data }: MapExpression["map"], part: Part): NonNullable<LinkedNat["map"]> {
+    const { parts, values } = this.#parts(key);
+    const leads = typeof data === "string"
+      ? []
+      : data.set.flatMap((each) => "data" in each && typeof each.data === "object" ? [each.data] : []);
+    const joined = leads.some((each) => "concat" in each);
+    const ranged = leads.flatMap((each) => "concat" in each ? each.concat : [each as Expression])
+      .some((each) => typeof each === "object" && ("prefix" in each || "range" in each));
+    const shape: Part[] = joined ? [part, { type: "inet_service", bits: 16 }] : [part];
+    const set = this.#setOf(data, parts, ranged ? { ranges: shape } : shape);
+    const count = Array.isArray(set.data) ? set.data.length / (set.ranged ? 2 : 1) : 0;
+    if ((count !== 1 && count !== 2) || (set.data as readonly number[])[0] !== part.bits) {
+      this.#fail("A map that leads to addresses is needed here");
+    }
+    return { key: values, set, hasPort: count === 2 };
   }
 
   /** A port means something only where the rule has said which protocol it is about; nft insists. */
@@ -351,6 +370,7 @@ export class RuleLinker {
     if (set.data === undefined || typeof set.data === "string") {
       this.#fail("A map that leads to values is needed here");
     }
+    if (set.ranged) this.#fail("Only translations take intervals from a map");
     return set.data.map((bits, part) => ({ op: "map", bits, key: values, set, part }));
   }
 

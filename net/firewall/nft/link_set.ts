@@ -17,7 +17,16 @@ export interface Part {
 }
 
 /** What a map has for its keys, before its elements are read. */
-export type DataShape = "verdict" | "cell" | readonly Part[] | undefined;
+export type DataShape = "verdict" | "cell" | readonly Part[] | Ranged | undefined;
+
+/** Each part is an interval. */
+export interface Ranged {
+  readonly ranges: readonly Part[];
+}
+
+function isRanged(shape: DataShape): shape is Ranged {
+  return typeof shape === "object" && "ranges" in shape;
+}
 
 /** Sets and maps of one table, their elements as numbers. */
 export class SetLinker {
@@ -119,7 +128,10 @@ export class SetLinker {
       name: options.name,
       named: options.named,
       parts: parts.map(({ bits }) => bits),
-      data: shape === undefined || typeof shape === "string" ? shape : shape.map(({ bits }) => bits),
+      data: shape === undefined || typeof shape === "string"
+        ? shape
+        : (isRanged(shape) ? [...shape.ranges, ...shape.ranges] : shape).map(({ bits }) => bits),
+      ranged: isRanged(shape),
       changes: options.changes,
       timeout: options.timeout,
       size: options.size,
@@ -193,17 +205,21 @@ export class SetLinker {
     if (shape === "verdict") return linkVerdict(data as Verdict, this.#scope, place, line);
     if (shape === "cell") return this.#object(place, line, data);
     const values = typeof data === "object" && "concat" in data ? data.concat : [data as Expression];
-    if (values.length !== shape.length) {
-      throw new LinkError(place, line, `A value of ${values.length} parts, expected ${shape.length}`);
+    const parts = isRanged(shape) ? shape.ranges : shape;
+    if (values.length !== parts.length) {
+      throw new LinkError(place, line, `A value of ${values.length} parts, expected ${parts.length}`);
     }
-    return values.map((value, at) => {
-      const bounds = boundsOf(value, shape[at]!.type, shape[at]!.bits, this.#context.interfaces);
+    const each = values.map((value, at) => {
+      const bounds = boundsOf(value, parts[at]!.type, parts[at]!.bits, this.#context.interfaces);
       if (typeof bounds === "string") throw new LinkError(place, line, bounds);
-      if (bounds[0] !== bounds[1]) {
+      if (!isRanged(shape) && bounds[0] !== bounds[1]) {
         throw new LinkError(place, line, "A map leads to one value, not to a range");
       }
-      return bounds[0];
+      return bounds;
     });
+    return isRanged(shape)
+      ? [0, 1].flatMap((end) => each.map((bounds) => bounds[end]!))
+      : each.map(([low]) => low);
   }
 
   #object(place: string, line: number | undefined, data: MapElement["data"]): number {
@@ -219,7 +235,8 @@ function shapeOf({ data }: NamedSet): DataShape {
   if (data === undefined) return undefined;
   if ("verdict" in data) return "verdict";
   if ("object" in data) return "cell";
-  return data.value.map((type) => ({ type, bits: TYPE_BITS[type] }));
+  const parts = data.value.map((type) => ({ type, bits: TYPE_BITS[type] }));
+  return data.interval ? { ranges: parts } : parts;
 }
 
 /** A verdict, with the chain it leads to. */

@@ -136,6 +136,8 @@ export interface LinkedNat {
   /** From and to, the same for one address. */
   readonly address?: readonly [Value, Value];
   readonly port?: readonly [Value, Value];
+  /** Or a map that has the address, and perhaps the port: its key is looked up once for both. */
+  readonly map?: { readonly key: readonly Value[]; readonly set: LinkedSet; readonly hasPort: boolean };
   /** Of `NatFlag`. */
   readonly flags: number;
 }
@@ -206,6 +208,8 @@ export interface LinkedSet {
   /** Bits of each part of the key. */
   readonly parts: readonly number[];
   readonly data: "verdict" | "cell" | readonly number[] | undefined;
+  /** Keys lead to intervals: in the data of an element the ends stand behind the beginnings. */
+  readonly ranged: boolean;
   /** Whether rules change it, or time does. */
   readonly changes: boolean;
   /** Seconds, 0 for ever. */

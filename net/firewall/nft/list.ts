@@ -7,6 +7,7 @@ import type {
   Chain,
   DataType,
   Expression,
+  Immediate,
   MapElement,
   NamedSet,
   Rule,
@@ -107,7 +108,11 @@ function listSet(
       return { data: { [verdict.kind]: { target: chains[verdict.chain]!.name } } as never };
     }
     const types = (named.data as { readonly value: readonly DataType[] }).value;
-    const values = state.data.map((part, at) => valueOf(part, types[at]!, interfaces));
+    const all = state.data.map((part, at) => valueOf(part, types[at % types.length]!, interfaces));
+    const values = all.slice(0, types.length).map((low, at): Expression => {
+      const high = all[types.length + at] ?? low;
+      return high === low ? low : { range: [low as Immediate, high as Immediate] };
+    });
     return { data: values.length === 1 ? values[0]! : { concat: values } };
   };
   const listed = elements.map((state, at): SetElement | MapElement => {
@@ -115,9 +120,9 @@ function listSet(
     const val = known?.val ?? keyOf(state, named.type, interfaces);
     const stmt = state.cells.map((kept) => withState(statefulOf(kept.spec), kept.state));
     return {
+      ...data(state),
       ...known,
       val,
-      ...data(state),
       ...(state.timeoutMs === 0 ? {} : {
         timeout: state.timeoutMs / 1_000,
         expires: Math.max(0, Math.floor((state.expiresMs - nowMs) / 1_000)),

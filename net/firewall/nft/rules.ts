@@ -136,9 +136,9 @@ export class NftRules implements NatRules {
     if (asked === undefined) return true;
     const { nat, address, port } = asked;
     into.kind = NAT_KIND[nat.kind];
-    into.hasAddress = nat.address !== undefined;
+    into.hasAddress = nat.address !== undefined || nat.map !== undefined;
     into.address.set(address);
-    into.hasPort = nat.port !== undefined;
+    into.hasPort = nat.port !== undefined || nat.map?.hasPort === true;
     into.portLow = port[0]!;
     into.portHigh = port[1]!;
     into.flags = nat.flags;

@@ -141,7 +141,8 @@ export interface NamedSet {
 }
 
 export type MapData =
-  | { readonly value: readonly DataType[] }
+  /** `interval`: keys lead to ranges and prefixes (`type ipv4_addr : interval ipv4_addr`), for translations. */
+  | { readonly value: readonly DataType[]; readonly interval?: true }
   | { readonly verdict: null }
   | { readonly object: "counter" | "quota" | "limit" };
 

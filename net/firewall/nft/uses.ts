@@ -57,7 +57,9 @@ function visit(
   if (op.op === "names") uses.tracker = uses.names = true;
   if (op.op === "set payload" || op.op === "set option") uses.writes = true;
   if (op.op === "queue") uses.queue = true;
-  if (op.op === "nat") [...op.nat.address ?? [], ...op.nat.port ?? []].forEach(value);
+  if (op.op === "nat") {
+    [...op.nat.address ?? [], ...op.nat.port ?? [], ...op.nat.map?.key ?? []].forEach(value);
+  }
   if (op.op !== "update") return;
   if (op.data !== undefined && !("kind" in op.data)) op.data.forEach(value);
   if (op.cells.some(({ kind }) => kind === "ct count")) uses.tracker = true;

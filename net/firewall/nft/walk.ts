@@ -460,8 +460,18 @@ export class NftWalk implements WalkScope {
       const high = values[1] === values[0] ? low : valueOf(values[1], packet, this);
       return low === undefined || high === undefined ? "break" : [low, high];
     };
-    const address = pair(nat.address);
-    const port = pair(nat.port);
+    let address = pair(nat.address);
+    let port = pair(nat.port);
+    if (nat.map !== undefined) {
+      const { key, set, hasPort } = nat.map;
+      const found = this.#values(key, packet);
+      const element = found === undefined ? undefined : this.#find(set, found);
+      if (element === undefined || !this.#holdAll(element, packet)) return "break";
+      const data = element.data as readonly bigint[];
+      const ends = set.ranged ? data.length / 2 : 0;
+      address = [data[0]!, data[ends]!];
+      if (hasPort) port = [data[1]!, data[ends + 1]!];
+    }
     if (address === "break" || port === "break") return "break";
     if (nat.nfproto !== 0 && nat.nfproto !== packet.nfproto) return undefined; // nft_nat_inet_eval()
     this.#nat = { nat, address, port };

@@ -7,7 +7,7 @@ import {
   checkName,
   PRIORITY_MAX,
 } from "../read/names.ts";
-import type { Source } from "../read/raw.ts";
+import type { RawElement, Source } from "../read/raw.ts";
 import { readElementsFor, readNamedSet, readTypes, SET_FLAGS } from "../read/sets.ts";
 import { readStatements } from "../read/statement.ts";
 import { show } from "../read/value.ts";
@@ -150,6 +150,8 @@ function readSet(source: Source, kind: "set" | "map", fields: Fields): NamedSet 
   const types = typesOf(source, fields.take("type"), fields.at("type"));
   const data = kind === "map" ? dataOf(source, fields.take("map"), fields.at("map")) : undefined;
   const elements = fields.has("elem") ? readElementList(source, fields.take("elem"), fields.at("elem")) : [];
+  // JSON has no word for it: the elements say it.
+  const interval = data !== undefined && "value" in data && elements.some(leadsToInterval);
   const timeout = fields.optionalNumber("timeout", 0xffff_ffff);
   const gcInterval = fields.optionalNumber("gc-interval", 0xffff_ffff);
   const size = fields.optionalNumber("size", 0xffff_ffff);
@@ -159,7 +161,7 @@ function readSet(source: Source, kind: "set" | "map", fields: Fields): NamedSet 
     name: name(source, fields),
     ...comment(source, fields),
     type: types,
-    ...data === undefined ? {} : { data },
+    ...data === undefined ? {} : { data: interval ? { ...data, interval } : data },
     flags: fields.words("flags", SET_FLAGS),
     ...timeout === undefined ? {} : { timeout },
     ...gcInterval === undefined ? {} : { gcInterval },
@@ -170,6 +172,12 @@ function readSet(source: Source, kind: "set" | "map", fields: Fields): NamedSet 
     elements,
     at: fields.path,
   });
+}
+
+function leadsToInterval({ data }: RawElement): boolean {
+  if (data === undefined || data.kind === "verdict") return false;
+  const parts = data.kind === "concat" ? data.items : [data];
+  return parts.some(({ kind }) => kind === "prefix" || kind === "range");
 }
 
 function typesOf(source: Source, value: unknown, at: string): DataType[] {

@@ -150,10 +150,7 @@ function readNat(source: Source, what: NatKind, value: unknown, at: string): Nod
     : undefined;
   const flags = fields.words("flags", NAT_FLAGS);
   // What nft derives from the map it stands beside; a prefix is the flag netmap too.
-  const derived = fields.words("type_flags", ["prefix", "interval", "concat"]);
-  if (derived.includes("interval")) {
-    source.fail(fields.at("type_flags"), "Maps to intervals are not supported");
-  }
+  fields.words("type_flags", ["prefix", "interval", "concat"]);
   fields.end();
   return {
     kind: "nat",

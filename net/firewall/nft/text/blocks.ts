@@ -146,9 +146,7 @@ function parseTypeof(parser: ExpressionParser): DataType[] {
 
 function parseData(parser: ExpressionParser, types: () => DataType[]): MapData {
   const { cursor } = parser;
-  if (cursor.takeWord("interval") !== undefined) {
-    cursor.source.fail(cursor.at, "Maps to intervals are not supported");
-  }
+  if (cursor.takeWord("interval") !== undefined) return { value: types(), interval: true };
   if (cursor.takeWord("verdict") !== undefined) return { verdict: null };
   const object = cursor.takeWord("counter", "quota", "limit") as "counter" | "quota" | "limit" | undefined;
   return object === undefined ? { value: types() } : { object };

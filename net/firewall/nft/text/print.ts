@@ -67,7 +67,13 @@ function setLines(set: NamedSet): string[] {
   const values = data !== undefined && "value" in data ? data.value : [];
   const leadsTo = data === undefined
     ? ""
-    : ` : ${"verdict" in data ? "verdict" : "object" in data ? data.object : values.join(" . ")}`;
+    : ` : ${
+      "verdict" in data
+        ? "verdict"
+        : "object" in data
+        ? data.object
+        : `${data.interval ? "interval " : ""}${values.join(" . ")}`
+    }`;
   const lines = [`type ${set.type.join(" . ")}${leadsTo}`];
   if (set.size !== undefined) lines.push(`size ${set.size}`);
   if (set.policy !== undefined) lines.push(`policy ${set.policy}`);

@@ -200,9 +200,8 @@ function parseNat(parser: ExpressionParser, at: number): RawStatement {
   let joined = false;
   const flags: NatFlag[] = [];
   if (own && cursor.takeWord("prefix") !== undefined) flags.push("netmap");
-  else if (own && cursor.takeWord("interval") !== undefined) {
-    cursor.source.fail(at, "Maps to intervals are not supported");
-  } else if (own && cursor.takeWord("addr") !== undefined) {
+  else if (own && cursor.takeWord("interval") !== undefined) joined = false; // the map says so as well
+  else if (own && cursor.takeWord("addr") !== undefined) {
     cursor.expectMark(".");
     cursor.expectWord("port");
     joined = true;
