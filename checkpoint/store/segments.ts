@@ -128,14 +128,15 @@ export class Segments {
 
   /** Kills the records that a change is about to remove, so that none is named twice; throws if one is. */
   claim(locations: readonly (Location | undefined)[]): void {
-    for (const [count, location] of locations.entries()) {
+    for (let count = 0; count < locations.length; count++) {
+      const location = locations[count];
       if (location === undefined) continue;
-      const segment = this.live(location);
-      if (!segment) {
+      const segment = this.#byNumber.get(segmentOf(location));
+      const index = segment?.find(offsetOf(location)) ?? -1;
+      if (segment === undefined || index < 0 || !segment.isLive(index)) {
         this.unclaim(locations, count);
         throw new StoreError(`Cannot remove location ${location}: no live record is there`);
       }
-      const index = segment.find(offsetOf(location));
       segment.kill(index);
       this.stats.recordsLive--;
       this.stats.bytesLive -= segment.end(index) - segment.start(index);

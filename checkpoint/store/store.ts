@@ -22,7 +22,7 @@ export function segmentOf(location: Location): number {
 
 /** The byte of its segment at which the entry of `location` starts. */
 export function offsetOf(location: Location): number {
-  return location % 0x1_0000_0000;
+  return location - 0x1_0000_0000 * segmentOf(location); // a remainder of doubles is a call
 }
 
 /** What a change of the store gives back, at once. */

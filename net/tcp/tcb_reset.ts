@@ -10,19 +10,12 @@ import {
 } from "./tcb.ts";
 
 /**
- * Makes a TCB that nobody uses any more what a new one is, but for its slot: what sleeps leaves one, and what wakes next
+ * Makes a TCB that nobody uses any more what a new one is, but for its slot: what sleeps leaves one, and what comes next
  * gets it, so that a herd leaves nothing for the collector to copy
  * (docs/decisions/0055-what-sleeps-leaves-its-tcb.md). The fields are those of the class, in its order; a test compares.
  */
 export function resetTcb(tcb: Tcb): void {
-  if (tcb.records.length > 0) tcb.records.length = 0; // to set it takes a while, whatever it was
-  if (tcb.ahead.length > 0) tcb.ahead.length = 0;
-  if (tcb.sackBlocks.length > 0) tcb.sackBlocks.length = 0;
-  tcb.sendQueue.renew();
-  tcb.sent.renew();
-  tcb.receiveQueue.renew();
-  tcb.record = -1;
-  tcb.listener = NO_LISTENER;
+  resetUnfrozen(tcb);
   tcb.localAddress = 0;
   tcb.remoteAddress = 0;
   tcb.localPort = 0;
@@ -64,7 +57,6 @@ export function resetTcb(tcb: Tcb): void {
   tcb.accEcn = undefined;
   tcb.deliveredCe = 0;
   tcb.pathMtuDiscovery = true;
-  tcb.pathGeneration = 0;
   tcb.mtuProbing = false;
   tcb.mtuLow = 0;
   tcb.mtuHigh = 0;
@@ -132,7 +124,6 @@ export function resetTcb(tcb: Tcb): void {
   tcb.dsackDups = 0;
   tcb.retransmitHint = 0;
   tcb.reneging = false;
-  tcb.sentStampMs = 0;
   tcb.rackSentMs = 0;
   tcb.rackEnd = 0;
   tcb.rackRttUs = 0;
@@ -159,7 +150,6 @@ export function resetTcb(tcb: Tcb): void {
   tcb.delayedAckAtMs = Infinity;
   tcb.keepAliveAtMs = Infinity;
   tcb.expireAtMs = Infinity;
-  tcb.challengeAtMs = -Infinity;
   tcb.retransmits = 0;
   tcb.persists = 0;
   tcb.probesUnanswered = 0;
@@ -206,8 +196,6 @@ export function resetTcb(tcb: Tcb): void {
   tcb.orphan = false;
   tcb.wantsWritable = false;
   tcb.wantsDrained = false;
-  tcb.events = 0;
-  tcb.outputQueued = false;
   tcb.lastActivityMs = 0;
   tcb.lastSentMs = -Infinity;
   tcb.bytesIn = 0;
@@ -228,12 +216,29 @@ export function resetTcb(tcb: Tcb): void {
   tcb.limitedMs = 0;
   tcb.windowLimitedMs = 0;
   tcb.bufferLimitedMs = 0;
+  tcb.protocolState = NOTHING;
+}
+
+/** As `resetTcb`, for one that is thawed next: only what an image does not hold. The others are what they were. */
+export function resetUnfrozen(tcb: Tcb): void {
+  if (tcb.records.length > 0) tcb.records.length = 0; // to set it takes a while, whatever it was
+  if (tcb.ahead.length > 0) tcb.ahead.length = 0;
+  if (tcb.sackBlocks.length > 0) tcb.sackBlocks.length = 0;
+  tcb.sendQueue.renew();
+  tcb.sent.renew();
+  tcb.receiveQueue.renew();
+  tcb.record = -1;
+  tcb.listener = NO_LISTENER;
+  tcb.pathGeneration = 0;
+  tcb.sentStampMs = 0;
+  tcb.challengeAtMs = -Infinity;
+  tcb.events = 0;
+  tcb.outputQueued = false;
   tcb.firewallGeneration = -1;
   tcb.firewallRule = -1;
   tcb.firewallInterface = -1;
   tcb.saving = false;
   tcb.attachment = undefined;
-  tcb.protocolState = NOTHING;
   tcb.drowsy = false;
   tcb.durable = undefined;
   tcb.memory = undefined;

@@ -16,7 +16,7 @@ import { TcpMemory } from "./memory.ts";
 import { TcpListeners } from "./listeners.ts";
 import { TcpSecrets } from "./secrets.ts";
 import { flightSize, Tcb, TcpError, TcpEvent, TcpState } from "./tcb.ts";
-import { resetTcb } from "./tcb_reset.ts";
+import { resetTcb, resetUnfrozen } from "./tcb_reset.ts";
 
 /** What TCP needs of the layer below: a place to write a segment, and somebody who sends it. */
 export interface TransportOutput {
@@ -183,10 +183,12 @@ export class Tcp {
   /**
    * A TCB for a record that is in the map already: a new one, or one that wakes. The map does not know IPv6 addresses
    * of peers: `remote` is its, and kept for the TCB while that lives.
+   *
+   * @param thawed It is thawed next, from an image that holds all that images do.
    */
-  attach(record: number, remote: number): Tcb {
+  attach(record: number, remote: number, thawed = false): Tcb {
     const slot = this.#freeSlots.pop() ?? this.#tcbs.length;
-    const tcb = this.#newTcb(slot);
+    const tcb = this.#newTcb(slot, thawed);
     this.#tcbs[slot] = tcb;
     this.memory.users++;
     tcb.memory = tcb.sendQueue.meter = tcb.receiveQueue.meter = this.memory;
@@ -243,10 +245,10 @@ export class Tcp {
     this.#left.push(tcb);
   }
 
-  #newTcb(slot: number): Tcb {
+  #newTcb(slot: number, thawed: boolean): Tcb {
     const left = this.#left.pop();
     const tcb = left ?? new Tcb(slot);
-    if (left !== undefined) resetTcb(left);
+    if (left !== undefined) thawed ? resetUnfrozen(left) : resetTcb(left);
     tcb.slot = slot;
     tcb.serial = ++this.#serial;
     return tcb;

@@ -40,6 +40,7 @@ import { offsetTakenOver, TAKEN_OVER_MS } from "./taken_over.ts";
 const SOURCE = 8;
 /** Where the peer's address stands in a frozen TCB. */
 const REMOTE = frozenTcbFields.indexOf("remoteAddress") as 2;
+const RECOVERY = frozenTcbFields.indexOf("recoveryState") as 73;
 
 /**
  * Connections that are adopted together: what the map's index needs for so many is fetched at once, and still there, with
@@ -498,7 +499,9 @@ export class Sleepers {
   /** Restores a waking connection and delivers what was held for it, in order. */
   resume(record: number, frozen: FrozenTcb, attachment: unknown, nowMs: number): Tcb {
     assert(this.#stack.connections.state(record) === RecordState.waking, "Only what wakes can be restored");
-    const tcb = this.#stack.tcp.attach(record, thawedAddress(frozen[REMOTE], this.#stack.addresses));
+    const remote = thawedAddress(frozen[REMOTE], this.#stack.addresses);
+    // Images from before there was a scoreboard hold less.
+    const tcb = this.#stack.tcp.attach(record, remote, frozen[RECOVERY].length > 0);
     thawTcb(frozen, tcb, this.#stack.tcp.config, nowMs, this.#stack.addresses);
     if (this.#inherited.delete(record)) takeOver(tcb, nowMs);
     inheritAgain(tcb, this.#inheritedEnds.get(record));

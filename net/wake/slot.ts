@@ -138,7 +138,7 @@ export function timeWaitStampAgeMs(map: ConnectionMap, record: number, nowMs: nu
 
 /** Notes where the image of a sleeping connection lies. */
 export function setLocation(map: ConnectionMap, record: number, location: number): void {
-  map.set(record, Field.slot, location % 0x1_0000_0000 | 0);
+  map.set(record, Field.slot, location | 0);
   map.set(record, Field.locationHigh, Math.floor(location / 0x1_0000_0000));
 }
 

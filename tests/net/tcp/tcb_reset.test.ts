@@ -1,24 +1,43 @@
 import { expect, test } from "vitest";
 import { Prng } from "../../../base/random.ts";
+import { DEFAULT_TCP_CONFIG } from "../../../net/tcp/config.ts";
+import { freezeTcb, thawTcb } from "../../../net/tcp/freeze.ts";
 import { Tcb } from "../../../net/tcp/tcb.ts";
-import { resetTcb } from "../../../net/tcp/tcb_reset.ts";
-import { anyTcb } from "./any_tcb.ts";
+import { resetTcb, resetUnfrozen } from "../../../net/tcp/tcb_reset.ts";
+import { anyTcb, NOW_MS } from "./any_tcb.ts";
+
+/** A TCB of which nothing is as in a new one. */
+function usedTcb(seed: number): Tcb {
+  const tcb = anyTcb(new Prng(seed));
+  const fields = tcb as unknown as Record<string, unknown>;
+  for (const [name, value] of Object.entries(new Tcb(0))) {
+    if (["slot", "serial"].includes(name) || (typeof value === "object" && value !== null)) continue;
+    if (fields[name] === value) fields[name] = typeof value === "boolean" ? !value : 4_711;
+  }
+  tcb.protocolState = [1];
+  return tcb;
+}
 
 test("a TCB that is used again is as a new one, whatever it was before", () => {
   for (let seed = 1; seed <= 20; seed++) {
-    const tcb = anyTcb(new Prng(seed));
-    const fields = tcb as unknown as Record<string, unknown>;
-    for (const [name, value] of Object.entries(new Tcb(0))) {
-      if (["slot", "serial"].includes(name) || (typeof value === "object" && value !== null)) continue;
-      // Whatever it is, it is something else now.
-      if (fields[name] === value) fields[name] = typeof value === "boolean" ? !value : 4_711;
-    }
-    tcb.serial = 0;
-    tcb.protocolState = [1];
+    const tcb = usedTcb(seed);
     resetTcb(tcb);
     for (const queue of [tcb.sendQueue, tcb.receiveQueue]) expect(queue.capacity).toBe(0);
     expect(Object.keys(tcb)).toEqual(Object.keys(new Tcb(0)));
     expect(tcb).toEqual(new Tcb(0));
+  }
+});
+
+test("a TCB that is used again for what is thawed is as a new one that is thawed", () => {
+  for (let seed = 1; seed <= 100; seed++) {
+    const frozen = freezeTcb(anyTcb(new Prng(seed)), NOW_MS);
+    const used = usedTcb(seed + 1_000), fresh = new Tcb(0);
+    resetUnfrozen(used);
+    for (const tcb of [used, fresh]) thawTcb(frozen, tcb, DEFAULT_TCP_CONFIG, NOW_MS + 5);
+    const { durable, ...fields } = fresh; // what hangs together with that is told by its own numbers
+    expect(used, `seed ${seed}`).toMatchObject(fields);
+    expect(freezeTcb(used, NOW_MS + 5), `seed ${seed}`).toEqual(freezeTcb(fresh, NOW_MS + 5));
+    expect(used.durable).toEqual(durable);
   }
 });
 
