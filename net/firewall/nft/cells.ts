@@ -28,7 +28,7 @@ const NS_PER_MS = 1_000_000;
 const NS_PER_SECOND = 1_000_000_000n;
 
 /** The kernel's nft_counter. */
-export class CounterCell implements Cell {
+class CounterCell implements Cell {
   readonly spec: CellSpec & { readonly kind: "counter" };
   packets: number;
   bytes: number;
@@ -53,6 +53,40 @@ export class CounterCell implements Cell {
     if (!("packets" in state)) return;
     this.packets = state.packets;
     this.bytes = state.bytes;
+  }
+}
+
+/**
+ * A counter of a rule, whose counts lie beside those of all others: who counts by its number touches one place in memory, where
+ * objects would be three.
+ */
+export class SharedCounterCell implements Cell {
+  readonly spec: CellSpec & { readonly kind: "counter" };
+  readonly #counts: Float64Array;
+  readonly #at: number;
+
+  /** @param counts Packets and bytes of counter 0, of counter 1, and so on. */
+  constructor(spec: CellSpec & { readonly kind: "counter" }, counts: Float64Array, number: number) {
+    this.spec = spec;
+    this.#counts = counts;
+    this.#at = 2 * number;
+    this.load(spec);
+  }
+
+  hold(packet: NftPacket): boolean {
+    this.#counts[this.#at]!++;
+    this.#counts[this.#at + 1]! += packet.end - packet.start;
+    return true;
+  }
+
+  save(): CellState {
+    return { packets: this.#counts[this.#at]!, bytes: this.#counts[this.#at + 1]! };
+  }
+
+  load(state: CellState): void {
+    if (!("packets" in state)) return;
+    this.#counts[this.#at] = state.packets;
+    this.#counts[this.#at + 1] = state.bytes;
   }
 }
 

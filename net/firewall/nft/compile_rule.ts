@@ -1,5 +1,5 @@
 import { CtState, NO_FLOW } from "../conntrack/state.ts";
-import { type Cell, CounterCell } from "./cells.ts";
+import { type Cell, SharedCounterCell } from "./cells.ts";
 import type { Interval } from "./classifier.ts";
 import { Code, codeOf } from "./codes.ts";
 import {
@@ -253,7 +253,7 @@ export class RuleCompiler {
       case "cell": {
         const cell = this.#cells[op.cell]!;
         const decisions = this.#decisions;
-        if (cell instanceof CounterCell) {
+        if (cell instanceof SharedCounterCell) {
           const number = op.cell;
           return (packet) => {
             cell.hold(packet);

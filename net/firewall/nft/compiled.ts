@@ -1,5 +1,5 @@
 import { type Hook, HookPriority } from "../conntrack/state.ts";
-import { type Cell, makeCell } from "./cells.ts";
+import { type Cell, makeCell, SharedCounterCell } from "./cells.ts";
 import { ClassCache } from "./class_cache.ts";
 import { ClassesFull, Classifier, type Interval } from "./classifier.ts";
 import { Code } from "./codes.ts";
@@ -67,6 +67,8 @@ const OF_FLOW = 0x1_0000;
 export class NftCompiled {
   readonly linked: LinkedRules;
   readonly cells: readonly Cell[];
+  /** Packets and bytes of the cells that are counters. */
+  readonly #counts: Float64Array;
   readonly #machine: Machine;
   readonly #outcome = new Outcome();
   readonly #hooks: readonly (readonly Entry[])[];
@@ -96,7 +98,10 @@ export class NftCompiled {
   /** @param nowMs When elements with timeouts begin to count, epoch milliseconds. */
   constructor(linked: LinkedRules, environment: NftEnvironment, nowMs: number) {
     this.linked = linked;
-    this.cells = linked.cells.map((spec) => makeCell(spec, environment));
+    const counts = this.#counts = new Float64Array(2 * linked.cells.length);
+    this.cells = linked.cells.map((spec, cell) =>
+      spec.kind === "counter" ? new SharedCounterCell(spec, counts, cell) : makeCell(spec, environment)
+    );
     const machine = this.#machine = new Machine(environment, linked.interfaces, linked.generators);
     for (const set of linked.sets) machine.sets.push(new CompiledSet(set, environment, nowMs));
     const rules = linked.chains.flatMap((chain) => chain.rules);
@@ -205,7 +210,12 @@ export class NftCompiled {
     const decisions = this.#decisions;
     if (decisions.isPlain(known)) return known as NftVerdict;
     const counters = decisions.counters(known);
-    for (let at = 0; at < counters; at++) this.cells[decisions.counter(known, at)]!.hold(packet);
+    const counts = this.#counts;
+    for (let at = 0; at < counters; at++) {
+      const place = 2 * decisions.counter(known, at);
+      counts[place]!++;
+      counts[place + 1]! += packet.end - packet.start;
+    }
     const verdict = decisions.verdict(known) as NftVerdict;
     if (verdict === NftVerdict.Reject) this.#outcome.reject = this.#rejects[decisions.reject(known)];
     return verdict;

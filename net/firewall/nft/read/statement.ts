@@ -160,20 +160,21 @@ function readMatch(source: Source, raw: Extract<RawStatement, { kind: "match" }>
   }
   const flags = types.length === 1 && DATA_TYPES[type.type].flags === true;
   const isMask = typeof left === "object" && "&" in left;
-  const op = raw.op ?? (flags && typeof right === "number" && !isMask ? "in" : "==");
+  const asked = only(right, types);
+  const op = raw.op ?? (flags && typeof asked === "number" && !isMask ? "in" : "==");
   if (op === "!") {
     if (!flags || typeof right !== "number") source.fail(raw.at, "Only flags can be asked for with !");
     return { op: "==", left: { "&": [left, right] }, right: 0 };
   }
-  if (op === "in" && !(flags && typeof right === "number")) {
+  if (op === "in" && !(flags && typeof asked === "number")) {
     // JSON: "in" with a set is what others call equality.
-    if (isSetLike(right)) return { op: "==", left, right: only(right, types) };
+    if (isSetLike(right)) return { op: "==", left, right: asked };
     source.fail(raw.at, `Only flags can be asked for one by one, and ${type.type} has none`);
   }
   if (op !== "==" && op !== "!=" && op !== "in" && typeof right !== "number" && !isAddress(right, type)) {
     source.fail(raw.at, `Only numbers and addresses are greater or less, and this is ${show(right)}`);
   }
-  return tidy({ op, left, right: only(right, types) }, type);
+  return tidy({ op, left, right: asked }, type);
 }
 
 function isAddress(right: Expression, type: ValueType): boolean {

@@ -90,7 +90,9 @@ function printNames({ key, op, right }: NameMatch): string {
 function printMatch({ op, left, right }: Match): string {
   const types = typesOf(left) ?? [NUMBER];
   const key = printExpression(left);
-  const plain = typeof right === "number" && types.length === 1 && DATA_TYPES[types[0]!.type].flags === true;
+  const one = typeof right === "number" ||
+    (typeof right === "object" && "set" in right && right.set.length === 1);
+  const plain = one && types.length === 1 && DATA_TYPES[types[0]!.type].flags === true;
   if (op === "in") return `${key} ${printExpression(right, types, ",")}`;
   // Without an operator flags would be asked one by one, and a computation needs its end marked.
   const written = op !== "==" || plain || isBinary(left) ? `${op} ` : "";
