@@ -24,9 +24,11 @@ const TIMEOUT_MS_MAX = 0x7fff_ffff;
 
 /** The machine's clock: epoch milliseconds at start-up, advanced by the monotonic clock. */
 export class SystemClock implements Clock {
+  readonly #originMs = performance.timeOrigin; // a getter, which makes a number each time
+
   /** Milliseconds since the Unix epoch, with fractions. */
   nowMs(): number {
-    return performance.timeOrigin + performance.now();
+    return this.#originMs + performance.now();
   }
 
   /** As {@linkcode Clock.at}. */

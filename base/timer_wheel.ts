@@ -1,4 +1,5 @@
 import { assert } from "./assert.ts";
+import { HANDED_ON } from "./handed_on.ts";
 
 const SLOT_BITS = 5; // 32 slots: one level's occupancy is one int32
 const SLOTS = 1 << SLOT_BITS;
@@ -43,6 +44,8 @@ const HEADS = WHEEL + LEVELS * SLOTS;
  */
 export class TimerWheel {
   readonly #originMs: number; // tick 0
+  #toldTick = 0;
+  #toldMs: number = HANDED_ON; // of `#toldTick`
   #nowTick = 0; // timers at or before it are due
   #high = 0; // the wheel's position: every tick before (high, low) is over
   #low = 0;
@@ -57,7 +60,7 @@ export class TimerWheel {
   /** An empty wheel that stands at `nowMs`. */
   constructor(nowMs: number) {
     assert(Number.isFinite(nowMs), "Time is a finite number");
-    this.#originMs = Math.floor(nowMs);
+    this.#originMs = this.#toldMs = Math.floor(nowMs);
     for (let head = DUE; head < HEADS; head++) this.#next[head] = this.#previous[head] = head;
     this.#grow(16);
   }
@@ -98,9 +101,9 @@ export class TimerWheel {
     return id >= 0 && id < this.#deadlineMs.length && this.#next[HEADS + id]! > 0;
   }
 
-  /** The deadline of `id` exactly as it was scheduled, or Infinity. */
-  deadlineOf(id: number): number {
-    return this.has(id) ? this.#deadlineMs[id]! : Infinity;
+  /** By id, exactly as they were scheduled: of those that wait. To be read at once, for growing makes another array. */
+  get deadlines(): Readonly<Float64Array> {
+    return this.#deadlineMs;
   }
 
   /**
@@ -111,10 +114,19 @@ export class TimerWheel {
    * for each: then `advance` brings them closer, fires nothing, and the answer has grown.
    */
   nextDeadlineMs(): number {
-    if (this.#next[FIRING] !== FIRING || this.#next[DUE] !== DUE) return this.#originMs + this.#nowTick;
+    if (this.#next[FIRING] !== FIRING || this.#next[DUE] !== DUE) return this.#tell(this.#nowTick);
     if (this.#levels === 0) return Infinity;
     const level = lowestBit(this.#levels);
-    return this.#originMs + this.#startOf(level, lowestBit(this.#occupied[level]!));
+    return this.#tell(this.#startOf(level, lowestBit(this.#occupied[level]!)));
+  }
+
+  /** Most turns have the deadline of the one before, and no need of a number of their own. */
+  #tell(tick: number): number {
+    if (tick !== this.#toldTick) {
+      this.#toldTick = tick;
+      this.#toldMs = this.#originMs + tick;
+    }
+    return this.#toldMs;
   }
 
   /**

@@ -1,4 +1,5 @@
 import { assert } from "../base/assert.ts";
+import { HANDED_ON } from "../base/handed_on.ts";
 import { Prng } from "../base/random.ts";
 import { Stack } from "../net/stack.ts";
 import { type Tcb, TcpEvent } from "../net/tcp/tcb.ts";
@@ -27,12 +28,16 @@ export class OneSided {
   readonly #peer = new FrameWriter();
   readonly #ip = new Ipv4Record();
   readonly #seen = new TcpRecord();
-  nowMs: number = START_MS;
+  nowMs: number = HANDED_ON;
+  /** Times of turns to come, made ahead: the numbers are whoever's who looks at the clock. */
+  readonly #times: (number | undefined)[] = [undefined];
+  #turns = 0;
   #sent = 0;
   #received = 0;
   #echoes = false;
 
   constructor() {
+    this.nowMs = START_MS;
     const stack = this.stack = new Stack({ nowMs: START_MS, entropy: new Prng(1) });
     stack.addInterface({
       name: "net0",
@@ -121,6 +126,7 @@ export class OneSided {
       this.#peer.segment.acknowledgment = this.tcb.sndMax;
       this.#in(0);
     }
+    this.prepare(0);
     this.nowMs += 60_000;
     this.#turn();
   }
@@ -136,10 +142,11 @@ export class OneSided {
     segment.window = 0xffff;
     segment.mss = 1_460;
     segment.windowScale = 7;
-    segment.hasTimestamp = true;
+    segment.hasTimestamp = segment.sackPermitted = true;
     segment.tsVal = 1;
     this.#in(0);
     segment.flags = TcpFlag.ACK;
+    segment.sackPermitted = false;
     segment.sequence++;
     segment.acknowledgment = (this.#seen.sequence + 1) | 0;
     segment.window = 2_000; // times 128
@@ -157,8 +164,15 @@ export class OneSided {
     assert(reason === Drop.None, "The stack takes the segment");
   }
 
+  /** Makes the times of the next `turns` turns. */
+  prepare(turns: number): void {
+    this.#times.length = 1;
+    for (let at = 1; at <= turns; at++) this.#times[at] = this.nowMs + at * TURN_MS;
+    this.#turns = 0;
+  }
+
   #turn(): void {
-    this.nowMs += TURN_MS;
+    this.nowMs = this.#times[++this.#turns] ?? this.nowMs + TURN_MS;
     this.stack.poll(this.nowMs);
   }
 }

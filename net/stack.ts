@@ -1,4 +1,5 @@
 import { assert } from "../base/assert.ts";
+import { HANDED_ON } from "../base/handed_on.ts";
 import type { Entropy } from "../base/random.ts";
 import type { Slab } from "../base/slab.ts";
 import { ConnectionMap, Field, RecordState } from "./connections/connection_map.ts";
@@ -132,7 +133,9 @@ export class Stack {
   /** Where packets meet nftables rules: see `setRules`. */
   readonly hooks: PacketHooks;
   #forwarding = false;
-  #nowMs: number;
+  #nowMs: number = HANDED_ON;
+  /** What `poll` said last. */
+  #toldMs: number = HANDED_ON;
   /** Of the packet at hand: see `receive`. */
   #segmentBytes = 0;
   // The last honest source and own destination that were looked up, and where: the next packet has mostly the same.
@@ -573,7 +576,8 @@ export class Stack {
     for (let index = 0; index < interfaces.length; index++) {
       deadlineMs = Math.min(deadlineMs, interfaces[index]!.nextDeadlineMs());
     }
-    return deadlineMs;
+    if (deadlineMs !== this.#toldMs) this.#toldMs = deadlineMs;
+    return this.#toldMs;
   }
 
   #advance(nowMs: number): void {

@@ -1,4 +1,5 @@
 import { assert } from "../../base/assert.ts";
+import { HANDED_ON } from "../../base/handed_on.ts";
 import { Slab } from "../../base/slab.ts";
 import type { PacketHooks, PassedOutput } from "../firewall/nft/hooks.ts";
 import { OutputGate } from "../firewall/output_gate.ts";
@@ -70,7 +71,7 @@ export class IpOutput implements TransportOutput {
   /** See `TransportOutput.gathersTowards`. */
   tailAt = 0;
   tailBytes = 0;
-  #nowMs = 0;
+  #nowMs: number = HANDED_ON;
   readonly #ip = new Ipv4Record();
   readonly #route: RouteRecord = { interfaceIndex: 0, nextHop: 0, source: 0 };
   // What `#route` is the way to, and by which table.

@@ -1,3 +1,4 @@
+import { HANDED_ON } from "../../base/handed_on.ts";
 import { Slab } from "../../base/slab.ts";
 import { Drop } from "../wire/drop.ts";
 
@@ -130,9 +131,10 @@ export class Reassembly {
   readonly #datagramsMax: number;
   readonly #fragmentsMax: number;
   #bytes = 0;
-  #nextMs = Infinity; // the earliest deadline, or earlier
+  #nextMs: number = HANDED_ON; // the earliest deadline, or earlier
 
   constructor(limits: ReassemblyLimits = {}) {
+    this.#nextMs = Infinity;
     this.#bytesMax = limits.bytesMax ?? REASSEMBLY_BYTES_MAX;
     this.#datagramsMax = limits.datagramsMax ?? REASSEMBLY_DATAGRAMS_MAX;
     this.#fragmentsMax = limits.fragmentsMax ?? FRAGMENTS_MAX;

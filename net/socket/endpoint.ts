@@ -445,5 +445,6 @@ export function troubleOf(tcb: Tcb): Trouble {
 }
 
 function release(waiters: Waiter[]): void {
+  if (waiters.length === 0) return;
   for (const waiter of waiters.splice(0)) waiter.resolve();
 }

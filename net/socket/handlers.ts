@@ -67,6 +67,8 @@ export class HandlerServer implements Acceptor, Owner {
   readonly #awake = new Map<Tcb, Connection>();
   readonly #errands = new WaitingErrands();
   readonly #chunk = new Uint8Array(CHUNK_BYTES);
+  /** Its front, as long as what came last. */
+  #front = this.#chunk;
   /** Ids of those whose bytes wait in TCP's queue because the application has enough for now. */
   readonly #paused = new Set<string>();
   readonly #endTold = new WeakSet<Connection>();
@@ -512,8 +514,10 @@ export class HandlerServer implements Acceptor, Owner {
       } else {
         this.calls.receive(this.tcp, tcb, this.#chunk, 0, count);
       }
-      if (this.#handlers.asleep !== undefined) this.#follow(tcb, this.#chunk.subarray(0, count));
-      this.#handlers.data(connection, this.#chunk.subarray(0, count));
+      if (this.#front.length !== count) this.#front = this.#chunk.subarray(0, count);
+      const bytes = this.#front; // a handler may have others read in its turn
+      if (this.#handlers.asleep !== undefined) this.#follow(tcb, bytes);
+      this.#handlers.data(connection, bytes);
     }
     if (!tcb.finReceived || tcb.orphan || tcb.state === TcpState.closed) return;
     if (this.#endTold.has(connection)) return;

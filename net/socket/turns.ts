@@ -1,4 +1,5 @@
 import type { Alarm, Clock } from "../../base/clock.ts";
+import { HANDED_ON } from "../../base/handed_on.ts";
 
 /** An alarm so late tells of a process that was held up: stopped, collecting garbage, or busy elsewhere. */
 const HELD_UP_MS = 20;
@@ -22,7 +23,7 @@ export class Turns {
   #alarmAtMs = Infinity;
   #queued = false;
   #inTurn = false;
-  #batchMs = 0;
+  #batchMs: number = HANDED_ON;
   #catchUpEndMs = 0; // 0 when nothing has to be caught up with
   #arrived = false; // since the last look
   #stopped = false;
@@ -31,16 +32,19 @@ export class Turns {
   constructor(clock: Clock, work: TurnWork) {
     this.#clock = clock;
     this.#work = work;
+    this.#batchMs = 0;
   }
 
   /** Asks for a turn soon. Everything that the application did until then goes out together. */
   kick(): void {
     if (this.#queued || this.#inTurn || this.#stopped) return;
     this.#queued = true;
-    queueMicrotask(() => {
-      if (this.#queued) this.turn();
-    });
+    queueMicrotask(this.#asked);
   }
+
+  readonly #asked = (): void => {
+    if (this.#queued) this.turn();
+  };
 
   /** A link has brought a frame: one look at the clock per batch. */
   arrival(): number {

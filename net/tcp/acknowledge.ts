@@ -114,9 +114,9 @@ function acknowledgePlain(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs: number)
   const ack = segment.acknowledgment;
   const { sent } = tcb;
   const priorUna = tcb.sndUna, priorDelivered = tcb.delivered;
-  const { sequence, end: ends, flags, sentMs } = sent;
+  const { sequence, end: ends, flags } = sent;
   let count = 0, bytes = 0, longest = tcb.provenBytes;
-  let end = priorUna, firstMs = 0, lastMs = 0;
+  let end = priorUna, first = 0, last = 0;
   for (; count < sent.length; count++) {
     const at = sent.slot(count);
     if (seqLess(ack, ends[at]!)) break;
@@ -125,8 +125,8 @@ function acknowledgePlain(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs: number)
     const length = (end - sequence[at]!) | 0;
     bytes += length;
     if (length > longest) longest = length;
-    lastMs = sentMs[at]!;
-    if (count === 0) firstMs = lastMs;
+    last = at;
+    if (count === 0) first = at;
   }
   if (count === 0 || end !== ack) return false;
   tcb.probesUnanswered = 0;
@@ -137,16 +137,17 @@ function acknowledgePlain(tcp: Tcp, tcb: Tcb, segment: TcpRecord, nowMs: number)
   if (tcb.sndWnd === 0) tcb.persistAtMs = Infinity;
   tcb.provenBytes = longest;
   tcb.delivered += count;
-  rackAdvance(tcb, 0, end, lastMs, nowMs); // what left before it advances nothing any more
+  rackAdvance(tcb, 0, last, nowMs); // what left before it advances nothing any more
+  const lastUs = sentAgoUs(tcb, last, nowMs);
+  const firstUs = count === 1 ? lastUs : sentAgoUs(tcb, first, nowMs);
   sent.drop(count);
   if (sent.length === 0) {
     tcb.rackSentMs = 0;
     tcb.retransmitHint = ack;
   }
-  const lastUs = elapsedUs(lastMs, nowMs);
   const maybeDelayed = count === 1 && ((ack - priorUna) | 0) < tcb.sndMss;
   minRttSample(tcb, lastUs, maybeDelayed, nowMs);
-  rttSample(tcb, count === 1 ? lastUs : elapsedUs(firstMs, nowMs), tcp.config);
+  rttSample(tcb, firstUs, tcp.config);
   const congestion = congestionOf(tcb);
   congestion.measured(tcb, lastUs, nowMs);
   rackUpdateReorderWindow(tcb, priorDelivered);
@@ -181,6 +182,11 @@ function advance(tcp: Tcp, tcb: Tcb, ack: number, finAcked: boolean): void {
   }
 }
 
+/** How long ago the segment in `slot` left. To be given its time, a double, would cost a number for each call. */
+function sentAgoUs(tcb: Tcb, slot: number, nowMs: number): number {
+  return Math.max(0, Math.round((nowMs - tcb.sent.sentMs[slot]!) * 1000));
+}
+
 /** In whole microseconds, as everything here counts round trips. */
 function elapsedUs(sinceMs: number, nowMs: number): number {
   return Math.max(0, Math.round((nowMs - sinceMs) * 1000));
@@ -191,7 +197,7 @@ function cleanQueue(tcp: Tcp, tcb: Tcb, sample: AckSample, priorFack: number): v
   const { sent } = tcb;
   const { nowMs, priorUna } = sample;
   const priorSacked = tcb.sackedOut;
-  let firstMs = -1, lastMs = -1;
+  let first = -1, last = -1;
   let reordered = tcb.sndMax;
   let count = 0;
   for (; count < sent.length; count++) {
@@ -205,8 +211,8 @@ function cleanQueue(tcp: Tcp, tcb: Tcb, sample: AckSample, priorFack: number): v
       if ((flags & Sent.retransmitted) !== 0) tcb.retransOut--;
       sample.flags |= Ack.retransmittedDataAcked;
     } else if ((flags & Sent.sacked) === 0) {
-      lastMs = sent.sentMs[at]!;
-      if (firstMs < 0) firstMs = lastMs;
+      last = at;
+      if (first < 0) first = at;
       if (seqLess(sequence, reordered)) reordered = sequence;
       if (seqLessEqual(end, tcb.highSeq)) sample.flags |= Ack.originalArrived;
     }
@@ -216,7 +222,7 @@ function cleanQueue(tcp: Tcp, tcb: Tcb, sample: AckSample, priorFack: number): v
       tcb.delivered++;
       sample.deliveredBytes += (end - sequence) | 0;
       const spurious = (flags & SENT_AGAIN) !== 0 && echoesBefore(tcb, sample, sent.sentMs[at]!);
-      if (!spurious) rackAdvance(tcb, flags, end, sent.sentMs[at]!, nowMs);
+      if (!spurious) rackAdvance(tcb, flags, at, nowMs);
     } else {
       sample.deliveredBytes += (end - sequence) | 0;
     }
@@ -234,9 +240,9 @@ function cleanQueue(tcp: Tcp, tcb: Tcb, sample: AckSample, priorFack: number): v
   }
 
   let rttUs = -1, sackRttUs = -1, lastRttUs = -1;
-  if (firstMs >= 0 && (sample.flags & Ack.retransmittedDataAcked) === 0) {
-    rttUs = elapsedUs(firstMs, nowMs);
-    lastRttUs = elapsedUs(lastMs, nowMs);
+  if (first >= 0 && (sample.flags & Ack.retransmittedDataAcked) === 0) {
+    rttUs = sentAgoUs(tcb, first, nowMs);
+    lastRttUs = sentAgoUs(tcb, last, nowMs);
     const small = ((tcb.sndUna - priorUna) | 0) < tcb.sndMss && lastEnd === tcb.sndUna;
     const alone = count === 1 && priorSacked === 0 && tcb.delivered === sample.priorDelivered + 1;
     if (small && alone && (sample.flags & (Ack.dataSacked | Ack.ece | Ack.dsack)) === 0) {

@@ -13,10 +13,12 @@ function sentAfter(ms: number, end: number, thanMs: number, thanEnd: number): bo
 }
 
 /**
- * A segment has arrived that left at `sentMs` (RFC 8985 section 6.2, step 2). A round trip shorter than any
- * other is that of the original, not of the retransmission.
+ * The segment in `slot` has arrived (RFC 8985 section 6.2, step 2). A round trip shorter than any other is that of the
+ * original, not of the retransmission.
  */
-export function rackAdvance(tcb: Tcb, flags: number, end: number, sentMs: number, nowMs: number): void {
+export function rackAdvance(tcb: Tcb, flags: number, slot: number, nowMs: number): void {
+  const sentMs = tcb.sent.sentMs[slot]!;
+  const end = tcb.sent.end[slot]!;
   const rttUs = Math.max(0, nowMs - sentMs) * 1000;
   if ((flags & SENT_AGAIN) !== 0 && tcb.minRttUs >= 0 && rttUs < tcb.minRttUs) return;
   tcb.rackAdvanced = true;

@@ -208,7 +208,7 @@ function identifyLoss(tcp: Tcp, tcb: Tcb, sample: AckSample): void {
     const waitUs = rackDetectLoss(tcb, sample.nowMs);
     if (waitUs > 0) {
       const inMs = Math.ceil((waitUs + TIMER_SLACK_US) / 1000);
-      setRetransmitTimer(tcb, RetransmitTimer.reordering, sample.nowMs + inMs);
+      setRetransmitTimer(tcb, RetransmitTimer.reordering, sample.nowMs, inMs);
       sample.flags &= ~Ack.setTimer;
     }
   }
@@ -234,7 +234,7 @@ export function reorderingTimeout(tcp: Tcp, tcb: Tcb, nowMs: number): void {
 function checkReneging(tcb: Tcb, sample: AckSample): boolean {
   if ((sample.flags & Ack.reneging) === 0 || (sample.flags & Ack.advanced) === 0) return false;
   const inMs = Math.max(Math.ceil(tcb.srttUs / 2000), RENEGING_MS_MIN);
-  setRetransmitTimer(tcb, RetransmitTimer.timeout, sample.nowMs + inMs);
+  setRetransmitTimer(tcb, RetransmitTimer.timeout, sample.nowMs, inMs);
   sample.flags &= ~Ack.setTimer;
   return true;
 }

@@ -116,7 +116,7 @@ export function retransmitQueue(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   }
   tcb.retransmitHint = place < sent.length ? sent.sequence[sent.slot(place)]! : tcb.sndMax;
   if (rearm) {
-    setRetransmitTimer(tcb, RetransmitTimer.timeout, nowMs + rtoBackedOffMs(tcb, tcp.config));
+    setRetransmitTimer(tcb, RetransmitTimer.timeout, nowMs, rtoBackedOffMs(tcb, tcp.config));
   }
 }
 

@@ -5,10 +5,10 @@ import type { Tcp } from "./tcp.ts";
 /** What a timer of less than a jiffy or two would be worth: Linux adds it to every short one. */
 export const TIMER_SLACK_US = 2_000;
 
-/** Sets the one timer of the retransmission queue. */
-export function setRetransmitTimer(tcb: Tcb, timer: RetransmitTimer, atMs: number): void {
+/** Sets the one timer of the retransmission queue: `inMs` from now, a whole number, so that none is made for the call. */
+export function setRetransmitTimer(tcb: Tcb, timer: RetransmitTimer, nowMs: number, inMs: number): void {
   tcb.retransmitTimer = timer;
-  tcb.retransmitAtMs = atMs;
+  tcb.retransmitAtMs = nowMs + inMs;
 }
 
 export function clearRetransmitTimer(tcb: Tcb): void {
@@ -32,7 +32,7 @@ export function rearmTimeout(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   const inMs = standIn
     ? Math.max(1, Math.ceil(timeoutInMs(tcp, tcb, nowMs)))
     : rtoBackedOffMs(tcb, tcp.config);
-  setRetransmitTimer(tcb, RetransmitTimer.timeout, nowMs + inMs);
+  setRetransmitTimer(tcb, RetransmitTimer.timeout, nowMs, inMs);
 }
 
 /**
@@ -51,6 +51,6 @@ export function scheduleLossProbe(tcp: Tcp, tcb: Tcb, advancing: boolean, nowMs:
   }
   const timeoutMs = advancing ? rtoBackedOffMs(tcb, config) : Math.ceil(timeoutInMs(tcp, tcb, nowMs));
   if (timeoutMs > 0) inMs = Math.min(inMs, timeoutMs);
-  setRetransmitTimer(tcb, RetransmitTimer.probe, nowMs + inMs);
+  setRetransmitTimer(tcb, RetransmitTimer.probe, nowMs, inMs);
   return true;
 }

@@ -76,7 +76,7 @@ function tagSegment(tcb: Tcb, sample: AckSample, at: number, duplicate: boolean)
   if (seqLessEqual(end, tcb.sndUna)) return; // acknowledged by the same ACK
 
   if ((flags & Sent.sacked) === 0) {
-    rackAdvance(tcb, flags, end, sent.sentMs[at]!, sample.nowMs);
+    rackAdvance(tcb, flags, at, sample.nowMs);
     if ((flags & Sent.retransmitted) !== 0) {
       // Not held to be lost: then it is the original that arrived, and the retransmission still flies.
       if ((flags & Sent.lost) !== 0) {

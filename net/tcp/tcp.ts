@@ -329,9 +329,10 @@ export class Tcp {
 
   /** Sees to it that the wheel rings no later than the earliest of the TCB's deadlines. */
   arm(tcb: Tcb): void {
-    const deadlineMs = earliestDeadlineMs(tcb);
     // A deadline that moved later is found out when the earlier one rings: most never do.
-    if (deadlineMs < this.#wheel.deadlineOf(tcb.slot)) this.#wheel.schedule(tcb.slot, deadlineMs);
+    if (ringsBefore(tcb, this.#wheel.deadlines, this.#wheel.has(tcb.slot))) {
+      this.#wheel.schedule(tcb.slot, earliestDeadlineMs(tcb));
+    }
   }
 
   /** Rings every deadline up to `nowMs`. */
@@ -389,6 +390,13 @@ export class Tcp {
 /** When the first of the connection's timers rings; `Infinity` when none is set. */
 export function earliestDeadlineMs(tcb: Tcb): number {
   return Math.min(tcb.retransmitAtMs, tcb.persistAtMs, tcb.delayedAckAtMs, tcb.keepAliveAtMs, tcb.expireAtMs);
+}
+
+/** Whether one of them rings before the wheel's entry does: compared here, no deadline has to be a number of its own. */
+function ringsBefore(tcb: Tcb, deadlines: Readonly<Float64Array>, waits: boolean): boolean {
+  const { retransmitAtMs, persistAtMs, delayedAckAtMs, keepAliveAtMs, expireAtMs } = tcb;
+  const earliestMs = Math.min(retransmitAtMs, persistAtMs, delayedAckAtMs, keepAliveAtMs, expireAtMs);
+  return waits ? earliestMs < deadlines[tcb.slot]! : earliestMs < Infinity;
 }
 
 /** Whether nothing is under way that a timer of ours would have to repair. */

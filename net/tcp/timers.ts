@@ -80,8 +80,8 @@ function retransmissionTimeout(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   if (!handshake && tcb.retransmits === tcp.config.retransmitsTrouble) tcp.notify(tcb, TcpEvent.trouble); // R1
   const linear = tcb.state === TcpState.synSent && tcb.retransmits <= tcp.config.synLinearTimeouts;
   if (!linear) tcb.backoff++;
-  const atMs = Math.min(nowMs + rtoBackedOffMs(tcb, tcp.config), userMs);
-  setRetransmitTimer(tcb, RetransmitTimer.timeout, atMs);
+  setRetransmitTimer(tcb, RetransmitTimer.timeout, nowMs, rtoBackedOffMs(tcb, tcp.config));
+  if (userMs < tcb.retransmitAtMs) tcb.retransmitAtMs = userMs;
 }
 
 /** Nothing has got through for as long as R1 takes from the least timeout on, as Linux reckons. */

@@ -1,4 +1,5 @@
 import type { Slab } from "../../base/slab.ts";
+import { TurnQueue } from "../../base/turn_queue.ts";
 import { Drop } from "../wire/drop.ts";
 import type { AddressHolder } from "../ip/address_table.ts";
 import { bindsClash, hears, isIpv6Handle, isMulticast, isUnspecified } from "../wire/address.ts";
@@ -59,6 +60,8 @@ export class UdpSocket {
   readonly queue: Datagram[] = [];
   readonly reports: UdpReport[] = [];
   queuedBytes = 0;
+  /** Its owner will be told that there is something. */
+  hasNews = false;
   drops = 0;
   /** Hears of every ICMP error. Without, as on Linux, a connected socket hears of the final ones, another of none. */
   wantsReports = false;
@@ -120,7 +123,8 @@ export class Udp {
   readonly #output: TransportOutput;
   readonly #holder: AddressHolder;
   readonly #record: UdpRecord = new UdpRecord();
-  readonly #readable: UdpSocket[] = [];
+  readonly #readable = new TurnQueue<UdpSocket>();
+  #told: ((socket: UdpSocket) => void) | undefined;
   #nextId = 0;
 
   constructor(output: TransportOutput, holder: AddressHolder) {
@@ -197,7 +201,7 @@ export class Udp {
     const heard = socket.wantsReports || (socket.connected && hard);
     if (!heard || socket.reports.length >= UDP_REPORTS_MAX) return;
     socket.reports.push(report);
-    this.#readable.push(socket);
+    this.#news(socket);
   }
 
   /** Queues a datagram that has passed all checks. */
@@ -228,7 +232,7 @@ export class Udp {
     this.#holder.retain(ip.source);
     socket.queue.push({ address: ip.source, port: record.sourcePort, bytes });
     socket.queuedBytes += cost;
-    this.#readable.push(socket);
+    this.#news(socket);
     return Drop.None;
   }
 
@@ -282,11 +286,20 @@ export class Udp {
     return this.#readable.length > 0;
   }
 
+  #news(socket: UdpSocket): void {
+    if (socket.hasNews) return;
+    socket.hasNews = true;
+    this.#readable.push(socket);
+  }
+
   /** Tells once per socket that it has datagrams or reports. */
   drainEvents(readable: (socket: UdpSocket) => void): void {
-    const sockets = new Set(this.#readable.splice(0));
-    for (const socket of sockets) {
-      if (socket.queue.length + socket.reports.length > 0) readable(socket);
-    }
+    this.#told = readable;
+    this.#readable.drain(this.#tell);
   }
+
+  readonly #tell = (socket: UdpSocket): void => {
+    socket.hasNews = false;
+    if (socket.queue.length + socket.reports.length > 0) this.#told!(socket);
+  };
 }
