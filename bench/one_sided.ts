@@ -1,6 +1,7 @@
 import { assert } from "../base/assert.ts";
 import { HANDED_ON } from "../base/handed_on.ts";
 import { Prng } from "../base/random.ts";
+import type { Ruleset } from "../net/firewall/nft/schema.ts";
 import { Stack } from "../net/stack.ts";
 import { type Tcb, TcpEvent } from "../net/tcp/tcb.ts";
 import { tcpReceive, tcpSend } from "../net/tcp/user.ts";
@@ -36,7 +37,8 @@ export class OneSided {
   #received = 0;
   #echoes = false;
 
-  constructor() {
+  /** @param rules nftables rules that look at its packets. */
+  constructor(rules?: Ruleset) {
     this.nowMs = START_MS;
     const stack = this.stack = new Stack({ nowMs: START_MS, entropy: new Prng(1) });
     stack.addInterface({
@@ -57,6 +59,7 @@ export class OneSided {
       },
     });
     stack.setRoutes({ addresses: [{ address: "10.0.0.1/24" }] });
+    if (rules !== undefined) stack.setRules(rules);
     stack.tcp.listeners.add(0, 80, 16);
     stack.upcalls = {
       tcpEvents: (tcb, events) => {

@@ -546,6 +546,7 @@ export class Stack {
    */
   poll(nowMs: number, timers = true): number {
     this.#nowMs = nowMs;
+    this.tcp.offerFull = false;
     let more = false;
     this.output.setNow(nowMs);
     if (timers) this.#advance(nowMs);

@@ -1,4 +1,5 @@
 import type { Stack } from "../../net/stack.ts";
+import { ReadOffer } from "../../net/tcp/offer.ts";
 import type { CborValue } from "../image/cbor.ts";
 import { shown } from "../image/explain.ts";
 import {
@@ -147,6 +148,37 @@ const receive: Shape = {
   },
 };
 
+/** A buffer is offered: how long it is. The replay offers one of its own. */
+const offer: Shape = {
+  packed: [tcb, scalar],
+  pack: ([connection, offered], core) => {
+    const known = tcb.encode(connection, core);
+    if (known === undefined) return undefined;
+    return [known, offered === undefined ? null : (offered as ReadOffer).bytes.length];
+  },
+  unpack: ([known, length], core) => [
+    tcb.decode(known!, core),
+    length === null ? undefined : new ReadOffer(new Uint8Array(length as number)),
+  ],
+};
+
+/** As `receive`, of what was put into the buffer. */
+const takeOffered: Shape = {
+  packed: [tcb],
+  pack: ([, connection], core) => {
+    const known = tcb.encode(connection, core);
+    return known === undefined ? undefined : [known];
+  },
+  unpack: ([known], core) => {
+    const connection = tcb.decode(known!, core) as { offer: ReadOffer };
+    return [core.stack.tcp, connection, connection.offer];
+  },
+  result: (count, [, , offered]) => {
+    if (count === 0) return 0;
+    return [count as number, digest((offered as ReadOffer).bytes.subarray(0, count as number))];
+  },
+};
+
 const frame: Shape = {
   packed: [scalar, bytes, now],
   pack: ([index, slab, start, end, nowMs], core) => [
@@ -260,6 +292,8 @@ export const CALLS: readonly Call[] = [
   call(42, "tcp.sendUrgent", onCalls, [], scalar, send),
   call(43, "tcp.sendAll", onCalls, [tcp, tcb, bytes, scalar, scalar], scalar),
   call(44, "tcp.receive", onCalls, [], scalar, receive),
+  call(68, "tcp.offer", onCalls, [], nothing, offer),
+  call(69, "tcp.takeOffered", onCalls, [], scalar, takeOffered),
   call(45, "tcp.shutdown", onCalls, [tcp, tcb], nothing),
   call(46, "tcp.close", onCalls, [tcp, tcb, now], nothing),
   call(47, "tcp.abort", onCalls, [tcp, tcb, now], nothing),

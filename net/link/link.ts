@@ -18,6 +18,11 @@ export interface LinkSink {
   receive(slab: Slab, start: number, end: number, segmentBytes?: number): void;
   /** Whether it takes what has `segmentBytes`. Others get frames as they are on a wire. */
   readonly trains?: boolean;
+  /**
+   * Whether a batch should end here although there is more: an application's buffer has been filled, and a turn of the
+   * event loop brings another. False again after `flush`.
+   */
+  readonly full?: boolean;
   /** The batch is over: now is the time to answer. */
   flush(): void;
   /** The link has ended; `error` says why when it was not asked to. Called once. */

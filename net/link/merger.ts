@@ -49,6 +49,11 @@ export class SegmentMerger implements LinkSink {
     this.#sink = sink;
   }
 
+  /** As {@linkcode LinkSink.full}. */
+  get full(): boolean {
+    return this.#sink.full ?? false;
+  }
+
   /** As {@linkcode LinkSink.receive}. */
   receive(slab: Slab, start: number, end: number, segmentBytes: number = 0): void {
     const alone = end - start < DATA_BYTES_MIN && this.#end === 0; // nearly all that is no bulk

@@ -161,6 +161,7 @@ class PipeEnd implements Link {
     // Frames that are sent while this batch is read belong to the next one: a loop of answers must not
     // keep the event loop to itself.
     for (let frames = queue.count; frames > 0 && queue.count > 0 && queue.headDueMs <= nowMs; frames--) {
+      if (sink.full) break;
       const { headStart, headEnd } = queue;
       counters.framesIn++;
       counters.bytesIn += headEnd - headStart;

@@ -434,7 +434,12 @@ class Tun implements TunLink {
     const { bytes } = this.#slab;
     if (length > 0) this.#deliver(length);
     let packets = length > 0 ? 1 : 0;
+    const sink = this.#sink!;
     for (; packets < BATCH_MAX && !this.#closed; packets++) {
+      if (sink.full) {
+        if (this.wait === "pipe") break; // it says again at once that there is more
+        sink.flush();
+      }
       length = libc.read(this.#fd, bytes, READ_BYTES);
       if (length < 0) {
         const errno = libc.errno();
@@ -444,7 +449,7 @@ class Tun implements TunLink {
       this.#deliver(length);
     }
     if (this.#closed) return;
-    if (packets > 0) this.#sink!.flush();
+    if (packets > 0) sink.flush();
     if (!this.#closed) this.#readiness.rearm();
   }
 

@@ -93,7 +93,7 @@ export class Connection {
    * waits. It may sleep so. Not after a restart, and not for `end` when nothing else waits.
    */
   pause(): void {
-    this.#server.pause(this);
+    this.#server.pause(this.#tcb, this);
   }
 
   /** Has `data` called again, soon; a connection that sleeps wakes for it. */

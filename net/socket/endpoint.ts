@@ -3,6 +3,7 @@ import type { TcpCalls } from "../tcp/calls.ts";
 import type { CongestionControlName } from "../tcp/congestion/congestion.ts";
 import { type TcpInfo, tcpInfo } from "../tcp/info.ts";
 import { checkTcpOptions, tcpGetOptions, type TcpOptions } from "../tcp/options.ts";
+import { DIRECT_BYTES_MIN, ReadOffer } from "../tcp/offer.ts";
 import { urgentBytes } from "../tcp/urgent.ts";
 import { type Tcb, TcpError, TcpEvent, TcpState } from "../tcp/tcb.ts";
 import { formatTuple } from "../connections/tuple.ts";
@@ -14,7 +15,8 @@ import type { Hold } from "./liveness.ts";
 import type { Owner } from "./owner.ts";
 import type { NetAddr, Trouble } from "./types.ts";
 
-type Waiter = { resolve: () => void; reject: (error: Error) => void };
+/** @param count What has been put into a reader's buffer; without, it looks again. */
+type Waiter = { resolve: (count?: number) => void; reject: (error: Error) => void };
 
 /**
  * One connection as the application holds it, whatever API it likes: reads and writes that wait, the
@@ -42,6 +44,9 @@ export class Endpoint implements Owner {
   #asleepEnd = false;
   #asleepUnsent = false;
   #readers: Waiter[] = [];
+  /** The buffer of the first of them, and when it is offered to TCP that one. */
+  #offer: ReadOffer | undefined;
+  #offerer: Waiter | undefined;
   #writers: Waiter[] = [];
   #drainers: Waiter[] = [];
   #sleepers: Waiter[] = [];
@@ -110,7 +115,10 @@ export class Endpoint implements Owner {
       this.#checkOpen();
       const count = this.tryRead(p);
       if (count !== undefined) return count;
-      await this.#wait(this.#tcb === undefined ? this.#sleepers : this.#readers);
+      const waiting = this.#wait(this.#tcb === undefined ? this.#sleepers : this.#readers);
+      this.#offerTo(p);
+      const offered = await waiting;
+      if (offered !== undefined) return offered;
     }
   }
 
@@ -139,6 +147,30 @@ export class Endpoint implements Owner {
       return count;
     }
     return tcb.finReceived ? null : undefined;
+  }
+
+  /** What comes next goes into `p` at once: its reader is the only one who waits. */
+  #offerTo(p: Uint8Array): void {
+    const tcb = this.#tcb;
+    if (tcb === undefined || this.#readers.length !== 1 || p.byteLength < DIRECT_BYTES_MIN) return;
+    this.#offer ??= new ReadOffer(p);
+    this.#offer.bytes = p;
+    this.#offerer = this.#readers[0];
+    this.#calls.offer(tcb, this.#offer);
+  }
+
+  /** Gives the first reader what its buffer has got; the buffer is its own again. */
+  #takeOffered(tcb: Tcb): void {
+    const reader = this.#offerer;
+    if (reader === undefined) return;
+    this.#offerer = undefined;
+    const offer = this.#offer!;
+    const count = this.#calls.takeOffered(this.#host.stack.tcp, tcb, offer);
+    this.#calls.offer(tcb, undefined);
+    offer.bytes = NOTHING;
+    if (count === 0) return; // it looks again with the others
+    this.#readers.shift();
+    reader.resolve(count);
   }
 
   write(p: Uint8Array): Promise<number> {
@@ -279,6 +311,7 @@ export class Endpoint implements Owner {
 
   tcpEvents(tcb: Tcb, events: number): void {
     if ((events & TcpEvent.established) !== 0) this.#tellOpened(undefined);
+    if ((events & (TcpEvent.readable | TcpEvent.closed)) !== 0) this.#takeOffered(tcb);
     if ((events & TcpEvent.closed) !== 0) return this.#ended(tcb);
     if ((events & TcpEvent.trouble) !== 0) this.onTrouble?.(troubleOf(tcb));
     if ((events & TcpEvent.urgent) !== 0) this.onUrgent?.(urgentBytes(tcb));
@@ -291,6 +324,7 @@ export class Endpoint implements Owner {
   }
 
   suspended(tcb: Tcb, record: number): boolean {
+    this.#offerer = undefined; // nothing has come
     this.#tcb = undefined;
     this.#record = record;
     this.#asleepUrgent = urgentBytes(tcb);
@@ -399,6 +433,8 @@ export class Endpoint implements Owner {
     this.hold.close();
     this.#rejectAll();
     const finish = (awake: Tcb): void => {
+      if (this.#offerer !== undefined) this.#calls.offer(awake, undefined);
+      this.#offerer = undefined;
       end(awake);
       if (awake.record >= 0) this.#host.setOwner(awake, undefined);
       this.#tcb = undefined;
@@ -418,7 +454,7 @@ export class Endpoint implements Owner {
     return connectionError(error, "Cannot write");
   }
 
-  #wait(waiters: Waiter[]): Promise<void> {
+  #wait(waiters: Waiter[]): Promise<number | undefined> {
     return new Promise((resolve, reject) => void waiters.push({ resolve, reject }));
   }
 
@@ -443,6 +479,8 @@ export function troubleOf(tcb: Tcb): Trouble {
     icmp: softError === 0 ? undefined : { type: softError >>> 8, code: softError & 0xff },
   };
 }
+
+const NOTHING = new Uint8Array(0);
 
 function release(waiters: Waiter[]): void {
   if (waiters.length === 0) return;

@@ -4,6 +4,7 @@ import type { TcpListener as ListenEntry } from "../tcp/listeners.ts";
 import { urgentBytes } from "../tcp/urgent.ts";
 import { type Tcb, TcpError, TcpEvent, TcpState } from "../tcp/tcb.ts";
 import { QUEUE_BYTES_MIN } from "../tcp/memory.ts";
+import { ReadOffer } from "../tcp/offer.ts";
 import { canWrite } from "../tcp/user.ts";
 import { isIpv6Handle } from "../wire/address.ts";
 import type { TcpCalls } from "../tcp/calls.ts";
@@ -49,8 +50,11 @@ export interface Handlers {
   close?(connection: Connection, error: Error | undefined): void;
 }
 
-/** Bytes handed to `data` at a time. */
+const NOTHING = new Uint8Array(0);
+/** Bytes handed to `data` at a time, */
 const CHUNK_BYTES = 64 * 1024;
+/** and of those that come first in a turn: some trains of packets. */
+const OFFER_BYTES = 256 * 1024;
 /** Bytes that a connection may hold unsent: a peer that does not read must not eat the server's memory. */
 const WRITE_BYTES_MAX = 16 << 20;
 
@@ -69,6 +73,9 @@ export class HandlerServer implements Acceptor, Owner {
   readonly #chunk = new Uint8Array(CHUNK_BYTES);
   /** Its front, as long as what came last. */
   #front = this.#chunk;
+  /** Whose data comes first in a batch has it here at once (net/tcp/offer.ts); handed over before the turn is over. */
+  readonly #offer = new ReadOffer(NOTHING);
+  #offerFront: Uint8Array = NOTHING;
   /** Ids of those whose bytes wait in TCP's queue because the application has enough for now. */
   readonly #paused = new Set<string>();
   readonly #endTold = new WeakSet<Connection>();
@@ -169,6 +176,7 @@ export class HandlerServer implements Acceptor, Owner {
    */
   hold(holds: (connection: Connection) => boolean): void {
     this.#holds = holds;
+    for (const tcb of this.#awake.keys()) this.calls.offer(tcb, undefined);
   }
 
   /** It keeps the process alive, as it does by default, asleep as its connections may be. */
@@ -224,8 +232,9 @@ export class HandlerServer implements Acceptor, Owner {
   }
 
   /** Leaves what arrives in TCP's queue, which tells the peer how much more it may send. */
-  pause(connection: Connection): void {
+  pause(tcb: Tcb, connection: Connection): void {
     this.#paused.add(connection.id);
+    if (tcb.offer !== undefined) this.calls.offer(tcb, undefined);
   }
 
   /** @internal Takes it from there again, in a moment: never inside the call. */
@@ -241,6 +250,7 @@ export class HandlerServer implements Acceptor, Owner {
       } catch (error) {
         this.#failed(tcb, error);
       }
+      this.#offerTo(tcb, connection);
       this.#host.kick();
     });
   }
@@ -342,6 +352,7 @@ export class HandlerServer implements Acceptor, Owner {
     if (tcb.drowsy && (events & ~TcpEvent.readable) === 0 && this.#answerAsleep(tcb)) return;
     tcb.drowsy = false; // from here on the application is told
     try {
+      if (this.#offer.holder === tcb) this.#deliverOffered(tcb, connection);
       if ((events & TcpEvent.trouble) !== 0) this.#handlers.trouble?.(connection, troubleOf(tcb));
       if ((events & TcpEvent.urgent) !== 0) this.#handlers.urgent?.(connection, urgentBytes(tcb));
       if ((events & (TcpEvent.readable | TcpEvent.closed)) !== 0) this.#deliver(tcb, connection);
@@ -437,7 +448,24 @@ export class HandlerServer implements Acceptor, Owner {
     const connection = new Connection(this, tcb);
     this.#awake.set(tcb, connection);
     this.#host.setOwner(tcb, this);
+    this.#offerTo(tcb, connection);
     return connection;
+  }
+
+  /** Not of who pauses; nor where somebody else reads first, or it would have to be recorded whose buffer it is. */
+  #offerTo(tcb: Tcb, connection: Connection): void {
+    if (this.#handlers.asleep !== undefined || this.#holds !== undefined || this.#host.recorded) return;
+    if (tcb.state === TcpState.closed || (this.#paused.size > 0 && this.#paused.has(connection.id))) return;
+    if (this.#offer.bytes.length === 0) this.#offer.bytes = this.#offerFront = new Uint8Array(OFFER_BYTES);
+    this.calls.offer(tcb, this.#offer);
+  }
+
+  /** Hands over what has been put into the offered buffer. */
+  #deliverOffered(tcb: Tcb, connection: Connection): void {
+    const count = this.calls.takeOffered(this.tcp, tcb, this.#offer);
+    if (count === 0 || tcb.orphan || tcb.error === TcpError.aborted) return;
+    if (this.#offerFront.length !== count) this.#offerFront = this.#offer.bytes.subarray(0, count);
+    this.#handlers.data(connection, this.#offerFront);
   }
 
   #runErrands(tcb: Tcb, connection: Connection): void {

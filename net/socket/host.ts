@@ -384,6 +384,11 @@ export class Host {
     this.#recorder?.close();
   }
 
+  /** @internal Whether what is asked of its stack is recorded. */
+  get recorded(): boolean {
+    return this.#recorder !== undefined;
+  }
+
   /** Whether it has been closed. */
   get closed(): boolean {
     return this.#closed;
@@ -514,11 +519,15 @@ export class Host {
 
   #openLink(link: Link, index: number, name: string): void {
     this.#links.push(link);
+    const { stack } = this;
     const sink: LinkSink = {
       receive: (slab: Slab, start: number, end: number, segmentBytes?: number): void => {
         const nowMs = this.#turns.arrival();
         if (this.#watch.on) this.#watch.receive(index, slab, start, end, nowMs, segmentBytes);
         else this.stack.receive(index, slab, start, end, nowMs, segmentBytes);
+      },
+      get full(): boolean {
+        return stack.tcp.offerFull;
       },
       trains: this.#recorder === undefined, // a recording holds frames only
       flush: () => this.turn(),

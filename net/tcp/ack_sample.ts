@@ -1,3 +1,5 @@
+import { HANDED_ON } from "../../base/handed_on.ts";
+
 /** What an ACK turned out to be, as bits of `AckSample.flags` (Linux's names without their FLAG_). */
 export const Ack = {
   /** The segment carries data, SYN or FIN. */
@@ -37,7 +39,7 @@ export const ACK_NOT_DUPLICATE: number = Ack.data | Ack.windowUpdate | Ack.dataA
 export class AckSample {
   /** `Ack` bits. */
   flags = 0;
-  nowMs = 0;
+  nowMs: number = HANDED_ON;
   /** SND.UNA before it. */
   priorUna = 0;
   /** TSecr of the segment; means something when `hasEcho`. */

@@ -230,6 +230,8 @@ function cleanQueue(tcp: Tcp, tcb: Tcb, sample: AckSample, priorFack: number): v
   }
   const lastSlot = sent.slot(Math.max(0, count - 1));
   const lastEnd = sent.end[lastSlot]!;
+  const firstUs = first < 0 ? -1 : sentAgoUs(tcb, first, nowMs);
+  const lastUs = first < 0 ? -1 : sentAgoUs(tcb, last, nowMs);
   sent.drop(count);
   if (count > 0) sample.flags |= Ack.dataAcked;
   if (sent.length === 0) {
@@ -240,9 +242,9 @@ function cleanQueue(tcp: Tcp, tcb: Tcb, sample: AckSample, priorFack: number): v
   }
 
   let rttUs = -1, sackRttUs = -1, lastRttUs = -1;
-  if (first >= 0 && (sample.flags & Ack.retransmittedDataAcked) === 0) {
-    rttUs = sentAgoUs(tcb, first, nowMs);
-    lastRttUs = sentAgoUs(tcb, last, nowMs);
+  if (firstUs >= 0 && (sample.flags & Ack.retransmittedDataAcked) === 0) {
+    rttUs = firstUs;
+    lastRttUs = lastUs;
     const small = ((tcb.sndUna - priorUna) | 0) < tcb.sndMss && lastEnd === tcb.sndUna;
     const alone = count === 1 && priorSacked === 0 && tcb.delivered === sample.priorDelivered + 1;
     if (small && alone && (sample.flags & (Ack.dataSacked | Ack.ece | Ack.dsack)) === 0) {

@@ -5,6 +5,7 @@ import {
   tcpAbort,
   tcpClose,
   tcpConnect,
+  tcpOffer,
   tcpReceive,
   tcpSend,
   tcpSendAll,
@@ -18,6 +19,7 @@ import {
   tcpSetReceiveBuffer,
   tcpSetSendBuffer,
   tcpShutdown,
+  tcpTakeOffered,
   tcpWantDrained,
 } from "./user.ts";
 
@@ -33,6 +35,8 @@ export const tcpCalls = {
   sendAll: tcpSendAll,
   sendRecord: tcpSendRecord,
   receive: tcpReceive,
+  offer: tcpOffer,
+  takeOffered: tcpTakeOffered,
   shutdown: tcpShutdown,
   close: tcpClose,
   abort: tcpAbort,

@@ -7,6 +7,7 @@ import { expectOurEnd, scheduleAck, watchDataReceived } from "./delayed_ack.ts";
 import { takeEcnData } from "./ecn.ts";
 import { measureReceivedMss } from "./counters.ts";
 import { QUEUE_BYTES_MIN, queueBytesMax } from "./memory.ts";
+import { receiveOffered } from "./offer.ts";
 import { sendAck } from "./output.ts";
 import { addSackBlock, removeSackBlocks, reportDuplicate } from "./sack_blocks.ts";
 import { NO_LISTENER, type Tcb, TcpEvent, TcpState } from "./tcb.ts";
@@ -67,8 +68,9 @@ export function receiveData(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, 
     tcb.ackNow = true;
     return;
   }
-  tcb.receiveQueue.appendSlab(slab, from, to);
   let count = to - from;
+  const taken = tcb.offer === undefined ? 0 : receiveOffered(tcp, tcb, tcb.offer, slab, from, to);
+  if (taken < count) tcb.receiveQueue.appendSlab(slab, from + taken, to);
   const filledHole = tcb.ahead.length > 0;
   if (filledHole) {
     const first = tcb.ahead[0]!;

@@ -3,6 +3,7 @@ import { ByteRing } from "../../base/ring.ts";
 import { seqLess } from "../../base/sequence.ts";
 import type { Durable } from "./durable.ts";
 import type { TcpMemory } from "./memory.ts";
+import type { ReadOffer } from "./offer.ts";
 import type { UserTimeoutNews } from "./user_timeout.ts";
 import { SentQueue } from "./sent_queue.ts";
 
@@ -461,6 +462,8 @@ export class Tcb {
   readonly sendQueue: ByteRing = new ByteRing();
   /** The segments in flight. */
   readonly sent: SentQueue = new SentQueue();
+  /** Where what comes next may go at once (offer.ts); only inside of a turn there is something in it. */
+  offer: ReadOffer | undefined = undefined;
   /** In-order bytes not yet read; out-of-order bytes lie beyond its end. */
   readonly receiveQueue: ByteRing = new ByteRing();
 

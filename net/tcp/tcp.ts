@@ -106,6 +106,8 @@ export class Tcp {
   readonly counters: TcpCounters = new TcpCounters();
   readonly fastOpen: FastOpen;
   readonly memory: TcpMemory;
+  /** A buffer that is offered (offer.ts) is full, and whoever offered it should be told now. */
+  offerFull = false;
   /** Awake connections in TIME-WAIT. */
   timeWaits = 0;
   readonly output: TransportOutput;
@@ -381,6 +383,7 @@ export class Tcp {
     } finally {
       if ((events & TcpEvent.closed) !== 0) {
         tcb.receiveQueue.clear();
+        tcb.offer?.take(tcb); // its owner may not have cared
         this.#free(tcb);
       }
     }

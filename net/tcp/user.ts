@@ -7,6 +7,7 @@ import { tcpRemember } from "./durable.ts";
 import { FastOpenState } from "./fast_open.ts";
 import { openActive, startKeepAlive } from "./handshake.ts";
 import { QUEUE_BYTES_MIN } from "./memory.ts";
+import { type ReadOffer, returnOffered } from "./offer.ts";
 import { type TcpOptions, tcpSetOptions } from "./options.ts";
 import { sendReset, windowGrowth } from "./output.ts";
 import { Push, type Tcb, TcpError, TcpState } from "./tcb.ts";
@@ -201,6 +202,22 @@ export function tcpReceive(tcp: Tcp, tcb: Tcb, target: Uint8Array, at: number, l
   return count;
 }
 
+/** What comes next may be put into `offer` at once; `undefined` takes that back, and what has been is unread again. */
+export function tcpOffer(tcb: Tcb, offer: ReadOffer | undefined): void {
+  if (tcb.offer !== undefined) returnOffered(tcb, tcb.offer);
+  tcb.offer = offer;
+}
+
+/**
+ * As `tcpReceive`, of what has been put into an offered buffer, from its front on; it is empty again.
+ * @returns The count; 0 when nothing of this connection's is in it.
+ */
+export function tcpTakeOffered(tcp: Tcp, tcb: Tcb, offer: ReadOffer): number {
+  const count = offer.take(tcb);
+  if (count > 0 && tcb.state !== TcpState.closed && !tcb.finReceived) announceWindow(tcp, tcb);
+  return count;
+}
+
 /** Sends a window update when it is worth one: the peer may be waiting for it (MUST-39). */
 function announceWindow(tcp: Tcp, tcb: Tcb): void {
   const growth = windowGrowth(tcb);
@@ -232,6 +249,7 @@ export function tcpShutdown(tcp: Tcp, tcb: Tcb): void {
  */
 export function tcpClose(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   if (tcb.state === TcpState.closed) return;
+  if (tcb.offer !== undefined) tcpOffer(tcb, undefined); // what nobody has taken is unread
   if (tcb.state === TcpState.timeWait) tcb.receiveQueue.clear(); // the peer is past hearing of it (MUST-13)
   const unread = tcb.receiveQueue.length > 0; // what is ahead of a hole was never told to anybody
   if (unread || (tcb.lingerMs === 0 && tcb.state !== TcpState.timeWait)) return tcpAbort(tcp, tcb, nowMs);
@@ -251,6 +269,7 @@ export function tcpClose(tcp: Tcp, tcb: Tcb, nowMs: number): void {
  */
 export function tcpAbort(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   if (tcb.state === TcpState.closed) return;
+  if (tcb.offer !== undefined) tcpOffer(tcb, undefined);
   const { synSent, closing, lastAck, timeWait } = TcpState;
   const over = tcb.state === closing || tcb.state === lastAck;
   const silent = tcb.state === synSent || tcb.state === timeWait || (over && tcb.receiveQueue.length === 0);

@@ -270,6 +270,7 @@ export class Sleepers {
   /** From here on whatever touches the connection goes through `wake` first. */
   beginSave(tcb: Tcb): void {
     assert(tcb.events === 0 && !tcb.outputQueued && !tcb.saving, "A connection with news cannot go to sleep");
+    assert(tcb.offer?.holder !== tcb, "What was put into an offered buffer has been taken");
     tcb.saving = true;
   }
 

@@ -1,3 +1,4 @@
+import { HANDED_ON } from "../../../base/handed_on.ts";
 import { Slab } from "../../../base/slab.ts";
 import { NEXT_FRAGMENT } from "../../wire/ipv6.ts";
 import { Hook, PacketTrack } from "../conntrack/state.ts";
@@ -48,7 +49,7 @@ export class NftPacket {
   /** What connection tracking knows of it. */
   readonly track: PacketTrack = new PacketTrack();
   /** Epoch milliseconds. */
-  nowMs = 0;
+  nowMs: number = HANDED_ON;
 
   /**
    * Moves to the IP packet in `[start, end)`, whose header has been checked, and forgets what was said of the

@@ -106,18 +106,19 @@ export class NftRules implements NatRules {
     if (hook === Hook.forward) return compiled.judge(packet, hook);
     const { conntrack, dstnat, srcnat } = HookPriority;
     let queued = false;
-    let from = -Infinity;
     const begins = hook === Hook.prerouting || hook === Hook.output;
     if (begins) {
-      const early = compiled.judgeBetween(packet, hook, from, conntrack);
+      const early = compiled.judgeBetween(packet, hook, -Infinity, conntrack);
       if (early === NftVerdict.Drop || early === NftVerdict.Reject) return early;
       queued = early === NftVerdict.Queue;
       if (!tracker.track(packet)) return NftVerdict.Drop;
       if (this.uses.names && !tracker.names.hear(packet)) return NftVerdict.Drop;
-      from = conntrack;
     }
     const middle = begins ? dstnat : srcnat;
-    const first = compiled.judgeBetween(packet, hook, from, middle);
+    // Each call has its constant: a variable that may be infinite is a double, which is made anew for the call.
+    const first = begins
+      ? compiled.judgeBetween(packet, hook, conntrack, middle)
+      : compiled.judgeBetween(packet, hook, -Infinity, middle);
     if (first === NftVerdict.Drop || first === NftVerdict.Reject) return first;
     if (this.uses.nat && packet.track.flow !== NO_FLOW && !tracker.translate(packet, this)) {
       return NftVerdict.Drop;
