@@ -1,5 +1,5 @@
 import { assert } from "../../base/assert.ts";
-import { copyBytes, Slab } from "../../base/slab.ts";
+import { copyBytes, packetSlab, Slab } from "../../base/slab.ts";
 
 /** The slab a queue starts with: a batch of 40 full Ethernet frames. */
 const BYTES_AT_FIRST = 65_536;
@@ -61,13 +61,25 @@ export class FrameQueue {
     return this.#dueMs[this.#head]!;
   }
 
-  /** Copies `[start, end)` of `from` to the end; false when the queue is full. */
-  push(from: Slab, start: number, end: number, dueMs = 0, segmentBytes = 0): boolean {
+  /**
+   * Copies `[start, end)` of `from` to the end; false when the queue is full. The last `tailBytes` of it lie at `tailAt`
+   * in the packet memory instead.
+   */
+  push(
+    from: Slab,
+    start: number,
+    end: number,
+    dueMs = 0,
+    segmentBytes = 0,
+    tailAt = 0,
+    tailBytes = 0,
+  ): boolean {
     if (this.#count === this.framesMax) return false;
     if (this.#count === this.#starts.length) this.#growSlots();
     const length = end - start;
     const at = this.#place(length);
-    copyBytes(from, start, this.#slab, at, length);
+    copyBytes(from, start, this.#slab, at, length - tailBytes);
+    if (tailBytes > 0) copyBytes(packetSlab, tailAt, this.#slab, at + length - tailBytes, tailBytes);
     let slot = this.#head + this.#count;
     if (slot >= this.#starts.length) slot -= this.#starts.length;
     this.#starts[slot] = at;

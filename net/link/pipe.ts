@@ -107,6 +107,18 @@ class PipeEnd implements Link {
   }
 
   send(slab: Slab, start: number, end: number, segmentBytes = 0): boolean {
+    return this.sendGathered(slab, start, end, segmentBytes, 0, 0);
+  }
+
+  /** What TCP has in its ring goes to the far end from there. */
+  sendGathered(
+    slab: Slab,
+    start: number,
+    end: number,
+    segmentBytes: number,
+    tailAt: number,
+    tailBytes: number,
+  ): boolean {
     const far = this.#far!;
     const length = end - start;
     assert(length > 0 && start >= 0 && end <= slab.bytes.length, "A frame lies inside its slab");
@@ -117,7 +129,7 @@ class PipeEnd implements Link {
       return false;
     }
     const dueMs = this.#clock === undefined ? 0 : this.#clock.nowMs() + this.#delayMs;
-    if (!far.#incoming.push(slab, start, end, dueMs, segmentBytes)) {
+    if (!far.#incoming.push(slab, start, end, dueMs, segmentBytes, tailAt, tailBytes)) {
       this.counters.dropsOut++;
       return false;
     }
