@@ -1,6 +1,6 @@
 import { assert } from "./assert.ts";
 import { givePacketMemory, takePacketMemory } from "./packet_memory.ts";
-import { copyBytes, packetSlab, Slab } from "./slab.ts";
+import { copyBytes, packetSlab, Slab, viewOf } from "./slab.ts";
 
 // Rings borrow from the packet memory. When that is full they have buffers of their own, and those that are not in use
 // are kept by power-of-two size, so that busy rings do not allocate.
@@ -144,8 +144,8 @@ export class ByteRing {
     if (count === 0) return;
     const from = (this.#start + offset) & (this.#size - 1);
     const first = Math.min(count, this.#size - from);
-    copy(this.#slab.bytes, this.#base + from, target, at, first);
-    if (first < count) copy(this.#slab.bytes, this.#base, target, at + first, count - first);
+    copyOut(this.#slab, this.#base + from, target, at, first);
+    if (first < count) copyOut(this.#slab, this.#base, target, at + first, count - first);
   }
 
   /** As `copyTo`, into a slab. */
@@ -265,6 +265,12 @@ export class ByteRing {
     this.#size = size;
     this.#start = 0;
   }
+}
+
+/** As `copy`, of a slab's bytes. */
+function copyOut(source: Slab, from: number, target: Uint8Array, at: number, count: number): void {
+  if (count <= LOOP_MAX) copy(source.bytes, from, target, at, count);
+  else target.set(viewOf(source, from, from + count), at);
 }
 
 const LOOP_MAX = 48; // below this a loop beats the call and the view that `set` needs

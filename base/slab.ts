@@ -83,6 +83,25 @@ export function copyBytes(from: Slab, start: number, to: Slab, at: number, count
   }
 }
 
+let lastBytes: Uint8Array<ArrayBuffer> | undefined;
+let lastFrom = 0;
+let lastTo = 0;
+let lastView: Uint8Array<ArrayBuffer> = new Uint8Array(0);
+
+/**
+ * `slab.bytes.subarray(from, to)`, not to be kept. The last one is: a device's packets, and a queue that is emptied each
+ * time, lie at the same place again and again.
+ */
+export function viewOf({ bytes }: Slab, from: number, to: number): Uint8Array<ArrayBuffer> {
+  if (bytes !== lastBytes || from !== lastFrom || to !== lastTo) {
+    lastBytes = bytes;
+    lastFrom = from;
+    lastTo = to;
+    lastView = bytes.subarray(from, to);
+  }
+  return lastView;
+}
+
 /** Below this a loop over words costs less than the call. */
 const SUM_MIN = 64;
 

@@ -89,7 +89,8 @@ const BENCHES: Readonly<Record<string, { about: string; load: () => Promise<{ be
 
 const HELP = `Usage: npm run bench -- [NAME...] [--quick | --full] [--json FILE]
 
-Runs the benchmarks of the names given, or all of them.
+Runs the benchmarks of the names given, or all of them. On Deno: deno run -A bench/main.ts,
+on Bun: bun bench/main.ts, with the same arguments.
 
   --quick      a smoke run of small cases; its figures mean nothing
   --full       the sizes that take minutes as well

@@ -3,6 +3,7 @@ import { NetworkNamespace } from "../tests/support/netns.ts";
 import {
   type Bench,
   type BenchOptions,
+  type Cell,
   interleave,
   ratio,
   type Spread,
@@ -38,6 +39,7 @@ export const bench: Bench = {
     yield await reading(world, options);
     yield await small(world, options, "trips", "round trips of one byte, one connection");
     yield await small(world, options, "connects", "connections: opened, one byte there and back, reset");
+    yield await idle(world, options);
   },
 };
 
@@ -76,7 +78,7 @@ async function bulk(world: World, options: BenchOptions): Promise<Table> {
 
 /** Beside a loop that reads, answers by hand and does nothing else: what is left of it with a stack in it. */
 async function reading(world: World, options: BenchOptions): Promise<Table> {
-  const ms = options.quick ? 200 : options.full ? 10_000 : 3_000;
+  const ms = options.quick ? 200 : options.full ? 10_000 : 2_000;
   const rounds = options.quick ? { rounds: 1, warmUps: 0 } : { rounds: 5, warmUps: 1 };
   const measure = (server: Worker, address: string) => async (): Promise<Bulk> => {
     const before = await server.ask<Spent>();
@@ -115,6 +117,20 @@ async function reading(world: World, options: BenchOptions): Promise<Table> {
 /** The bare loop that a host is compared with. */
 function loopOf(name: string): string {
   return name.replace("a host", "bare loop").replace(", nothing merged", "");
+}
+
+/** What our ends take while nothing happens. */
+async function idle(world: World, options: BenchOptions): Promise<Table> {
+  const ms = options.quick ? 500 : 5_000;
+  const servers = { "with offloads": world.oursServer, "no offloads": world.bareServer };
+  const rows: Cell[][] = [];
+  for (const [name, server] of Object.entries(servers)) {
+    const before = await server.ask<Spent>();
+    await setTimeout(ms);
+    const after = await server.ask<Spent>();
+    rows.push([name, (after.cpuMs - before.cpuMs) / ms * 1_000]);
+  }
+  return { title: "a host on which nothing happens", columns: ["", "CPU ms a second"], rows };
 }
 
 async function small(world: World, options: BenchOptions, what: string, title: string): Promise<Table> {

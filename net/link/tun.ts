@@ -466,8 +466,11 @@ class Tun implements TunLink {
     const sink = this.#sink!;
     const whole = this.#trainsIn && !(train && isDatagramTrain(this.#slab, 0)); // a socket wants datagrams
     if (segmentBytes === 0 || whole) sink.receive(this.#slab, start, length, segmentBytes);
-    else cutTrain(this.#slab, start, length, segmentBytes, (slab, from, to) => sink.receive(slab, from, to));
+    else cutTrain(this.#slab, start, length, segmentBytes, this.#receiveCut);
   }
+
+  readonly #receiveCut = (slab: Slab, start: number, end: number): void =>
+    this.#sink!.receive(slab, start, end);
 
   #end(errno: number): void {
     this.#error = new LinkError(

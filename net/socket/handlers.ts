@@ -231,7 +231,7 @@ export class HandlerServer implements Acceptor, Owner {
     return false;
   }
 
-  /** Leaves what arrives in TCP's queue, which tells the peer how much more it may send. */
+  /** @internal Leaves what arrives in TCP's queue, which tells the peer how much more it may send. */
   pause(tcb: Tcb, connection: Connection): void {
     this.#paused.add(connection.id);
     if (tcb.offer !== undefined) this.calls.offer(tcb, undefined);

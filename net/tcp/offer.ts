@@ -1,4 +1,4 @@
-import type { Slab } from "../../base/slab.ts";
+import { type Slab, viewOf } from "../../base/slab.ts";
 import type { Tcb } from "./tcb.ts";
 import type { Tcp } from "./tcp.ts";
 
@@ -61,7 +61,7 @@ export function receiveOffered(
     offer.filled += unread;
   }
   const count = Math.min(to - from, offer.bytes.length - offer.filled);
-  offer.bytes.set(slab.bytes.subarray(from, from + count), offer.filled);
+  offer.bytes.set(viewOf(slab, from, from + count), offer.filled);
   offer.filled += count;
   offer.holder = tcb;
   if (offer.filled >= TURN_BYTES && offer.bytes.length - offer.filled < TRAIN_BYTES) tcp.offerFull = true;

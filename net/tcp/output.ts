@@ -28,6 +28,7 @@ import {
   Push,
   RetransmitTimer,
   sendLimit,
+  sentStampMs,
   type Tcb,
   TcpState,
 } from "./tcb.ts";
@@ -164,10 +165,10 @@ function sendTrain(tcp: Tcp, tcb: Tcb, count: number, nowMs: number): number {
     enterCwr(tcb, nowMs);
     return -1;
   }
-  if (tcb.sentStampMs < nowMs) tcb.sentStampMs = nowMs;
+  const stampMs = sentStampMs(tcb, nowMs);
   for (let at = sequence; at !== end; at = (at + mss) | 0) {
     const next = (at + mss) | 0;
-    tcb.sent.push(at, next, next === end ? push | trainEnd : 0, tcb.sentStampMs);
+    tcb.sent.push(at, next, next === end ? push | trainEnd : 0, stampMs);
   }
   tcb.sndMax = end;
   return segments;
@@ -218,8 +219,7 @@ function sendNext(
   }
   if (length === record) takeRecordEnd(tcb, end);
   if (length < mss) tcb.smallEnd = end;
-  if (tcb.sentStampMs < nowMs) tcb.sentStampMs = nowMs;
-  tcb.sent.push(sequence, end, flags, tcb.sentStampMs);
+  tcb.sent.push(sequence, end, flags, sentStampMs(tcb, nowMs));
   tcb.sndMax = end;
   if (fin && tcb.state === TcpState.established) tcb.state = TcpState.finWait1;
   else if (fin && tcb.state === TcpState.closeWait) tcb.state = TcpState.lastAck;
@@ -254,7 +254,8 @@ function pacedTrainBytes(tcb: Tcb): number {
   if (tcb.srttUs <= 0) return TRAIN_BYTES_MAX;
   const ratio = tcb.cwnd < tcb.ssthresh / 2 ? 2 : 1.2;
   const paceBytes = ratio * Math.max(tcb.cwnd, flightSize(tcb)) * 1e6 / tcb.srttUs / 1024;
-  return Math.min(TRAIN_BYTES_MAX, paceBytes + TRAIN_BYTES_MAX / 2 ** (Math.max(0, tcb.minRttUs) >>> 9));
+  const bytes = paceBytes + TRAIN_BYTES_MAX / 2 ** (Math.max(0, tcb.minRttUs) >>> 9);
+  return Math.floor(Math.min(TRAIN_BYTES_MAX, bytes));
 }
 
 /** Sender's silly-window avoidance and Nagle (RFC 9293 section 3.8.6.2.1). */

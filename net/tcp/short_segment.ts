@@ -4,7 +4,7 @@ import { ackSent, watchDataSent } from "./delayed_ack.ts";
 import { offerWindow, worthSending } from "./output.ts";
 import { enterCwr } from "./recovery.ts";
 import { Sent } from "./sent_queue.ts";
-import { cwndPackets, packetsInFlight, type Tcb, TcpState } from "./tcb.ts";
+import { cwndPackets, packetsInFlight, sentStampMs, type Tcb, TcpState } from "./tcb.ts";
 import type { Tcp } from "./tcp.ts";
 import { timestampNow } from "./timestamp.ts";
 
@@ -63,7 +63,6 @@ export function sendShortSegment(tcp: Tcp, tcb: Tcb, nowMs: number): void {
   );
   if (output.linkFull) return enterCwr(tcb, nowMs);
   if (length < tcb.sndMss) tcb.smallEnd = end;
-  if (tcb.sentStampMs < nowMs) tcb.sentStampMs = nowMs;
-  tcb.sent.push(sequence, end, push | Sent.trainEnd, tcb.sentStampMs);
+  tcb.sent.push(sequence, end, push | Sent.trainEnd, sentStampMs(tcb, nowMs));
   tcb.sndMax = end;
 }

@@ -515,6 +515,13 @@ export function finSent(tcb: Tcb): boolean {
   return tcb.finQueued && ((tcb.sndMax - sendEnd(tcb)) | 0) > 0;
 }
 
+/** The `sentMs` of what leaves now: now, as it was handed on, unless what left before it says a little later. */
+export function sentStampMs(tcb: Tcb, nowMs: number): number {
+  if (tcb.sentStampMs > nowMs) return tcb.sentStampMs;
+  tcb.sentStampMs = nowMs;
+  return nowMs;
+}
+
 /** Segments in the network, as far as that is known (RFC 6675's pipe). */
 export function packetsInFlight(tcb: Tcb): number {
   return tcb.sent.length - tcb.sackedOut - tcb.lostOut + tcb.retransOut;
