@@ -16,8 +16,15 @@ const ONCE = [
 const FILES_ONCE = [
   "checkpoint/replay/runtimes",
   ...["checkpoint/budget", "checkpoint/disk_faults", "checkpoint/durable", "checkpoint/naps"],
-  ...["checkpoint/store/faults", "net/stack/recovery", "net/stack/transfer", "net/tcp/buffers"],
-  ...["net/tcp/throughput", "net/wake/summary", "net/wake/twin", "net/wire/fuzz", "net/wire/ipv6_fuzz"],
+  ...["checkpoint/store/faults", "firewall/grammar", "net/stack/recovery", "net/stack/transfer"],
+  ...[
+    "net/tcp/buffers",
+    "net/tcp/throughput",
+    "net/wake/summary",
+    "net/wake/twin",
+    "net/wire/fuzz",
+    "net/wire/ipv6_fuzz",
+  ],
 ].map((file) => `tests/${file}.test.ts`);
 
 export default defineConfig({

@@ -100,7 +100,7 @@ export class KernelFirewall implements Disposable {
     return (value as string).split(" ").slice(1).map((hex) => new Uint8Array(Buffer.from(hex, "hex")));
   }
 
-  /** No connection is followed any more; takes effect before the next `inject`. */
+  /** No connection is followed any more, and what has left late is forgotten; takes effect before the next `inject`. */
   forget(): void {
     this.#process.stdin!.write("f\n");
   }
