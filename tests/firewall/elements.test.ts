@@ -39,3 +39,19 @@ test("an element that a rule has added keeps its limit when it is saved, listed 
   expect(text).toContain("10.9.0.1 limit rate over 2/hour burst 2 packets");
   expect(passed(new NftCompiled(linkRules(readTextRules(text), []), {}, 0))).toBe(2);
 });
+
+test("an element that ends leads to its object by name when it is listed", () => {
+  const text = `table ip t {
+    counter other { }
+    counter hits { }
+    map m { type ipv4_addr : counter; flags timeout; elements = { 10.9.0.1 timeout 1h : "hits" }; }
+    chain c { type filter hook input priority 0; counter name ip saddr map @m; }
+  }`;
+  const linked = linkRules(readTextRules(text), []);
+  const compiled = new NftCompiled(linked, {}, 0);
+  expect(passed(compiled)).toBe(3);
+  const listed = printTextRules(listRules(linked, compiled.save(0), 0));
+  expect(listed).toContain('10.9.0.1 timeout 1h expires 1h : "hits"');
+  expect(listed).toContain("packets 3 bytes 120");
+  linkRules(readTextRules(listed), []);
+});

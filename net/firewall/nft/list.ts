@@ -24,13 +24,17 @@ export function listRules(linked: LinkedRules, state: NftState, nowMs: number): 
   let cell = 0;
   let set = 0;
   let chain = 0;
-  const next = (): CellState => state.cells[cell++]!;
+  const names: string[] = []; // of objects, by the numbers of their cells
+  const next = (name: string): CellState => {
+    names.push(name);
+    return state.cells[cell++]!;
+  };
   // In the order in which linking gave numbers out: named objects of all tables first.
   const objects = linked.tables.map((table) => ({
-    counters: table.counters.map((each) => ({ ...each, ...counted(next()) })),
-    quotas: table.quotas.map((each) => ({ ...each, used: usedOf(next(), each.bytes) })),
+    counters: table.counters.map((each) => ({ ...each, ...counted(next(each.name)) })),
+    quotas: table.quotas.map((each) => ({ ...each, used: usedOf(next(each.name), each.bytes) })),
     limits: table.limits.map((each) => {
-      next();
+      next(each.name);
       return each;
     }),
     sets: table.sets.map((): { linked: LinkedSet; elements: readonly ElementState[] } => {
@@ -51,7 +55,7 @@ export function listRules(linked: LinkedRules, state: NftState, nowMs: number): 
       limits,
       chains,
       sets: table.sets.map((named, index) =>
-        listSet(named, sets[index]!.linked, sets[index]!.elements, nowMs, linked)
+        listSet(named, sets[index]!.linked, sets[index]!.elements, nowMs, linked, names)
       ),
     };
   });
@@ -94,11 +98,12 @@ function listSet(
   elements: readonly ElementState[],
   nowMs: number,
   { chains, interfaces }: LinkedRules,
+  names: readonly string[],
 ): NamedSet {
   if (elements.length === 0 && !linked.changes) return named;
   const data = (state: ElementState): Partial<MapElement> => {
     if (state.data === undefined) return {};
-    if (typeof state.data === "number") return { data: { object: `${state.data}` } };
+    if (typeof state.data === "number") return { data: { object: names[state.data]! } };
     if ("kind" in state.data) {
       const { data: verdict } = state;
       if (typeof verdict !== "object" || !("kind" in verdict)) return {};
