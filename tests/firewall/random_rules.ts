@@ -132,9 +132,10 @@ export class RandomRules {
     const known: Known = { family, protocol: undefined, compared: false, hook: base?.hook };
     const expr: Statement[] = [];
     for (let at = prng.between(0, 3); at > 0; at--) {
+      const { protocol } = known;
       const match = this.#match(known);
       if (match !== undefined) expr.push(match);
-      known.stated ||= match !== undefined && known.protocol !== undefined;
+      known.stated ||= match !== undefined && protocol === undefined && known.protocol !== undefined;
       if (prng.chance(0.3)) expr.push(this.#statements.draw(known, base));
     }
     if (prng.chance(0.6)) expr.push({ counter: { packets: 0, bytes: 0 } });
