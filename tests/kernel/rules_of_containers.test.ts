@@ -30,14 +30,18 @@ async function expectSame(
 ): Promise<void> {
   using kernel = await KernelFirewall.start();
   const seen = new Set<string>();
+  let same = 0;
   const counted = (counts: Readonly<Record<string, string>>): void => {
     for (const [place, count] of Object.entries(counts)) if (!/^0 /.test(count)) seen.add(place);
   };
   const compared = { ...options, counted };
   for (let run = 0; run < RUNS; run++) {
     const outcome = await compareRules(new Prng(SEED + run), ruleset, kernel, { side: "stack", ...compared });
+    if (outcome.kind === "drawn") continue; // masqueraded ports are each one's own
     expect(outcome, `FIREWALL_SEED=${SEED + run}`).toEqual({ kind: "same" });
+    same++;
   }
+  expect(same).toBeGreaterThan(0);
   for (const place of met) expect([...seen].some((each) => each.startsWith(place)), place).toBe(true);
 }
 
