@@ -66,7 +66,8 @@ export class Journal {
   readonly #moved = new Set<Tcb>(); // not as their logs say, or ended
   readonly #dead = new Set<Location>(); // records that nothing needs any more
   #nextNumber = 1;
-  #againAtMs = -Infinity;
+  #againAtMs = -Infinity; // for what has moved
+  #removeAtMs = -Infinity; // for what is dead
 
   constructor(host: Host, store: Store, report: (error: unknown) => void) {
     this.#host = host;
@@ -86,21 +87,24 @@ export class Journal {
 
   /** The end of a turn: what has moved is logged. Whether something was removed. */
   turn(nowMs: number): boolean {
-    if (nowMs < this.#againAtMs || this.#store.failed !== undefined) return false;
-    this.#againAtMs = -Infinity;
+    if (this.#store.failed !== undefined) return false;
     this.#endSome();
     const removed = this.#removeDead(nowMs);
+    if (nowMs < this.#againAtMs) return removed;
+    this.#againAtMs = -Infinity;
     while (this.#moved.size > 0 && this.#logSome(nowMs)) { /* the next batch */ }
     return removed;
   }
 
   nextDeadlineMs(): number {
     if (this.#store.failed !== undefined) return Infinity;
-    return this.#againAtMs > -Infinity && this.#moved.size + this.#dead.size > 0 ? this.#againAtMs : Infinity;
+    const logMs = this.#moved.size > 0 && this.#againAtMs > -Infinity ? this.#againAtMs : Infinity;
+    return this.#dead.size > 0 ? Math.min(logMs, this.#removeAtMs) : logMs;
   }
 
-  /** There will be no more turns: what has ended since the last one must not come back. */
+  /** There may be no more turns: what has ended must not come back, whatever the disk said the last time. */
   close(): void {
+    this.#removeAtMs = -Infinity;
     this.#endSome();
     this.#removeDead(-Infinity);
   }
@@ -215,6 +219,8 @@ export class Journal {
 
   #removeDead(nowMs: number): boolean {
     const before = this.#dead.size;
+    if (nowMs < this.#removeAtMs) return false;
+    this.#removeAtMs = -Infinity;
     try {
       while (this.#dead.size > 0) {
         const some = this.#dead.size <= REMOVED_MAX ? [...this.#dead] : [...this.#dead].slice(0, REMOVED_MAX);
@@ -224,7 +230,7 @@ export class Journal {
     } catch (error) {
       if (isDiskError(error)) this.#report(error);
       else for (const location of this.#dead) if (!this.#isLive(location)) this.#dead.delete(location); // cleaned away as damaged
-      this.#againAtMs = nowMs + RETRY_MS;
+      this.#removeAtMs = nowMs + RETRY_MS;
     }
     return this.#dead.size < before;
   }

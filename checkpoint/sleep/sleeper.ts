@@ -156,6 +156,7 @@ export class Sleeper extends Events<SleeperEvents> implements SleepOwner {
       if (tcb.state === TcpState.synReceived && !tcb.saving) tcp.destroy(tcb, TcpError.aborted); // no RST: its peer asks again
     }
     this.firewall.save(this.#walk.host.clock.nowMs());
+    if (this.store.failed === undefined) this.#walk.journal.close(); // here, since the process may end before its host
     return count;
   }
 

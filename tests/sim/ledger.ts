@@ -30,6 +30,10 @@ export class Account {
   clientEnded = false;
   serverSawEnd = false;
   serverEnded = false;
+  /** The server's application has been told that all is over. */
+  serverClosed = false;
+  /** It died just when its disk refused to let go of a connection that was over: that one comes back, and is over again. */
+  mayReturn = false;
   clientSawEnd = false;
   /** Why it is no violation when this connection ends before its time; undefined while it may not. */
   mayBreak: string | undefined = UNBORN;
@@ -79,6 +83,7 @@ export class Account {
   }
 
   break(where: string, why: string): void {
+    if (where === "server" && this.mayReturn) return;
     must(
       this.mayBreak !== undefined || this.over,
       () => `Connection ${this.id} broke at the ${where}, and nothing had happened to it: ${why}`,

@@ -24,6 +24,8 @@ export class ProcessDisk implements Disk {
   /** No time passes: the world waits until the store is open. */
   opening = true;
   faults: DiskFaults = { writes: 0, syncs: 0, reads: 0 };
+  /** When it refused to change anything the last time. */
+  refusedAtMs = -Infinity;
   readonly #disk: FaultyDisk;
   readonly #prng: Prng;
   readonly #clock: VirtualClock;
@@ -117,6 +119,7 @@ export class ProcessDisk implements Disk {
   /** The disk's next operation fails, perhaps half-way. */
   #failNext(): void {
     this.#disk.failAt = this.#disk.operations + 1;
+    this.refusedAtMs = this.#clock.nowMs();
   }
 
   #delay(): Promise<void> {

@@ -14,6 +14,8 @@ export const QUIET = { loss: 0, duplicate: 0, corrupt: 0, reorder: 0, jitterMs: 
 
 /** Where the first entry of a segment that anybody has asked for begins, at the latest. */
 const FIRST_ENTRY_MAX = 100;
+/** How soon a store that has refused is asked again. */
+const RETRY_MS = 1_000;
 
 /**
  * The server's machine: a disk that survives, and one process after the other, each with a `SleepyHost` that
@@ -145,8 +147,12 @@ export class ServerMachine {
     this.process = undefined;
     this.suspends += process.host.sleeper.stats.suspends;
     this.restores += process.host.sleeper.stats.restores;
+    const refused = this.#world.clock.nowMs() - process.disk.refusedAtMs <= RETRY_MS;
     for (const account of this.#world.accounts()) {
-      if (account.service === "durable") continue;
+      if (account.service === "durable") {
+        account.mayReturn ||= account.serverClosed && refused;
+        continue;
+      }
       const asleep = account.tuple !== undefined && process.isAsleep(account.tuple);
       if (power && !asleep) this.#forgive(account); // also who is over for its client, and here perhaps not
       if (account.over || account.broken !== undefined) continue;

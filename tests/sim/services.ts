@@ -179,7 +179,9 @@ export class Services {
   #closed(connection: Connection, error: Error | undefined): void {
     const memory = connection.attachment as Memory | undefined;
     const account = memory === undefined || memory.id === 0 ? undefined : this.#world.account(memory.id);
-    if (account !== undefined && error !== undefined) account.break("server", error.message);
+    if (account === undefined) return;
+    if (error === undefined) account.serverClosed = true;
+    else account.break("server", error.message);
   }
 
   async #accept(listener: AsyncIterable<unknown>): Promise<void> {
