@@ -31,30 +31,40 @@ for family, address in ((socket.AF_INET, "10.77.0.2"), (socket.AF_INET6, "fd77::
 print(sent)
 `;
 
-judge("trains of datagrams that Linux does not cut come in whole, and ours go out as such (USO)", [
-  "root",
-  "tun",
-  "ip",
-  "python3",
-], async () => {
-  using netns = new NetworkNamespace();
-  netns.run("ip", "tuntap", "add", "dev", "tor0", "mode", "tun");
-  netns.configure("tor0", "10.77.0.1/24");
-  netns.run("sh", "-c", "echo 0 > /proc/sys/net/ipv6/conf/tor0/disable_ipv6");
-  netns.run("ip", "addr", "add", "fd77::1/64", "dev", "tor0", "nodad");
-  const [program, ...args] = RUN_ON.node;
-  const host = netns.start(program!, [...args, HOST, "tor0", "10.77.0.2/24", "fd77::2/64"]);
-  const lines = createInterface({ input: host.stdout! })[Symbol.asyncIterator]();
-  expect((await lines.next()).value).toBe("ready");
-  const datagrams = Number(netns.run("python3", "-c", ECHO));
-  expect(datagrams).toBeGreaterThan(200);
-  host.stdin!.write("?\n");
-  const { trains, drops, framesIn, framesOut } = JSON.parse((await lines.next()).value!);
-  expect(Object.keys(drops).filter((name) => name !== "Ipv6NotOurs"), "but what routers are asked").toEqual(
-    [],
-  );
-  host.stdin!.end();
-  if (!trains) return; // Linux before 6.2
-  expect(framesIn).toBeLessThan(datagrams / 4);
-  expect(framesOut).toBeLessThan(datagrams / 4);
-});
+const REFUSE = fileURLToPath(new URL("refuse_offloads.py", import.meta.url));
+const USO = 0x60;
+const ALL = 0x6f;
+
+for (
+  const [what, refused, offloads] of [
+    ["trains of datagrams that Linux does not cut come in whole, and ours go out as such (USO)", 0, true],
+    ["where the kernel refuses trains of datagrams they are cut, and those of TCP stay", USO, true],
+    ["where the kernel refuses every offload each packet crosses by itself", ALL, false],
+  ] as const
+) {
+  judge(what, ["root", "tun", "ip", "python3"], async () => {
+    using netns = new NetworkNamespace();
+    netns.run("ip", "tuntap", "add", "dev", "tor0", "mode", "tun");
+    netns.configure("tor0", "10.77.0.1/24");
+    netns.run("sh", "-c", "echo 0 > /proc/sys/net/ipv6/conf/tor0/disable_ipv6");
+    netns.run("ip", "addr", "add", "fd77::1/64", "dev", "tor0", "nodad");
+    const wrap = refused === 0 ? [] : ["python3", REFUSE, String(refused)];
+    const [program, ...args] = [...wrap, ...RUN_ON.node, HOST, "tor0", "10.77.0.2/24", "fd77::2/64"];
+    const host = netns.start(program!, args);
+    const lines = createInterface({ input: host.stdout! })[Symbol.asyncIterator]();
+    expect((await lines.next()).value).toBe("ready");
+    const datagrams = Number(netns.run("python3", "-c", ECHO));
+    expect(datagrams).toBeGreaterThan(200);
+    host.stdin!.write("?\n");
+    const told = JSON.parse((await lines.next()).value!);
+    const unwanted = Object.keys(told.drops).filter((name) => name !== "Ipv6NotOurs");
+    expect(unwanted, "but what routers are asked").toEqual([]);
+    host.stdin!.end();
+    expect(told.offloads).toBe(offloads);
+    if (refused !== 0) expect(told.trains).toBe(false);
+    if (told.trains) { // not so in Linux before 6.2
+      expect(told.framesIn).toBeLessThan(datagrams / 4);
+      expect(told.framesOut).toBeLessThan(datagrams / 4);
+    } else expect(told.framesIn).toBeGreaterThanOrEqual(datagrams);
+  });
+}

@@ -21,6 +21,7 @@ function sendAll(): void { // in one turn
 }
 createInterface({ input: process.stdin }).on("line", () =>
   console.log(JSON.stringify({
+    offloads: link.offloads,
     trains: link.datagramTrains,
     drops: host.stack.drops,
     framesIn: link.counters.framesIn,
