@@ -20,6 +20,10 @@ const RULES = `table ip nat {
     type nat hook postrouting priority srcnat;
     oifname "wan" masquerade
   }
+  chain in {
+    type nat hook input priority 100;
+    iifname "lan" meta l4proto { tcp, udp } th dport 7777 snat to 10.81.0.99
+  }
 }
 table inet filter {
   chain pass {
@@ -37,13 +41,15 @@ function linesOf(child: ChildProcess): () => Promise<string> {
 
 /** What clients on the near side hear, and what the server sees of them: it knows no way to them but the router. */
 async function flows(near: NetworkNamespace, far: NetworkNamespace): Promise<string[]> {
-  const server = far.start("python3", [PEERS, "server"]);
+  const server = far.start("python3", [PEERS, "server", "8000"]);
   expect(await linesOf(server)()).toBe("open");
   const ask = (...args: string[]): string => near.run("python3", PEERS, ...args).trim();
   const heard = [
     ask("tcp", SERVER, "8000", "40001"),
     ask("tcp", "10.81.0.1", "8080", "40002"), // redirected to the server
     ask("udp", SERVER, "8000", "40003"),
+    ask("tcp", "10.81.0.1", "7777", "40006"), // the router's own, which takes it for another's
+    ask("udp", "10.81.0.1", "7777", "40007"),
     ask("udp", SERVER, "9", "40004"), // nobody there: an ICMP error that quotes what left
     near.run("ping", "-e", "77", "-c", "1", SERVER).includes(" 0% packet loss") ? "pong" : "",
     /pmtu 1400[^]*reached/.test(near.run("tracepath", "-n", SERVER)) ? "pmtu 1400" : "",
@@ -69,6 +75,8 @@ const EXPECTED = [
   "10.82.0.1:40001",
   "10.82.0.1:40002",
   "10.82.0.1:40003",
+  "10.81.0.99:40006",
+  "10.81.0.99:40007",
   "refused",
   "pong",
   "pmtu 1400",
@@ -97,6 +105,7 @@ judge(
       near.run("ip", "route", "add", "default", "via", "10.81.0.1");
       middle.run("sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward");
       middle.run("nft", "-f", rules);
+      expect(await linesOf(middle.start("python3", [PEERS, "server", "7777"]))()).toBe("open");
       expect(await flows(near, far)).toEqual(EXPECTED);
       theirs = comparable(middle.run("conntrack", "-L").split("\n"));
     }

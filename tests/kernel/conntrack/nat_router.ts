@@ -22,6 +22,21 @@ const host = new SleepyHost({
   store: await FileStore.open(store),
   firewall: readTextRules(readFileSync(rules, "utf8")),
 });
+// Port 7777 tells each peer who it is.
+host.serve({
+  port: 7777,
+  open: (connection) => {
+    const { hostname, port } = connection.remoteAddr;
+    connection.write(new TextEncoder().encode(`${hostname}:${port}\n`));
+  },
+  data: () => {},
+});
+const datagrams = host.listenDatagram({ port: 7777 });
+void (async () => {
+  for await (const [, peer] of datagrams) {
+    await datagrams.send(new TextEncoder().encode(`${peer.hostname}:${peer.port}`), peer);
+  }
+})();
 const lines = createInterface({ input: process.stdin });
 lines.on("line", (line) => {
   if (line === "kept?") {

@@ -1,4 +1,4 @@
-"""Two ends of flows through a router, for nat.test.ts: `server`, or what a client says and hears."""
+"""Two ends of flows through a router, for nat.test.ts: `server PORT`, or what a client says and hears."""
 import socket, sys, threading
 
 
@@ -19,9 +19,9 @@ def client(kind, address, port, own):
 
 
 if sys.argv[1] == "server":
-    listener = socket.create_server(("", 8000))
+    listener = socket.create_server(("", int(sys.argv[2])))
     datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    datagrams.bind(("", 8000))
+    datagrams.bind(("", int(sys.argv[2])))
 
     def answer():
         while True:
