@@ -240,6 +240,7 @@ export function resetUnfrozen(tcb: Tcb): void {
   tcb.saving = false;
   tcb.attachment = undefined;
   tcb.drowsy = false;
+  tcb.offer = undefined;
   tcb.durable = undefined;
   tcb.memory = undefined;
 }

@@ -244,7 +244,13 @@ export class Tcp {
     const left = tcb.state === TcpState.established && !tcb.orphan && tcb.durable === undefined;
     if (!left || this.#left.length >= LEFT_MAX) return;
     tcb.attachment = undefined;
+    tcb.offer = undefined;
     this.#left.push(tcb);
+  }
+
+  /** TCBs that wait for what comes next. */
+  get left(): number {
+    return this.#left.length;
   }
 
   #newTcb(slot: number, thawed: boolean): Tcb {

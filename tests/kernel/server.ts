@@ -69,9 +69,10 @@ lines.on("line", (line) => {
     return;
   }
   const { queryObjects } = v8 as unknown as { queryObjects?: (of: unknown, options: unknown) => number };
+  const tcbs = queryObjects?.(Tcb, { format: "count" });
   console.log(JSON.stringify({
     ...host.counts,
-    tcbs: queryObjects?.(Tcb, { format: "count" }),
+    tcbs: tcbs === undefined ? undefined : tcbs - host.stack.tcp.left, // but for those of nobody
     drops: host.stack.drops,
     own: host.stack.output.routes.ipv6.own.map((each) => host.stack.addresses.format(each.address)),
     link: link.counters,
