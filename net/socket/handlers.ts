@@ -352,6 +352,8 @@ export class HandlerServer implements Acceptor, Owner {
     if (tcb.drowsy && (events & ~TcpEvent.readable) === 0 && this.#answerAsleep(tcb)) return;
     tcb.drowsy = false; // from here on the application is told
     try {
+      // What was asked while its image was written, which came to nothing: before a handler runs, and not within its calls.
+      if (!tcb.saving) this.#runErrands(tcb, connection);
       if (this.#offer.holder === tcb) this.#deliverOffered(tcb, connection);
       if ((events & TcpEvent.trouble) !== 0) this.#handlers.trouble?.(connection, troubleOf(tcb));
       if ((events & TcpEvent.urgent) !== 0) this.#handlers.urgent?.(connection, urgentBytes(tcb));

@@ -101,13 +101,20 @@ export class Services {
     const { memory, account } = this.#take(was, bytes);
     connection.attachment = memory;
     if (account === undefined) return;
-    if (account.forgiven) return connection.abort();
+    if (account.forgiven) return this.#refuse(account, connection);
     account.accepted();
     account.tuple = connection.id;
     this.#objects.set(account.id, connection);
     // What came before its number was known is answered now.
     const count = was.id === 0 ? memory.got : bytes.length;
     this.#say(connection, memory, account, count);
+  }
+
+  /** It may be from the past. Its flow may have begun later than that: after this reset an old SYN begins another. */
+  #refuse(account: Account, connection: { abort(): void }): void {
+    const flow = this.#world.judge.flow(account.id);
+    if (flow !== undefined) flow.forgiven = true;
+    connection.abort();
   }
 
   #say(connection: Connection, memory: Memory, account: Account, count: number, unasked = 0): void {
@@ -220,7 +227,7 @@ export class Services {
         if (this.#isDead()) return;
         if (count === null) break;
         ({ memory, account } = this.#take(memory, buffer.subarray(0, count)));
-        if (account?.forgiven) return conn.endpoint.abort();
+        if (account?.forgiven) return this.#refuse(account, conn.endpoint);
         this.#remember(conn, memory);
         account?.accepted();
         if (account !== undefined) account.tuple = conn.id;
