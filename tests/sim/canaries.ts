@@ -1,9 +1,10 @@
-import { fork } from "node:child_process";
+import type { ForkOptions } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { Prng } from "../../base/random.ts";
+import { drive, type Failure } from "./workers.ts";
 
 /** A bug made on purpose: one place of the code, changed. The simulator must notice. */
 export interface Canary {
@@ -329,51 +330,22 @@ export async function release(
     const main = join(folder, "tests/sim/main.ts");
     mkdirSync(join(folder, "out"));
     let next = 0;
-    let found: { seed: number; message: string } | undefined;
-    await Promise.all(Array.from({ length: jobs }, () =>
-      hunt(main, () => {
-        if (found !== undefined || next >= canary.runsMax) return undefined;
-        const from = next;
-        next += Math.min(10, canary.runsMax - next);
-        return [seed + from, next - from, true];
-      }, (failure) => {
-        if (found === undefined || failure.seed < found.seed) found = failure;
-      })));
+    let found: Failure | undefined;
+    // A test's process runs TypeScript by means that a child does not inherit.
+    const runs = process.execArgv.some((each) => each.includes("tsx"));
+    const execArgv = runs ? process.execArgv : ["--import", "tsx"];
+    const options: ForkOptions = { execArgv, stdio: ["ignore", "ignore", "ignore", "ipc"] };
+    const take = () => found !== undefined || next >= canary.runsMax ? undefined : seed + next++;
+    await Promise.all(
+      Array.from({ length: jobs }, () =>
+        drive(main, options, take, ({ failures: [failure] }) => {
+          if (failure !== undefined && (found === undefined || failure.seed < found.seed)) found = failure;
+        })),
+    );
     return found === undefined
       ? { caughtAfter: undefined, by: "" }
       : { caughtAfter: found.seed - seed + 1, by: found.message };
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
-}
-
-function hunt(
-  main: string,
-  take: () => [seed: number, count: number, first: boolean] | undefined,
-  failed: (failure: { seed: number; message: string }) => void,
-): Promise<void> {
-  return new Promise((resolve, reject) => {
-    // A test's process runs TypeScript by means that a child does not inherit.
-    const runs = process.execArgv.some((each) => each.includes("tsx"));
-    const execArgv = runs ? process.execArgv : ["--import", "tsx"];
-    const child = fork(main, ["--worker"], { execArgv, stdio: ["ignore", "ignore", "ignore", "ipc"] });
-    let working = 0;
-    const give = (): void => {
-      const batch = take();
-      if (batch === undefined) return child.disconnect();
-      working = batch[0];
-      child.send(batch);
-    };
-    child.on("message", ({ failures }: { failures: { seed: number; message: string }[] }) => {
-      if (failures.length > 0) failed(failures[0]!);
-      give();
-    });
-    child.on("error", reject);
-    child.on("exit", (code) => {
-      // Some bugs end the process: thrown where nobody catches.
-      if (code !== 0) failed({ seed: working, message: `the process ended with code ${code}` });
-      resolve();
-    });
-    give();
-  });
 }

@@ -11,6 +11,9 @@ import { shrink } from "./shrink.ts";
 import { type Batch, isWorker, runWorlds, work } from "./workers.ts";
 import { World } from "./world.ts";
 
+/** Without a terminal a line so often. */
+const TELL_MS = 60_000;
+
 if (isWorker()) work();
 else await main();
 
@@ -51,7 +54,9 @@ async function attack({ seed, attack: packets, json }: SimOptions): Promise<void
 async function liveMany(options: SimOptions): Promise<void> {
   const { seed } = options;
   console.error(`seed ${seed}`);
-  const total = await runWorlds(options, (done) => progress(options, done));
+  const stop = new AbortController();
+  process.once("SIGINT", () => stop.abort()); // what was lived counts; a second one ends it at once
+  const total = await runWorlds(options, progressOf(options), stop.signal);
   if (process.stderr.isTTY) process.stderr.write("\r\x1b[K");
   const { worlds, failures, stats } = total;
   const numbers = Object.entries(stats).filter(([name]) => name !== "ms")
@@ -59,17 +64,31 @@ async function liveMany(options: SimOptions): Promise<void> {
   console.error(`${worlds} worlds, ${(stats.ms / 86_400_000).toFixed(0)} days: ${numbers}`);
   for (const failure of failures) {
     console.error(`\nseed ${failure.seed}: ${failure.message}`);
-    await report(drawPlan(failure.seed), options);
+    const plan = drawPlan(failure.seed);
+    if (failure.lost) console.error(`As it was drawn: npm run sim -- --plan ${writePlan(plan, options.out)}`);
+    else await report(plan, options);
   }
   if (options.json) console.log(JSON.stringify({ seed, environment: environment(), ...total }));
   console.log(`sim: ${worlds - failures.length} passed, ${failures.length} failed`);
   process.exitCode = failures.length > 0 ? 1 : 0;
 }
 
-function progress(options: SimOptions, done: Batch): void {
-  if (!process.stderr.isTTY) return;
+/** Tells each failure at once, and how far it is. */
+function progressOf(options: SimOptions): (total: Batch, world: Batch) => void {
   const of = options.runs < Infinity ? ` of ${options.runs}` : "";
-  process.stderr.write(`\r${done.worlds}${of} worlds, ${done.failures.length} failed\x1b[K`);
+  const { isTTY } = process.stderr;
+  let toldAtMs = Date.now();
+  return ({ worlds, failures }, { failures: [failure] }) => {
+    if (failure !== undefined) {
+      console.error(`${isTTY ? "\r\x1b[K" : ""}seed ${failure.seed} fails: ${failure.message}`);
+    }
+    const line = `${worlds}${of} worlds, ${failures.length} failed`;
+    if (isTTY) process.stderr.write(`\r${line}\x1b[K`);
+    else if (Date.now() - toldAtMs >= TELL_MS) {
+      toldAtMs = Date.now();
+      console.error(line);
+    }
+  };
 }
 
 /** The story of a failure, as short as it gets, and a file to live it again. */
@@ -80,9 +99,7 @@ async function report(plan: Plan, options: SimOptions): Promise<void> {
     return;
   }
   const { plan: least, failed: last } = options.shrink ? await shrink(plan, failed) : { plan, failed };
-  const file = join(options.out, `sim-failure-${plan.seed}.json`);
-  mkdirSync(options.out, { recursive: true });
-  writeFileSync(file, `${JSON.stringify(least, null, 1)}\n`);
+  const file = writePlan(least, options.out);
   const recordings = await record(least, options.out);
   console.error(last.story.slice(-60).join("\n"));
   console.error(last.error.stack);
@@ -90,6 +107,13 @@ async function report(plan: Plan, options: SimOptions): Promise<void> {
   if (recordings.length > 0) {
     console.error(`Each stack by itself: torpor replay FILE, with ${recordings.join(", ")}`);
   }
+}
+
+function writePlan(plan: Plan, folder: string): string {
+  const file = join(folder, `sim-failure-${plan.seed}.json`);
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(file, `${JSON.stringify(plan, null, 1)}\n`);
+  return file;
 }
 
 /** Lives a plan once more and writes what each stack of ours was asked, told and sent. */
@@ -150,7 +174,7 @@ async function releaseCanaries(options: SimOptions): Promise<void> {
   console.error(`seed ${options.seed}, canaries: ${canaries.map(({ name }) => name).join(", ")}`);
   const results: { name: string; caughtAfter: number | undefined; by: string }[] = [];
   for (const canary of canaries) {
-    const result = await release(canary, options.seed, options.jobs);
+    const result = await release(canary, options.seed, Math.max(1, options.jobs));
     results.push({ name: canary.name, ...result });
     console.error(
       result.caughtAfter === undefined

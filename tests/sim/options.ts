@@ -11,7 +11,7 @@ seed. Something that may never happen ends the run with exit code 1, a short sto
   --seed N        the first world's seed; by default one that is drawn and printed
   --runs M        worlds (default 200)
   --minutes T     no more worlds after so long; without --runs as many as fit
-  --jobs J        processes (default: one a core; 1 on Deno and Bun)
+  --jobs J        processes (default: one a core; on Deno and Bun 0: none but this one)
   --plan FILE     lives the one world of a plan file, as a failure leaves it, and tells its story
   --story         tells the story of each world, with every segment
   --no-shrink     leaves a failure's plan as it is
@@ -89,7 +89,7 @@ export function readOptions(args: string[]): SimOptions {
     seed: number("seed", Math.floor(Math.random() * 1e9), 0),
     minutes,
     runs: number("runs", minutes < Infinity ? Infinity : 200, 1),
-    jobs: number("jobs", others ? 1 : availableParallelism(), 1),
+    jobs: number("jobs", others ? 0 : availableParallelism(), 0),
     plan: values.plan,
     story: values.story,
     shrink: !values["no-shrink"],

@@ -1,5 +1,6 @@
 import { execFile } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { promisify } from "node:util";
@@ -10,6 +11,7 @@ import { CANARIES, canariesOf, infect, release } from "./canaries.ts";
 import { drawPlan } from "./plan.ts";
 import { shrink } from "./shrink.ts";
 import { simulate } from "./simulate.ts";
+import { type Batch, drive } from "./workers.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const MAIN = join(import.meta.dirname, "main.ts");
@@ -47,7 +49,7 @@ test("a plan makes the same world every time: the same packets at the same momen
 test.runIf(ON_NODE)("a world is the same on Node, Deno and Bun", async () => {
   const lines = await Promise.all(
     Object.values(RUN_ON).map(async ([program, ...args]) => {
-      const options = ["--seed", "21", "--runs", "6", "--jobs", "1", "--json"];
+      const options = ["--seed", "21", "--runs", "6", "--jobs", "0", "--json"];
       const { stdout } = await promisify(execFile)(program!, [...args, MAIN, ...options], { cwd: ROOT });
       const { hash, stats, failures } = JSON.parse(stdout.split("\n")[0]!);
       return { hash, stats, failures };
@@ -76,6 +78,28 @@ test.runIf(ON_NODE)("and a copy of the code without a bug lives: what is caught 
   const harmless = { ...canary!, replace: canary!.find, runsMax: 3 };
   expect(await release(harmless, 1, 1)).toEqual({ caughtAfter: undefined, by: "" });
 }, 120_000);
+
+test.runIf(ON_NODE)("a world that ends its process costs that world only", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "sim-"));
+  const main = join(folder, "main.mjs");
+  const world = "{ worlds: 1, failures: [], stats: {}, hash: 0 }";
+  writeFileSync(
+    main,
+    `process.on("message", (seed) => { if (seed === 2) process.exit(7); process.send(${world}); });
+    process.on("disconnect", () => process.exit(0));`,
+  );
+  let next = 0;
+  const worlds: Batch[] = [];
+  try {
+    await drive(main, { execArgv: [] }, () => next < 5 ? next++ : undefined, (world) => worlds.push(world));
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+  expect(worlds.map(({ worlds }) => worlds)).toEqual([1, 1, 1, 1, 1]);
+  expect(worlds.flatMap(({ failures }) => failures)).toEqual([
+    { seed: 2, message: "the process ended with code 7", lost: true },
+  ]);
+}, 60_000);
 
 test("the story of a failure is made short: what it does not need goes", async () => {
   const plan = drawPlan(5);
