@@ -4,10 +4,21 @@ import { setWord } from "./fabric.ts";
 import type { Flow } from "./judge.ts";
 import type { Attack } from "./plan.ts";
 
+/** Packets of an attack that comes many at once. */
+const FLOOD = 12;
+/** Of them, those that may be answered: at the rate of challenge ACKs (RFC 5961 section 7), and an ACK that was owed. */
+export const FLOOD_ANSWERS_MAX = 3;
+
+/** How many packets an attack is. */
+export function packetsOf(attack: Attack): number {
+  return attack.endsWith("many at once") ? FLOOD : 1;
+}
+
 /**
  * A packet of somebody who is on no path, knows the addresses and ports of a connection and guesses the
  * numbers, as RFC 5961 and RFC 5927 have it: it must not break the connection. `undefined` when there is
- * nothing to attack yet. Numbers that would be right are not guessed: blind attackers hit them once in 2^32.
+ * nothing to attack yet. Numbers that would be right are not guessed: blind attackers hit them once in 2^32;
+ * but for what a network may have kept since the numbers were last in use, which timestamps tell (RFC 7323 section 5).
  */
 export function forge(
   attack: Attack,
@@ -26,18 +37,25 @@ export function forge(
     sequence: number,
     acknowledgment: number,
     data = 0,
+    tsVal?: number,
   ): Uint8Array<ArrayBuffer> => {
-    const tcp = new Uint8Array(20 + data);
+    const header = tsVal === undefined ? 20 : 32;
+    const tcp = new Uint8Array(header + data);
     setWord(tcp, 0, ports[0]!);
     setWord(tcp, 2, ports[1]!);
     setWord(tcp, 4, (sequence >>> 16) & 0xffff);
     setWord(tcp, 6, sequence & 0xffff);
     setWord(tcp, 8, (acknowledgment >>> 16) & 0xffff);
     setWord(tcp, 10, acknowledgment & 0xffff);
-    tcp[12] = 0x50;
+    tcp[12] = header << 2;
+    if (tsVal !== undefined) {
+      tcp.set([1, 1, 8, 10], 20);
+      setWord(tcp, 24, (tsVal >>> 16) & 0xffff);
+      setWord(tcp, 26, tsVal & 0xffff);
+    }
     tcp[13] = [..."FSRP."].reduce((bits, letter, bit) => bits | (flags.includes(letter) ? 1 << bit : 0), 0);
     setWord(tcp, 14, 1_000);
-    tcp.fill(0xbd, 20);
+    tcp.fill(0xbd, header);
     const packet = headed(flow, toServer, 6, tcp);
     setWord(
       packet,
@@ -61,12 +79,34 @@ export function forge(
       return icmp(flow, toServer, prng.below(3), victim.isn + victim.end - 1 - inside, 0);
     case "fragmentation needed, quoting nonsense":
       return icmp(flow, toServer, 4, victim.isn + victim.end + far, 68 + prng.below(500));
+    case "data with an old timestamp":
+      if (!stamped(flow)) return undefined;
+      return segment(".P", next, victim.isn + victim.end, 10, other.manners.firstTsVal - 1_000 - inside);
+    case "data without a timestamp":
+      return stamped(flow) ? segment(".P", next, victim.isn + victim.end, 10) : undefined;
+    case "data with an ACK of what was never sent":
+      return segment(".P", next, victim.isn + victim.end + far, 10);
+    case "old data, and not what it was":
+      return victim.acked > 20 ? segment(".P", other.isn + victim.acked - 20, victim.isn + 1, 10) : undefined;
+    case "FIN outside the window":
+      return segment("F.", next + far, victim.isn + victim.end);
+    case "reset before the window": // but behind a FIN it may be the one that follows it
+      return other.fin === undefined ? segment("R", other.isn + victim.acked - 1, 0) : undefined;
+    case "resets inside the window, many at once":
+      return segment("R", next + inside, 0);
+    case "SYNs inside the window, many at once":
+      return segment("S", next + inside, 0);
     case "garbage": {
       const noise = new Uint8Array(prng.between(1, 60));
       prng.fill(noise);
       return headed(flow, toServer, prng.pick([1, 2, 6, 17, 58, 99]), noise);
     }
   }
+}
+
+/** Whether its timestamps count: both ends have offered them. */
+function stamped({ client, server }: Flow): boolean {
+  return client.manners.stamps && server.manners.stamps;
 }
 
 function headed(flow: Flow, toServer: boolean, protocol: number, body: Uint8Array): Uint8Array<ArrayBuffer> {

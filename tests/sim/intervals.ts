@@ -16,6 +16,11 @@ export class Intervals {
     return this.#all.some(([left, right]) => left <= start && end <= right);
   }
 
+  /** Of all of them together. */
+  get total(): number {
+    return this.#all.reduce((sum, [start, end]) => sum + end - start, 0);
+  }
+
   /** The end of what is there without a gap from `start` on; `start` when nothing is. */
   endOf(start: number): number {
     return this.#all.find(([left, right]) => left <= start && start < right)?.[1] ?? start;

@@ -3,6 +3,8 @@ import { readSegment, type Segment, Watcher, word32 } from "../net/tcp/checker.t
 import { contentByte, ID_BYTES, idOfClient, type Side } from "./content.ts";
 import type { Tap } from "./fabric.ts";
 import { Intervals } from "./intervals.ts";
+import { judgeManners, judgeReports, learnHeard, learnSyn, Manners } from "./laws.ts";
+import { PORTS } from "./server_world.ts";
 import { must, Violation } from "./violation.ts";
 
 /** What one end of a connection has said and heard, counted from its SYN: byte 1 is the first of its stream. */
@@ -20,8 +22,10 @@ export interface HalfFlow {
   /** The right edge that has reached it: how far it may send. */
   granted: number;
   tsVal: number | undefined;
+  tsAtMs: number;
   /** What has reached it of the other's bytes. */
   readonly arrived: Intervals;
+  readonly manners: Manners;
 }
 
 /** A connection as the packets show it. */
@@ -41,6 +45,8 @@ export interface Flow {
 
 /** Ports below are services: who has one is the server. */
 const SERVICE_PORT_MAX = 1023;
+/** After so much silence a timestamp proves nothing (RFC 7323 section 5.5). */
+const TIMESTAMPS_MS = 24 * 86_400_000;
 
 function half(): HalfFlow {
   return {
@@ -52,18 +58,23 @@ function half(): HalfFlow {
     acked: 1,
     granted: 1,
     tsVal: undefined,
+    tsAtMs: 0,
     arrived: new Intervals(),
+    manners: new Manners(),
   };
 }
 
 /**
  * Sees every packet of the machines under test and knows what no TCP may ever do: send bytes that nobody
  * wrote, or others than the last time; acknowledge what has not come; send more than was granted, or behind
- * its own FIN; take back a window; let its timestamps run backward. It shares no code with the stack.
+ * its own FIN; take back a window; let its timestamps run backward; and what laws.ts has. It shares no code with the
+ * stack.
  */
 export class Judge {
   readonly flows: Map<string, Flow> = new Map();
   readonly #watcher = new Watcher();
+  /** First sequence numbers of all connections, and whose they are: nobody may guess them (RFC 6528). */
+  readonly #starts = new Map<number, string>();
   readonly #clock: VirtualClock;
   segments = 0;
   /** A clock was set back behind the back of more than one process (docs/limits.md). */
@@ -124,15 +135,24 @@ export class Judge {
     const at = (): string => `${name} ${describe(packet, flow)}`;
     const start = (segment.sequence - mine.isn) | 0;
     this.#judgeData(flow, mine, fromClient ? "client" : "server", start, segment, at);
-    if (segment.flags.includes(".") && mine.heard !== undefined) this.#judgeAck(mine, segment, at);
+    const theirs = fromClient ? flow.server : flow.client;
+    const payload = packet.length - (packet[0]! >> 4 === 6 ? 40 : 20) - 20;
+    judgeManners(mine.manners, theirs.manners, segment, payload, start + segment.data.length, at);
+    if (segment.flags.includes(".") && mine.heard !== undefined) {
+      // The log of a durable connection knows nothing of what came ahead of a hole.
+      this.#judgeAck(mine, segment, at, fromClient || segment.sourcePort !== PORTS.durable);
+    }
     const ts = segment.options.find(([kind]) => kind === 8);
     if (ts !== undefined) {
       const tsVal = word32(ts, 1) | 0;
+      const nowMs = this.#clock.nowMs();
+      const around = nowMs - mine.tsAtMs > TIMESTAMPS_MS; // more than half: nobody can tell any more
       must(
-        this.timestampsMayFall || mine.tsVal === undefined || ((tsVal - mine.tsVal) | 0) >= 0,
+        this.timestampsMayFall || mine.tsVal === undefined || around || ((tsVal - mine.tsVal) | 0) >= 0,
         () => `${at()}: its timestamp ran backward by ${(mine.tsVal! - tsVal) | 0}`,
       );
       mine.tsVal = tsVal;
+      mine.tsAtMs = nowMs;
     }
   }
 
@@ -180,12 +200,13 @@ export class Judge {
     if (end > mine.end) mine.end = end;
   }
 
-  #judgeAck(mine: HalfFlow, segment: Segment, at: () => string): void {
+  #judgeAck(mine: HalfFlow, segment: Segment, at: () => string, keepsAhead: boolean): void {
     const ack = (segment.acknowledgment - mine.heard!) | 0;
     const arrived = mine.arrived.endOf(1);
     must(ack <= arrived, () => `${at()}: it acknowledges ${ack}, and only ${arrived} has come`);
     must(ack >= mine.acked, () => `${at()}: it acknowledges ${ack}, after ${mine.acked}`);
     mine.acked = ack;
+    if (keepsAhead) judgeReports(mine.manners, ack, at);
     for (const [kind, ...body] of segment.options) {
       if (kind !== 5) continue;
       for (let index = 0; index + 8 <= body.length; index += 8) {
@@ -195,6 +216,7 @@ export class Judge {
           left < right && mine.arrived.has(Math.max(left, 1), right),
           () => `${at()}: it reports ${left} to ${right} as arrived, which they have not`,
         );
+        if (keepsAhead) mine.manners.reported.add(left, right);
       }
     }
   }
@@ -212,6 +234,7 @@ export class Judge {
     if (flow === undefined) return;
     const toServer = segment.sourcePort > SERVICE_PORT_MAX;
     const [mine, theirs] = toServer ? [flow.server, flow.client] : [flow.client, flow.server];
+    learnHeard(mine.manners, segment, mine.isn ?? 0, mine.end);
     const syn = segment.flags.includes("S") ? 1 : 0;
     const answers = !toServer && segment.flags.includes(".") &&
       segment.acknowledgment - (mine.isn ?? 0) === 1;
@@ -247,10 +270,23 @@ export class Judge {
         if (fromClient) half.heard = undefined;
         half.end = 1;
         half.fin = half.tsVal = undefined;
+        half.manners.restart();
+        this.#judgeStart(packet, segment, flow);
       }
+      learnSyn(half.manners, segment);
       half.scale = segment.options.find(([kind]) => kind === 3)?.[1];
     }
     return flow;
+  }
+
+  #judgeStart(packet: Uint8Array, segment: Segment, flow: Flow): void {
+    const whose = `${keyOf(packet, segment.sourcePort > SERVICE_PORT_MAX)} ${segment.sourcePort}`;
+    const known = this.#starts.get(segment.sequence);
+    must(
+      known === undefined || known === whose || flow.forgiven,
+      () => `${describe(packet, flow)}: it starts from the number of ${known}`,
+    );
+    this.#starts.set(segment.sequence, whose);
   }
 
   #flowOf(packet: Uint8Array, create: boolean): Flow | undefined {

@@ -28,6 +28,8 @@ export class Account {
   notes = 0;
   /** The client's last byte is known to be its last. */
   clientEnded = false;
+  /** Its server does not end as soon as it sees the client's end: it may have more to say. */
+  lingers: boolean;
   serverSawEnd = false;
   serverEnded = false;
   /** The server's application has been told that all is over. */
@@ -46,10 +48,11 @@ export class Account {
   /** Both sides have seen the end of the other's stream. */
   over = false;
 
-  constructor(id: number, service: Service, simple: boolean) {
+  constructor(id: number, service: Service, simple: boolean, lingers: boolean) {
     this.id = id;
     this.service = service;
     this.simple = simple;
+    this.lingers = lingers;
   }
 
   /** From here on it may break. The first reason is kept. */
@@ -67,7 +70,8 @@ export class Account {
     this.said = known.said;
     this.pushed = known.pushed;
     this.notes = known.notes;
-    this.serverSawEnd = this.serverEnded = known.ended;
+    this.serverEnded = known.ended;
+    this.serverSawEnd = known.ended || this.lingers && this.serverSawEnd; // it need not be told twice
   }
 
   #judgeRestart(known: { got: number; said: number; ended: boolean }): void {

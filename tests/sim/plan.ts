@@ -1,6 +1,6 @@
 import { Prng } from "../../base/random.ts";
 import type { TcpConfig } from "../../net/tcp/config.ts";
-import type { WakeBudget } from "../../net/wake/policy.ts";
+import type { WakeBudget, WakePolicy } from "../../net/wake/policy.ts";
 import { GOOD_WIRE, type WireFaults } from "./fabric.ts";
 
 /**
@@ -30,6 +30,10 @@ export interface ServerPlan {
   shortWrites: boolean;
   /** How many of its connections may wake in a second, and be awake at once. */
   wake: WakeBudget;
+  /** And of those that are served by handlers alone. */
+  handlersWake?: WakePolicy;
+  /** How long nobody says anything once all is calm. */
+  quietMs?: number;
 }
 
 /** Ways to attack a connection from outside. */
@@ -43,15 +47,38 @@ export const ATTACKS = [
   "fragmentation needed, quoting nonsense",
   "garbage",
 ] as const;
-export type Attack = (typeof ATTACKS)[number];
+/** Of somebody who knows the numbers as well, or of a network that has kept a segment since they were last in use. */
+export const LATE_ATTACKS = [
+  "data with an old timestamp",
+  "data without a timestamp",
+  "data with an ACK of what was never sent",
+  "old data, and not what it was",
+  "FIN outside the window",
+  "reset before the window",
+  "resets inside the window, many at once",
+  "SYNs inside the window, many at once",
+] as const;
+export type Attack = (typeof ATTACKS)[number] | (typeof LATE_ATTACKS)[number];
 
 /** What happens at a moment. Steps about a connection that is not there do nothing, so that any may be left out. */
 export type Step =
   & { atMs: number }
   & (
-    | { do: "connect"; id: number; client: number; service: Service; ipv6: boolean; bytes: number }
+    | {
+      do: "connect";
+      id: number;
+      client: number;
+      service: Service;
+      ipv6: boolean;
+      bytes: number;
+      /** Half-closed by its client it stays open until "server end". */
+      lingers?: boolean;
+    }
     | { do: "say"; id: number; bytes: number }
-    | { do: "end" | "abort" | "pause" | "resume" | "server abort" | "rot" | "note"; id: number }
+    | {
+      do: "end" | "abort" | "pause" | "resume" | "server abort" | "server end" | "rot" | "note";
+      id: number;
+    }
     | { do: "push"; id: number; bytes: number }
     | { do: "suspend"; share: number }
     | { do: "kill"; deeds: number; after: boolean; power: boolean; downMs: number }
@@ -98,7 +125,9 @@ const TROUBLES = [
 ] as const;
 export type Trouble = (typeof TROUBLES)[number];
 
-const MTUS = [576, 1280, 1400, 1500];
+/** What every path carries. */
+export const MTU_MIN = 576;
+const MTUS = [MTU_MIN, 1280, 1400, 1500];
 const DURATION_MS = [5_000, 30_000, 120_000];
 
 /** Draws the world of a seed. */
@@ -128,8 +157,11 @@ export function drawPlan(seed: number): Plan {
     syncMs: prng.pick([0, 0, 1, 10, 100]),
     keepAliveMs: prng.pick([0, 0, 2_000, 10_000]),
     shortWrites: prng.chance(0.3),
-    wake: drawBudget(new Prng(seed ^ 0x7777)), // of its own, so that other worlds stay what they were
+    // Each with numbers of its own, so that other worlds stay what they were.
+    wake: drawBudget(new Prng(seed ^ 0x7777)),
+    ...drawHandlersWake(new Prng(seed ^ 0x7778)),
   };
+  server.quietMs = drawQuietMs(new Prng(seed ^ 0x9e1), server.keepAliveMs);
   const steps = drawSteps(prng, troubles, clients.length);
   const durable = new Prng(seed ^ 0xd0ab1e);
   for (const step of steps) {
@@ -137,8 +169,55 @@ export function drawPlan(seed: number): Plan {
       step.service = "durable";
     }
   }
+  if (server.wake.perSecond !== undefined || server.handlersWake !== undefined) {
+    addHerd(new Prng(seed ^ 0x4e2d), steps);
+  }
+  addHalfCloses(new Prng(seed ^ 0x4a1f), troubles, steps);
+  const late = new Prng(seed ^ 0xa77ac);
+  for (const step of steps) {
+    if (step.do === "attack" && late.chance(0.4)) step.attack = late.pick(LATE_ATTACKS);
+  }
   if (troubles.has("kill")) addTakeOvers(new Prng(seed ^ 0x7a0e), steps);
   return { seed, server, clients, steps };
+}
+
+/** Where wakes have a budget all are asleep at once, and wanted at once. */
+function addHerd(prng: Prng, steps: Step[]): void {
+  const connects = steps.filter((step) => step.do === "connect");
+  const atMs = Math.max(0, ...connects.map((step) => step.atMs)) + prng.pick([500, 5_000]);
+  steps.push({ do: "suspend", atMs, share: 1 });
+  const wantedMs = atMs + prng.pick([300, 2_000]);
+  for (const { id } of connects) steps.push({ do: "push", atMs: wantedMs, id, bytes: prng.between(1, 100) });
+  steps.sort((a, b) => a.atMs - b.atMs);
+}
+
+/**
+ * Clients that have said all, and servers that have not: half-closed connections that fall asleep, and ends that are said
+ * into a cut wire, asleep with nobody but a timer to say them again.
+ */
+function addHalfCloses(prng: Prng, troubles: ReadonlySet<Trouble>, steps: Step[]): void {
+  if (!troubles.has("end")) return;
+  for (const step of [...steps]) {
+    if (step.do !== "connect" || prng.chance(0.6)) continue;
+    const { id } = step;
+    step.lingers = true;
+    const endMs = step.atMs + prng.pick([100, 1_000, 10_000]);
+    const laterMs = endMs + prng.pick([200, 3_000]);
+    const overMs = laterMs + prng.pick([200, 3_000]);
+    steps.push(
+      { do: "end", atMs: endMs, id },
+      { do: "push", atMs: laterMs, id, bytes: prng.between(1, 3_000) },
+      { do: "server end", atMs: overMs, id },
+    );
+    if (troubles.has("force")) {
+      steps.push({ do: "suspend", atMs: laterMs - 50, share: 1 });
+      if (prng.chance(0.5)) steps.push({ do: "suspend", atMs: overMs + prng.pick([1, 50]), share: 1 });
+    }
+    if (!troubles.has("cut")) continue;
+    const node = prng.pick([0, step.client + 1]);
+    if (prng.chance(0.5)) steps.push({ do: "cut", atMs: overMs - 10, node, forMs: prng.pick([300, 5_000]) });
+  }
+  steps.sort((a, b) => a.atMs - b.atMs);
 }
 
 /** A clock is set back, and two processes one after the other go on from what the log had of a durable connection. */
@@ -163,6 +242,20 @@ function drawBudget(prng: Prng): WakeBudget {
     ...(prng.chance(0.5) ? { perSecond: prng.pick([2, 10, 100]) } : {}),
     ...(prng.chance(0.5) ? { awakeMax: prng.pick([1, 2, 5]) } : {}),
   };
+}
+
+function drawHandlersWake(prng: Prng): { handlersWake?: WakePolicy } {
+  if (prng.chance(0.6)) return {};
+  return { handlersWake: { ...drawBudget(prng), ...(prng.chance(0.5) ? { heldPacketsMax: 2 } : {}) } };
+}
+
+/**
+ * Long enough for a peer to be given up that does not answer keep-alive's probes; without any, for timestamps to have
+ * gone half around. Seldom where it costs many packets.
+ */
+function drawQuietMs(prng: Prng, keepAliveMs: number): number {
+  if (keepAliveMs === 0) return prng.chance(0.1) ? 26 * 86_400_000 : 0;
+  return prng.chance(keepAliveMs / 125_000) ? 600_000 : 0;
 }
 
 function drawTcp(prng: Prng): Partial<TcpConfig> {

@@ -33,6 +33,8 @@ export class ServerMachine {
   rotten = 0;
   /** Its disk has refused reads: an image that it refuses five times, a second apart, counts as lost. */
   readsRefused = false;
+  /** Its disk has refused something. */
+  hasRefused = false;
   /** What the clocks of processes that start from now on are ahead of the world's. */
   aheadMs = 0;
   /** A process opens its store; there is no other beside it. */
@@ -58,6 +60,7 @@ export class ServerMachine {
   set faults(faults: DiskFaults) {
     this.#faults = faults;
     if (faults.reads > 0) this.readsRefused = true;
+    if (faults.reads + faults.writes + faults.syncs > 0) this.hasRefused = true;
     if (this.process !== undefined) this.process.disk.faults = faults;
   }
 

@@ -17,6 +17,7 @@ import { CONNECTIONS_MAX, type ServerWorld } from "./server_world.ts";
 import type { Account } from "./ledger.ts";
 import { type Memory, NEW, Services } from "./services.ts";
 import { must } from "./violation.ts";
+import { watchWakes } from "./wake_watch.ts";
 
 /** One life of the server. */
 export class ServerProcess {
@@ -89,10 +90,11 @@ export class ServerProcess {
         if (account.tuple === id) account.excuse("its image could not be read for too long");
       }
     });
+    watchWakes(this.host, this.#plan, () => !this.#machine.hasRefused, (error) => this.#world.fail(error));
     this.services = new Services(
       this.#world,
       this.host,
-      this.#plan.keepAliveMs,
+      this.#plan,
       this.#prng,
       () => this.#dead,
     );

@@ -6,6 +6,7 @@ import type { HandlerServer } from "../../net/socket/handlers.ts";
 import type { Host } from "../../net/socket/host.ts";
 import { content, firstWrong, ID_BYTES, idOfClient } from "./content.ts";
 import type { Account } from "./ledger.ts";
+import type { ServerPlan } from "./plan.ts";
 import { PORTS, type ServerWorld } from "./server_world.ts";
 import { must } from "./violation.ts";
 
@@ -38,9 +39,16 @@ export class Services {
   readonly #isDead: () => boolean;
   /** What handlers keep though they are told not to: objects of connections that may be asleep by now. */
   readonly #objects = new Map<number, Connection>();
+  /** How half-closed connections in Deno's way that linger go on, by their numbers. */
+  readonly #endings = new Map<number, () => void>();
 
-  /** @param keepAliveMs How soon connections are asked for signs of life; 0: never. */
-  constructor(world: ServerWorld, host: Host, keepAliveMs: number, prng: Prng, isDead: () => boolean) {
+  constructor(
+    world: ServerWorld,
+    host: Host,
+    { keepAliveMs, handlersWake }: Pick<ServerPlan, "keepAliveMs" | "handlersWake">,
+    prng: Prng,
+    isDead: () => boolean,
+  ) {
     this.#world = world;
     this.#prng = prng;
     this.#isDead = isDead;
@@ -48,6 +56,7 @@ export class Services {
       host.serve({
         port,
         durable,
+        ...(durable || handlersWake === undefined ? {} : { wake: handlersWake }),
         hostname: "::",
         open: (connection) => {
           connection.attachment = { ...NEW };
@@ -178,9 +187,27 @@ export class Services {
         () =>
           `The server of connection ${account.id} saw the end at ${memory.got}; its client has sent ${account.sent}`,
       );
-      account.serverSawEnd = account.serverEnded = true;
+      account.serverSawEnd = true;
+      if (account.lingers) return;
+      account.serverEnded = true;
     }
     connection.end();
+  }
+
+  /** A connection whose client has ended ends here as well, after all. */
+  endLingering(account: Account): void {
+    if (account.tuple === undefined) return;
+    if (account.service === "conn") {
+      if (account.serverSawEnd) account.lingers = false;
+      return this.#endings.get(account.id)?.();
+    }
+    this.#servers[account.service].with(account.tuple, (connection) =>
+      this.#guarded(() => {
+        const memory = connection.attachment as Memory;
+        if (memory.id !== account.id || account.forgiven || !account.serverSawEnd) return;
+        account.serverEnded = true;
+        connection.end();
+      }));
   }
 
   #closed(connection: Connection, error: Error | undefined): void {
@@ -238,7 +265,10 @@ export class Services {
           clientEnded && memory.got === sent,
           () => `The server of connection ${id} saw the end at ${memory.got}; its client has sent ${sent}`,
         );
-        account.serverSawEnd = account.serverEnded = true;
+        account.serverSawEnd = true;
+        if (account.lingers) await new Promise<void>((end) => void this.#endings.set(id, end));
+        if (this.#isDead()) return;
+        account.serverEnded = true;
       }
       await conn.closeWrite();
       conn.close();

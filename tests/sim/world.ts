@@ -3,12 +3,12 @@ import { VirtualClock } from "../../base/clock.ts";
 import { Prng } from "../../base/random.ts";
 import type { Recorder } from "../../checkpoint/replay/recorder.ts";
 import { RecordState } from "../../net/connections/connection_map.ts";
-import { forge } from "./attacker.ts";
+import { FLOOD_ANSWERS_MAX, forge, packetsOf } from "./attacker.ts";
 import { type ClientMachine, clientMachine, type Talk } from "./clients.ts";
 import { Fabric } from "./fabric.ts";
-import { Judge } from "./judge.ts";
+import { type Flow, Judge } from "./judge.ts";
 import { Account } from "./ledger.ts";
-import { type Plan, type Step, tellStep } from "./plan.ts";
+import { MTU_MIN, type Plan, type Step, tellStep } from "./plan.ts";
 import { QUIET, ServerMachine } from "./server_machine.ts";
 import { PORTS, SERVER_ADDRESSES } from "./server_world.ts";
 import { must } from "./violation.ts";
@@ -186,7 +186,7 @@ export class World {
         const client = this.clients[step.client % this.clients.length]!;
         if (this.#talks.has(step.id)) return;
         const simple = client.host === undefined;
-        const account = new Account(step.id, step.service, simple);
+        const account = new Account(step.id, step.service, simple, step.lingers ?? false);
         const server = SERVER_ADDRESSES[step.ipv6 && !simple ? 1 : 0];
         this.#talks.set(step.id, client.connect(server, PORTS[step.service], account, step.bytes));
         return;
@@ -215,6 +215,11 @@ export class World {
       case "rot": {
         const account = this.account(step.id);
         if (account !== undefined && this.server.rot(account)) this.tell("a bit has turned");
+        return;
+      }
+      case "server end": {
+        const account = this.account(step.id);
+        if (account !== undefined) this.server.process?.services.endLingering(account);
         return;
       }
       case "push": {
@@ -262,17 +267,42 @@ export class World {
       case "attack": {
         const flow = this.judge.flow(step.id);
         if (flow === undefined) return;
-        const packet = forge(step.attack, flow, step.toServer, this.#prng);
         // A SYN to a server that has forgotten the connection, or is done with it, is nothing but a new connection.
         const { account } = this.#talks.get(step.id)!;
         const over = account.over || account.serverEnded;
-        if (packet === undefined || !account.whole || over || account.simple && !step.toServer) {
-          return;
-        }
-        const plug = step.toServer ? this.server.plug : this.#plugOf(flow.clientAddress);
-        if (!plug.stopped) plug.take(packet);
+        if (!account.whole || over || account.simple && !step.toServer) return;
+        return this.#attack(step, flow);
       }
     }
+  }
+
+  #attack({ attack, toServer }: Step & { do: "attack" }, flow: Flow): void {
+    const plug = toServer ? this.server.plug : this.#plugOf(flow.clientAddress);
+    if (plug.stopped) return;
+    const { manners } = toServer ? flow.server : flow.client;
+    const before = manners.bareAcks;
+    const count = packetsOf(attack);
+    for (let packets = 0; packets < count; packets++) {
+      const packet = forge(attack, flow, toServer, this.#prng);
+      if (packet === undefined) return;
+      plug.take(packet);
+    }
+    const answers = manners.bareAcks - before;
+    must(
+      count === 1 || answers <= FLOOD_ANSWERS_MAX,
+      () => `Connection ${flow.id}: ${count} packets of one attack have ${answers} answers`,
+    );
+    this.#checkPaths();
+  }
+
+  /** No path of the worlds is narrower than `MTU_MIN`, whoever says so (RFC 5927 section 7). */
+  #checkPaths(): void {
+    this.clients.forEach(({ host }, index) => {
+      const [server, client] = [0x0a000001, 0x0a000002 + index];
+      const there = this.server.process?.host.stack.tcp.output.mtuTowards(client) ?? Infinity;
+      const back = host?.stack.tcp.output.mtuTowards(server) ?? Infinity;
+      must(Math.min(there, back) >= MTU_MIN, () => `A path of ${Math.min(there, back)} bytes is believed in`);
+    });
   }
 
   #client(node: number): ClientMachine {
@@ -340,6 +370,7 @@ export class World {
   /** No faults from here on, and everybody gets on with it. */
   async #calm(): Promise<void> {
     this.tell("calm");
+    this.#checkPaths();
     await this.#run(() => false, this.clock.nowMs() + 31_000); // what was drawn to end by itself
     this.server.calm();
     for (const { plug } of this.clients) {
@@ -373,6 +404,15 @@ export class World {
     }
   }
 
+  /** Nobody says anything, for long: who is there is still there, and hears what is said then. */
+  async #quiet(): Promise<void> {
+    const { quietMs = 0 } = this.#plan.server;
+    if (quietMs === 0) return;
+    await this.#run(() => false, this.clock.nowMs() + quietMs);
+    for (const talk of this.#talks.values()) talk.say(5);
+    await this.#deliver();
+  }
+
   /**
    * Runs until `done`, as long as bytes arrive, however slowly: a TCP without timestamps that has backed off for long
    * (Karn) may need minutes for each window.
@@ -401,10 +441,13 @@ export class World {
 
   /** All end, and nothing is left. */
   async #finish(): Promise<void> {
+    await this.#quiet();
     this.tell("the end");
     for (const talk of this.#talks.values()) {
       if (talk.account.mayBreak !== undefined && talk.ending) talk.abort();
       else talk.end();
+      talk.account.lingers = false;
+      this.server.process!.services.endLingering(talk.account);
     }
     const ended = ({ account }: Talk): boolean => account.broken !== undefined || account.over;
     await this.#getOn(() => [...this.#talks.values()].every(ended));
