@@ -1,5 +1,5 @@
 import { ClassesFull, lowestBit, RuleClasses } from "../classes.ts";
-import { Line } from "./line.ts";
+import { Line, type Window } from "./line.ts";
 
 /** Values from `low` to `high`, both included: up to 128 bits. */
 export interface Interval {
@@ -82,6 +82,16 @@ export class Classifier {
   /** The row of a value of up to 32 bits. */
   rowOfWord(dimension: number, word: number): number {
     return this.#lines[dimension]!.rowOfWord(word);
+  }
+
+  /** For who looks a value up without a call: see {@linkcode Line.window}. */
+  window(dimension: number): Window {
+    return this.#lines[dimension]!.window();
+  }
+
+  /** The row of a value for which the window has none. */
+  rowFrom(dimension: number, word: number, entry: number): number {
+    return this.#lines[dimension]!.rowFrom(word, entry);
   }
 
   /** The row of a key that has no value in a dimension, or one that nothing asks for: only what does not ask takes it. */

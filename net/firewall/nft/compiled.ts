@@ -1,4 +1,6 @@
-import { type Hook, HookPriority } from "../conntrack/state.ts";
+import type { Slab } from "../../../base/slab.ts";
+import type { Ipv4Record } from "../../wire/ipv4.ts";
+import { Hook, HookPriority } from "../conntrack/state.ts";
 import { type Cell, makeCell, SharedCounterCell } from "./cells.ts";
 import { ClassCache } from "./class_cache.ts";
 import { ClassesFull, Classifier, type Interval } from "./classifier.ts";
@@ -13,7 +15,7 @@ import {
   writtenWords,
 } from "./compile_rule.ts";
 import { CompiledSet } from "./compile_set.ts";
-import { compileLoad, type Load, Machine } from "./compile_value.ts";
+import { compileLoad, Machine } from "./compile_value.ts";
 import { Decisions } from "./decisions.ts";
 import { type NftEnvironment, NftVerdict } from "./environment.ts";
 import { FlowCache } from "./flow_cache.ts";
@@ -22,6 +24,7 @@ import { intersection } from "./intervals.ts";
 import { DEPTH_MAX } from "./link.ts";
 import type { LinkedChain, LinkedRules, Op, RejectSpec, Value } from "./linked.ts";
 import { Nfproto, type NftPacket } from "./packet.ts";
+import { fieldKind, PacketClasses } from "./packet_classes.ts";
 import type { NftState } from "./state.ts";
 import { keepsState } from "./walk.ts";
 
@@ -39,20 +42,6 @@ interface Entry {
   readonly policy: NftVerdict;
 }
 
-/** A field by which packets are classified. */
-interface Dimension {
-  readonly key: string;
-  /** How to read it: most are read here, the others by `load`. */
-  readonly kind: number;
-  /** Of headers: its first byte. */
-  readonly offset: number;
-  readonly load: Load;
-  readonly askedByAll: boolean;
-}
-
-/** Fields that nearly all rule sets ask about. */
-const Field = { other: 0, nfproto: 1, l4proto: 2, network32: 3, transport16: 4 } as const;
-
 /** Beside a decision in `ClassCache`: it holds for the packet's flow as well. */
 const OF_FLOW = 0x1_0000;
 
@@ -67,8 +56,6 @@ const OF_FLOW = 0x1_0000;
 export class NftCompiled {
   readonly linked: LinkedRules;
   readonly cells: readonly Cell[];
-  /** Packets and bytes of the cells that are counters. */
-  readonly #counts: Float64Array;
   readonly #machine: Machine;
   readonly #outcome = new Outcome();
   readonly #hooks: readonly (readonly Entry[])[];
@@ -83,6 +70,8 @@ export class NftCompiled {
   readonly #rejects: RejectSpec[] = [];
   /** By rule: whether the packet's classes say all of it. */
   readonly #ofClasses: Uint8Array;
+  /** Whether that holds for all rules: nothing is gained by looking for flows. */
+  readonly #isAllOfClasses: boolean;
   readonly #decisions: Decisions;
   readonly #flows: FlowCache;
   readonly #classes: ClassCache;
@@ -90,15 +79,13 @@ export class NftCompiled {
   #isOfFlow = false;
   #isOfClasses = false;
   readonly #classifier: Classifier;
-  readonly #dimensions: readonly Dimension[];
-  readonly #rows: Int32Array;
-  readonly #key = new Int32Array(4);
+  readonly #packetClasses: PacketClasses;
   readonly #stack = new Int32Array(3 * DEPTH_MAX);
 
   /** @param nowMs When elements with timeouts begin to count, epoch milliseconds. */
   constructor(linked: LinkedRules, environment: NftEnvironment, nowMs: number) {
     this.linked = linked;
-    const counts = this.#counts = new Float64Array(2 * linked.cells.length);
+    const counts = new Float64Array(2 * linked.cells.length);
     this.cells = linked.cells.map((spec, cell) =>
       spec.kind === "counter" ? new SharedCounterCell(spec, counts, cell) : makeCell(spec, environment)
     );
@@ -113,18 +100,16 @@ export class NftCompiled {
     const split = rules.map((rule) => splitRule(rule, changeable));
     const { classifier, dimensions } = classify(split.map(({ conditions }) => conditions));
     this.#classifier = classifier;
-    this.#rows = classifier.newRows();
-    this.#dimensions = dimensions.map(({ key, value }, at): Dimension => ({
-      key,
-      ...fieldKind(value),
-      load: compileLoad(value, machine),
-      askedByAll: classifier.isAskedByAll(at),
-    }));
+    this.#packetClasses = new PacketClasses(
+      classifier,
+      dimensions.map(({ value }) => ({ value, load: compileLoad(value, machine) })),
+      linked.interfaces.length,
+    );
     const looked = new Set(dimensions.map(({ key }) => key));
     const seed = (environment.random?.() ?? 0) | 0;
-    this.#decisions = new Decisions(seed);
+    this.#decisions = new Decisions(seed, counts);
     this.#flows = new FlowCache(seed);
-    this.#classes = new ClassCache(this.#rows, seed);
+    this.#classes = new ClassCache(this.#packetClasses, seed);
     const isCounter = (cell: number): boolean => linked.cells[cell]!.kind === "counter";
     this.#repeatable = Uint8Array.from(rules, (rule) => Number(isRepeatable(rule, isCounter)));
     this.#differing = new Int32Array(rules.length + 1);
@@ -141,6 +126,7 @@ export class NftCompiled {
       this.#ofClasses[index] = Number(late.length === 0 && isCounting(rest, isCounter));
       return [...late, ...rest].map((op) => compiler.step(op, rule));
     });
+    this.#isAllOfClasses = this.#ofClasses.every((each) => each === 1);
     const entry = ({ id, nfproto, priority, policy }: LinkedChain): Entry => ({
       nfproto,
       priority,
@@ -184,21 +170,37 @@ export class NftCompiled {
     return this.#judge(packet, hook, runOf(hook, from, to), from, to);
   }
 
+  /** Whether `judgeInput` can be asked about packets that nobody tracks, and that no rule has met yet. */
+  get judgesRecords(): boolean {
+    return this.#isAllOfClasses && this.#packetClasses.isOfRecord;
+  }
+
+  /**
+   * As `judge` at input, for a whole packet of IPv4.
+   * @returns `Accept` or `Drop`; -1: nothing has been counted, `judge` must be asked.
+   */
+  judgeInput(ip: Ipv4Record, slab: Slab, iif: number): number {
+    const isBarren = !this.#packetClasses.readIpv4(ip, slab.view, iif);
+    const found = this.#classes.find(WHOLE + Hook.input, isBarren);
+    if (found < 0) return -1;
+    return this.#decisions.takePlain(found & ~OF_FLOW, ip.dataEnd - ip.headerStart);
+  }
+
   #judge(packet: NftPacket, hook: Hook, run: number, from: number, to: number): NftVerdict {
     const entries = this.#hooks[hook]!;
     this.#outcome.reject = this.#outcome.nat = undefined;
     if (entries.length === 0) return NftVerdict.Accept;
-    if (this.#steps.length < REMEMBERED_FROM || packet.traced) {
+    if ((this.#steps.length < REMEMBERED_FROM && !this.#isAllOfClasses) || packet.traced) {
       return this.#run(packet, hook, entries, from, to);
     }
     packet.hook = hook;
     const flows = this.#flows;
-    const asked = flows.takes(packet);
+    const asked = !this.#isAllOfClasses && flows.takes(packet);
     if (asked) {
       const known = flows.find(packet, run);
       if (known >= 0) return this.#again(packet, known);
     }
-    const isBarren = !this.#classify(packet);
+    const isBarren = !this.#packetClasses.read(packet);
     const found = this.#classes.find(run | (packet.nfproto === Nfproto.Ipv6 ? 128 : 0), isBarren);
     if (found < 0) return this.#decide(packet, entries, from, to, asked);
     if (asked && (found & OF_FLOW) !== 0) flows.keep(found & ~OF_FLOW);
@@ -207,17 +209,8 @@ export class NftCompiled {
 
   /** Does for a packet what was done for one that rules do not tell apart from it. */
   #again(packet: NftPacket, known: number): NftVerdict {
-    const decisions = this.#decisions;
-    if (decisions.isPlain(known)) return known as NftVerdict;
-    const counters = decisions.counters(known);
-    const counts = this.#counts;
-    for (let at = 0; at < counters; at++) {
-      const place = 2 * decisions.counter(known, at);
-      counts[place]!++;
-      counts[place + 1]! += packet.end - packet.start;
-    }
-    const verdict = decisions.verdict(known) as NftVerdict;
-    if (verdict === NftVerdict.Reject) this.#outcome.reject = this.#rejects[decisions.reject(known)];
+    const verdict = this.#decisions.take(known, packet.end - packet.start) as NftVerdict;
+    if (verdict === NftVerdict.Reject) this.#outcome.reject = this.#rejects[this.#decisions.reject(known)];
     return verdict;
   }
 
@@ -257,7 +250,7 @@ export class NftCompiled {
     packet.hook = hook;
     this.#outcome.reject = this.#outcome.nat = undefined;
     if (entries.length === 0) return NftVerdict.Accept;
-    this.#classify(packet);
+    this.#packetClasses.read(packet);
     return this.#enter(packet, entries, from, to);
   }
 
@@ -274,55 +267,16 @@ export class NftCompiled {
     return verdict;
   }
 
-  /** Looks the packet up in each dimension. False: no rule takes it, whatever the other fields have. */
-  #classify(packet: NftPacket): boolean {
-    const dimensions = this.#dimensions;
-    const classifier = this.#classifier;
-    const rows = this.#rows;
-    const { absent } = classifier;
-    for (let at = 0; at < dimensions.length; at++) {
-      const { kind, offset, load, askedByAll } = dimensions[at]!;
-      let row = absent;
-      switch (kind) {
-        case Field.nfproto:
-          row = classifier.rowOfWord(at, packet.nfproto);
-          break;
-        case Field.l4proto:
-          if (packet.protocol >= 0) row = classifier.rowOfWord(at, packet.protocol);
-          break;
-        case Field.network32: {
-          const from = packet.start + offset;
-          if (from + 4 <= packet.end) row = classifier.rowOfWord(at, packet.slab.view.getInt32(from));
-          break;
-        }
-        case Field.transport16: {
-          const from = packet.transport + offset;
-          if (packet.transport >= 0 && from + 2 <= packet.end) {
-            row = classifier.rowOfWord(at, packet.slab.view.getUint16(from));
-          }
-          break;
-        }
-        default:
-          if (load(packet, this.#key, 0)) row = classifier.rowOf(at, this.#key, 0);
-      }
-      rows[at] = row;
-      if (row === absent && askedByAll) {
-        while (++at < dimensions.length) rows[at] = absent;
-        return false;
-      }
-    }
-    return true;
-  }
-
   #base(packet: NftPacket, base: number, policy: NftVerdict): NftVerdict {
     const stack = this.#stack;
     const classifier = this.#classifier;
+    const { rows } = this.#packetClasses;
     let depth = 0;
     let chain = base;
     let at = this.#chainStart[base]!;
     let end = this.#chainStart[base + 1]!;
     for (;;) {
-      const rule = classifier.next(this.#rows, at, end);
+      const rule = classifier.next(rows, at, end);
       let code: number = Code.Return;
       if (this.#differing[rule < 0 ? end : rule + 1] !== this.#differing[at]) this.#isOfFlow = false;
       if (rule >= 0) {
@@ -393,6 +347,7 @@ export class NftCompiled {
 
   /** What has been counted and learnt; elements that have ended are left out. */
   save(nowMs: number): NftState {
+    this.#decisions.settle();
     return {
       cells: this.cells.map((cell) => cell.save()),
       generators: [...this.#machine.generators],
@@ -402,6 +357,7 @@ export class NftCompiled {
 
   /** Takes what another evaluation of the same rules has counted and learnt. */
   load(state: NftState): void {
+    this.#decisions.forget();
     state.cells.forEach((cell, at) => this.cells[at]!.load(cell));
     this.#machine.generators.set(state.generators);
     state.sets.forEach((elements, at) => {
@@ -427,18 +383,6 @@ function runOf(hook: Hook, from: number, to: number): number {
   return WHOLE + hook + 5 * (begin + 4 * end);
 }
 
-function fieldKind(value: Value): { kind: number; offset: number } {
-  if (value.op === "meta" && (value.key === "nfproto" || value.key === "l4proto")) {
-    return { kind: Field[value.key], offset: 0 };
-  }
-  if (value.op === "payload" && value.bit % 8 === 0) {
-    const offset = value.bit >> 3;
-    if (value.base === "nh" && value.bits === 32) return { kind: Field.network32, offset };
-    if (value.base === "th" && value.bits === 16) return { kind: Field.transport16, offset };
-  }
-  return { kind: Field.other, offset: 0 };
-}
-
 /** Values that rules themselves change: they are looked at when their turn has come. */
 function changedBy(ops: readonly Op[]): Set<string> {
   const changed = new Set<string>();
@@ -451,6 +395,12 @@ function changedBy(ops: readonly Op[]): Set<string> {
     writtenWords("nh", 80, 16).forEach((word) => changed.add(word)); // IPv4's checksum
   }
   return changed;
+}
+
+/** Family and protocol come last: `PacketClasses` has one look for both. */
+function last(value: Value): number {
+  const { field } = fieldKind(value);
+  return Number(field === "nfproto" || field === "l4proto");
 }
 
 /** Chooses dimensions, and puts each rule's conditions into them. */
@@ -469,7 +419,7 @@ function classify(
   }
   // Those that most rules ask about first, and of these those that differ most: where nothing is left a search ends.
   let keys = [...asked].sort(([, a], [, b]) => b.count - a.count || b.firsts.size - a.firsts.size)
-    .slice(0, DIMENSIONS_MAX);
+    .slice(0, DIMENSIONS_MAX).sort(([, a], [, b]) => last(a.value) - last(b.value));
   for (;;) {
     try {
       const specs = keys.map(([, { value }]) => ({

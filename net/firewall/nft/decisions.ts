@@ -5,39 +5,59 @@ import { KeyTable } from "./key_table.ts";
 export const DECISIONS_MAX = 0xffff;
 /** Counters that one decision may count. */
 const COUNTERS_MAX = 6;
-/** Words of a decision: verdict, with how many counters above it; number of the rejection; which counters. */
-const AT = { verdict: 0, reject: 1, counter: 2 } as const;
+/** Words of a decision: verdict, number of the rejection, how many counters, which. */
+const AT = { verdict: 0, reject: 1, counters: 2, counter: 3 } as const;
 const WORDS = AT.counter + COUNTERS_MAX;
-const COUNT_SHIFT = 8;
-
-/** Verdicts that are most of what is decided: with nothing counted each is its own number. */
-const PLAIN = [NftVerdict.Accept, NftVerdict.Drop];
 
 /**
  * What rules have said of packets: a verdict, and what was counted on the way. The same is said of many packets, so each
  * has a number, which `FlowCache` and `ClassCache` remember.
+ *
+ * What is decided again is counted here, in one place for each decision, and added to the counters when somebody looks at them: a
+ * packet costs the same however many count it, and nobody has to guess whether one does.
  */
 export class Decisions {
   /** Whether the decision at hand is being written down. */
   recording = false;
   readonly #seed: number;
   #known!: KeyTable;
-  #words!: Int32Array;
+  #verdicts = new Uint8Array(16);
+  /** By decision: packets and bytes that have not been added to its counters. */
+  #tallies = new Float64Array(2 * 16);
+  /** Packets and bytes of counter 0, of counter 1, and so on. */
+  readonly #counts: Float64Array;
   readonly #hand = new Int32Array(WORDS);
   #counters = 0;
 
-  constructor(seed: number) {
+  constructor(seed: number, counts: Float64Array) {
     this.#seed = seed;
-    this.clear();
+    this.#counts = counts;
+    this.#known = new KeyTable(WORDS, DECISIONS_MAX, seed);
   }
 
   clear(): void {
+    this.settle();
     this.#known = new KeyTable(WORDS, DECISIONS_MAX, this.#seed);
-    this.#words = new Int32Array(16 * WORDS);
-    for (const verdict of PLAIN) {
-      this.begin();
-      this.end(verdict, 0);
+  }
+
+  /** Adds what has been counted to the counters. */
+  settle(): void {
+    const counts = this.#counts;
+    const tallies = this.#tallies;
+    for (let decision = 0; decision < this.#known.end; decision++) {
+      const counters = this.#known.word(decision, AT.counters);
+      for (let at = 0; at < counters; at++) {
+        const counter = 2 * this.#known.word(decision, AT.counter + at);
+        counts[counter]! += tallies[2 * decision]!;
+        counts[counter + 1]! += tallies[2 * decision + 1]!;
+      }
     }
+    this.forget();
+  }
+
+  /** What has been counted since `settle` is not added. */
+  forget(): void {
+    this.#tallies.fill(0);
   }
 
   /** A decision is being found. */
@@ -57,19 +77,23 @@ export class Decisions {
     this.recording = false;
     if (this.#counters > COUNTERS_MAX) return -1;
     const hand = this.#hand;
-    hand[AT.verdict] = verdict | (this.#counters << COUNT_SHIFT);
+    hand[AT.verdict] = verdict;
     hand[AT.reject] = reject;
+    hand[AT.counters] = this.#counters;
     hand.fill(0, AT.counter + this.#counters);
     const known = this.#known.find(hand, 0);
     if (known >= 0) return known;
     const number = this.#known.add(hand, 0);
     if (number < 0) return -1;
-    if ((number + 1) * WORDS > this.#words.length) {
-      const larger = new Int32Array(2 * this.#words.length);
-      larger.set(this.#words);
-      this.#words = larger;
+    if (number >= this.#verdicts.length) {
+      const verdicts = new Uint8Array(2 * number);
+      verdicts.set(this.#verdicts);
+      this.#verdicts = verdicts;
+      const tallies = new Float64Array(2 * verdicts.length);
+      tallies.set(this.#tallies);
+      this.#tallies = tallies;
     }
-    this.#words.set(hand, number * WORDS);
+    this.#verdicts[number] = verdict;
     return number;
   }
 
@@ -77,25 +101,26 @@ export class Decisions {
     return this.#known.size >= DECISIONS_MAX;
   }
 
-  /** Whether a decision is nothing but the verdict that has its number. */
-  isPlain(decision: number): boolean {
-    return decision < PLAIN.length;
+  /** The decision is made again, of a packet of so many bytes. Returns its verdict. */
+  take(decision: number, bytes: number): number {
+    const tallies = this.#tallies;
+    tallies[2 * decision]!++;
+    tallies[2 * decision + 1]! += bytes;
+    return this.#verdicts[decision]!;
   }
 
-  verdict(decision: number): number {
-    return this.#words[decision * WORDS]! & ((1 << COUNT_SHIFT) - 1);
+  /** As `take`, where all that is to be done is to accept or to drop; -1, and nothing is counted, elsewhere. */
+  takePlain(decision: number, bytes: number): number {
+    const verdict = this.#verdicts[decision]!;
+    if (verdict > NftVerdict.Drop) return -1;
+    const tallies = this.#tallies;
+    tallies[2 * decision]!++;
+    tallies[2 * decision + 1]! += bytes;
+    return verdict;
   }
 
   reject(decision: number): number {
-    return this.#words[decision * WORDS + AT.reject]!;
-  }
-
-  counters(decision: number): number {
-    return this.#words[decision * WORDS]! >> COUNT_SHIFT;
-  }
-
-  counter(decision: number, at: number): number {
-    return this.#words[decision * WORDS + AT.counter + at]!;
+    return this.#known.word(decision, AT.reject);
   }
 }
 

@@ -76,6 +76,14 @@ export class PacketHooks {
   #ending: Abandoned | undefined;
   readonly #stack: Stack;
   readonly #in = new NftPacket();
+  /** Nobody at prerouting wants to know what the packet is: it is read when somebody does. */
+  #isUnread = false;
+  #inInterface = 0;
+  #inToGroup = false;
+  #inChecksumLeft = false;
+  /** Whether anything happens at prerouting, and whether headers may suffice at input. */
+  #asksEarly = false;
+  #passesRecords = false;
   readonly #out = new NftPacket();
   readonly #route: RouteRecord = { interfaceIndex: 0, nextHop: 0, source: 0 };
   readonly #environment: NftEnvironment;
@@ -111,6 +119,9 @@ export class PacketHooks {
     this.rules = ruleset === undefined
       ? undefined
       : new NftRules(ruleset, this.interfaceNames(), this.#environment, nowMs);
+    this.#asksEarly = this.rules?.asks(Hook.prerouting) === true;
+    this.#passesRecords = this.rules?.passesRecords === true;
+    this.queued = false;
     if (this.rules?.uses.accounting) this.conntrack!.accounting = true;
     this.conntrack?.names.forgetAnswers();
   }
@@ -141,14 +152,12 @@ export class PacketHooks {
     nowMs: number,
     passed: PassedOutput | undefined,
   ): Drop {
-    const packet = this.#in;
-    packet.moveTo(slab, ip.headerStart, ip.dataEnd, nowMs);
-    packet.iif = this.#numberOf(interfaceIndex);
-    packet.checksumLeft = checksumLeft;
-    if (toGroup) {
-      const multicast = this.#stack.output.routes.classify(ip.destination) === AddressKind.Multicast;
-      packet.packetType = multicast ? PacketType.Multicast : PacketType.Broadcast;
-    }
+    this.#inInterface = this.#numberOf(interfaceIndex);
+    this.#inToGroup = toGroup;
+    this.#inChecksumLeft = checksumLeft;
+    this.#isUnread = true;
+    if (!this.#asksEarly && passed === undefined) return Drop.None;
+    const packet = this.#arrived(ip, slab, nowMs);
     if (passed !== undefined) {
       packet.mark = passed.mark;
       const { track } = packet;
@@ -160,16 +169,37 @@ export class PacketHooks {
     return this.#passIn(packet, Hook.prerouting, ip, slab, nowMs);
   }
 
+  /** The packet that has arrived, as rules see it. */
+  #arrived(ip: Ipv4Record, slab: Slab, nowMs: number): NftPacket {
+    const packet = this.#in;
+    if (!this.#isUnread) return packet;
+    this.#isUnread = false;
+    packet.moveTo(slab, ip.headerStart, ip.dataEnd, nowMs);
+    packet.iif = this.#inInterface;
+    packet.checksumLeft = this.#inChecksumLeft;
+    if (this.#inToGroup) {
+      const multicast = this.#stack.output.routes.classify(ip.destination) === AddressKind.Multicast;
+      packet.packetType = multicast ? PacketType.Multicast : PacketType.Broadcast;
+    }
+    return packet;
+  }
+
   /** The packet that passed prerouting is ours. */
   input(ip: Ipv4Record, slab: Slab, nowMs: number): Drop {
-    const packet = this.#in;
+    if (this.#passesRecords && this.#isUnread && !isIpv6Handle(ip.destination)) {
+      const verdict = this.rules!.passInput(ip, slab, this.#inInterface);
+      this.queued = false;
+      if (verdict === NftVerdict.Accept) return Drop.None;
+      if (verdict === NftVerdict.Drop) return Drop.Firewall;
+    }
+    const packet = this.#arrived(ip, slab, nowMs);
     packet.oif = -1;
     return this.#passIn(packet, Hook.input, ip, slab, nowMs);
   }
 
   /** The packet that passed prerouting is passed on, and leaves by an interface. */
   forward(ip: Ipv4Record, slab: Slab, oif: number, nowMs: number): Drop {
-    const packet = this.#in;
+    const packet = this.#arrived(ip, slab, nowMs);
     packet.oif = oif;
     if (packet.nfproto === Nfproto.Ipv4) packet.priority = forwardPriority(slab.bytes[packet.start + 1]!);
     // As in the kernel, the hop is spent before rules see the packet; whoever sends it spends it for the link.

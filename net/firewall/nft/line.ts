@@ -6,6 +6,23 @@ const WIDE_FROM = 1_024;
 /** In one entry of a table so few cuts are searched one after another; with more it leads to a table for further bits. */
 const ENTRY_CUTS_MAX = 8;
 
+/** Entries of a window: one that 16 KB of cuts fill, and one for very few. */
+const WINDOW_MAX = 65_536;
+const WINDOW_MIN = 1_024;
+
+/**
+ * Where a value's row stands: an entry for each `2 ** shift` values from `base` on. It is a row, or negative: see
+ * {@linkcode Line.rowFrom}.
+ */
+export interface Window {
+  readonly entries: Int32Array;
+  readonly base: number;
+  readonly shift: number;
+  /** Rows of what is below `base`, and behind the last entry. */
+  readonly below: number;
+  readonly above: number;
+}
+
 /**
  * The cuts of one dimension: where each class of values begins, and the row of the class. Of many cuts a value's first
  * bits say by a table, and where that does not suffice further bits by another one, which class it is, or between which
@@ -69,6 +86,38 @@ export class Line {
       count -= half;
     }
     return this.#rows[low]!;
+  }
+
+  /** One table for most values of up to 32 bits, from the first cut to the last, as far as it has room. */
+  window(): Window {
+    const starts = Array.from(this.#starts, (start) => (start ^ this.#flip) >>> 0);
+    const rows = this.#rows;
+    const base = starts[1] ?? 0;
+    const span = (starts.at(-1)! - base) || 1; // values from the last cut on have its row
+    const most = Math.min(WINDOW_MAX, Math.max(WINDOW_MIN, 4 * starts.length));
+    let shift = 0;
+    while (Math.floor((span - 1) / 2 ** shift) >= most) shift++;
+    const entries = new Int32Array(Math.floor((span - 1) / 2 ** shift) + 1);
+    let cut = 0;
+    for (let entry = 0; entry < entries.length; entry++) {
+      const begin = base + entry * 2 ** shift;
+      while (cut + 1 < starts.length && starts[cut + 1]! <= begin) cut++;
+      const first = cut;
+      while (cut + 1 < starts.length && starts[cut + 1]! < begin + 2 ** shift) cut++;
+      entries[entry] = cut === first ? rows[cut]! : ~first;
+    }
+    return { entries, base, shift, below: rows[0]!, above: rows.at(-1)! };
+  }
+
+  /** The row of a value whose entry in the window is none. */
+  rowFrom(word: number, entry: number): number {
+    const starts = this.#starts;
+    const value = word ^ this.#flip;
+    let low = ~entry;
+    for (let left = ENTRY_CUTS_MAX; left > 0; left--, low++) {
+      if (low + 1 === starts.length || starts[low + 1]! > value) return this.#rows[low]!;
+    }
+    return this.rowOfWord(word);
   }
 
   /** What an entry of the first table leads to. */

@@ -1,3 +1,5 @@
+import type { Slab } from "../../../base/slab.ts";
+import type { Ipv4Record } from "../../wire/ipv4.ts";
 import { Hook, HookPriority, NO_FLOW } from "../conntrack/state.ts";
 import type { NatRules, Tracker } from "../conntrack/tracker.ts";
 import { addressFor, type NameAnswer, nameSeconds, namesOf } from "../names/name_sets.ts";
@@ -99,6 +101,25 @@ export class NftRules implements NatRules {
     const verdict = this.#tracked(packet, hook, tracker);
     if (verdict === NftVerdict.Drop) tracker.release(packet); // who rejects still has to answer
     return verdict;
+  }
+
+  /** Whether anything happens to packets at a hook. */
+  asks(hook: Hook): boolean {
+    return this.#tracker !== undefined || this.#compiled.hasChains(hook);
+  }
+
+  /** Whether `passInput` can be asked. */
+  get passesRecords(): boolean {
+    return this.#tracker === undefined && !this.asks(Hook.prerouting) && this.#compiled.judgesRecords;
+  }
+
+  /**
+   * As `pass` at input, for a whole packet of IPv4 as its header says it is.
+   * @returns `Accept` or `Drop`; -1: nothing has happened yet, `pass` must be asked.
+   */
+  passInput(ip: Ipv4Record, slab: Slab, iif: number): number {
+    this.touched = true;
+    return this.#compiled.judgeInput(ip, slab, iif);
   }
 
   #tracked(packet: NftPacket, hook: Hook, tracker: Tracker): NftVerdict {
