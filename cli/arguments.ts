@@ -1,4 +1,6 @@
 import { parseArgs, type ParseArgsConfig } from "node:util";
+import { Prng } from "../base/random.ts";
+import { AddressTable } from "../net/ip/address_table.ts";
 import { UsageError } from "./command.ts";
 
 type Options = NonNullable<ParseArgsConfig["options"]>;
@@ -26,6 +28,15 @@ export function wholeNumber(option: string, text: string, least: number, most: n
   const value = Number(text);
   if (/^\d+$/.test(text) && value >= least && value <= most) return value;
   throw new UsageError(`--${option}: "${text}" is no whole number from ${least} to ${most}`);
+}
+
+/** An option that is an address, as connections are named by it: `2001:DB8::0:1` is `2001:db8::1`. */
+export function addressOf(option: string, text: string | undefined): string | undefined {
+  if (text === undefined) return undefined;
+  const table = new AddressTable({ entropy: new Prng(1) }); // nothing is kept in it
+  const address = table.parse(text);
+  if (address === undefined) throw new UsageError(`--${option}: "${text}" is no address`);
+  return table.format(address);
 }
 
 /** `--port`. */

@@ -26,7 +26,9 @@ export async function writeArchiveFile(
     await synced(file);
   } catch (error) {
     fs.unlinkSync(unfinished);
-    throw error;
+    const { code, path: named, message } = error as NodeJS.ErrnoException;
+    if (code === undefined || named !== undefined) throw error;
+    throw Object.assign(new Error(`Cannot write archive "${path}": ${message}`, { cause: error }), { code });
   } finally {
     fs.closeSync(file);
   }

@@ -1,9 +1,9 @@
 import type { Disk, DiskFile } from "./disk.ts";
 import { newEntry, readEntry } from "./entry.ts";
-import { FOLLOWS_TORN, tornEnd, UNFINISHED } from "./open.ts";
+import { FOLLOWS_TORN, headCutOff, noteCutOff, tornEnd, UNFINISHED } from "./open.ts";
 import { type Damage, type Scanned, scanSegment, Window } from "./scan.ts";
 import { HEADER_BYTES_MAX, Segment, segmentHeader, segmentName, segmentNumber } from "./segment.ts";
-import { fillFromIndex, indexName, readIndexFile } from "./segment_index.ts";
+import { type CutOff, cutOffBehind, fillFromIndex, indexName, readIndexFile } from "./segment_index.ts";
 import { type Location, locationOf, offsetOf, segmentOf } from "./store.ts";
 
 /** Something in a store's folder that is not as it should be. */
@@ -61,16 +61,21 @@ export function checkSegments(disk: Disk, report: (finding: Finding) => void): S
     const file = disk.open(name, false);
     try {
       bytes += file.size();
-      const scanned = scanSegment(file, number);
+      const scanned = scanSegment(file, number) ?? headCutOff(disk, number, file.size());
+      if (scanned?.cutOff !== undefined) {
+        found.push(scanned);
+        continue;
+      }
       if (scanned === undefined || (!scanned.sound && scanned.segment.count === 0)) {
         report(headless(name, file.size(), isLast));
         continue;
       }
       found.push(scanned);
       const { segment, damage } = scanned;
-      const index = checkIndex(disk, names, segment, damage, isLast, report);
+      const { index, cutOff } = checkIndex(disk, names, segment, damage, isLast, report);
       if (index === undefined) continue;
       indexes.set(scanned, index);
+      noteCutOff(scanned, cutOff);
       scanned.durable = Math.max(scanned.durable, index.indexedBytes);
       scanned.proves ||= index.count > 0;
     } finally {
@@ -91,8 +96,11 @@ export function checkSegments(disk: Disk, report: (finding: Finding) => void): S
     for (const each of damage) {
       const isTorn = at === torn?.at && each === torn.place;
       const index = indexes.get(scanned);
-      const known = index !== undefined && each.offset < index.indexedBytes;
-      const locations = known ? putsWithin(index, each) : [locationOf(segment.number, each.offset)];
+      const isCut = scanned.cutOff?.end === each.offset + each.bytes;
+      const known = isCut || (index !== undefined && each.offset < index.indexedBytes);
+      const locations = known
+        ? [...putsWithin(index, each), ...isCut ? scanned.cutOff!.records : []]
+        : [locationOf(segment.number, each.offset)];
       const bytes = isTorn ? segment.size - each.offset : each.bytes;
       stretches.push({ damage: { ...each, bytes }, locations, torn: isTorn, exact: known });
       if (isTorn) break; // what follows is cut off with it
@@ -107,7 +115,7 @@ export function checkSegments(disk: Disk, report: (finding: Finding) => void): S
   for (const { damage, locations, torn, exact } of stretches) {
     const live = locations.filter((location) => !removed.has(location)).length;
     const { file, offset, reason } = damage;
-    const isHeader = offset === 0;
+    const isHeader = offset === 0 && damage.bytes <= HEADER_BYTES_MAX;
     const records = torn || isHeader || (live === 0 && isSmall(damage))
       ? 0
       : exact
@@ -161,7 +169,7 @@ function headless(file: string, bytes: number, isLast: boolean): Finding {
   return { severity: "damage", file, offset: 0, bytes, what: "header and every entry are damaged", records };
 }
 
-/** The index of a segment when it can be believed, after it has been compared. */
+/** The index of a segment when it can be believed, after it has been compared, and what it knows that has gone. */
 function checkIndex(
   disk: Disk,
   names: readonly string[],
@@ -169,30 +177,33 @@ function checkIndex(
   damage: readonly Damage[],
   isLast: boolean,
   report: (finding: Finding) => void,
-): Segment | undefined {
+): { index?: Segment; cutOff?: CutOff | undefined } {
   const file = indexName(segment.number);
   const tell = (severity: Finding["severity"], what: string): void => {
     report({ severity, file, offset: 0, bytes: 0, what, records: 0 });
   };
   if (!names.includes(file)) {
     if (!isLast) tell("notice", "is not there; opening reads the whole segment instead");
-    return undefined;
+    return {};
   }
   const bytes = readIndexFile(disk, segment.number);
   const index = new Segment(segment.number, segment.salt, segment.size);
   const { length } = segmentHeader(segment.number, segment.salt);
   const sound = bytes === undefined ? 0 : fillFromIndex(bytes, index, length);
+  const cutOff = bytes === undefined || sound === bytes.length
+    ? undefined
+    : cutOffBehind(bytes, segment.number, segment.salt, length, segment.size);
   if (sound === 0 && index.count === 0) {
     tell("damage", "is damaged, or of another state of its segment; opening reads the whole segment instead");
-    return undefined;
+    return {};
   }
-  if (sound > 0 && sound < bytes!.length) {
+  if (sound > 0 && sound < bytes!.length && cutOff === undefined) {
     tell("damage", `is damaged from its byte ${sound} on; opening reads the rest of the segment instead`);
   }
   const wrong = differenceAt(index, segment, damage);
-  if (wrong === undefined) return index;
+  if (wrong === undefined) return { index, cutOff };
   tell("damage", `is not what the segment holds: they part at byte ${wrong} of the segment`);
-  return undefined;
+  return {};
 }
 
 /** The first byte of the segment at which its index says something else than itself does, damage apart. */
@@ -221,8 +232,9 @@ function isWithin(at: number, { offset, bytes }: Damage): boolean {
 }
 
 /** Where records were, by the index, in what cannot be read now. */
-function putsWithin(index: Segment, damage: Damage): Location[] {
+function putsWithin(index: Segment | undefined, damage: Damage): Location[] {
   const found: Location[] = [];
+  if (index === undefined) return found;
   for (let place = 0; place < index.count; place++) {
     const offset = index.start(place);
     if (isWithin(offset, damage) && index.isPut(place)) found.push(locationOf(index.number, offset));

@@ -32,6 +32,7 @@ export class MemoryStore implements Store {
     bytesMoved: 0,
     syncs: 0,
     damaged: 0,
+    torn: 0,
   };
   #records = new Map<Location, Uint8Array>(); // in order of appending, which is that of locations
   #next: Location = 0;

@@ -1,7 +1,9 @@
 import type { Disk, DiskFile } from "./disk.ts";
 import { type Damage, readFully, scanEntries, type Scanned, scanSegment } from "./scan.ts";
-import { FORMAT, HEADER_BYTES_MAX, readHeader, Segment, segmentName, segmentNumber } from "./segment.ts";
-import { fillFromIndex, indexName, readIndexFile, SegmentIndex } from "./segment_index.ts";
+import { FORMAT, HEADER_BYTES_MAX, readHeader, Segment } from "./segment.ts";
+import { segmentHeader, segmentName, segmentNumber } from "./segment.ts";
+import { type CutOff, cutOffBehind, fillFromIndex, indexName, indexSalt } from "./segment_index.ts";
+import { readIndexFile, SegmentIndex } from "./segment_index.ts";
 import { offsetOf, segmentOf, StoreError } from "./store.ts";
 
 /** What a folder held. */
@@ -22,7 +24,7 @@ export const UNFINISHED = /\.tmp$/;
  * A segment is durable as a whole when a newer one says so: by a mark, which is written when all before it is
  * durable, or by an index, of which the same holds. In the others, the last ones, what is unsound from the last
  * known durable byte on is cut off with all that follows it, in newer segments too: the state is that after a
- * prefix of the changes. Anything unsound elsewhere is damage, and costs only itself. What remains is made
+ * prefix of the changes. A file that is shorter than its index was shortened by no crash. Anything unsound elsewhere is damage, and costs only itself. What remains is made
  * durable, in its order, before it is relied on.
  */
 export function openSegments(disk: Disk, onDamage: (damage: Damage) => void): Opened {
@@ -43,7 +45,9 @@ export function openSegments(disk: Disk, onDamage: (damage: Damage) => void): Op
   const segments = found.map(({ segment }) => segment);
   settle(segments);
   const last = found.at(-1);
-  const active = last?.sound && last.segment.format === FORMAT ? last.segment : undefined;
+  // What is shorter than its index stays so: were it to grow, the index would be believed of other bytes.
+  const mayGrow = last?.sound && last.cutOff === undefined && last.segment.format === FORMAT;
+  const active = mayGrow ? last.segment : undefined;
   for (const { segment, damage } of found) {
     if (damage.length > 0) segment.index.stop(); // it would be told of no more
     segment.forgetRemoved(segment.index.entries);
@@ -57,12 +61,13 @@ function find(disk: Disk, number: number, onDamage: (damage: Damage) => void): S
   const name = segmentName(number);
   const file = disk.open(name, false);
   try {
-    const found = indexed(disk, file, number) ?? scanSegment(file, number);
-    if (!found || (!found.sound && found.segment.count === 0)) {
+    const found = indexed(disk, file, number) ?? scanSegment(file, number) ??
+      headCutOff(disk, number, file.size());
+    if (!found || (!found.sound && found.segment.count === 0 && found.cutOff === undefined)) {
       const bytes = file.size();
       if (bytes <= HEADER_BYTES_MAX) {
         // Its making was cut off before anything could be written into it.
-        onDamage({ file: name, offset: 0, bytes, reason: "was never finished" });
+        onDamage({ file: name, offset: 0, bytes, reason: "was never finished", torn: true });
         disk.removeNow(name);
         return undefined;
       }
@@ -87,15 +92,56 @@ function indexed(disk: Disk, file: DiskFile, number: number): Scanned | undefine
   segment.index = new SegmentIndex(undefined, sound, sound > 0 ? segment.count : 0);
   const found = scanEntries(file, segment, Math.max(header.length, segment.indexedBytes), true);
   found.proves ||= segment.indexedBytes > header.length; // blocks are of what was durable
+  if (sound < bytes.length) {
+    noteCutOff(found, cutOffBehind(bytes, number, segment.salt, header.length, segment.size));
+  }
   return found;
+}
+
+/** Of a segment that ends before its index does: what has gone is damage, no torn end, and removes what it removed. */
+export function noteCutOff(found: Scanned, cutOff: CutOff | undefined): void {
+  if (cutOff === undefined) return;
+  const { segment, damage } = found;
+  found.cutOff = cutOff;
+  found.durable = cutOff.end;
+  found.proves = true;
+  const known = new Set(segment.removed); // a block may begin before the cut
+  for (const location of cutOff.removed) {
+    if (!known.has(location)) segment.addRemoved(location, segment.count);
+  }
+  const last = damage.at(-1);
+  const offset = last !== undefined && last.offset + last.bytes === segment.size
+    ? damage.pop()!.offset
+    : segment.size;
+  const reason = `the file ends at byte ${segment.size}, its index knows of ${cutOff.end} bytes`;
+  damage.push({ file: segment.name, offset, bytes: cutOff.end - offset, reason });
+}
+
+/** A segment of which not even the header is left, as its index knows it. */
+export function headCutOff(disk: Disk, number: number, size: number): Scanned | undefined {
+  const bytes = readIndexFile(disk, number);
+  const salt = bytes === undefined ? undefined : indexSalt(bytes, number);
+  if (bytes === undefined || salt === undefined) return undefined;
+  const segment = new Segment(number, salt, size);
+  const { length } = segmentHeader(number, salt);
+  const found: Scanned = {
+    ...{ segment, sound: false, damage: [], durable: 0, proves: true },
+    ...{ seam: undefined, cutOff: undefined },
+  };
+  noteCutOff(found, cutOffBehind(bytes, number, salt, length, size));
+  return found.cutOff === undefined ? undefined : found;
 }
 
 /** A segment that was made in advance holds nothing: the one before it goes on. */
 function removeUnused(disk: Disk, found: Scanned[]): void {
-  while (found.length > 1 && found.at(-1)!.segment.count === 0 && found.at(-2)!.sound) {
+  while (found.length > 1 && isUnused(found.at(-1)!) && found.at(-2)!.sound) {
     const { segment } = found.pop()!;
     removeSegment(disk, segment);
   }
+}
+
+function isUnused({ segment, cutOff }: Scanned): boolean {
+  return segment.count === 0 && cutOff === undefined;
 }
 
 function removeSegment(disk: Disk, segment: Segment): void {
@@ -125,7 +171,8 @@ export function tornEnd(found: readonly Scanned[]): TornEnd | undefined {
     const { segment, damage, durable } = found[at]!;
     const place = damage.find(({ offset }) => offset >= durable);
     const seam = found[at + 1]?.seam;
-    const short = seam?.previous === segment.number && (place?.offset ?? segment.size) < seam.size;
+    const short = seam?.previous === segment.number && segment.size >= durable &&
+      (place?.offset ?? segment.size) < seam.size;
     if (place !== undefined || short) return { at, place };
   }
   return undefined;
@@ -137,7 +184,7 @@ function mend(disk: Disk, found: Scanned[], onDamage: (damage: Damage) => void):
   if (torn !== undefined) {
     // The newest goes first, and for good: should this opening end here, the next one comes to the same end.
     for (const { segment } of found.splice(torn.at + 1).reverse()) {
-      onDamage({ file: segment.name, offset: 0, bytes: segment.size, reason: FOLLOWS_TORN });
+      onDamage({ file: segment.name, offset: 0, bytes: segment.size, reason: FOLLOWS_TORN, torn: true });
       removeSegment(disk, segment);
       disk.syncFolderNow();
     }
@@ -149,7 +196,7 @@ function mend(disk: Disk, found: Scanned[], onDamage: (damage: Damage) => void):
     damage.forEach((each) => onDamage(each));
     if (place !== undefined) {
       const bytes = segment.size - place.offset;
-      onDamage({ ...place, bytes, reason: `${place.reason}; cut off as a torn write` });
+      onDamage({ ...place, bytes, reason: `${place.reason}; cut off as a torn write`, torn: true });
     }
     if (at < from) continue;
     const seam = found[at + 1]?.seam;

@@ -98,7 +98,9 @@ async function repair(disk: Disk & { readonly folder: string }, options: RepairO
     if (!dryRun) writeNew(attic ??= new FolderDisk(`${disk.folder}/${DAMAGED_FOLDER}`), name, pieces);
   };
   for (const { file, offset, bytes } of [...damage, ...torn]) {
-    onStep(`save ${bytes} damaged bytes of "${file}" from byte ${offset}`);
+    const left = Math.min(bytes, sizeOf(disk, file) - offset); // its index may know of more
+    if (left <= 0) continue;
+    onStep(`save ${left} damaged bytes of "${file}" from byte ${offset}`);
     save(`${file}.${offset}`, piecesOf(disk, file, offset, bytes));
   }
   for (const { file, offset } of torn) onStep(`cut "${file}" off at byte ${offset}`);
@@ -128,6 +130,15 @@ async function repair(disk: Disk & { readonly folder: string }, options: RepairO
   if (damage.length > 0) onStep("write all sound records anew, without the damage");
   const compacted = damage.length > 0 && !dryRun ? await compactStore(disk, { always: true }) : undefined;
   return { findings, saved: [...saved], rejected: rejected.length, indexes, compacted };
+}
+
+function sizeOf(disk: Disk, name: string): number {
+  const file = disk.open(name, false);
+  try {
+    return file.size();
+  } finally {
+    file.close();
+  }
 }
 
 /** Bytes of a file, some at a time. */

@@ -1,6 +1,7 @@
 import type { DiskFile } from "./disk.ts";
 import { type Entry, EntryKind, newEntry, readEntry } from "./entry.ts";
 import { locationOf, StoreError } from "./store.ts";
+import type { CutOff } from "./segment_index.ts";
 import { HEADER_BYTES_MAX, readHeader, Segment, segmentName } from "./segment.ts";
 
 /** A stretch of a segment that holds no sound entry. */
@@ -10,6 +11,8 @@ export interface Damage {
   readonly bytes: number;
   /** Why, in words. */
   readonly reason: string;
+  /** It is what a crash leaves, and was never promised. */
+  readonly torn?: boolean;
 }
 
 /** What scanning a segment's file gave. */
@@ -24,6 +27,8 @@ export interface Scanned {
   seam: { readonly previous: number; readonly size: number } | undefined;
   /** The header is exactly as written. */
   readonly sound: boolean;
+  /** The file is shorter than it was when it was durable. */
+  cutOff: CutOff | undefined;
 }
 
 /** Bytes read at a time. */
@@ -112,7 +117,10 @@ export function scanSegment(file: DiskFile, number: number): Scanned | undefined
 /** Adds to `segment` the entries from byte `from` on, which all come behind those that it has. */
 export function scanEntries(file: DiskFile, segment: Segment, from: number, sound: boolean): Scanned {
   const { number, salt, size } = segment;
-  const found: Scanned = { segment, damage: [], durable: from, proves: false, seam: undefined, sound };
+  const found: Scanned = {
+    ...{ segment, sound, damage: [], durable: from, proves: false },
+    ...{ seam: undefined, cutOff: undefined },
+  };
   if (segment.count === 0) segment.emptySize = from;
   const window = new Window(file, size);
   const entry = newEntry();

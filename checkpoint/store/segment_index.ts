@@ -361,6 +361,56 @@ export function fillFromIndex(bytes: Uint8Array<ArrayBuffer>, segment: Segment, 
   return reader.size;
 }
 
+/** What an index knows of a segment's file that the file does not have any more: it was durable. */
+export interface CutOff {
+  /** Where the segment ended, at least. */
+  readonly end: number;
+  /** Records that have gone. */
+  readonly records: readonly Location[];
+  /** What the entries that have gone had removed, so that it stays removed. */
+  readonly removed: readonly Location[];
+}
+
+/**
+ * What the index of a segment knows behind byte `size`, where its file ends; undefined when that is nothing. Blocks are
+ * of what is durable, so no crash leaves such a file: somebody has cut it, or put an older one in its place.
+ *
+ * @param from The segment's byte at which its first entry starts.
+ */
+export function cutOffBehind(
+  bytes: Uint8Array,
+  number: number,
+  salt: bigint,
+  from: number,
+  size: number,
+): CutOff | undefined {
+  const reader = new IndexReader(bytes, number, salt, from, Infinity);
+  const records: Location[] = [];
+  const removed: Location[] = [];
+  let end = 0;
+  for (let block = reader.next(); block !== undefined; block = reader.next()) {
+    end = block.end;
+    if (end <= size) continue;
+    for (let at = 0, start = block.start; at < block.count; start += block.lengths[at++]!) {
+      const isRecord = (block.puts[at >> 3]! & (1 << (at & 7))) !== 0;
+      if (isRecord && start + block.lengths[at]! > size) records.push(locationOf(number, start));
+    }
+    for (let at = 0; at < block.removedSegments.length; at++) {
+      const target = locationOf(block.removedSegments[at]!, block.removedOffsets[at]! >>> 0);
+      if (target < locationOf(number, end)) removed.push(target);
+    }
+  }
+  return end > size ? { end, records, removed } : undefined;
+}
+
+/** The salt that an index says its segment has; undefined when these bytes are none of this segment. */
+export function indexSalt(bytes: Uint8Array, number: number): bigint | undefined {
+  const { length } = indexHeader(number, 0n);
+  if (bytes.length < length) return undefined;
+  const salt = getHash(bytes, length - HASH_BYTES);
+  return indexHeader(number, salt).every((byte, at) => byte === bytes[at]) ? salt : undefined;
+}
+
 /**
  * Fills `segment` from an index of version 1: `[1, number, size, salt, offsets, puts, removed]` and the xxHash64 of
  * it, of a sealed segment. False when it is not that, or of another state of the segment's file.

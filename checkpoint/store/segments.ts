@@ -33,6 +33,7 @@ export class Segments {
     bytesMoved: 0,
     syncs: 0,
     damaged: 0,
+    torn: 0,
   };
   /** Set when no one can say any more what is on disk. */
   failed: StoreError | undefined;
@@ -103,6 +104,7 @@ export class Segments {
   /** Counts damage and tells of it. */
   report(damage: Damage): void {
     this.stats.damaged++;
+    if (damage.torn) this.stats.torn++;
     this.#onDamage(damage);
   }
 

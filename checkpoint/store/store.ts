@@ -112,8 +112,10 @@ export interface StoreStats {
   bytesMoved: number;
   /** Commits to disk. */
   syncs: number;
-  /** Damaged places found by opening, reading or listing. */
+  /** Damaged places found by opening, reading or listing, */
   damaged: number;
+  /** and how many of them are what a crash leaves: nothing in them had been promised. */
+  torn: number;
 }
 
 /**

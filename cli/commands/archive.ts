@@ -3,7 +3,7 @@ import { FileStore } from "../../checkpoint/store/file_store.ts";
 import { readArguments } from "../arguments.ts";
 import { type Command, InputError, type Terminal, UsageError } from "../command.ts";
 import { Progress } from "../progress.ts";
-import { counted, mustBeStore } from "../store/open.ts";
+import { counted, damagedIn, mustBeStore } from "../store/open.ts";
 
 const HELP = `\
 Writes all connections that sleep in a store into one portable file, which
@@ -62,10 +62,9 @@ export const archive: Command = {
     } finally {
       progress.end();
     }
-    if (store.stats.damaged === 0) return 0;
-    terminal.err(
-      `torpor archive: ${counted(store.stats.damaged, "entry", "entries")} damaged and left out\n`,
-    );
+    const damaged = damagedIn(store);
+    if (damaged === 0) return 0;
+    terminal.err(`torpor archive: ${counted(damaged, "entry", "entries")} damaged and left out\n`);
     return EXIT_DAMAGED;
   },
 };

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { ArchiveError, ArchiveReader, archiveSource } from "../../checkpoint/archive/archive_reader.ts";
 import { explainFirewall } from "../../checkpoint/firewall/explain.ts";
 import { explainImage } from "../../checkpoint/image/explain.ts";
@@ -11,7 +11,7 @@ import { explainPatch } from "../../patching/image/explain.ts";
 import { printable } from "../color.ts";
 import { readArguments } from "../arguments.ts";
 import { Gathered } from "../gathered.ts";
-import { type Command, type Terminal, UsageError } from "../command.ts";
+import { type Command, InputError, type Terminal, UsageError } from "../command.ts";
 import { DiffImage } from "../../checkpoint/appliances/diff/diff_image.ts"; // these register their kinds
 import { explainDiff } from "../../checkpoint/appliances/diff/explain_diff.ts";
 import { loadZstd } from "../../checkpoint/appliances/zstd.ts";
@@ -50,6 +50,11 @@ export const explain: Command = {
     if (positionals.length === 0) throw new UsageError("which file?");
     let whole = true;
     for (const file of positionals) {
+      if (statSync(file).isDirectory()) {
+        throw new InputError(
+          `"${file}" is a folder: torpor store explain is for those in which connections sleep`,
+        );
+      }
       const bytes = new Uint8Array(readFileSync(file));
       for (const { start, end, damage } of spansOf(bytes)) {
         const image = bytes.subarray(start, end);

@@ -1,6 +1,6 @@
 import { CONNECTION_STATES, type ConnectionState } from "../../checkpoint/control/request.ts";
 import type { ConnectionRow } from "../../checkpoint/control/rows.ts";
-import { portOf, readArguments } from "../arguments.ts";
+import { addressOf, portOf, readArguments } from "../arguments.ts";
 import { type Color, paint, printable } from "../color.ts";
 import { type Command, type Terminal, UsageError } from "../command.ts";
 import { CONTROL_EXITS, CONTROL_FOLDER, withHost } from "../control.ts";
@@ -51,7 +51,7 @@ export const ls: Command = {
       count: { type: "boolean", default: false },
     });
     const port = portOf(values.port);
-    const { from } = values;
+    const from = addressOf("from", values.from);
     const state = values.state === undefined ? undefined : stateOf(values.state);
     return withHost(folder, "ls", terminal, async (client) => {
       let count = 0;

@@ -41,6 +41,8 @@ export async function examineFfi(): Promise<Finding> {
   }
 }
 
+const RUN_AS_ROOT = 'run as root, or in "unshare -Urn", or let root make the interface for this user';
+
 /** Makes an interface of the system's choice of name, and lets it go. */
 export async function examineTun(): Promise<Finding> {
   if (process.platform !== "linux") {
@@ -66,7 +68,7 @@ export async function examineTun(): Promise<Finding> {
       name: "tun",
       verdict: "less",
       found: reasonOf(error),
-      advice: 'run as root, or in "unshare -Urn", or let root make the interface for this user',
+      ...error.code === "denied" ? { advice: RUN_AS_ROOT } : {},
     };
   }
 }

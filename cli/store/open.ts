@@ -39,6 +39,11 @@ export async function snapshotOf(
   }
 }
 
+/** What of a store is damaged; not what a crash leaves, which was never promised. */
+export function damagedIn({ stats: { damaged, torn } }: FileStore): number {
+  return damaged - torn;
+}
+
 /** For a command that changes the store: a folder with one in it, or an error that says so. */
 export function mustBeStore(folder: string): void {
   using disk = new SnapshotDisk(folder);

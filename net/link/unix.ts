@@ -3,7 +3,7 @@ import { checkMtu } from "./frame_limit.ts";
 import { LinkError } from "./link_error.ts";
 import type { Link, Medium } from "./link.ts";
 import { StreamLink } from "./stream_link.ts";
-import { errorCode, listenAt, message } from "./unix_listen.ts";
+import { checkSocketPath, errorCode, listenAt, message } from "./unix_listen.ts";
 
 /** Where the socket is and what its links carry. */
 export interface UnixOptions {
@@ -76,6 +76,7 @@ export async function connectUnix(options: UnixOptions): Promise<Link> {
   const medium = options.medium ?? "ethernet";
   const mtu = checkMtu(options.mtu ?? 1500);
   signal?.throwIfAborted();
+  checkSocketPath("connect to", path);
   const socket = connect({ path });
   const onAbort = (): void => void socket.destroy(signal!.reason as Error);
   signal?.addEventListener("abort", onAbort);

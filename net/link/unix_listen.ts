@@ -10,6 +10,7 @@ import { LinkError } from "./link_error.ts";
  * @throws {LinkError} `busy`, `denied`, `missing` (no such folder) or `io`.
  */
 export async function listenAt(server: Server, path: string): Promise<() => Promise<void>> {
+  checkSocketPath("listen on", path);
   try {
     await listen(server, path);
   } catch (error) {
@@ -20,7 +21,10 @@ export async function listenAt(server: Server, path: string): Promise<() => Prom
     });
   }
   server.on("error", () => {}); // accept() ran out of file descriptors: later connections still come
-  const inode = (await lstat(path)).ino;
+  const { ino: inode } = await lstat(path).catch((cause) => {
+    server.close();
+    throw listenError(path, cause);
+  });
   let closing: Promise<void> | undefined;
   return () =>
     closing ??= (async () => {
@@ -30,6 +34,24 @@ export async function listenAt(server: Server, path: string): Promise<() => Prom
       if (now?.ino === inode) await unlink(path).catch(() => {});
     })();
 }
+
+/**
+ * Node cuts a path that the kernel has no room for, and goes on with another one.
+ *
+ * @throws {LinkError} `io`.
+ */
+export function checkSocketPath(doing: string, path: string): void {
+  const { length } = new TextEncoder().encode(path);
+  if (length <= SOCKET_PATH_BYTES_MAX) return;
+  throw new LinkError(
+    "io",
+    `Cannot ${doing} "${path}": the path of a unix socket has ${SOCKET_PATH_BYTES_MAX} bytes at most, ` +
+      `not ${length}; a relative one may be shorter`,
+  );
+}
+
+/** `sun_path` of unix(7), and the zero behind it. */
+const SOCKET_PATH_BYTES_MAX = 107;
 
 function listen(server: Server, path: string): Promise<void> {
   return new Promise((resolve, reject) => {

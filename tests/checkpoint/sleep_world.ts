@@ -48,7 +48,16 @@ export class ScriptedStore implements Store {
 
   get stats(): StoreStats {
     const recordsLive = this.#disk.records.size;
-    return { recordsLive, bytesLive: 0, bytesTotal: 0, segments: 1, bytesMoved: 0, syncs: 0, damaged: 0 };
+    return {
+      recordsLive,
+      bytesLive: 0,
+      bytesTotal: 0,
+      segments: 1,
+      bytesMoved: 0,
+      syncs: 0,
+      damaged: 0,
+      torn: 0,
+    };
   }
 
   append(records: readonly Uint8Array[], { supersedes = [], summaries }: AppendOptions = {}): Commit {

@@ -169,9 +169,34 @@ test("a torn end is what a crash leaves: a notice, exit code 0, cut off by repai
     connections: 0,
   }]);
   expect(found[0]!.what).toContain("torn end");
+  // It is not damage to anybody else either.
+  expect(await torpor(["store", "ls", folder, "--count"])).toMatchObject({ code: 0, err: "" });
   expect(await torpor(["store", "repair", folder])).toMatchObject({ code: 0 });
   expect(await check(folder)).toMatchObject({ code: 0, found: [] });
   expect(await namesIn(folder)).toEqual(await namesIn(sound));
+});
+
+test("a segment that somebody has cut short is damage: its index knows what has gone, and nothing else goes", async () => {
+  for (const file of segments(sound)) {
+    const { length } = readFileSync(join(sound, file));
+    for (const size of [0, 20, length >> 1, length - 60]) {
+      const folder = copy();
+      const told = `seed ${seed}: ${file} cut to ${size} of ${length} bytes`;
+      writeFileSync(join(folder, file), readFileSync(join(folder, file)).subarray(0, size));
+      const { code, found, result } = await check(folder);
+      expect(code, told).toBe(1);
+      expect(found, told).toMatchObject([{
+        severity: "damage",
+        file,
+        what: expect.stringContaining("its index knows"),
+      }]);
+      expect(found[0]!.connections, told).toBe(live.size - result["connections"]!);
+      const { code: repaired } = await torpor(["store", "repair", folder]);
+      expect(repaired, told).toBe(0);
+      expect(await check(folder), told).toMatchObject({ code: 0, found: [] });
+      expect(await namesIn(folder), told).toHaveLength(result["connections"]!);
+    }
+  }
 });
 
 test("indexes: a missing one is a notice, a damaged or wrong one is damage, and repair makes them anew", async () => {
@@ -262,7 +287,9 @@ test("wrong use: exit code 2, and what is wrong", async () => {
     [["store", "repair", temporary.file("nowhere")], "ENOENT"],
     [["store", "ls", temporary.file("nowhere")], "ENOENT"],
     [["store", "ls", sound, "--port", "x"], '"x" is no whole number from 1 to 65535'],
+    [["store", "ls", sound, "--from", "10.7.0"], '"10.7.0" is no address'],
     [["store", "ls", sound, "--color"], "--color"],
+    [["explain", sound], "is a folder"],
     [["store", "explain", sound], "which connection?"],
   ];
   for (const [args, message] of cases) {
@@ -284,6 +311,7 @@ test("a segment that is shorter than its header is damage, and a notice where it
   const folder = copy();
   const first = segments(folder)[0]!;
   writeFileSync(join(folder, first), new Uint8Array(3));
+  rmSync(join(folder, first.replace("seg", "idx"))); // which would know
   const last = "00099998.seg";
   writeFileSync(join(folder, last), new Uint8Array(5));
   const { code, found } = await check(folder);

@@ -13,9 +13,9 @@ import { wayOf } from "./explain.ts";
 const HELP = `\
 Lets the packets of a capture meet rules, connection tracking included: the
 verdict of each packet, and at the end what each rule has matched. Which way a
-packet goes is said by the capture where it knows (pcapng with directions),
-else by --local: to one of ours is input, from one of ours output, else
-forward. Rules that translate addresses are told, not carried out.
+packet goes is said by --local: to one of ours is input, from one of ours
+output, all else forward; without it by the capture where it knows (pcapng with
+directions), and what it does not know is input. Rules that translate addresses are told, not carried out.
 
   torpor firewall simulate FILE CAPTURE [options]
 

@@ -3,7 +3,7 @@ import { compactStore } from "../../../checkpoint/store/compact.ts";
 import { readArguments } from "../../arguments.ts";
 import type { Command, Terminal } from "../../command.ts";
 import { Progress } from "../../progress.ts";
-import { counted, mustBeStore, oneFolder, snapshotOf } from "../../store/open.ts";
+import { counted, damagedIn, mustBeStore, oneFolder, snapshotOf } from "../../store/open.ts";
 
 const HELP = `\
 Writes the sleeping connections of a store anew, one behind the other, and lets
@@ -65,7 +65,8 @@ async function toRepair(folder: string, terminal: Terminal): Promise<string | un
   try {
     let trouble: string | undefined;
     judgeRecords(store, ({ why }) => void (trouble ??= why));
-    if (store.stats.damaged > 0) trouble ??= `${counted(store.stats.damaged, "entry", "entries")} damaged`;
+    const damaged = damagedIn(store);
+    if (damaged > 0) trouble ??= `${counted(damaged, "entry", "entries")} damaged`;
     return trouble;
   } finally {
     await store.close();

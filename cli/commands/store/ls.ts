@@ -6,10 +6,10 @@ import {
 import { isBeside, stretchesOf } from "../../../checkpoint/sockets/stretch.ts";
 import { ImageError } from "../../../checkpoint/image/image_error.ts";
 import { paint, printable } from "../../color.ts";
-import { portOf, readArguments } from "../../arguments.ts";
+import { addressOf, portOf, readArguments } from "../../arguments.ts";
 import type { Command, Terminal } from "../../command.ts";
 import { Gathered } from "../../gathered.ts";
-import { oneFolder, snapshotOf } from "../../store/open.ts";
+import { damagedIn, oneFolder, snapshotOf } from "../../store/open.ts";
 
 const HELP = `\
 Lists the connections that sleep in a store, in the order in which they lie
@@ -51,6 +51,7 @@ export const storeLs: Command = {
     });
     const folder = oneFolder(positionals);
     const port = portOf(values.port);
+    const from = addressOf("from", values.from);
     const { disk, store } = await snapshotOf(folder, "store ls", terminal);
     let damaged = 0;
     let count = 0;
@@ -69,15 +70,15 @@ export const storeLs: Command = {
           continue;
         }
         if (port !== undefined && connection.localPort !== port) continue;
-        if (values.from !== undefined && connection.remoteAddress !== values.from) continue;
+        if (from !== undefined && connection.remoteAddress !== from) continue;
         count++;
         if (values.count) continue;
         await lines.add(json ? `${jsonOf(connection)}\n` : lineOf(connection, terminal));
       }
       if (values.count) await lines.add(json ? `${JSON.stringify({ count })}\n` : `${count}\n`);
       lines.end();
-      damaged += store.stats.damaged;
-      if (store.stats.damaged > 0) {
+      damaged += damagedIn(store);
+      if (damagedIn(store) > 0) {
         terminal.err("torpor store ls: entries are damaged; torpor store check says where\n");
       }
     } finally {

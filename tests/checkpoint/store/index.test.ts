@@ -277,3 +277,32 @@ test("an index is a CBOR sequence that matches store.cddl, as cborg reads it", a
   }
   expect(count).toBeGreaterThan(2);
 });
+
+test("what a segment removed stays removed when its file is cut short, and its index is not believed of what comes later", async () => {
+  const whole = new FaultyDisk(1);
+  const lives = await filled(whole);
+  for (const name of whole.list().filter((each) => each.endsWith(".seg"))) {
+    const { length } = whole.bytes(name);
+    for (let size = 0; size < length; size += 61) {
+      const told = `${name} cut to ${size} of ${length} bytes`;
+      const disk = new FaultyDisk(1);
+      for (const each of whole.list()) disk.open(each, true).write(whole.bytes(each).slice(), 0);
+      disk.open(name, false).truncate(size);
+      let found: Location[] = [];
+      for (let opening = 0; opening < 3; opening++) {
+        const store = await open(disk);
+        const now = Array.from(store.live(), ({ location }) => location);
+        if (opening === 0) {
+          for (const location of now) expect(lives.has(location), told).toBe(true);
+          expect(now.length, told).toBeGreaterThan(0);
+        } else expect(now, told).toEqual(found);
+        const { locations, durable } = store.append(
+          Array.from({ length: 20 }, (_, id) => record(1_000 + id)),
+        );
+        await durable;
+        found = [...now, ...locations];
+        await store.close();
+      }
+    }
+  }
+});

@@ -340,3 +340,17 @@ print("equal" if got == stream else "different", flush=True)`,
   for (const link of links) link.close();
   await listener.close();
 });
+
+test("a path that is too long for a unix socket is refused: Node would cut it, and listen somewhere else", async () => {
+  using temporary = new TemporaryFolder();
+  const fits = temporary.file("x".repeat(107 - `${temporary.path}/`.length));
+  expect(new TextEncoder().encode(fits)).toHaveLength(107);
+  const listener = await listenUnix({ path: fits, onLink: (link) => link.close() });
+  (await connectUnix({ path: fits })).close();
+  await listener.close();
+  const path = `${fits}x`;
+  const refused = { name: "LinkError", code: "io", message: expect.stringContaining("107 bytes") };
+  await expect(listenUnix({ path, onLink: () => {} })).rejects.toMatchObject(refused);
+  await expect(connectUnix({ path })).rejects.toMatchObject(refused);
+  expect(existsSync(fits)).toBe(false);
+});
