@@ -51,7 +51,7 @@ const INDEX = /^(\d{8})\.idx$/;
 export function checkSegments(disk: Disk, report: (finding: Finding) => void): SegmentsChecked {
   const names = disk.list();
   const numbers = names.map(segmentNumber).filter((number) => number > 0).sort((a, b) => a - b);
-  checkNames(names, new Set(numbers), report);
+  const gone = checkNames(disk, new Set(numbers), report);
   const found: Scanned[] = [];
   const indexes = new Map<Scanned, Segment>();
   let bytes = 0;
@@ -109,13 +109,27 @@ export function checkSegments(disk: Disk, report: (finding: Finding) => void): S
     entries += segment.count;
     segments.push(segment);
   }
+  for (const { file, cutOff } of gone) {
+    const damage = {
+      file,
+      offset: 0,
+      bytes: 0,
+      reason: `is not there; its index knows of ${cutOff.end} bytes`,
+    };
+    stretches.push({ damage, locations: [...cutOff.records], torn: false, exact: true });
+  }
   const lost = stretches.map(({ damage }) => damage);
   checkRemovals(disk, segments, lost, report);
-  const removed = removedAmong(new Set(stretches.flatMap(({ locations }) => locations)), segments);
+  const removed = removedAmong(new Set(stretches.flatMap(({ locations }) => locations)), [
+    ...segments,
+    ...gone.map(({ cutOff }) => cutOff),
+  ]);
   for (const { damage, locations, torn, exact } of stretches) {
     const live = locations.filter((location) => !removed.has(location)).length;
     const { file, offset, reason } = damage;
-    const isHeader = offset === 0 && damage.bytes <= HEADER_BYTES_MAX;
+    const isGone = damage.bytes === 0;
+    if (isGone && live === 0) continue; // it was deleted in good order
+    const isHeader = offset === 0 && !isGone && damage.bytes <= HEADER_BYTES_MAX;
     const records = torn || isHeader || (live === 0 && isSmall(damage))
       ? 0
       : exact
@@ -131,7 +145,7 @@ export function checkSegments(disk: Disk, report: (finding: Finding) => void): S
     segments: numbers.length,
     entries,
     bytes,
-    damage: stretches.flatMap(({ damage, torn }) => torn ? [] : [damage]),
+    damage: stretches.flatMap(({ damage, torn }) => torn || damage.bytes === 0 ? [] : [damage]),
     torn: stretches.flatMap(({ damage, torn }) => torn ? [damage] : []),
   };
 }
@@ -141,12 +155,14 @@ function isSmall(damage: Damage): boolean {
   return damage.bytes < 2 * RECORD_ENTRY_BYTES_MIN;
 }
 
+/** @returns What indexes know of segments that are not there. */
 function checkNames(
-  names: readonly string[],
+  disk: Disk,
   numbers: ReadonlySet<number>,
   report: (finding: Finding) => void,
-): void {
-  for (const name of names) {
+): { file: string; cutOff: CutOff }[] {
+  const gone: { file: string; cutOff: CutOff }[] = [];
+  for (const name of disk.list()) {
     const owner = INDEX.exec(name);
     const what = UNFINISHED.test(name)
       ? "was never finished; opening removes it"
@@ -156,7 +172,11 @@ function checkNames(
     if (what !== undefined) {
       report({ severity: "notice", file: name, offset: 0, bytes: 0, what, records: 0 });
     }
+    const number = Number(owner?.[1] ?? 0);
+    const cutOff = number > 0 && !numbers.has(number) ? headCutOff(disk, number, 0)?.cutOff : undefined;
+    if (cutOff !== undefined) gone.push({ file: segmentName(number), cutOff });
   }
+  return gone;
 }
 
 /** A file without one sound entry, whose header is not sound either. */
@@ -243,7 +263,10 @@ function putsWithin(index: Segment | undefined, damage: Damage): Location[] {
 }
 
 /** Those of `locations` that some segment removes. */
-function removedAmong(locations: ReadonlySet<Location>, segments: readonly Segment[]): Set<Location> {
+function removedAmong(
+  locations: ReadonlySet<Location>,
+  segments: readonly { readonly removed: Iterable<Location> }[],
+): Set<Location> {
   const found = new Set<Location>();
   if (locations.size === 0) return found;
   for (const { removed } of segments) {

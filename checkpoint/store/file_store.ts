@@ -30,7 +30,7 @@ import {
   locationOf,
   type Recall,
 } from "./store.ts";
-import { offsetOf, type Store, StoreError, type StoreStats } from "./store.ts";
+import { offsetOf, segmentOf, type Store, StoreError, type StoreStats } from "./store.ts";
 
 /** Options of `FileStore.open`. */
 export interface FileStoreOptions {
@@ -261,7 +261,8 @@ export class FileStore implements Store {
     const start = offsetOf(location);
     const index = segment?.find(start) ?? -1;
     if (segment === undefined || index < 0 || !segment.isLive(index)) {
-      throw new StoreError(`Cannot read location ${location}: no live record is there`);
+      const place = `${segmentOf(location)}:${offsetOf(location)}`;
+      throw new StoreError(`Cannot read location ${place}: no live record is there`);
     }
     const bytes = smallBytes(segment.end(index) - start);
     let length: number;

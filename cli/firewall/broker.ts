@@ -100,7 +100,15 @@ export class PermissionBroker {
     const decided = await this.#decide(permission, value);
     this.#told({ pid, permission, value, ...decided });
     const { allowed, reason } = decided;
-    socket.write(`${JSON.stringify(allowed ? { id, result: "allow" } : { id, result: "deny", reason })}\n`);
+    socket.write(
+      `${
+        JSON.stringify(
+          allowed
+            ? { id, result: "allow" }
+            : { id, result: "deny", reason: refusal(permission, value, reason) },
+        )
+      }\n`,
+    );
   }
 
   async #decide(permission: string, value: string | null): Promise<Allowed> {
@@ -118,4 +126,9 @@ export class PermissionBroker {
     }
     return { allowed: false, reason: `the broker was not started with --allow ${kind}` };
   }
+}
+
+/** What the program's error says, in Deno's own manner: what it asked for, and what refused it. */
+function refusal(permission: string, value: string | null, reason: string): string {
+  return `${permission} access to ${value === null ? "everything" : `"${value}"`} is refused: ${reason}`;
 }

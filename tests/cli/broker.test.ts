@@ -141,14 +141,21 @@ judge("a Deno program's refused connect, fetch and listen show the rule's text",
     });
     expect(out).toContain("connect ok");
     expect(out).toContain(
-      'discard NotCapable: inet egress output rule 5 (line 9): tcp dport 9 drop comment "nobody discards"',
+      'discard NotCapable: net access to "127.0.0.1:9" is refused: inet egress output rule 5 (line 9): tcp dport 9 drop comment "nobody discards"',
     );
     expect(out).toContain(
-      "name NotCapable: inet egress output policy: policy drop (evil.example.net is 203.0.113.5)",
+      'name NotCapable: net access to "evil.example.net:443" is refused: inet egress output policy: policy drop ' +
+        "(evil.example.net is 203.0.113.5)",
     );
-    expect(out).toContain("fetch NotCapable: inet egress output policy: policy drop");
-    expect(out).toContain("listen NotCapable: inet egress input policy: policy drop");
-    expect(out).toContain("env NotCapable: the broker was not started with --allow env");
+    expect(out).toContain(
+      'fetch NotCapable: net access to "198.51.100.9:8080" is refused: inet egress output policy: policy drop',
+    );
+    expect(out).toContain(
+      'listen NotCapable: net access to "0.0.0.0:8001" is refused: inet egress input policy: policy drop',
+    );
+    expect(out).toContain(
+      'env NotCapable: env access to "HOME" is refused: the broker was not started with --allow env',
+    );
     expect(out).toContain("read ok");
     expect(decisions).toContain("false net 127.0.0.1:9");
   } finally {

@@ -199,6 +199,19 @@ test("a segment that somebody has cut short is damage: its index knows what has 
   }
 });
 
+test("a segment that is not there is damage where its index is, and a notice when nothing lived in it", async () => {
+  for (const file of segments(sound)) {
+    const folder = copy();
+    rmSync(join(folder, file));
+    const { code, found } = await check(folder);
+    const lost = [...live.values()].filter((location) => placeOf(location).file === file).length;
+    expect(code, `seed ${seed}: ${file}`).toBe(lost > 0 ? 1 : 0);
+    expect(found.filter(({ severity }) => severity === "damage"), `seed ${seed}: ${file}`).toMatchObject(
+      lost > 0 ? [{ file, connections: lost, what: expect.stringContaining("is not there") }] : [],
+    );
+  }
+});
+
 test("indexes: a missing one is a notice, a damaged or wrong one is damage, and repair makes them anew", async () => {
   for (const harm of ["missing", "flipped", "another's", "unfinished", "orphan"]) {
     const folder = copy();
