@@ -1,6 +1,8 @@
 import { assert } from "./assert.ts";
+import { copied, Copies } from "./copies.ts";
 import { givePacketMemory, takePacketMemory } from "./packet_memory.ts";
 import { copyBytes, packetSlab, Slab, viewOf } from "./slab.ts";
+import type { Tail } from "./tail.ts";
 
 // Rings borrow from the packet memory. When that is full they have buffers of their own, and those that are not in use
 // are kept by power-of-two size, so that busy rings do not allocate.
@@ -158,11 +160,16 @@ export class ByteRing {
     if (first < count) copyBytes(this.#slab, this.#base, target, at + first, count - first);
   }
 
-  /** Where `count` bytes from `offset` lie in the packet memory, in one piece; -1 when they do not. */
-  region(offset: number, count: number): number {
+  /** Tells where `count` bytes from `offset` lie in the packet memory; false when they do not. */
+  locate(offset: number, count: number, into: Tail): boolean {
     assert(offset + count <= this.#length);
+    if (this.#slab !== packetSlab) return false;
     const from = (this.#start + offset) & (this.#size - 1);
-    return this.#slab === packetSlab && from + count <= this.#size ? this.#base + from : -1;
+    into.bytes = count;
+    into.at = this.#base + from;
+    into.restBytes = Math.max(0, from + count - this.#size);
+    into.restAt = this.#base;
+    return true;
   }
 
   /** Removes `count` bytes from the front; `keep` holds on to the buffer for bytes placed beyond the end. */
@@ -256,6 +263,7 @@ export class ByteRing {
     this.meter?.borrowed(size - this.#size);
     if (this.#size > 0) {
       const first = Math.min(size, this.#size - this.#start);
+      copied[Copies.rings]! += Math.min(this.#length, size);
       copyBytes(this.#slab, this.#base + this.#start, slab, base, first);
       copyBytes(this.#slab, this.#base, slab, base + first, Math.min(size - first, this.#start));
       give(this.#slab, this.#base, this.#size);

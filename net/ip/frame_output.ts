@@ -1,4 +1,5 @@
 import { Slab } from "../../base/slab.ts";
+import type { Tail } from "../../base/tail.ts";
 import { isIpv6Handle, isMulticast } from "../wire/address.ts";
 import { ARP_LENGTH, ArpOperation, ArpRecord, writeArp } from "../wire/arp.ts";
 import { Drop, type DropCounters } from "../wire/drop.ts";
@@ -24,9 +25,10 @@ const NDP = { delayMs: 5_000, lockMs: 0 };
 export interface WayOut {
   /** Where packets are composed, with room for a frame's header in front. */
   readonly slab: Slab;
-  /** Where the end of the packet at hand lies in the packet memory, if not in the slab. */
-  readonly tailAt: number;
-  readonly tailBytes: number;
+  /** Where the end of the packet at hand lies, if not in the slab. */
+  readonly tail: Tail;
+  /** Brings it there: the packet in the slab ends at `end`. */
+  fetchTail(end: number): void;
   readonly routes: RouteTable;
   readonly drops: DropCounters;
   readonly addresses: AddressTable;
@@ -171,6 +173,7 @@ export class FrameOutput {
     } else if (this.#way.routes.classify(nextHop) !== AddressKind.Broadcast) {
       const resolution = neighbors.lookup(nextHop, nowMs);
       if (resolution > Resolution.FoundRequest) {
+        if (this.#way.tail.bytes > 0) this.#way.fetchTail(end);
         const kept = resolution !== Resolution.Failed && neighbors.hold(nextHop, slab, start, end);
         if (resolution === Resolution.Request) this.#ask(through, nextHop, hi, lo);
         if (kept) return true;
@@ -210,9 +213,9 @@ export class FrameOutput {
   #transmit(through: Interface, slab: Slab, start: number, end: number, segmentBytes = 0): boolean {
     through.dirty = true;
     const { link } = through;
-    const { tailAt, tailBytes } = this.#way;
-    const sent = tailBytes > 0
-      ? link.sendGathered!(slab, start, end, segmentBytes, tailAt, tailBytes)
+    const { tail } = this.#way;
+    const sent = tail.bytes > 0 && slab === this.#way.slab
+      ? link.sendGathered!(slab, start, end, segmentBytes, tail)
       : link.send(slab, start, end, segmentBytes);
     if (sent) return true;
     this.full = true;

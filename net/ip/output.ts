@@ -1,6 +1,8 @@
 import { assert } from "../../base/assert.ts";
 import { HANDED_ON } from "../../base/handed_on.ts";
+import { copied, Copies } from "../../base/copies.ts";
 import { Slab } from "../../base/slab.ts";
+import { copyTail, Tail } from "../../base/tail.ts";
 import type { PacketHooks, PassedOutput } from "../firewall/nft/hooks.ts";
 import { OutputGate } from "../firewall/output_gate.ts";
 import type { TransportOutput } from "../tcp/tcp.ts";
@@ -68,9 +70,7 @@ export class IpOutput implements TransportOutput {
   identifications: Identifications | undefined;
   /** Whether somebody on this stack is in a group. */
   hasMembers: (group: number) => boolean = () => false;
-  /** See `TransportOutput.gathersTowards`. */
-  tailAt = 0;
-  tailBytes = 0;
+  readonly tail: Tail = new Tail();
   #nowMs: number = HANDED_ON;
   readonly #ip = new Ipv4Record();
   readonly #route: RouteRecord = { interfaceIndex: 0, nextHop: 0, source: 0 };
@@ -130,6 +130,7 @@ export class IpOutput implements TransportOutput {
     const start = this.transportStart - IPV4_HEADER_LENGTH;
     const mtu = dontFragment || through === undefined ? 0 : this.mtuTowards(destination);
     const pieces = mtu > 0 && length + IPV4_HEADER_LENGTH > mtu;
+    if (this.tail.bytes > 0 && (pieces || !this.#gathers(through))) this.fetchTail(end);
     let left = this.#checksum(
       protocol,
       source,
@@ -195,6 +196,7 @@ export class IpOutput implements TransportOutput {
     const start = transportStart - IPV6_HEADER_LENGTH;
     const mtu = dontFragment || through === undefined ? 0 : this.mtuTowards(destination);
     const pieces = mtu > 0 && length + IPV6_HEADER_LENGTH > mtu;
+    if (this.tail.bytes > 0 && (pieces || !this.#gathers(through))) this.fetchTail(end);
     let left = this.#checksum(
       protocol,
       source,
@@ -324,8 +326,9 @@ export class IpOutput implements TransportOutput {
     const { slab, transportStart: start, addresses } = this;
     const from = addresses.sum(source);
     const to = addresses.sum(destination);
-    if (protocol === PROTOCOL_TCP) finishTcpChecksum(slab, start, end, from, to);
-    else if (protocol === PROTOCOL_UDP) finishUdpChecksum(slab, start, end, from, to);
+    if (protocol === PROTOCOL_TCP) {
+      finishTcpChecksum(slab, start, end, from, to, this.tail.bytes > 0 ? this.tail : undefined);
+    } else if (protocol === PROTOCOL_UDP) finishUdpChecksum(slab, start, end, from, to);
     else if (protocol === PROTOCOL_ICMPV6) finishIcmpv6Checksum(slab, start, end, from, to);
   }
 
@@ -438,14 +441,17 @@ export class IpOutput implements TransportOutput {
     return isIpv6Handle(destination) ? through.mtu6 : through.mtu4;
   }
 
-  gathersTowards(destination: number): boolean {
-    // Rules may ask for more of a packet than its headers.
-    if (this.slab.address < 0 || this.gate.firewall !== undefined || this.hooks?.rules !== undefined) {
-      return false;
-    }
-    if (!this.#routeTo(destination)) return false;
-    const through = this.interfaces[this.#route.interfaceIndex];
-    return through !== undefined && through.trainBytesMax > 0 && through.link.sendGathered !== undefined;
+  /** Whether a packet may leave through there in two pieces. nftables rules may ask for more than its headers. */
+  #gathers(through: Interface | undefined): boolean {
+    return through !== undefined && through.link.sendGathered !== undefined && this.slab.address >= 0 &&
+      this.hooks?.rules === undefined;
+  }
+
+  fetchTail(end: number): void {
+    const { tail } = this;
+    copyTail(tail, this.slab, end - tail.bytes);
+    copied[Copies.out]! += tail.bytes;
+    tail.bytes = 0;
   }
 
   trainBytesTowards(destination: number): number {

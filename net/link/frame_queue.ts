@@ -1,5 +1,6 @@
 import { assert } from "../../base/assert.ts";
-import { copyBytes, packetSlab, Slab } from "../../base/slab.ts";
+import { copyBytes, Slab } from "../../base/slab.ts";
+import { copyTail, type Tail } from "../../base/tail.ts";
 
 /** The slab a queue starts with: a batch of 40 full Ethernet frames. */
 const BYTES_AT_FIRST = 65_536;
@@ -62,8 +63,7 @@ export class FrameQueue {
   }
 
   /**
-   * Copies `[start, end)` of `from` to the end; false when the queue is full. The last `tailBytes` of it lie at `tailAt`
-   * in the packet memory instead.
+   * Copies `[start, end)` of `from` to the end; false when the queue is full. Its last bytes may lie elsewhere: `tail`.
    */
   push(
     from: Slab,
@@ -71,15 +71,18 @@ export class FrameQueue {
     end: number,
     dueMs = 0,
     segmentBytes = 0,
-    tailAt = 0,
-    tailBytes = 0,
+    tail?: Tail,
   ): boolean {
     if (this.#count === this.framesMax) return false;
     if (this.#count === this.#starts.length) this.#growSlots();
     const length = end - start;
     const at = this.#place(length);
-    copyBytes(from, start, this.#slab, at, length - tailBytes);
-    if (tailBytes > 0) copyBytes(packetSlab, tailAt, this.#slab, at + length - tailBytes, tailBytes);
+    if (tail === undefined) copyBytes(from, start, this.#slab, at, length);
+    else {
+      const headers = length - tail.bytes;
+      copyBytes(from, start, this.#slab, at, headers);
+      copyTail(tail, this.#slab, at + headers);
+    }
     let slot = this.#head + this.#count;
     if (slot >= this.#starts.length) slot -= this.#starts.length;
     this.#starts[slot] = at;

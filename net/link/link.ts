@@ -1,4 +1,5 @@
 import type { Slab } from "../../base/slab.ts";
+import type { Tail } from "../../base/tail.ts";
 
 /** What a link carries: Ethernet frames without FCS, or bare IP packets. */
 export type Medium = "ethernet" | "ip";
@@ -78,17 +79,11 @@ export interface Link {
    */
   send(slab: Slab, start: number, end: number, segmentBytes?: number): boolean;
   /**
-   * As `send` of `[start, end)`, whose last `tailBytes` do not lie there but at `tailAt` in the packet memory
-   * (base/packet_memory.ts); `slab` lies in it, too. Absent where a link cannot do this.
+   * As `send` of `[start, end)`, whose last `tail.bytes` do not lie there but elsewhere in the packet memory
+   * (base/packet_memory.ts); `slab` lies in it, too, and they may be copied to where they would lie. Absent where a link
+   * gains nothing by this.
    */
-  sendGathered?(
-    slab: Slab,
-    start: number,
-    end: number,
-    segmentBytes: number,
-    tailAt: number,
-    tailBytes: number,
-  ): boolean;
+  sendGathered?(slab: Slab, start: number, end: number, segmentBytes: number, tail: Tail): boolean;
   /** Ends a batch of sends: a link that gathers frames writes them now. */
   flush(): void;
   /**

@@ -1,3 +1,4 @@
+import { copied, Copies } from "../../base/copies.ts";
 import { copyBytes, Slab } from "../../base/slab.ts";
 import { checksumOf, foldSum, sumWords } from "../wire/checksum.ts";
 import { IPV4_HEADER_LENGTH, PROTOCOL_TCP } from "../wire/ipv4.ts";
@@ -96,10 +97,12 @@ export class SegmentMerger implements LinkSink {
     const train = this.#train;
     if (this.#end === 0) {
       copyBytes(slab, start, train, 0, end - start);
+      copied[Copies.in]! += this.#data;
       this.#end = end - start;
       this.#segmentBytes = this.#data;
     } else {
       copyBytes(slab, start + this.#headers, train, this.#end, this.#data);
+      copied[Copies.in]! += this.#data;
       this.#end += this.#data;
     }
     if (this.#pushes) {

@@ -1,6 +1,7 @@
 import { assert } from "../../base/assert.ts";
 import { type Clock, SystemClock } from "../../base/clock.ts";
 import type { Slab } from "../../base/slab.ts";
+import type { Tail } from "../../base/tail.ts";
 import { checkMtu, frameBytesMax } from "./frame_limit.ts";
 import { FrameQueue } from "./frame_queue.ts";
 import { cutTrain } from "../wire/train.ts";
@@ -107,18 +108,11 @@ class PipeEnd implements Link {
   }
 
   send(slab: Slab, start: number, end: number, segmentBytes = 0): boolean {
-    return this.sendGathered(slab, start, end, segmentBytes, 0, 0);
+    return this.sendGathered(slab, start, end, segmentBytes);
   }
 
   /** What TCP has in its ring goes to the far end from there. */
-  sendGathered(
-    slab: Slab,
-    start: number,
-    end: number,
-    segmentBytes: number,
-    tailAt: number,
-    tailBytes: number,
-  ): boolean {
+  sendGathered(slab: Slab, start: number, end: number, segmentBytes: number, tail?: Tail): boolean {
     const far = this.#far!;
     const length = end - start;
     assert(length > 0 && start >= 0 && end <= slab.bytes.length, "A frame lies inside its slab");
@@ -129,7 +123,7 @@ class PipeEnd implements Link {
       return false;
     }
     const dueMs = this.#clock === undefined ? 0 : this.#clock.nowMs() + this.#delayMs;
-    if (!far.#incoming.push(slab, start, end, dueMs, segmentBytes, tailAt, tailBytes)) {
+    if (!far.#incoming.push(slab, start, end, dueMs, segmentBytes, tail)) {
       this.counters.dropsOut++;
       return false;
     }

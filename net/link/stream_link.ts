@@ -2,6 +2,7 @@ import type { Socket } from "node:net";
 import { setTimeout } from "node:timers";
 import { assert } from "../../base/assert.ts";
 import { Slab } from "../../base/slab.ts";
+import { copyTail, type Tail } from "../../base/tail.ts";
 import { frameBytesMax } from "./frame_limit.ts";
 import { LENGTH_BYTES, LengthReader } from "./length_framing.ts";
 import { LinkError } from "./link_error.ts";
@@ -76,6 +77,11 @@ export class StreamLink implements Link {
   }
 
   send(slab: Slab, start: number, end: number): boolean {
+    return this.sendGathered(slab, start, end, 0);
+  }
+
+  /** What TCP has in its ring goes from there to what is written next. */
+  sendGathered(slab: Slab, start: number, end: number, _segmentBytes: number, tail?: Tail): boolean {
     const length = end - start;
     assert(length > 0 && start >= 0 && end <= slab.bytes.length, "A frame lies inside its slab");
     if (this.#closed || length > this.#frameBytesMax) {
@@ -89,7 +95,10 @@ export class StreamLink implements Link {
       return false;
     }
     gather.view.setUint32(this.#gatherBytes, length);
-    gather.bytes.set(slab.bytes.subarray(start, end), this.#gatherBytes + LENGTH_BYTES);
+    const at = this.#gatherBytes + LENGTH_BYTES;
+    const headersEnd = tail === undefined ? end : end - tail.bytes;
+    gather.bytes.set(slab.bytes.subarray(start, headersEnd), at);
+    if (tail !== undefined) copyTail(tail, gather, at + headersEnd - start);
     this.#gatherBytes += LENGTH_BYTES + length;
     this.counters.framesOut++;
     this.counters.bytesOut += length;

@@ -1,7 +1,9 @@
 import process from "node:process";
 import { assert } from "../../base/assert.ts";
+import { copied, Copies } from "../../base/copies.ts";
 import { packetMemory } from "../../base/packet_memory.ts";
 import { Slab } from "../../base/slab.ts";
+import { copyTail, type Tail } from "../../base/tail.ts";
 import { checkMtu, frameBytesMax } from "./frame_limit.ts";
 import { LinkError } from "./link_error.ts";
 import { type Link, type LinkCounters, linkCounters, type LinkSink, type Medium } from "./link.ts";
@@ -82,6 +84,12 @@ const READ_BYTES = 65_536 + 64;
 
 /** The longest train: what the length field of IPv4 can say. */
 const TRAIN_BYTES_MAX = 65_535;
+
+/**
+ * Shorter data is copied behind its headers: a call that takes a packet from two places costs as much more as copying so
+ * much does (`npm run bench -- copies`).
+ */
+const WRITEV_BYTES_MIN = 8_192;
 
 /** `struct iovec`: an address and a length, 64 bits each. */
 const IOVEC_BYTES = 16;
@@ -242,6 +250,8 @@ class Tun implements TunLink {
   readonly trainBytesMax: number;
   readonly datagramTrains: boolean;
   readonly counters: LinkCounters = linkCounters();
+  /** @internal For the bench that says what it should be. */
+  writevBytesMin = WRITEV_BYTES_MIN;
   readonly #libc: Libc;
   readonly #fd: number;
   readonly #readiness: Readiness;
@@ -249,7 +259,7 @@ class Tun implements TunLink {
   readonly #frameBytesMax: number;
   /** Where the packet memory lies, 0 before it has been asked for. */
   #memoryAddress = 0;
-  readonly #iov = Slab.of(2 * IOVEC_BYTES);
+  readonly #iov = Slab.of(3 * IOVEC_BYTES);
   /** Bytes of a header in front of each packet: 0 without offloads. */
   readonly #headerBytes: number;
   /** Whether the sink takes packets that have `segmentBytes`. */
@@ -341,26 +351,36 @@ class Tun implements TunLink {
     start: number,
     end: number,
     segmentBytes: number,
-    tailAt: number,
-    tailBytes: number,
+    tail: Tail,
   ): boolean {
     const header = this.#headerBytes;
     const length = end - start;
+    if (tail.bytes < this.writevBytesMin) {
+      copyTail(tail, slab, end - tail.bytes);
+      copied[Copies.out]! += tail.bytes;
+      return this.send(slab, start, end, segmentBytes);
+    }
+    const { restBytes } = tail;
+    const first = tail.bytes - restBytes;
     assert(
-      slab.address >= 0 && start >= header && tailBytes < length,
+      slab.address >= 0 && start >= header && tail.bytes < length,
       "The headers lie in the packet memory",
     );
-    assert(tailAt >= 0 && tailAt + tailBytes <= packetMemory.length, "And so does the rest");
+    assert(tail.at >= 0 && tail.at + first <= packetMemory.length, "And so does the rest");
+    assert(tail.restAt >= 0 && tail.restAt + restBytes <= packetMemory.length, "which may begin again");
     this.#sendDatagrams();
-    if (this.#closed || length > this.trainBytesMax) {
+    if (this.#closed || length > (segmentBytes > 0 ? this.trainBytesMax : this.#frameBytesMax)) {
       this.counters.dropsOut++;
       return false;
     }
-    writeVnetHeader(slab, start - header, end, segmentBytes);
+    if (header > 0) writeVnetHeader(slab, start - header, end, segmentBytes);
     this.#memoryAddress ||= this.#libc.addressOf(packetMemory);
-    setIovec(this.#iov, 0, this.#memoryAddress + slab.address + start - header, header + length - tailBytes);
-    setIovec(this.#iov, 1, this.#memoryAddress + tailAt, tailBytes);
-    if (this.#libc.writev(this.#fd, this.#iov.bytes, 2) !== header + length) {
+    const headersAt = this.#memoryAddress + slab.address + start - header;
+    setIovec(this.#iov, 0, headersAt, header + length - tail.bytes);
+    setIovec(this.#iov, 1, this.#memoryAddress + tail.at, first);
+    setIovec(this.#iov, 2, this.#memoryAddress + tail.restAt, restBytes);
+    const pieces = restBytes > 0 ? 3 : 2;
+    if (this.#libc.writev(this.#fd, this.#iov.bytes, pieces) !== header + length) {
       this.counters.dropsOut++;
       return false;
     }

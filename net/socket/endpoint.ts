@@ -47,6 +47,9 @@ export class Endpoint implements Owner {
   /** The buffer of the first of them, and when it is offered to TCP that one. */
   #offer: ReadOffer | undefined;
   #offerer: Waiter | undefined;
+  /** A buffer that others offer as well, and who gets what is in it. */
+  #shared: ReadOffer | undefined;
+  #take: ((count: number) => void) | undefined;
   #writers: Waiter[] = [];
   #drainers: Waiter[] = [];
   #sleepers: Waiter[] = [];
@@ -152,15 +155,40 @@ export class Endpoint implements Owner {
   /** What comes next goes into `p` at once: its reader is the only one who waits. */
   #offerTo(p: Uint8Array): void {
     const tcb = this.#tcb;
-    if (tcb === undefined || this.#readers.length !== 1 || p.byteLength < DIRECT_BYTES_MIN) return;
+    if (
+      tcb === undefined || this.#shared !== undefined || this.#readers.length !== 1 ||
+      p.byteLength < DIRECT_BYTES_MIN
+    ) return;
     this.#offer ??= new ReadOffer(p);
     this.#offer.bytes = p;
     this.#offerer = this.#readers[0];
     this.#calls.offer(tcb, this.#offer);
   }
 
+  /**
+   * What comes next may go into the front of a buffer that others offer as well, whose data is in it one at a time:
+   * `take` is told how much, once, within the turn.
+   */
+  offerShared(offer: ReadOffer, take: (count: number) => void): void {
+    const tcb = this.#tcb;
+    if (tcb === undefined || this.#shared !== undefined || this.#readers.length > 0 || this.#host.recorded) {
+      return;
+    }
+    this.#shared = offer;
+    this.#take = take;
+    this.#calls.offer(tcb, offer);
+  }
+
+  #takeShared(tcb: Tcb, offer: ReadOffer): void {
+    const count = this.#calls.takeOffered(this.#host.stack.tcp, tcb, offer);
+    this.#calls.offer(tcb, undefined);
+    this.#shared = undefined;
+    if (count > 0) this.#take!(count);
+  }
+
   /** Gives the first reader what its buffer has got; the buffer is its own again. */
   #takeOffered(tcb: Tcb): void {
+    if (this.#shared !== undefined) return this.#takeShared(tcb, this.#shared);
     const reader = this.#offerer;
     if (reader === undefined) return;
     this.#offerer = undefined;
@@ -324,7 +352,7 @@ export class Endpoint implements Owner {
   }
 
   suspended(tcb: Tcb, record: number): boolean {
-    this.#offerer = undefined; // nothing has come
+    this.#offerer = this.#shared = undefined; // nothing has come
     this.#tcb = undefined;
     this.#record = record;
     this.#asleepUrgent = urgentBytes(tcb);
@@ -433,8 +461,8 @@ export class Endpoint implements Owner {
     this.hold.close();
     this.#rejectAll();
     const finish = (awake: Tcb): void => {
-      if (this.#offerer !== undefined) this.#calls.offer(awake, undefined);
-      this.#offerer = undefined;
+      if (this.#offerer !== undefined || this.#shared !== undefined) this.#calls.offer(awake, undefined);
+      this.#offerer = this.#shared = undefined;
       end(awake);
       if (awake.record >= 0) this.#host.setOwner(awake, undefined);
       this.#tcb = undefined;

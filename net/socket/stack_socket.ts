@@ -1,5 +1,7 @@
 import { Duplex } from "node:stream";
 import type { Alarm } from "../../base/clock.ts";
+import { copied, Copies } from "../../base/copies.ts";
+import { ReadOffer } from "../tcp/offer.ts";
 import { checkTcpOptions, type TcpOptions } from "../tcp/options.ts";
 import type { Endpoint } from "./endpoint.ts";
 import type { Host } from "./host.ts";
@@ -61,6 +63,13 @@ const GATHER_BYTES_MAX = 64 * 1024;
 let pool = new Uint8Array(0);
 let poolUsed = 0;
 
+/** Some trains of packets, */
+const OFFER_BYTES = 256 * 1024;
+/** and room for one: else it is time for another buffer. */
+const OFFER_BYTES_MIN = 128 * 1024;
+/** Where long data goes as it arrives, a socket's at a time; they are given away piece by piece, as the pool is. */
+const offer = new ReadOffer(new Uint8Array(0), false);
+
 /** A later turn of the event loop: MQTT brokers and others stall when bytes arrive in a microtask. */
 const later: (callback: () => void) => void =
   (globalThis as unknown as { setImmediate?: (callback: () => void) => void }).setImmediate ??
@@ -100,6 +109,8 @@ export class StackSocket extends Duplex {
   #bytesWritten = 0;
   #wanted = false;
   #pumpQueued = false;
+  /** What has come in the buffer that all offer, and is to be handed on in a turn of the event loop of its own. */
+  #taken: Uint8Array | undefined;
   #alarm: Alarm | undefined;
   #activeAtMs = 0;
   readonly #connectAbort = new AbortController();
@@ -286,6 +297,7 @@ export class StackSocket extends Duplex {
     const bytes = chunks.reduce((sum, { chunk }) => sum + chunk.byteLength, 0);
     if (bytes <= GATHER_BYTES_MAX) {
       const gathered = new Uint8Array(bytes);
+      copied[Copies.out]! += bytes;
       let at = 0;
       for (const { chunk } of chunks) {
         gathered.set(chunk, at);
@@ -413,28 +425,54 @@ export class StackSocket extends Duplex {
     const endpoint = this.#endpoint!;
     try {
       while (this.#wanted && !this.destroyed && !endpoint.closed && !this.#talk?.holds) {
+        if (this.#taken !== undefined) {
+          const taken = this.#taken;
+          this.#taken = undefined;
+          this.#hand(taken);
+          continue;
+        }
         if (pool.length - poolUsed < POOL_ROOM_BYTES_MIN) {
           pool = new Uint8Array(POOL_BYTES);
           poolUsed = 0;
         }
         const count = endpoint.tryRead(pool.subarray(poolUsed));
-        if (count === undefined) return;
-        this.#touch();
+        if (count === undefined) return this.#offerBuffer(endpoint);
         if (count === null) {
+          this.#touch();
           this.#wanted = false;
           this.push(null);
           return;
         }
         const bytes = pool.subarray(poolUsed, poolUsed + count);
         poolUsed += count;
-        this.bytesRead += count;
-        this.#talk?.heard(bytes);
-        this.#wanted = this.push(bytes);
+        this.#hand(bytes);
       }
     } catch (error) {
       this.destroy(nodeError(error, "read"));
     }
   }
+
+  #hand(bytes: Uint8Array): void {
+    this.#touch();
+    this.bytesRead += bytes.length;
+    this.#talk?.heard(bytes);
+    this.#wanted = this.push(bytes);
+  }
+
+  /** Not where somebody looks on at what is heard: what has been taken is in nobody's image. */
+  #offerBuffer(endpoint: Endpoint): void {
+    if (this.#talk !== undefined) return;
+    if (offer.holder === undefined && offer.bytes.length < OFFER_BYTES_MIN) {
+      offer.bytes = new Uint8Array(OFFER_BYTES);
+    }
+    endpoint.offerShared(offer, this.#takeOffered);
+  }
+
+  readonly #takeOffered = (count: number): void => {
+    this.#taken = offer.bytes.subarray(0, count);
+    offer.bytes = offer.bytes.subarray(count);
+    if (this.#wanted) this.#schedulePump();
+  };
 
   #touch(): void {
     if (this.timeout === 0 || this.destroyed) return;

@@ -58,11 +58,13 @@ export class Turns {
     if (this.#stopped || this.#inTurn) return;
     this.#queued = false;
     this.#batchMs = 0;
-    const timers = !this.#catchesUp();
+    const nowMs = this.#clock.nowMs();
+    const timers = !this.#catchesUp(nowMs);
     this.#inTurn = true;
     let deadlineMs: number;
     try {
-      do deadlineMs = this.#work.poll(this.#clock.nowMs(), timers); while (this.#work.again());
+      deadlineMs = this.#work.poll(nowMs, timers);
+      while (this.#work.again()) deadlineMs = this.#work.poll(this.#clock.nowMs(), timers);
     } finally {
       this.#inTurn = false;
     }
@@ -109,9 +111,8 @@ export class Turns {
    * Whether timers must wait: the process was held up, and links have yet to deliver what came meanwhile. Timers
    * that looked now would miss answers that are there, and send again what has long been acknowledged.
    */
-  #catchesUp(): boolean {
+  #catchesUp(nowMs: number): boolean {
     if (this.#catchUpEndMs > 0) return true;
-    const nowMs = this.#clock.nowMs();
     if (nowMs - this.#alarmAtMs < HELD_UP_MS) return false;
     this.#catchUpEndMs = nowMs + CATCH_UP_MS;
     this.#waitForLinks(nowMs);

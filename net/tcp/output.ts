@@ -1,3 +1,4 @@
+import { copied, Copies } from "../../base/copies.ts";
 import { seqLess, seqLessEqual } from "../../base/sequence.ts";
 import { sendingAgain, validateWindow } from "./congestion/window.ts";
 import { PROTOCOL_TCP } from "../wire/ipv4.ts";
@@ -32,7 +33,7 @@ import {
   type Tcb,
   TcpState,
 } from "./tcb.ts";
-import type { Tcp } from "./tcp.ts";
+import type { Tcp, TransportOutput } from "./tcp.ts";
 import { userTimeoutMs, writeUserTimeout, writeUserTimeoutSyn } from "./user_timeout.ts";
 import { USER_TIMEOUT_LENGTH } from "../wire/tcp_options.ts";
 import { windowBytesMax } from "./memory.ts";
@@ -41,6 +42,8 @@ import { isSendingUrgent, writeUrgent } from "./urgent.ts";
 
 /** Bytes of `nop,nop,TS` in every segment of a connection with timestamps. */
 export const TIMESTAMP_OPTION_BYTES = 12;
+/** Less data than that goes behind its headers at once: to sum and to move it in pieces would cost more. */
+const TAIL_BYTES_MIN = 256;
 /** What a card cuts at once. */
 const TRAIN_BYTES_MAX = 65_536;
 /** Rounding windows up may overdraw the receive buffer by a sixteenth. */
@@ -320,13 +323,7 @@ export function transmitSegment(
   const { slab, transportStart } = tcp.output;
   const dataStart = writeTcp(segment, slab, transportStart);
   const offset = (sequence - tcb.sndUna) | 0;
-  const gathers = segmentBytes > 0 && tcp.output.gathersTowards(tcb.remoteAddress);
-  const tailAt = gathers ? tcb.sendQueue.region(offset, length) : -1;
-  if (tailAt < 0) tcb.sendQueue.copyToSlab(offset, length, slab, dataStart);
-  else {
-    tcp.output.tailAt = tailAt;
-    tcp.output.tailBytes = length;
-  }
+  if (length > 0) placeData(tcp.output, tcb, offset, length, dataStart);
   tcb.bytesOut += length;
   if (length > 0) {
     tcb.dataSegmentsOut += segmentBytes > 0 ? length / segmentBytes : 1;
@@ -336,8 +333,21 @@ export function transmitSegment(
   tcb.lastActivityMs = tcb.lastSentMs = nowMs;
   if (segmentBytes > 0) tcb.segmentsOut += length / segmentBytes - 1;
   finish(tcp, tcb, dataStart + length, nowMs, ecn, segmentBytes);
-  tcp.output.tailBytes = 0;
+  tcp.output.tail.bytes = 0;
   return !tcp.output.linkFull;
+}
+
+/** Puts data from the send queue behind the headers, at `at`, or tells where it lies. */
+export function placeData(
+  { slab, tail }: TransportOutput,
+  { sendQueue }: Tcb,
+  offset: number,
+  length: number,
+  at: number,
+): void {
+  if (length >= TAIL_BYTES_MIN && sendQueue.locate(offset, length, tail)) return;
+  sendQueue.copyToSlab(offset, length, slab, at);
+  copied[Copies.out]! += length;
 }
 
 /** Sends a bare ACK of everything received; of a durable connection, when something of it is in the log. */
@@ -427,6 +437,7 @@ export function sendSyn(tcp: Tcp, tcb: Tcb, nowMs: number, fastOpen?: FastOpenOp
   const length = answer || fastOpen === undefined ? 0 : tcb.sendQueue.length;
   if (length > 0) {
     tcb.sendQueue.copyToSlab(0, length, slab, dataStart);
+    copied[Copies.out]! += length;
     tcb.bytesOut += length;
     tcb.dataSegmentsOut++;
     tcb.lastSentMs = nowMs;

@@ -1,3 +1,4 @@
+import { copied, Copies } from "../../base/copies.ts";
 import { seqLess } from "../../base/sequence.ts";
 import type { Slab } from "../../base/slab.ts";
 import { TcpFlag, type TcpRecord } from "../wire/tcp.ts";
@@ -71,6 +72,7 @@ export function receiveData(tcp: Tcp, tcb: Tcb, segment: TcpRecord, slab: Slab, 
   let count = to - from;
   const taken = tcb.offer === undefined ? 0 : receiveOffered(tcp, tcb, tcb.offer, slab, from, to);
   if (taken < count) tcb.receiveQueue.appendSlab(slab, from + taken, to);
+  copied[Copies.in]! += count;
   const filledHole = tcb.ahead.length > 0;
   if (filledHole) {
     const first = tcb.ahead[0]!;
@@ -133,6 +135,7 @@ function keepAhead(
   reportOverlap(tcp, tcb, offset, offset + to - from);
   addSackBlock(tcb, (tcb.rcvNxt + offset) | 0, (tcb.rcvNxt + offset + to - from + (fin ? 1 : 0)) | 0);
   tcb.receiveQueue.placeSlab(tcb.receiveQueue.length + offset, slab, from, to);
+  copied[Copies.in]! += to - from;
   ahead.splice(at, merged - at, start, end);
   growForHole(tcb, tcp.config, tcp.listeners.byId(tcb.listener));
 }

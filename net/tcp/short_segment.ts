@@ -1,7 +1,7 @@
 import { PROTOCOL_TCP } from "../wire/ipv4.ts";
 import { TcpFlag, writeTimestampedTcp } from "../wire/tcp.ts";
 import { ackSent, watchDataSent } from "./delayed_ack.ts";
-import { offerWindow, worthSending } from "./output.ts";
+import { offerWindow, placeData, worthSending } from "./output.ts";
 import { enterCwr } from "./recovery.ts";
 import { Sent } from "./sent_queue.ts";
 import { cwndPackets, packetsInFlight, sentStampMs, type Tcb, TcpState } from "./tcb.ts";
@@ -45,7 +45,7 @@ export function sendShortSegment(tcp: Tcp, tcb: Tcb, nowMs: number): void {
     tcb.tsRecent,
   );
   ackSent(tcb, tcp.config);
-  tcb.sendQueue.copyToSlab(offset, length, slab, dataStart);
+  placeData(output, tcb, offset, length, dataStart);
   tcb.bytesOut += length;
   tcb.dataSegmentsOut++;
   tcb.segmentsOut++;
@@ -61,6 +61,7 @@ export function sendShortSegment(tcp: Tcp, tcb: Tcb, nowMs: number): void {
     nowMs,
     tcb.pathMtuDiscovery,
   );
+  output.tail.bytes = 0;
   if (output.linkFull) return enterCwr(tcb, nowMs);
   if (length < tcb.sndMss) tcb.smallEnd = end;
   tcb.sent.push(sequence, end, push | Sent.trainEnd, sentStampMs(tcb, nowMs));

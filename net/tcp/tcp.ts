@@ -1,6 +1,7 @@
 import { assert } from "../../base/assert.ts";
 import type { Entropy } from "../../base/random.ts";
 import type { Slab } from "../../base/slab.ts";
+import type { Tail } from "../../base/tail.ts";
 import { TimerWheel } from "../../base/timer_wheel.ts";
 import { TurnQueue } from "../../base/turn_queue.ts";
 import { type ConnectionMap, Field, RecordState } from "../connections/connection_map.ts";
@@ -41,13 +42,8 @@ export interface TransportOutput {
     dontFragment?: boolean,
     segmentBytes?: number,
   ): boolean;
-  /**
-   * Whether trains towards `destination` may leave their data where it is: then the last `tailBytes` of what is sent next
-   * lie at `tailAt` in the packet memory, and not before `end`.
-   */
-  gathersTowards(destination: number): boolean;
-  tailAt: number;
-  tailBytes: number;
+  /** Where the end of what is sent next lies, unless it lies before `end`: TCP's data is still in its ring. */
+  readonly tail: Tail;
   /** The longest IP packet, in bytes, that our own link towards `destination` cuts into segments; 0 for none. */
   trainBytesTowards(destination: number): number;
   /** The last packet was dropped because its link was full: congestion at our own door. */

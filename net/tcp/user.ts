@@ -1,4 +1,5 @@
 import { assert } from "../../base/assert.ts";
+import { copied, Copies } from "../../base/copies.ts";
 import { Field, RecordState } from "../connections/connection_map.ts";
 import { BUFFER_BYTES_MAX } from "./config.ts";
 import { congestionNumber, congestionOf } from "./congestion/choose.ts";
@@ -122,6 +123,7 @@ export function tcpSend(
   const count = Math.min(to - from, sendRoom(tcb));
   if (count > 0) {
     tcb.sendQueue.append(bytes, from, from + count);
+    copied[Copies.out]! += count;
     if (tcb.durable !== undefined) tcpRemember(tcp, tcb);
     tcb.more = more;
     tcb.push = more ? Push.hold : Push.normal;
@@ -196,6 +198,7 @@ export function tcpReceive(tcp: Tcp, tcb: Tcb, target: Uint8Array, at: number, l
   if (tcb.durable !== undefined) tcpRemember(tcp, tcb);
   if (count === 0) return 0;
   tcb.receiveQueue.copyTo(0, count, target, at);
+  copied[Copies.in]! += count;
   tcb.receiveQueue.drop(count, tcb.ahead.length > 0);
   if (tcb.durable?.keepsReads) tcb.durable.lent = target.slice(at, at + count);
   if (tcb.state !== TcpState.closed && !tcb.finReceived) announceWindow(tcp, tcb);

@@ -1,4 +1,5 @@
-import { canSumBytes, type Slab, sumBytes } from "../../base/slab.ts";
+import { canSumBytes, packetSlab, type Slab, sumBytes } from "../../base/slab.ts";
+import type { Tail } from "../../base/tail.ts";
 
 /**
  * The Internet checksum (RFC 1071): a one's complement sum of 16-bit words in network order.
@@ -42,6 +43,16 @@ export function sumWords(slab: Slab, start: number, end: number, sum: number): n
   }
   if (at < end) other += slab.bytes[at]! << 8;
   return sum + other;
+}
+
+/** `sum` plus a tail's words, before which there is an even number of bytes. */
+export function sumTail(tail: Tail, sum: number): number {
+  const { at, restAt, restBytes } = tail;
+  const first = tail.bytes - restBytes;
+  sum = sumWords(packetSlab, at, at + first, sum);
+  if (restBytes === 0) return sum;
+  const rest = foldSum(sumWords(packetSlab, restAt, restAt + restBytes, 0));
+  return sum + ((first & 1) === 0 ? rest : (rest >>> 8) | ((rest & 0xff) << 8)); // RFC 1071: bytes may change places
 }
 
 /** A partial sum as 16 bits, not inverted. Zero only when every byte was zero. */

@@ -1,5 +1,6 @@
 import type { Slab } from "../../base/slab.ts";
-import { foldSum, pseudoSum, sumWords } from "./checksum.ts";
+import type { Tail } from "../../base/tail.ts";
+import { foldSum, pseudoSum, sumTail, sumWords } from "./checksum.ts";
 import { Drop } from "./drop.ts";
 import { PROTOCOL_TCP } from "./ipv4.ts";
 import { NOP_NOP_TIMESTAMP_10, readTcpOptions, tcpOptionsLength, writeTcpOptions } from "./tcp_options.ts";
@@ -202,8 +203,12 @@ export function finishTcpChecksum(
   end: number,
   source: number,
   destination: number,
+  tail?: Tail,
 ): void {
-  const sum = sumWords(slab, start, end, pseudoSum(source, destination, PROTOCOL_TCP, end - start));
+  const pseudo = pseudoSum(source, destination, PROTOCOL_TCP, end - start);
+  const sum = tail === undefined
+    ? sumWords(slab, start, end, pseudo)
+    : sumTail(tail, sumWords(slab, start, end - tail.bytes, pseudo));
   const left = slab.view.getUint16(start + AT.checksum); // zero as a rule
   slab.view.setUint16(start + AT.checksum, ~foldSum(left === 0 ? sum : sum + 0xffff - left) & 0xffff);
 }

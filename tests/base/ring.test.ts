@@ -3,6 +3,8 @@ import { AssertionError } from "../../base/assert.ts";
 import { Prng } from "../../base/random.ts";
 import { ByteRing, ringBytesLent } from "../../base/ring.ts";
 import { Slab } from "../../base/slab.ts";
+import { copyTail, Tail } from "../../base/tail.ts";
+import { foldSum, sumTail, sumWords } from "../../net/wire/checksum.ts";
 
 /** A copy in the packet memory. */
 function lent(bytes: Uint8Array): Slab {
@@ -57,6 +59,13 @@ test("a ring does what a plain array does, over any mix of calls", () => {
       ) {
         ring.copyToSlab(offset, count, slab, 3);
         expect([...slab.bytes]).toEqual([...target]);
+      }
+      const tail = new Tail();
+      if (count > 0 && ring.locate(offset, count, tail)) {
+        const slab = lent(new Uint8Array(count + 5).fill(7));
+        copyTail(tail, slab, 3);
+        expect([...slab.bytes]).toEqual([...target]);
+        expect(foldSum(sumTail(tail, 1)), "its checksum").toBe(foldSum(sumWords(slab, 3, 3 + count, 1)));
       }
       twin.forEach((byte, at) => {
         if (at >= length && ring.placed(at, 1)[0] !== byte) {

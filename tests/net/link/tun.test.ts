@@ -102,6 +102,25 @@ for (const runtime of EACH) {
     expect((await inTime(exited, "the responder's end"))[0]).toBe(0);
   });
 
+  judge(`${runtime} has the kernel take long packets from where they lie, in two pieces and three`, [
+    "root",
+    "tun",
+    "ip",
+    "ping",
+  ], async () => {
+    using netns = new NetworkNamespace();
+    const responder = new Responder(netns, runtime, ["tor0", "tun", "auto", "20000"]);
+    await responder.line();
+    netns.configure("tor0", "10.77.0.1/24");
+    netns.run("ip", "link", "set", "tor0", "mtu", "20000");
+    const said = netns.run("ping", "-c", "20", "-i", "0.01", "-s", "12001", "-M", "do", "10.77.0.2");
+    expect(said).toContain(" 0% packet loss");
+    expect(said).not.toContain("wrong data");
+    const { wrapped } = await responder.end();
+    expect(wrapped).toBeGreaterThan(5);
+    expect(wrapped).toBeLessThan(20);
+  });
+
   judge(`${runtime} says why it cannot have an interface`, ["root", "tun", "ip", "setpriv"], async () => {
     using netns = new NetworkNamespace();
     const holder = new Responder(netns, runtime, ["tor0"]);

@@ -1,13 +1,19 @@
 /**
  * Run in a namespace by tun.test.ts: answers pings and ARP requests until its input ends.
- * Arguments: interface, mode, way to wait or "auto". Prints a line of JSON when it is up and one at the end.
+ * Arguments: interface, mode, way to wait or "auto", MTU. What is long is answered from two or three places. Prints a line of JSON when it is up and one at the end.
  */
 import process from "node:process";
+import { ByteRing } from "../../../base/ring.ts";
 import type { Slab } from "../../../base/slab.ts";
+import { Tail } from "../../../base/tail.ts";
 import { LinkError } from "../../../net/link/link_error.ts";
 import { openTun, type OpenTunOptions, type TunLink } from "../../../net/link/tun.ts";
 
-const [name = "tor0", mode = "tun", wait = "auto"] = process.argv.slice(2);
+const [name = "tor0", mode = "tun", wait = "auto", mtu = "1500"] = process.argv.slice(2);
+const LONG_BYTES = 9_000;
+const ring = new ByteRing();
+const tail = new Tail();
+let wrapped = 0;
 const say = (line: object): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
 
 try {
@@ -28,7 +34,7 @@ async function reopen(link: TunLink, options: OpenTunOptions): Promise<void> {
 }
 
 async function respond(): Promise<void> {
-  const options = { name, mode } as OpenTunOptions;
+  const options = { name, mode, mtu: Number(mtu) } as OpenTunOptions;
   if (wait !== "auto") options.wait = wait as NonNullable<OpenTunOptions["wait"]>;
   const link = await openTun(options);
   const ipAt = mode === "tap" ? 14 : 0;
@@ -36,16 +42,30 @@ async function respond(): Promise<void> {
   link.open({
     receive: (slab, start, end) => {
       if (mode === "tap" && answerArp(slab, start)) link.send(slab, start, end);
-      else if (answerPing(slab, start + ipAt, start)) link.send(slab, start, end);
+      else if (answerPing(slab, start + ipAt, start)) {
+        if (end - start > LONG_BYTES) sendFromRing(link, slab, start, end);
+        else link.send(slab, start, end);
+      }
     },
     flush: () => void flushes++,
     closed: (error) => {
-      say({ closed: true, error: error?.message, flushes, counters: link.counters });
+      say({ closed: true, error: error?.message, flushes, wrapped, counters: link.counters });
     },
   });
   say({ name: link.name, wait: link.wait });
   process.stdin.on("end", () => void reopen(link, options));
   process.stdin.resume();
+}
+
+/** Sends what lies behind the headers from a ring, which begins again somewhere within it, as a rule. */
+function sendFromRing(link: TunLink, slab: Slab, start: number, end: number): void {
+  const headersEnd = start + 28;
+  ring.append(slab.bytes, headersEnd, end);
+  if (!ring.locate(0, ring.length, tail)) throw new Error("The ring lies in the packet memory");
+  if (tail.restBytes > 0) wrapped++;
+  slab.bytes.fill(0, headersEnd, end);
+  link.sendGathered!(slab, start, end, 0, tail);
+  ring.drop(ring.length, true);
 }
 
 /** Turns an ICMP echo request into its reply; the sum of both is known from the difference of one byte. */
