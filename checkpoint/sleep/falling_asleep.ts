@@ -1,3 +1,4 @@
+import { HANDED_ON } from "../../base/handed_on.ts";
 import { Histogram } from "../../base/histogram.ts";
 import { TimerWheel } from "../../base/timer_wheel.ts";
 import { RecordState } from "../../net/connections/connection_map.ts";
@@ -128,9 +129,14 @@ export class FallingAsleep {
     this.#watchFor(tcb.slot, this.#stayAwakeMs(tcb, nowMs), nowMs);
   }
 
+  /** Made once: there is a turn for each packet that comes alone. */
+  readonly #due = (slot: number): void => this.#consider(slot, this.#nowMs);
+  #nowMs: number = HANDED_ON;
+
   /** The end of a turn: those that have been idle for long enough fall asleep. */
   turn(nowMs: number): void {
-    this.#watch.advance(nowMs, (slot) => this.#consider(slot, nowMs));
+    this.#nowMs = nowMs;
+    this.#watch.advance(nowMs, this.#due);
     if (this.#ready.size > 0 && nowMs >= this.#saveAgainAtMs) this.#suspendSome(nowMs);
   }
 

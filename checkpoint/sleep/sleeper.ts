@@ -1,3 +1,4 @@
+import { HANDED_ON } from "../../base/handed_on.ts";
 import type { Histogram } from "../../base/histogram.ts";
 import { Field, RecordState } from "../../net/connections/connection_map.ts";
 import type { Host } from "../../net/socket/host.ts";
@@ -245,14 +246,17 @@ export class Sleeper extends Events<SleeperEvents> implements SleepOwner {
 
   /** @internal */
   nextDeadlineMs(): number {
-    return Math.min(
+    const nextMs = Math.min(
       this.#waking.nextDeadlineMs(),
       this.#falling.nextDeadlineMs(),
       this.#walk.journal.nextDeadlineMs(),
       this.#walk.closing ? Infinity : this.firewall.nextDeadlineMs(),
       this.#cleaning.nextDeadlineMs(),
     );
+    if (nextMs !== this.#toldMs) this.#toldMs = nextMs; // else it is the same number, and not one that is made anew
+    return this.#toldMs;
   }
+  #toldMs: number = HANDED_ON;
 
   /** An image lies elsewhere from now on: of a sleeper, or of a connection about to sleep. */
   #moved(from: number, to: number, bytes: Uint8Array, known: Int32Array | undefined): Int32Array | undefined {

@@ -1,3 +1,4 @@
+import { HANDED_ON } from "../../base/handed_on.ts";
 import type { Histogram } from "../../base/histogram.ts";
 import { throwLater } from "../../net/socket/throw_later.ts";
 import type { Tcb } from "../../net/tcp/tcb.ts";
@@ -137,7 +138,8 @@ export class Waking {
   /** The end of a turn: what is due among sleepers, and then as many wakes as a turn has time for. */
   turn(nowMs: number): void {
     this.#ringing = true;
-    this.#walk.timers.advance(nowMs, (record) => this.#due(record, nowMs), DUE_MAX);
+    this.#nowMs = nowMs;
+    this.#walk.timers.advance(nowMs, this.#due, DUE_MAX);
     this.#ringing = false;
     const wanted = this.#wanted.length + this.#queue.size > 0;
     if (!wanted) this.#relief.rest();
@@ -152,10 +154,12 @@ export class Waking {
     return Math.min(wakeMs, this.#walk.timers.nextDeadlineMs());
   }
 
-  #due(record: number, nowMs: number): void {
-    const nextMs = this.#walk.stack.sleepers.due(record, nowMs);
+  /** Made once: there is a turn for each packet that comes alone. */
+  readonly #due = (record: number): void => {
+    const nextMs = this.#walk.stack.sleepers.due(record, this.#nowMs);
     if (nextMs < Infinity) this.#walk.timers.set(record, nextMs);
-  }
+  };
+  #nowMs: number = HANDED_ON;
 
   /** asleep -> waking -> awake: read, revoke, and only then let them act. */
   #wakeSome(nowMs: number): void {
