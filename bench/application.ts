@@ -1,9 +1,18 @@
 import { once } from "node:events";
+import { copied, Copies } from "../base/copies.ts";
 import { pipe } from "../net/link/pipe.ts";
 import { Host } from "../net/socket/host.ts";
 import { connectNode, nodeServer } from "../net/socket/stack_socket.ts";
 import type { TcpConn } from "../net/socket/types.ts";
-import { type Bench, type BenchOptions, interleave, roundsFor, spreadTable, type Table } from "./bench.ts";
+import {
+  type Bench,
+  type BenchOptions,
+  type Cell,
+  interleave,
+  roundsFor,
+  spreadTable,
+  type Table,
+} from "./bench.ts";
 import { BareStacks } from "./packets/bare_stacks.ts";
 
 const ROUND_MS = 500;
@@ -16,6 +25,7 @@ export const bench: Bench = {
   async *run(options) {
     yield await throughPipe(options, false);
     yield await throughPipe(options, true);
+    yield await copiesTable(options);
   },
 };
 
@@ -43,6 +53,35 @@ async function throughPipe(options: BenchOptions, offloads: boolean): Promise<Ta
   );
 }
 
+/** How often a byte is copied on each way (base/copies.ts). */
+async function copiesTable(options: BenchOptions): Promise<Table> {
+  const roundMs = options.quick ? ROUND_MS_QUICK : ROUND_MS;
+  const rows: Cell[][] = [];
+  for (const offloads of [false, true]) {
+    using world = new World(offloads);
+    const ways: Record<string, () => Promise<number>> = {
+      "Deno's write -> handlers": () => world.bulk(HANDLERS, roundMs, written),
+      "Deno's write -> Deno's read": () => world.bulk(DENO, roundMs, written),
+      "web stream -> BYOB reader": () => world.bulk(STREAMS, roundMs, streamed),
+      "node Duplex -> node Duplex": () => world.duplex(roundMs),
+    };
+    for (const [name, run] of Object.entries(ways)) {
+      const before = copied.slice();
+      await run();
+      const each = [Copies.out, Copies.in, Copies.rings].map((way) =>
+        (copied[way]! - before[way]!) / world.received
+      );
+      rows.push([`${name}, ${offloads ? "with offloads" : "1,500 bytes"}`, ...each]);
+    }
+  }
+  return {
+    title: "how often a byte is copied",
+    columns: ["", "out", "in", "by growing rings"],
+    rows,
+    notes: ["Between the application's memory and what the link sends from, or has read into."],
+  };
+}
+
 type Write = (conn: TcpConn, untilMs: number) => Promise<void>;
 
 async function written(conn: TcpConn, untilMs: number): Promise<void> {
@@ -63,6 +102,10 @@ async function streamed(conn: TcpConn, untilMs: number): Promise<void> {
 class World implements Disposable {
   readonly #client: Host;
   readonly #server: Host;
+  /** Bytes of the round at hand. */
+  get received(): number {
+    return this.#received;
+  }
   #received = 0;
   #ended: () => void = () => {};
 

@@ -41,6 +41,10 @@ const BENCHES: Readonly<Record<string, { about: string; load: () => Promise<{ be
     about: "nanoseconds to sum and to move a packet's bytes, in the packet memory and elsewhere",
     load: () => import("./bytes.ts"),
   },
+  copies: {
+    about: "nanoseconds that a second copy of a packet's data costs, beside what it saves (TUN: root)",
+    load: () => import("./copies.ts"),
+  },
   allocation: {
     about: "bytes of garbage per packet on the hot path",
     load: () => import("./allocation.ts"),

@@ -14,7 +14,7 @@ const SAMPLE_BYTES = 512;
  * `undefined` where there is none.
  */
 export async function allocationSites(
-  work: () => void,
+  work: () => void | Promise<void>,
 ): Promise<[site: string, bytes: number][] | undefined> {
   if (runtime !== "node") return undefined;
   const { Session } = await import("node:inspector/promises");
@@ -25,7 +25,7 @@ export async function allocationSites(
     // Not in @types/node: without it only what survives is told.
     ...{ includeObjectsCollectedByMinorGC: true, includeObjectsCollectedByMajorGC: true },
   });
-  work();
+  await work();
   const { profile } = await session.post("HeapProfiler.stopSampling");
   session.disconnect();
   const bytes = new Map<string, number>();

@@ -189,6 +189,7 @@ export class BareStacks implements Subject {
         medium: "ip",
         mtu: 1500,
         send: (slab, start, end) => out.push(slab, start, end),
+        sendGathered: (slab, start, end, _segmentBytes, tail) => out.push(slab, start, end, 0, 0, tail),
         flush: () => {},
       },
     });
