@@ -215,4 +215,5 @@ export {
 } from "./net/firewall/mod.ts";
 export { type Alarm, type Clock, SystemClock, VirtualClock } from "./base/clock.ts";
 export { Slab } from "./base/slab.ts";
+export { copyTail, Tail } from "./base/tail.ts";
 export { type Entropy, Prng, systemEntropy } from "./base/random.ts";
