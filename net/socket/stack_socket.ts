@@ -68,7 +68,7 @@ const OFFER_BYTES = 256 * 1024;
 /** and room for one: else it is time for another buffer. */
 const OFFER_BYTES_MIN = 128 * 1024;
 /** Where long data goes as it arrives, a socket's at a time; they are given away piece by piece, as the pool is. */
-const offer = new ReadOffer(new Uint8Array(0), false);
+const offer = new ReadOffer(new Uint8Array(0));
 
 /** A later turn of the event loop: MQTT brokers and others stall when bytes arrive in a microtask. */
 const later: (callback: () => void) => void =

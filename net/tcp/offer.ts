@@ -8,8 +8,6 @@ import type { Tcp } from "./tcp.ts";
  * (`npm run bench -- copies`); long data comes in trains.
  */
 export const DIRECT_BYTES_MIN = 4_096;
-/** Requests and keys: what is so short is copied by a loop, and needs no view either. */
-const LOOP_BYTES_MAX = 48;
 
 /** When so much lies in a buffer, a turn for it costs little beside it, */
 const TURN_BYTES = 128 << 10;
@@ -27,12 +25,8 @@ export class ReadOffer {
   /** Whose data that is: one buffer may be offered for many connections. */
   holder: Tcb | undefined = undefined;
 
-  /** Whether short data goes there, too: not where a few bytes would hold on to a large buffer for long. */
-  readonly short: boolean;
-
-  constructor(bytes: Uint8Array, short = true) {
+  constructor(bytes: Uint8Array) {
     this.bytes = bytes;
-    this.short = short;
   }
 
   /** It is empty again. @returns How many bytes of `tcb`'s it had. */
@@ -57,9 +51,9 @@ export function receiveOffered(
   from: number,
   to: number,
 ): number {
-  const length = to - from;
-  if (length < DIRECT_BYTES_MIN && (length > LOOP_BYTES_MAX || !offer.short)) return 0;
-  if (tcb.ahead.length > 0 || tcb.durable !== undefined || tcb.rcvUrgent) return 0;
+  if (to - from < DIRECT_BYTES_MIN || tcb.ahead.length > 0 || tcb.durable !== undefined || tcb.rcvUrgent) {
+    return 0;
+  }
   if (offer.holder !== undefined && offer.holder !== tcb) return 0;
   const { receiveQueue } = tcb;
   const unread = receiveQueue.length;
@@ -71,9 +65,8 @@ export function receiveOffered(
     receiveQueue.drop(unread);
     offer.filled += unread;
   }
-  const count = Math.min(length, offer.bytes.length - offer.filled);
-  if (count > LOOP_BYTES_MAX) offer.bytes.set(viewOf(slab, from, from + count), offer.filled);
-  else for (let at = 0; at < count; at++) offer.bytes[offer.filled + at] = slab.bytes[from + at]!;
+  const count = Math.min(to - from, offer.bytes.length - offer.filled);
+  offer.bytes.set(viewOf(slab, from, from + count), offer.filled);
   offer.filled += count;
   offer.holder = tcb;
   if (offer.filled >= TURN_BYTES && offer.bytes.length - offer.filled < TRAIN_BYTES) tcp.offerFull = true;
