@@ -1,6 +1,13 @@
+import type { FrozenBatch } from "../../net/tcp/frozen_batch.ts";
 import { summarizedKey, Summary, SUMMARY_WORDS, summaryKind } from "../../net/wake/summary.ts";
 import type { Journal } from "../journal.ts";
-import { type FrozenSocket, readKeptSocket, readSocketImage } from "../sockets/socket_image.ts";
+import { type Attached, takeQuiet } from "../sockets/decode_quiet.ts";
+import {
+  type FrozenSocket,
+  readKeptSocket,
+  readSocketImage,
+  SOCKET_VERSION,
+} from "../sockets/socket_image.ts";
 import type { Store } from "../store/store.ts";
 
 /** The images of connections that sleep, as the store has them. */
@@ -18,6 +25,17 @@ export class Images {
     const store = this.#store;
     const kept = store.readKept?.(location) ?? { bytes: store.read(location), isBare: false };
     return readKeptSocket(kept, this.#stretchOf);
+  }
+
+  /**
+   * As `at`, into the place of a batch that is selected, of a quiet connection's image as a store keeps it (decode_quiet.ts).
+   *
+   * @returns Whether it is one; else `at` says what it is.
+   * @throws {StoreError} When the disk refuses.
+   */
+  quietAt(location: number, into: FrozenBatch, attached: Attached): boolean {
+    const read = this.#store.readBare?.(location);
+    return read !== undefined && takeQuiet(read.bytes, read.start, read.end, SOCKET_VERSION, into, attached);
   }
 
   /** As `at`, of an image that has been read. */

@@ -1,19 +1,21 @@
 import { HANDED_ON } from "../../base/handed_on.ts";
 import type { Histogram } from "../../base/histogram.ts";
 import { throwLater } from "../../net/socket/throw_later.ts";
+import { tcpCalls } from "../../net/tcp/calls.ts";
+import type { FrozenBatch } from "../../net/tcp/frozen_batch.ts";
 import type { Tcb } from "../../net/tcp/tcb.ts";
 import type { Tcp } from "../../net/tcp/tcp.ts";
 import { checkWakeBudget, type WakeBudget } from "../../net/wake/policy.ts";
 import { locationOfRecord } from "../../net/wake/slot.ts";
-import type { Pieces } from "../journal.ts";
 import { Relief } from "../relief.ts";
-import { type FrozenSocket, isDurableImage } from "../sockets/socket_image.ts";
+import { isDurableImage } from "../sockets/socket_image.ts";
 import { StoreError } from "../store/store.ts";
 import { type AwakeCounts, WakeQueue } from "../wake_queue.ts";
 import { type WakeReason, WakeTimes } from "../wake_times.ts";
 import type { Cleaning } from "./cleaning.ts";
 import type { FallingAsleep } from "./falling_asleep.ts";
 import { toError } from "./teller.ts";
+import { type Wake, WakeBatch } from "./wake_batch.ts";
 import type { Walk } from "./walk.ts";
 
 /** Deadlines of sleepers served per turn, most of them keep-alive probes: the same. A million may come at once. */
@@ -24,15 +26,6 @@ const QUIET_MS = 100;
 const RETRY_MS = 1_000;
 /** Reads that a disk may refuse before the image counts as lost. */
 const READS_MAX = 5;
-
-/** A connection that is wanted awake: asleep with an image, or without one on its way to sleep. */
-interface Wake {
-  readonly record: number;
-  readonly location: number;
-  readonly image: FrozenSocket | undefined;
-  /** The stretches that the image names. */
-  readonly pieces: Pieces | undefined;
-}
 
 /** How many connections of a stack are awake. */
 class Awake implements AwakeCounts {
@@ -63,6 +56,7 @@ export class Waking {
   readonly #relief: Relief;
   readonly #refused = new Map<number, number>(); // by record: reads that the disk refused
   readonly #times = new WakeTimes();
+  #batch: WakeBatch | undefined;
   readonly #awake: AwakeCounts;
   // Made once: one for each wake would take as long as what it does (docs/performance.md).
   readonly #quietMsOf = (tcb: Tcb): number => {
@@ -167,39 +161,58 @@ export class Waking {
     this.#queue.take(this.#batchMax - wanted.length, this.#awake, wanted, nowMs);
     this.#makeRoom(nowMs);
     if (wanted.length === 0) return;
-    const wakes: Wake[] = [];
+    const batch = this.#batch ?? new WakeBatch(this.#batchMax);
+    this.#batch = undefined; // whoever is told of one may end up here again
+    try {
+      this.#wakeAll(wanted, batch, nowMs);
+    } finally {
+      batch.clear();
+      this.#batch = batch;
+    }
+  }
+
+  #wakeAll(wanted: readonly number[], batch: WakeBatch, nowMs: number): void {
     const lost: { record: number; location: number; error: Error }[] = [];
-    for (const record of wanted) {
+    // A recorder is to hear of what is thawed.
+    const mayBeQuiet = this.#walk.stack.calls.freeze === tcpCalls.freeze;
+    for (let index = 0; index < wanted.length; index++) {
+      const record = wanted[index]!;
       const saving = this.#falling.savingOf(record);
       const location = saving?.location ?? locationOfRecord(this.#walk.stack.connections, record);
+      const wake = batch.next;
+      wake.record = record;
+      wake.location = location;
       try {
-        const image = saving === undefined ? this.#walk.images.at(location) : undefined;
-        const pieces = image?.stretches === undefined
-          ? undefined
-          : this.#walk.journal.piecesOf(image.stretches);
-        wakes.push({ record, location, image, pieces });
+        if (saving === undefined) this.#read(wake, mayBeQuiet, batch);
+        batch.count++;
       } catch (cause) {
         const error = toError(cause);
         if (this.#mayBeRead(record, error)) this.#postpone([record], error, nowMs);
         else lost.push({ record, location, error });
       }
     }
+    const { count } = batch;
     try {
       const revoked: number[] = [];
-      for (const wake of wakes) if (!this.#isDurable(wake)) revoked.push(wake.location);
+      for (let index = 0; index < count; index++) {
+        const wake = batch.at(index);
+        if (!this.#isDurable(wake)) revoked.push(wake.location);
+      }
       if (revoked.length > 0) this.#walk.store.remove(revoked);
     } catch (error) {
       // What cannot be revoked must not act. Its peer sends again, and we try again.
-      this.#postpone([...wakes, ...lost].map(({ record }) => record), error, nowMs);
+      const records = lost.map(({ record }) => record);
+      for (let index = 0; index < count; index++) records.push(batch.at(index).record);
+      this.#postpone(records, error, nowMs);
       return;
     }
     this.#cleaning.soon(nowMs);
-    for (const { record } of wakes) this.#decided(record);
+    for (let index = 0; index < count; index++) this.#decided(batch.at(index).record);
     for (const { record } of lost) this.#decided(record);
     // The images are revoked: whatever an owner does when it is told, the others must go on.
-    for (const wake of wakes) {
+    for (let index = 0; index < count; index++) {
       try {
-        this.#restore(wake, nowMs);
+        this.#restore(batch.at(index), batch.frozen.select(index), nowMs);
       } catch (error) {
         throwLater(error);
       }
@@ -207,6 +220,17 @@ export class Waking {
     for (const { record, location, error } of lost) {
       this.#walk.teller.guarded(() => this.#lose(record, location, error, nowMs));
     }
+  }
+
+  /** Reads the image of one that sleeps, which is to be the batch's next. */
+  #read(wake: Wake, mayBeQuiet: boolean, { frozen, count }: WakeBatch): void {
+    const { images, journal } = this.#walk;
+    wake.quiet = mayBeQuiet && images.quietAt(wake.location, frozen.select(count), wake);
+    if (wake.quiet) return;
+    const image = images.at(wake.location);
+    wake.pieces = image.stretches === undefined ? undefined : journal.piecesOf(image.stretches);
+    wake.attachment = image.attachment;
+    wake.image = image;
   }
 
   #decided(record: number): void {
@@ -223,14 +247,20 @@ export class Waking {
   }
 
   /** What a durable connection does is logged before anybody sees it: its image may stay until then. */
-  #isDurable({ record, image }: Wake): boolean {
+  #isDurable({ record, quiet, image }: Wake): boolean {
+    if (quiet) return false;
     return image === undefined
       ? this.#falling.savingOf(record)?.tcb.durable !== undefined
       : isDurableImage(image.tcb);
   }
 
-  #restore({ record, location, image, pieces }: Wake, nowMs: number): void {
-    if (image === undefined) {
+  #restore(
+    { record, location, quiet, image, attachment, pieces }: Wake,
+    batch: FrozenBatch,
+    nowMs: number,
+  ): void {
+    const frozen = quiet ? batch : image?.tcb;
+    if (frozen === undefined) {
       const { tcb } = this.#falling.savingOf(record)!;
       this.#falling.calledOff(record);
       this.#falling.watch(tcb, nowMs);
@@ -239,10 +269,10 @@ export class Waking {
     }
     // Now: what it does first may be to end.
     const id = this.#walk.teller.isHeard("restored")
-      ? this.#walk.stack.sleepers.idOfFrozen(image.tcb)
+      ? this.#walk.stack.sleepers.idOfFrozen(frozen)
       : undefined;
     this.#restores++;
-    const tcb = this.#walk.stack.sleepers.resume(record, image.tcb, image.attachment, nowMs);
+    const tcb = this.#walk.stack.sleepers.resume(record, frozen, attachment, nowMs);
     if (tcb.durable !== undefined) this.#walk.journal.begin(tcb, location, pieces);
     this.#falling.watch(tcb, nowMs);
     const wake = this.#times.ended(record, this.#walk.host.clock.nowMs());

@@ -127,6 +127,14 @@ const LISTS = frozenTcbFields.flatMap((name, place) => {
 const NULLABLE = new Set(frozenTcbFields.filter((name) => name.endsWith("In") || name === "sentAgoMs"));
 const NULLABLE_AT = frozenTcbFields.map((name) => NULLABLE.has(name));
 
+/** What the number at a place may be, and whether `null` may stand there; `undefined` where something else does. */
+export function numberRange(
+  place: number,
+): { range: readonly [number, number]; nullable: boolean } | undefined {
+  const range = RANGE_AT[place];
+  return range === undefined ? undefined : { range, nullable: NULLABLE_AT[place]! };
+}
+
 /**
  * Whether a frozen connection, out of an image whose hashes are right, can be one: a well-formed image can
  * still be nonsense, and a TCB filled with that would fail at some later time, far from the cause.

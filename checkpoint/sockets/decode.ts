@@ -65,7 +65,7 @@ function later(tcb: unknown[], items: number): void {
 function row(): number[] {
   let items = count(4);
   let zeros = 0;
-  if (source[at] === ONE_ITEM) {
+  if (items > 0 && source[at] === ONE_ITEM) {
     at++;
     zeros = count(0);
     items--;

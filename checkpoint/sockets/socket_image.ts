@@ -14,6 +14,7 @@ import type { Kept } from "../store/store.ts";
 import { decodeSocket } from "./decode.ts";
 import { encodeSocket } from "./encode.ts";
 import { mistakeIn } from "./check.ts";
+import { plain } from "./plain.ts";
 import { rowOf } from "./rows.ts";
 import { joined, readStretch, type Stretches } from "./stretch.ts";
 
@@ -208,13 +209,4 @@ function mapped(later: unknown): ReadonlyMap<number, unknown> {
 
 function wrongType(field: string): ImageError {
   return new ImageError("body", 0, `Cannot restore connection: field "${field}" has the wrong type or value`);
-}
-
-/** Maps with text keys as the plain objects that they were. */
-function plain(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(plain);
-  if (!(value instanceof Map)) return value instanceof Uint8Array ? value.slice() : value;
-  const entries = [...value].map(([key, each]) => [key, plain(each)] as const);
-  if (entries.some(([key]) => typeof key !== "string")) return new Map(entries);
-  return Object.fromEntries(entries);
 }

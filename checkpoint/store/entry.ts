@@ -178,7 +178,7 @@ export function readEntry(
   try {
     readHead(bytes, at + 1, head, limit);
     next = head.next;
-    into.removed.length = 0;
+    if (into.removed.length > 0) into.removed.length = 0; // to set it takes a while, whatever it was
     into.origin = -1;
     const bare = head.major === 4 && head.argument === 3 ? bareEnd(bytes, next, limit) : -1;
     if (head.major === 2 || bare >= 0) {

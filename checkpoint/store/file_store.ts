@@ -22,6 +22,7 @@ import { Segments } from "./segments.ts";
 import { Stage } from "./stage.ts";
 import {
   type AppendOptions,
+  type BareRecord,
   type BareRecords,
   type Commit,
   type Kept,
@@ -69,6 +70,8 @@ const BLOCK_ENTRIES = 2_048;
 const CLEAN_BYTES = 64 * 1024;
 /** Offsets are below 2^32, and a batch may lie behind a nearly full segment. */
 const BATCH_BYTES_MAX = 2 ** 31;
+/** An idle connection's entry, with room for an attachment. */
+const SHORT_BYTES = 512;
 const NONE = new Uint8Array(0);
 const NOWHERE: readonly Location[] = [];
 
@@ -101,6 +104,11 @@ export class FileStore implements Store {
   readonly #unlock: () => void;
   readonly #garbageBytes: number;
   readonly #entry = newEntry();
+  #found = -1;
+  /** Where short entries are read, and views of it by their length: idle connections' are of few lengths. */
+  readonly #shortest = new Uint8Array(SHORT_BYTES);
+  readonly #short: (Uint8Array | undefined)[] = new Array<undefined>(SHORT_BYTES + 1).fill(undefined);
+  readonly #bare: { bytes: Uint8Array; start: number; end: number } = { bytes: NONE, start: 0, end: 0 };
   /** Of the segment that is being cleaned. */
   #summaries: Summaries | undefined;
   #summariesOf: Segment | undefined;
@@ -254,31 +262,59 @@ export class FileStore implements Store {
     return { bytes: bytes.subarray(recordStart, recordEnd), isBare };
   }
 
-  /** The bytes of a live record's entry, which `#entry` describes. */
-  #read(location: Location): Uint8Array {
+  /** As {@linkcode Store.readBare}. */
+  readBare(location: Location): BareRecord | undefined {
+    const segment = this.#holding(location);
+    const start = offsetOf(location);
+    const length = segment.end(this.#found) - start;
+    if (length > SHORT_BYTES) return undefined;
+    const bytes = this.#short[length] ??= this.#shortest.subarray(0, length);
+    const got = this.#readInto(segment, bytes, start);
+    const reason = readEntry(bytes, 0, got, segment.salt, this.#entry);
+    const { kind, isBare, recordStart, recordEnd } = this.#entry;
+    if (reason !== undefined || kind !== EntryKind.Put || !isBare) return undefined;
+    const bare = this.#bare;
+    bare.bytes = bytes;
+    bare.start = recordStart;
+    bare.end = recordEnd;
+    return bare;
+  }
+
+  /** The segment of a live record; `#found` is which entry it is. */
+  #holding(location: Location): Segment {
     if (this.#closed) throw new StoreError("Cannot read the store: it is closed");
     const segment = this.#segments.holding(location);
-    const start = offsetOf(location);
-    const index = segment?.find(start) ?? -1;
+    const index = segment?.find(offsetOf(location)) ?? -1;
     if (segment === undefined || index < 0 || !segment.isLive(index)) {
       const place = `${segmentOf(location)}:${offsetOf(location)}`;
       throw new StoreError(`Cannot read location ${place}: no live record is there`);
     }
-    const bytes = smallBytes(segment.end(index) - start);
-    let length: number;
+    this.#found = index;
+    return segment;
+  }
+
+  /** The bytes of a live record's entry, which `#entry` describes. */
+  #read(location: Location): Uint8Array {
+    const segment = this.#holding(location);
+    const start = offsetOf(location);
+    const bytes = smallBytes(segment.end(this.#found) - start);
+    const length = this.#readInto(segment, bytes, start);
+    const reason = readEntry(bytes, 0, length, segment.salt, this.#entry);
+    if (reason !== undefined || this.#entry.kind !== EntryKind.Put) {
+      throw this.#damaged(segment, start, bytes.length, reason ?? "is no record");
+    }
+    return bytes;
+  }
+
+  #readInto(segment: Segment, bytes: Uint8Array, start: number): number {
     try {
-      length = readFully(this.#segments.file(segment), bytes, start);
+      return readFully(this.#segments.file(segment), bytes, start);
     } catch (error) {
       const at = { file: segment.name, offset: start };
       throw new StoreError(`Cannot read byte ${start} of "${segment.name}": ${String(error)}`, at, {
         cause: error,
       });
     }
-    const reason = readEntry(bytes, 0, length, segment.salt, this.#entry);
-    if (reason !== undefined || this.#entry.kind !== EntryKind.Put) {
-      throw this.#damaged(segment, start, bytes.length, reason ?? "is no record");
-    }
-    return bytes;
   }
 
   /** As {@linkcode Store.summaryOf}. */

@@ -84,6 +84,13 @@ export interface Kept {
   readonly isBare: boolean;
 }
 
+/** A bare record (bare.ts), `[start, end)` of bytes that are the store's. */
+export interface BareRecord {
+  readonly bytes: Uint8Array;
+  readonly start: number;
+  readonly end: number;
+}
+
 /** Records as `Kept` has bare ones, one behind the other, with room around each for what a store puts there. */
 export interface BareRecords {
   /** All of them; a store writes into the room around them. */
@@ -158,6 +165,13 @@ export interface Store extends AsyncDisposable {
    * @throws {StoreError} As `read`.
    */
   readKept?(location: Location): Kept;
+  /**
+   * As `readKept`, of a bare record that is as short as most are; `undefined` for every other, and for what is damaged:
+   * `readKept` says what it is. Valid until the next call.
+   *
+   * @throws {StoreError} When the disk refuses, or no live record is there.
+   */
+  readBare?(location: Location): BareRecord | undefined;
   /**
    * Every live record, in the order of locations, in bounded memory. Damaged ones are reported and left out. Nothing
    * may be cleaned meanwhile.

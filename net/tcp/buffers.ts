@@ -1,7 +1,7 @@
 import type { TcpRecord } from "../wire/tcp.ts";
 import type { TcpConfig } from "./config.ts";
 import { initialWindowBytes } from "./congestion/window.ts";
-import type { RowWriter } from "./frozen_row.ts";
+import type { RowReader, RowWriter } from "./frozen_row.ts";
 import type { TcpListener } from "./listeners.ts";
 import type { Tcb } from "./tcb.ts";
 import { timestampNow } from "./timestamp.ts";
@@ -116,22 +116,24 @@ export function frozenReceiveBytes(state: readonly number[], receivedBytes: numb
 
 /** Puts the buffers back; `rcvNxt` is there already, and `baseMs` is when they were frozen. */
 export function thawBuffers(
-  state: readonly number[],
+  row: RowReader,
   sentBytes: number,
   receivedBytes: number,
   tcb: Tcb,
   baseMs: number,
 ): void {
-  const set = state[0] ?? 0;
+  const set = row.next();
+  const receiveMore = row.next(), sendMore = row.next();
   tcb.receiveBufferSet = (set & 1) !== 0;
   tcb.sendBufferSet = (set & 2) !== 0;
-  tcb.receiveBufferBytes = frozenReceiveBytes(state, receivedBytes);
-  tcb.sendBufferBytes = tcb.sendBufferSet ? sentBytes : FROZEN_SEND_BYTES + (state[2] ?? 0);
-  tcb.receiveSpaceBytes = state[3] ?? 0;
-  tcb.receiveSpaceAtMs = tcb.receiveSpaceBytes === 0 ? -Infinity : baseMs - (state[4] ?? 0);
-  tcb.receiveSpaceSeq = (tcb.rcvNxt - (state[5] ?? 0)) | 0;
-  tcb.receiveRttUs = state[6] ?? 0;
-  tcb.receiveEchoed = (state[7] ?? 0) | 0;
+  tcb.receiveBufferBytes = tcb.receiveBufferSet ? receivedBytes : FROZEN_RECEIVE_BYTES + receiveMore;
+  tcb.sendBufferBytes = tcb.sendBufferSet ? sentBytes : FROZEN_SEND_BYTES + sendMore;
+  tcb.receiveSpaceBytes = row.next();
+  const measuredAgoMs = row.next();
+  tcb.receiveSpaceAtMs = tcb.receiveSpaceBytes === 0 ? -Infinity : baseMs - measuredAgoMs;
+  tcb.receiveSpaceSeq = (tcb.rcvNxt - row.next()) | 0;
+  tcb.receiveRttUs = row.next();
+  tcb.receiveEchoed = row.next() | 0;
 }
 
 // Constants of the format, whatever today's configuration says.

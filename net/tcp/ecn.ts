@@ -11,7 +11,7 @@ import {
 } from "./acc_ecn.ts";
 import type { TcpConfig } from "./config.ts";
 import { enterQuickAcks } from "./delayed_ack.ts";
-import type { RowWriter } from "./frozen_row.ts";
+import type { RowReader, RowWriter } from "./frozen_row.ts";
 import { type Tcb, TcpState } from "./tcb.ts";
 import type { Tcp } from "./tcp.ts";
 
@@ -128,12 +128,12 @@ export function freezeEcn(tcb: Tcb, nowMs: number, into: RowWriter): void {
 }
 
 /** Puts them back. */
-export function thawEcn(state: readonly number[], tcb: Tcb, nowMs: number): void {
-  const bits = state[0] ?? 0;
-  tcb.accEcn = state.length > 2 ? thawAccEcn(state.slice(2), nowMs) : undefined;
+export function thawEcn(row: RowReader, tcb: Tcb, nowMs: number): void {
+  const bits = row.next();
   tcb.ecnOk = (bits & 1) !== 0;
   tcb.ecnSeen = (bits & 2) !== 0;
   tcb.ecnEcho = (bits & 4) !== 0;
   tcb.ecnReduced = (bits & 8) !== 0;
-  tcb.deliveredCe = state[1] ?? 0;
+  tcb.deliveredCe = row.next();
+  tcb.accEcn = row.ended ? undefined : thawAccEcn(row.rest(), nowMs);
 }

@@ -1,7 +1,5 @@
-import { RowReader, type RowWriter } from "./frozen_row.ts";
+import type { RowReader, RowWriter } from "./frozen_row.ts";
 import type { Tcb } from "./tcb.ts";
-
-const row = new RowReader();
 
 /** As a rule, once there was data: a constant of the format. */
 const ACK_TIMEOUT_MS = 40;
@@ -29,8 +27,7 @@ export function freezeCounters(tcb: Tcb, atMs: number, into: RowWriter): void {
 }
 
 /** Puts them back; `peerMss` and `lastActivityMs` are there already, and `baseMs` is when they were frozen. */
-export function thawCounters(state: readonly number[], tcb: Tcb, baseMs: number): void {
-  row.over(state);
+export function thawCounters(row: RowReader, tcb: Tcb, baseMs: number): void {
   tcb.segmentsIn = row.next();
   tcb.segmentsOut = row.next();
   tcb.dataSegmentsIn = row.next();

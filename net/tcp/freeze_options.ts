@@ -1,8 +1,6 @@
-import { RowReader, type RowWriter } from "./frozen_row.ts";
+import type { RowReader, RowWriter } from "./frozen_row.ts";
 import { freezeRecords, thawRecords } from "./records.ts";
 import type { Tcb } from "./tcb.ts";
-
-const row = new RowReader();
 
 /** Defaults of the format, whatever today's configuration says. */
 const FIN_WAIT_2_MS = 60_000;
@@ -22,8 +20,7 @@ export function freezeOptions(tcb: Tcb, into: RowWriter): void {
 }
 
 /** Puts them back. */
-export function thawOptions(state: readonly number[], tcb: Tcb): void {
-  row.over(state);
+export function thawOptions(row: RowReader, tcb: Tcb): void {
   tcb.cork = row.next() !== 0;
   tcb.lingerMs = row.next() - 1;
   tcb.finWait2Ms = row.next() + FIN_WAIT_2_MS;

@@ -1,10 +1,8 @@
 import { seqLess } from "../../base/sequence.ts";
 import type { TcpConfig } from "./config.ts";
-import { RowReader, type RowWriter } from "./frozen_row.ts";
+import type { RowReader, RowWriter } from "./frozen_row.ts";
 import { Sent } from "./sent_queue.ts";
 import { type CaState, RetransmitTimer, type Tcb, TcpState } from "./tcb.ts";
-
-const row = new RowReader();
 
 /** Linux's floor of the timeout's variance, where most connections are: a constant of the format. */
 const USUAL_VAR_US = 200_000;
@@ -103,13 +101,12 @@ export function mayShow(state: readonly number[]): boolean {
 
 /** Puts the state back; `sndUna` and `rcvNxt` are there already, and `baseMs` is when it was frozen. */
 export function thawRecovery(
-  state: readonly number[],
+  row: RowReader,
   tcb: Tcb,
   config: Readonly<TcpConfig>,
   baseMs: number,
 ): void {
-  if (state.length === 0) return thawOld(tcb, config);
-  row.over(state);
+  if (row.ended) return thawOld(tcb, config);
   tcb.minRttAtMs = baseMs - 1000 * row.next();
   tcb.minRttUs = row.next() + tcb.srttUs;
   tcb.rtoVarUs = row.next() + USUAL_VAR_US;
@@ -156,7 +153,7 @@ export function thawRecovery(
   tcb.dsackStart = (tcb.rcvNxt - row.next()) | 0;
   tcb.dsackEnd = (tcb.rcvNxt - row.next()) | 0;
   tcb.smallEnd = (tcb.sndUna + row.next()) | 0;
-  tcb.sackBlocks.length = 0;
+  if (tcb.sackBlocks.length > 0) tcb.sackBlocks.length = 0;
   while (!row.ended) tcb.sackBlocks.push((tcb.rcvNxt + row.next()) | 0);
 }
 

@@ -54,25 +54,45 @@ export class RowWriter {
 
 /** Reads a row place by place. */
 export class RowReader {
-  #row: readonly number[] = [];
+  #cells: Float64Array = NONE;
   #at = 0;
+  #end = 0;
 
-  /** Begins with `row`, and ends with what was read before. */
-  over(row: readonly number[]): this {
-    this.#row = row;
-    this.#at = 0;
+  /** Begins at `start` of `cells`, where a row lies that ends at `end`. */
+  over(cells: Float64Array, start: number, end: number): this {
+    this.#cells = cells;
+    this.#at = start;
+    this.#end = end;
     return this;
   }
 
   /** The number that comes next: 0 behind the end. */
   next(): number {
-    return this.#row[this.#at++] ?? 0;
+    return this.#at < this.#end ? whole(this.#cells[this.#at++]!) : 0;
   }
 
   /** Whether all that stands there has been read. */
   get ended(): boolean {
-    return this.#at >= this.#row.length;
+    return this.#at >= this.#end;
   }
+
+  /** What has not been read yet, as a list. */
+  rest(): number[] {
+    const rest: number[] = [];
+    while (!this.ended) rest.push(this.next());
+    return rest;
+  }
+}
+
+const NONE = new Float64Array(0);
+
+/**
+ * A number out of a `Float64Array`, as V8 has small whole ones elsewhere: while it interprets it makes a double of each,
+ * and a field that has held a double once is laid out for doubles in all objects of its class.
+ */
+export function whole(value: number): number {
+  const small = value | 0;
+  return small === value ? small : value;
 }
 
 /** Whole milliseconds from `sinceMs` to `atMs`, none when that is later. */

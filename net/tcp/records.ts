@@ -33,6 +33,6 @@ export function freezeRecords(tcb: Tcb, into: RowWriter): void {
 
 /** Puts them back; `sndUna` is there already. */
 export function thawRecords(row: RowReader, tcb: Tcb): void {
-  tcb.records.length = 0;
+  if (tcb.records.length > 0) tcb.records.length = 0;
   while (!row.ended) tcb.records.push((tcb.sndUna + row.next()) | 0);
 }

@@ -1,6 +1,6 @@
 import { seqLess } from "../../base/sequence.ts";
 import { pathMtuMin } from "../ip/path_mtu.ts";
-import type { RowWriter } from "./frozen_row.ts";
+import type { RowReader, RowWriter } from "./frozen_row.ts";
 import { mssOf, mtuOf, packetTooBig, updateMss } from "./path_mtu.ts";
 import type { Tcb } from "./tcb.ts";
 import type { Tcp } from "./tcp.ts";
@@ -50,12 +50,9 @@ export function freezeTooBig(tcb: Tcb, into: RowWriter): void {
 }
 
 /** Puts them back; `sndUna` and `sndMss` are there already. */
-export function thawTooBig(
-  { 0: proven = 0, 1: mtu = 0, 2: sequence = 0 }: readonly number[],
-  fullProven: boolean,
-  tcb: Tcb,
-): void {
+export function thawTooBig(row: RowReader, fullProven: boolean, tcb: Tcb): void {
+  const proven = row.next();
   tcb.provenBytes = fullProven ? tcb.sndMss : proven;
-  tcb.tooBigMtu = mtu;
-  tcb.tooBigSeq = (tcb.sndUna + sequence) | 0;
+  tcb.tooBigMtu = row.next();
+  tcb.tooBigSeq = (tcb.sndUna + row.next()) | 0;
 }

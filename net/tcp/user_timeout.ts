@@ -1,7 +1,7 @@
 import { seqLess } from "../../base/sequence.ts";
 import { TCP_OPTIONS_LENGTH_MAX, tcpOptionsLength, USER_TIMEOUT_LENGTH } from "../wire/tcp_options.ts";
 import type { TcpRecord } from "../wire/tcp.ts";
-import type { RowWriter } from "./frozen_row.ts";
+import type { RowReader, RowWriter } from "./frozen_row.ts";
 import type { TcpConfig } from "./config.ts";
 import type { Tcb } from "./tcb.ts";
 
@@ -111,11 +111,10 @@ export function freezeUserTimeout(tcb: Tcb, into: RowWriter): void {
 }
 
 /** Puts it back; `sndUna` is there already. */
-export function thawUserTimeout(state: readonly number[], tcb: Tcb): void {
-  const { 0: option = 0, 1: advertisedMs = 0, 2: heardMs = 0, 3: news = 0, 4: toldEnd = 0 } = state;
-  tcb.userTimeoutOption = option !== 0;
-  tcb.userTimeoutAdvertisedMs = advertisedMs;
-  tcb.userTimeoutHeardMs = heardMs;
-  tcb.userTimeoutNews = news as UserTimeoutNews;
-  tcb.userTimeoutToldEnd = (tcb.sndUna + toldEnd) | 0;
+export function thawUserTimeout(row: RowReader, tcb: Tcb): void {
+  tcb.userTimeoutOption = row.next() !== 0;
+  tcb.userTimeoutAdvertisedMs = row.next();
+  tcb.userTimeoutHeardMs = row.next();
+  tcb.userTimeoutNews = row.next() as UserTimeoutNews;
+  tcb.userTimeoutToldEnd = (tcb.sndUna + row.next()) | 0;
 }

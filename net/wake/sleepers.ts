@@ -15,11 +15,13 @@ import {
   takeOver,
 } from "../tcp/durable.ts";
 import { thawedAddress, thawTcb } from "../tcp/freeze.ts";
+import { FrozenBatch } from "../tcp/frozen_batch.ts";
 import { type FrozenTcb, frozenTcbFields } from "../tcp/frozen_tcb.ts";
 import type { TcpListener } from "../tcp/listeners.ts";
 import { peekWindow } from "../tcp/output.ts";
 import { packetTooBig } from "../tcp/path_mtu.ts";
 import { receiveWindow } from "../tcp/receive.ts";
+import { frozenAddressIn, frozenKey, thawQuiet } from "../tcp/thaw_quiet.ts";
 import { LISTENER_AWAITED, NO_LISTENER, Tcb, TcpError, TcpState } from "../tcp/tcb.ts";
 import { earliestDeadlineMs } from "../tcp/tcp.ts";
 import { IPV6_ANY, isIpv6Handle } from "../wire/address.ts";
@@ -492,21 +494,43 @@ export class Sleepers {
   }
 
   /** The public name of the connection of an image: as `Stack.idOf`. */
-  idOfFrozen([, local, remote, localPort, remotePort]: FrozenTcb): string {
+  idOfFrozen(frozen: FrozenTcb | FrozenBatch): string {
     const { addresses } = this.#stack;
+    const [, local, remote, localPort, remotePort] = frozen instanceof FrozenBatch
+      ? frozenKey(frozen)
+      : frozen;
     return joinEnds(addresses.formatFrozen(local), localPort, addresses.formatFrozen(remote), remotePort);
   }
 
-  /** Restores a waking connection and delivers what was held for it, in order. */
-  resume(record: number, frozen: FrozenTcb, attachment: unknown, nowMs: number): Tcb {
-    assert(this.#stack.connections.state(record) === RecordState.waking, "Only what wakes can be restored");
-    const remote = thawedAddress(frozen[REMOTE], this.#stack.addresses);
+  #thaw(record: number, frozen: FrozenTcb, nowMs: number): Tcb {
+    const { addresses, tcp } = this.#stack;
     // Images from before there was a scoreboard hold less.
-    const tcb = this.#stack.tcp.attach(record, remote, frozen[RECOVERY].length > 0);
-    thawTcb(frozen, tcb, this.#stack.tcp.config, nowMs, this.#stack.addresses);
-    if (this.#inherited.delete(record)) takeOver(tcb, nowMs);
-    inheritAgain(tcb, this.#inheritedEnds.get(record));
-    this.#inheritedEnds.delete(record);
+    const tcb = tcp.attach(record, thawedAddress(frozen[REMOTE], addresses), frozen[RECOVERY].length > 0);
+    thawTcb(frozen, tcb, tcp.config, nowMs, addresses);
+    return tcb;
+  }
+
+  #thawQuiet(record: number, frozen: FrozenBatch, nowMs: number): Tcb {
+    const { addresses, tcp } = this.#stack;
+    const remote = frozenAddressIn(frozen, "remoteAddress", addresses);
+    const tcb = tcp.attach(record, remote, true);
+    thawQuiet(frozen, frozenAddressIn(frozen, "localAddress", addresses), remote, tcb, tcp.config, nowMs);
+    return tcb;
+  }
+
+  /**
+   * Restores a waking connection, of a batch the one that is selected, and delivers what was held for it, in order.
+   */
+  resume(record: number, frozen: FrozenTcb | FrozenBatch, attachment: unknown, nowMs: number): Tcb {
+    assert(this.#stack.connections.state(record) === RecordState.waking, "Only what wakes can be restored");
+    const tcb = frozen instanceof FrozenBatch
+      ? this.#thawQuiet(record, frozen, nowMs)
+      : this.#thaw(record, frozen, nowMs);
+    if (this.#inherited.size > 0 && this.#inherited.delete(record)) takeOver(tcb, nowMs);
+    if (this.#inheritedEnds.size > 0) {
+      inheritAgain(tcb, this.#inheritedEnds.get(record));
+      this.#inheritedEnds.delete(record);
+    }
     if (tcb.state === TcpState.timeWait) this.#stack.tcp.timeWaits++;
     wakeRecord(this.#stack.connections, record, tcb, nowMs);
     promiseWindow(tcb);

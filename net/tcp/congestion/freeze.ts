@@ -1,8 +1,6 @@
-import { ageMs, RowReader, type RowWriter } from "../frozen_row.ts";
+import { ageMs, type RowReader, type RowWriter } from "../frozen_row.ts";
 import { flightSize, type Tcb } from "../tcb.ts";
 import { Hystart } from "./hystart.ts";
-
-const row = new RowReader();
 
 /**
  * Writes the state of congestion control as whole numbers: an idle connection that never lost anything has
@@ -54,8 +52,7 @@ function epochMs(baseMs: number, age: number): number {
 }
 
 /** Puts the state back; `sndUna` is there already, and `baseMs` is when it was frozen. */
-export function thawCongestion(state: readonly number[], tcb: Tcb, baseMs: number): void {
-  row.over(state);
+export function thawCongestion(row: RowReader, tcb: Tcb, baseMs: number): void {
   tcb.congestion = row.next();
   tcb.hystart = row.next() ^ Hystart.slowStart;
   tcb.hystartRoundEnd = (tcb.sndUna + row.next()) | 0;

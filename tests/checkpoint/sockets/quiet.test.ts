@@ -2,17 +2,20 @@ import { Buffer } from "node:buffer";
 import { expect, test } from "vitest";
 import { Prng } from "../../../base/random.ts";
 import { encodeCbor } from "../../../checkpoint/image/cbor.ts";
+import { mistakeIn } from "../../../checkpoint/sockets/check.ts";
 import { putQuiet } from "../../../checkpoint/sockets/encode_quiet.ts";
 import { SOCKET_VERSION, writeSocketImage } from "../../../checkpoint/sockets/socket_image.ts";
 import { bareOf } from "../../../checkpoint/store/bare.ts";
 import { BareBatch } from "../../../checkpoint/store/bare_batch.ts";
 import { freezeTcb } from "../../../net/tcp/freeze.ts";
+import { FROZEN_TCB_ALWAYS, frozenTcbDefaults, frozenTcbFields } from "../../../net/tcp/frozen_tcb.ts";
 import { freezeQuiet, QuietTcb } from "../../../net/tcp/freeze_quiet.ts";
-import { type Tcb, TcpState } from "../../../net/tcp/tcb.ts";
+import { CaState, RetransmitTimer, Tcb, TcpState } from "../../../net/tcp/tcb.ts";
 import { summarize, summarizeQuiet, SUMMARY_WORDS } from "../../../net/wake/summary.ts";
 import { anyTcb, NOW_MS } from "../../net/tcp/any_tcb.ts";
 import { SleepyPeer } from "../../net/wake/sleepy_peer.ts";
 import { drawSeed } from "../../support/seed.ts";
+import { quietTwin } from "./quiet_twin.ts";
 
 const SEED = drawSeed("QUIET_SEED", 2 ** 31);
 const RUNS = 320;
@@ -89,6 +92,64 @@ test("the short way of a quiet connection writes the same image and the same sum
     expect(hex(short), `seed ${SEED + index}`).toBe(hex(image));
   }
   expect(records).toBeGreaterThan(RUNS / 20); // not only keys
+});
+
+test("the short way of waking makes the same TCB of a quiet connection's image as the long way, field by field", () => {
+  let short = 0;
+  for (let run = 0; run < RUNS; run++) {
+    const prng = new Prng(SEED + run);
+    const tcb = quietTcb(prng);
+    tcb.sackedOut = tcb.lostOut = tcb.retransOut = 0; // nothing is in flight
+    tcb.caState = prng.pick([CaState.open, CaState.open, CaState.loss]);
+    tcb.retransmitTimer = RetransmitTimer.none;
+    tcb.congestion = prng.below(2);
+    const attachment = prng.pick([
+      undefined,
+      undefined,
+      null,
+      7,
+      { user: "a" },
+      "x".repeat(300),
+      Uint8Array.of(1),
+    ]);
+    const frozen = freezeTcb(tcb, NOW_MS, addresses);
+    for (let name = mistakeIn(frozen); name !== undefined; name = mistakeIn(frozen)) { // drawn too large
+      const place = frozenTcbFields.indexOf(name);
+      (frozen as unknown[])[place] = frozenTcbDefaults[place - FROZEN_TCB_ALWAYS];
+    }
+    const bare = bareOf(writeSocketImage(frozen, attachment))!;
+    const nowMs = NOW_MS + prng.pick([0, 0.5, 60_000, -3_000.25, 1e10]);
+    const told = `seed ${SEED + run}`;
+    try {
+      if (quietTwin(bare, nowMs, anyTcb(prng))) short++;
+    } catch (error) {
+      throw new Error(told, { cause: error });
+    }
+    for (let damage = 0; damage < 8; damage++) {
+      const damaged = bare.slice();
+      damaged[prng.below(bare.length)] = prng.pick([
+        prng.below(256),
+        0x80,
+        0x81,
+        0x18,
+        0x19,
+        0x1a,
+        0x1b,
+        0x20,
+        0xf6,
+      ]);
+      try {
+        quietTwin(
+          damaged.subarray(0, bare.length - (prng.chance(0.1) ? prng.below(9) : 0)),
+          nowMs,
+          new Tcb(0),
+        );
+      } catch (error) {
+        throw new Error(`${told}, damage ${damage}`, { cause: error });
+      }
+    }
+  }
+  expect(short).toBeGreaterThan(RUNS / 2);
 });
 
 test("what is not quiet goes the long way, and no image holds what is no number", () => {

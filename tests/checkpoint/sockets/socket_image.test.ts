@@ -18,8 +18,10 @@ import {
   frozenTcbFields,
   isFrozenTcbDefault,
 } from "../../../net/tcp/frozen_tcb.ts";
+import { Tcb } from "../../../net/tcp/tcb.ts";
 import { tcpReceive, tcpSend, tcpSetKeepAlive } from "../../../net/tcp/user.ts";
 import { SleepyPeer } from "../../net/wake/sleepy_peer.ts";
+import { quietTwin } from "./quiet_twin.ts";
 import { decodeTagged, Mismatch, schema } from "../image/cddl.ts";
 
 const cddl = schema(readFileSync(new URL("../../../checkpoint/image/image.cddl", import.meta.url), "utf8"));
@@ -49,6 +51,7 @@ function twins(bare: Uint8Array, what = ""): void {
   };
   expect(told(() => readKeptSocket({ bytes: bare, isBare: true })), what)
     .toEqual(told(() => readWhole(recordOf(bare))));
+  quietTwin(bare, 1e12, new Tcb(0));
 }
 
 /** A connection over which some requests went, idle for a minute. */

@@ -17,7 +17,9 @@ import {
   frozenTcbDefaults,
   frozenTcbFields,
 } from "../../../net/tcp/frozen_tcb.ts";
+import { Tcb } from "../../../net/tcp/tcb.ts";
 import { canWrite, tcpAbort, tcpClose, tcpShutdown } from "../../../net/tcp/user.ts";
+import { quietTwin } from "../../checkpoint/sockets/quiet_twin.ts";
 import { Dice } from "../dice.ts";
 import { equalValues } from "../equal.ts";
 import { orRefuses } from "../refuses.ts";
@@ -162,6 +164,7 @@ function image(input: Uint8Array<ArrayBuffer>): void {
 function equalReads(bare: Uint8Array, whole: FrozenSocket | undefined): void {
   const { value: kept } = orRefuses(ImageError, () => readKeptSocket({ bytes: bare, isBare: true }));
   equalValues(kept?.tcb, whole?.tcb, "what a log has kept, and the image");
+  quietTwin(bare, START_MS, new Tcb(0));
 }
 
 /** A durable connection's image and stretches of its queues, some of them mistaken: refused, or put together right. */
