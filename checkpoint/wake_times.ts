@@ -10,24 +10,37 @@ const STARTS_MAX = 4_096;
 export class WakeTimes {
   readonly counts: Record<WakeReason, number> = { packet: 0, timer: 0, application: 0 };
   readonly seconds: Histogram = new Histogram();
-  readonly #starts = new Map<number, { atMs: number; reason: WakeReason }>(); // by record
+  /** By record: its place in what follows. */
+  readonly #starts = new Map<number, number>();
+  readonly #atMs = new Float64Array(STARTS_MAX);
+  readonly #reasons: WakeReason[] = [];
+  /** Places that nobody has, below how many have been used. */
+  readonly #free: number[] = [];
 
   began(record: number, reason: WakeReason, nowMs: number): void {
     this.counts[reason]++;
-    if (this.#starts.size < STARTS_MAX) this.#starts.set(record, { atMs: nowMs, reason });
+    if (this.#starts.size >= STARTS_MAX) return;
+    const known = this.#starts.get(record);
+    const place = known ?? this.#free.pop() ?? this.#starts.size;
+    this.#atMs[place] = nowMs;
+    this.#reasons[place] = reason;
+    if (known === undefined) this.#starts.set(record, place);
   }
 
   /** What is known of a wake that is over; nothing of those that were not in the sample. */
   ended(record: number, nowMs: number): { reason: WakeReason; tookMs: number } | undefined {
-    const start = this.#starts.get(record);
-    if (start === undefined) return undefined;
-    this.#starts.delete(record);
-    const tookMs = Math.max(0, nowMs - start.atMs);
+    const place = this.#starts.get(record);
+    if (place === undefined) return undefined;
+    this.forget(record);
+    const tookMs = Math.max(0, nowMs - this.#atMs[place]!);
     this.seconds.record(tookMs / 1_000);
-    return { reason: start.reason, tookMs };
+    return { reason: this.#reasons[place]!, tookMs };
   }
 
   forget(record: number): void {
+    const place = this.#starts.get(record);
+    if (place === undefined) return;
     this.#starts.delete(record);
+    this.#free.push(place);
   }
 }

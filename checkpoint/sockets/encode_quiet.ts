@@ -21,8 +21,8 @@ const ROOM_BYTES = ITEM_BYTES_MAX * (4 * FROZEN_PLACES + ROW_NUMBERS_MAX);
 /** A body's head says so many bytes in two. */
 const SHORT_MAX = 0xff;
 
-/** Places of rows that a quiet connection may have, and of what it has not; the others hold numbers. */
-const NUMBER = 0, ROW = 1, NOTHING = 2;
+/** Places of rows that a quiet connection may have, of what it has not, and of addresses; the others hold numbers. */
+const NUMBER = 0, ROW = 1, NOTHING = 2, ADDRESS = 3;
 const ROWS: ReadonlySet<number> = new Set([
   FrozenPlace.congestionState,
   FrozenPlace.bufferState,
@@ -35,6 +35,7 @@ const ROWS: ReadonlySet<number> = new Set([
 ]);
 const FORMS = Uint8Array.from({ length: FROZEN_PLACES }, (_, place) => {
   if (ROWS.has(place)) return ROW;
+  if (place === FrozenPlace.localAddress || place === FrozenPlace.remoteAddress) return ADDRESS;
   return typeof frozenTcbDefaults[place - FROZEN_TCB_ALWAYS] === "object" &&
       frozenTcbDefaults[place - FROZEN_TCB_ALWAYS] !== null
     ? NOTHING
@@ -48,9 +49,6 @@ const DEFAULTS = Float64Array.from({ length: FROZEN_PLACES }, (_, place) => {
 
 const later = new Uint8Array(FROZEN_PLACES);
 const words = new Int32Array(4);
-let bytes = new Uint8Array(0);
-let view: DataView = new DataView(bytes.buffer);
-let at = 0;
 
 /**
  * Puts the image of a quiet connection into a batch, as a store keeps it: byte for byte what `writeSocketImage` makes of
@@ -66,82 +64,104 @@ export function putQuiet(
   version: number,
   into: BareBatch,
 ): void {
-  at = into.room(ROOM_BYTES + (attached?.length ?? 0));
-  ({ bytes, view } = into);
-  at = writeHead(bytes, at, 0, Kind.Socket);
-  at = writeHead(bytes, at, 0, version);
-  const head = at;
-  at += 2; // as long as most bodies' heads are
-  putBody(quiet, attached, addresses);
-  const length = at - head - 2;
-  if (length > SHORT_MAX) bytes.copyWithin(head + 3, head + 2, at++);
+  const start = into.room(ROOM_BYTES + (attached?.length ?? 0));
+  const { bytes } = into;
+  const head = writeHead(bytes, writeHead(bytes, start, 0, Kind.Socket), 0, version);
+  const body = head + 2; // as long as most bodies' heads are
+  let at = putBody(quiet, attached, addresses, into, body);
+  const length = at - body;
+  if (length > SHORT_MAX) bytes.copyWithin(body + 1, body, at++);
   writeHead(bytes, head, 0x40, length);
   into.take(at);
 }
 
+/** Writes a body from `start` on; returns the byte after it. */
 function putBody(
   { numbers, rows, rowStarts, rowEnds }: QuietTcb,
   attached: Uint8Array | undefined,
   addresses: Pick<AddressTable, "freezeWords">,
-): void {
+  { bytes, view }: BareBatch,
+  start: number,
+): number {
   let laterCount = 0;
   for (let place = FROZEN_TCB_ALWAYS; place < FROZEN_PLACES; place++) {
     const form = FORMS[place]!;
-    if (form === NUMBER ? isDefault(numbers[place]!, DEFAULTS[place]!) : form === NOTHING) continue;
-    if (form === ROW && rowEnds[place] === rowStarts[place]) continue;
+    if (form === NUMBER) {
+      const value = numbers[place]!;
+      if (value === DEFAULTS[place] || (value !== value && DEFAULTS[place] !== DEFAULTS[place])) continue;
+    } else if (form === NOTHING || rowEnds[place] === rowStarts[place]) continue;
     later[laterCount++] = place;
   }
-  at = writeHead(bytes, at, 0x80, FROZEN_TCB_ALWAYS + (laterCount > 0 ? 2 : 1));
+  let at = writeHead(bytes, start, 0x80, FROZEN_TCB_ALWAYS + (laterCount > 0 ? 2 : 1));
   for (let place = 0; place < FROZEN_TCB_ALWAYS; place++) {
-    if (place === FrozenPlace.localAddress || place === FrozenPlace.remoteAddress) {
-      putAddress(numbers[place]!, addresses);
-    } else putNumber(numbers[place]!);
+    const value = numbers[place]!;
+    if (FORMS[place] === ADDRESS) at = putAddress(bytes, view, at, value, addresses);
+    else at = putNumber(bytes, view, at, value);
   }
   at = writeHead(bytes, at, 0x80, attached === undefined ? 0 : 1);
   if (attached !== undefined) {
     bytes.set(attached, at);
     at += attached.length;
   }
-  if (laterCount === 0) return;
+  if (laterCount === 0) return at;
   at = writeHead(bytes, at, 0x80, 2 * laterCount);
   let next = FROZEN_TCB_ALWAYS;
   for (let index = 0; index < laterCount; index++) {
     const place = later[index]!;
     at = writeHead(bytes, at, 0, place - next);
-    if (FORMS[place] === NUMBER) putNumber(numbers[place]!);
-    else putRow(rows.cells, rowStarts[place]!, rowEnds[place]!);
+    at = FORMS[place] === NUMBER
+      ? putNumber(bytes, view, at, numbers[place]!)
+      : putRow(bytes, view, at, rows.cells, rowStarts[place]!, rowEnds[place]!);
     next = place + 1;
   }
-}
-
-function isDefault(value: number, byDefault: number): boolean {
-  return value === byDefault || (value !== value && byDefault !== byDefault);
+  return at;
 }
 
 /** As rows.ts has them. */
-function putRow(cells: Float64Array, start: number, end: number): void {
-  let from = start;
+function putRow(
+  bytes: Uint8Array,
+  view: DataView,
+  start: number,
+  cells: Float64Array,
+  first: number,
+  end: number,
+): number {
+  let from = first;
   while (from < end && cells[from] === 0) from++;
-  if (from - start < ZEROS_MIN) {
-    from = start;
-    at = writeHead(bytes, at, 0x80, end - start);
+  let at: number;
+  if (from - first < ZEROS_MIN) {
+    from = first;
+    at = writeHead(bytes, start, 0x80, end - first);
   } else {
-    at = writeHead(bytes, at, 0x80, 1 + end - from);
+    at = writeHead(bytes, start, 0x80, 1 + end - from);
     at = writeHead(bytes, at, 0x80, 1);
-    at = writeHead(bytes, at, 0, from - start);
+    at = writeHead(bytes, at, 0, from - first);
   }
-  while (from < end) putNumber(cells[from++]!);
+  while (from < end) at = putNumber(bytes, view, at, cells[from++]!);
+  return at;
 }
 
-function putNumber(value: number): void {
-  if (value >>> 0 === value) at = writeHead(bytes, at, 0, value);
-  else if (Number.isFinite(value)) at = writeNumber(view, bytes, at, value);
-  else throw new TypeError(`Cannot encode connection: ${value} is not finite`);
+function putNumber(bytes: Uint8Array, view: DataView, at: number, value: number): number {
+  const small = value >>> 0;
+  if (small === value) {
+    if (small > 23) return writeHead(bytes, at, 0, small);
+    bytes[at] = small; // as most are
+    return at + 1;
+  }
+  if (Number.isFinite(value)) return writeNumber(view, bytes, at, value);
+  throw new TypeError(`Cannot encode connection: ${value} is not finite`);
 }
 
-function putAddress(address: number, addresses: Pick<AddressTable, "freezeWords">): void {
-  if (!isIpv6Handle(address)) return putNumber(address >>> 0);
+function putAddress(
+  bytes: Uint8Array,
+  view: DataView,
+  start: number,
+  address: number,
+  addresses: Pick<AddressTable, "freezeWords">,
+): number {
+  if (!isIpv6Handle(address)) return putNumber(bytes, view, start, address >>> 0);
   addresses.freezeWords(address, words);
-  at = writeHead(bytes, at, 0x40, 16);
+  let at = writeHead(bytes, start, 0x40, 16);
   for (let word = 0; word < 4; word++, at += 4) view.setInt32(at, words[word]!);
+  return at;
 }

@@ -149,6 +149,11 @@ export class ConnectionMap {
     return this.#last = this.#find(this.#hashed(local, remote, ports), local, remote, high, ports);
   }
 
+  /** What is looked for next is `record`, as it seems: then it is found without a look at the index. */
+  expect(record: number): void {
+    if (this.state(record) !== RecordState.free) this.#last = record;
+  }
+
   /** The hash of a key; who has looked for it in vain asks once more, to insert it. */
   #hashed(local: number, remote: number, ports: number): number {
     if (local !== this.#hashedLocal || remote !== this.#hashedRemote || ports !== this.#hashedPorts) {

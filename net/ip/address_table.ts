@@ -58,8 +58,12 @@ const HOLD = 4;
 const STRAY = 0xffff;
 const CHUNK_BITS = 10;
 const CHUNK_RECORDS = 1 << CHUNK_BITS;
-const MEMO_MASK = 255;
-const DIGESTS_MASK = 1023;
+/**
+ * Addresses of which the handle, and the digest, is known without hashing them: those of some batches of packets, since
+ * whoever wakes is asked for when its packet comes, when it is thawed and when the packet is delivered. 64 KB.
+ */
+const MEMO_MASK = 4_095;
+const DIGESTS_MASK = 4_095;
 
 /**
  * The IPv6 addresses that a stack knows, each under a handle of 32 bits that takes an IPv4 address's
@@ -318,6 +322,11 @@ export class AddressTable implements AddressDigests {
     const zone = this.zone(address);
     const text = formatIpv6(...this.words(address));
     return zone === 0 ? text : `${text}%${this.zoneNames[zone - 1] ?? zone - 1}`;
+  }
+
+  /** As `format`, of an address or of the bytes that `freeze` made of an IPv6 one. */
+  formatLasting(address: number | Uint8Array): string {
+    return typeof address === "number" ? this.format(address) : this.formatFrozen(address);
   }
 
   /**

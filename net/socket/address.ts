@@ -27,13 +27,13 @@ export function isLoopbackOf(address: number, addresses: AddressTable): boolean 
  */
 export function netAddr(
   transport: "tcp" | "udp",
-  address: number,
+  address: number | Uint8Array,
   port: number,
   bound: number,
   addresses: AddressTable,
 ): NetAddr {
-  const mapped = bound === IPV6_ANY && !isIpv6Handle(address);
-  const hostname = mapped ? `::ffff:${formatIpv4(address)}` : addresses.format(address);
+  const mapped = bound === IPV6_ANY && typeof address === "number" && !isIpv6Handle(address);
+  const hostname = mapped ? `::ffff:${formatIpv4(address)}` : addresses.formatLasting(address);
   return { transport, hostname, port };
 }
 

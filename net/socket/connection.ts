@@ -11,9 +11,10 @@ ASLEEP.state = TcpState.established;
 
 /** What an object that is stale still tells. */
 interface Left {
-  readonly localAddress: number;
+  /** IPv6 addresses as their bytes: their handles may be others' by the time that somebody asks. */
+  readonly localAddress: number | Uint8Array;
   readonly localPort: number;
-  readonly remoteAddress: number;
+  readonly remoteAddress: number | Uint8Array;
   readonly remotePort: number;
   readonly attachment: unknown;
 }
@@ -36,7 +37,9 @@ export class Connection {
 
   /** @internal It sleeps, and this object goes, unless somebody keeps it. */
   sleeps(): void {
-    const { localAddress, localPort, remoteAddress, remotePort, attachment } = this.#tcb;
+    const { localPort, remotePort, attachment } = this.#tcb;
+    const localAddress = this.#server.lasting(this.#tcb.localAddress);
+    const remoteAddress = this.#server.lasting(this.#tcb.remoteAddress);
     this.#left = { localAddress, localPort, remoteAddress, remotePort, attachment };
     this.#tcb = ASLEEP;
   }

@@ -1,5 +1,5 @@
 import { Field, RecordState } from "../connections/connection_map.ts";
-import { formatTuple } from "../connections/tuple.ts";
+import { joinEnds } from "../connections/tuple.ts";
 import type { TcpListener as ListenEntry } from "../tcp/listeners.ts";
 import { urgentBytes } from "../tcp/urgent.ts";
 import { type Tcb, TcpError, TcpEvent, TcpState } from "../tcp/tcb.ts";
@@ -20,6 +20,14 @@ import type { Acceptor, Owner } from "./owner.ts";
 import { throwLater } from "./throw_later.ts";
 import { troubleOf } from "./endpoint.ts";
 import type { NetAddr, Trouble } from "./types.ts";
+
+/** Both ends of a connection, whose IPv6 addresses may be bytes. */
+interface Ends {
+  readonly localAddress: number | Uint8Array;
+  readonly localPort: number;
+  readonly remoteAddress: number | Uint8Array;
+  readonly remotePort: number;
+}
 
 /**
  * What a server of handlers does with its connections. All are optional but `data`.
@@ -262,13 +270,19 @@ export class HandlerServer implements Acceptor, Owner {
   }
 
   /** @internal */
-  idOf(ends: Pick<Tcb, "localAddress" | "localPort" | "remoteAddress" | "remotePort">): string {
-    const { localAddress, localPort, remoteAddress, remotePort } = ends;
-    return formatTuple(localAddress, localPort, remoteAddress, remotePort, this.#host.stack.addresses);
+  idOf({ localAddress, localPort, remoteAddress, remotePort }: Ends): string {
+    const { addresses } = this.#host.stack;
+    const local = addresses.formatLasting(localAddress), remote = addresses.formatLasting(remoteAddress);
+    return joinEnds(local, localPort, remote, remotePort);
+  }
+
+  /** @internal An address as what outlasts the connection's objects may keep it. */
+  lasting(address: number): number | Uint8Array {
+    return isIpv6Handle(address) ? this.#host.stack.addresses.freeze(address) : address;
   }
 
   /** @internal */
-  netAddr(address: number, port: number): NetAddr {
+  netAddr(address: number | Uint8Array, port: number): NetAddr {
     return netAddr("tcp", address, port, this.#entry.address, this.#host.stack.addresses);
   }
 
@@ -364,7 +378,9 @@ export class HandlerServer implements Acceptor, Owner {
     }
     if ((events & TcpEvent.closed) === 0 && tcb.state !== TcpState.timeWait) return;
     // TIME-WAIT is TCP's affair: both directions are over.
-    this.#leave(tcb, connection);
+    this.#awake.delete(tcb);
+    // Whoever has kept the object may still ask for its name, when its peer's handle has become another's.
+    if (isIpv6Handle(tcb.remoteAddress)) void connection.id;
     if (this.#errands.size > 0) this.#errands.forget(connection.id);
     if (this.#paused.size > 0) this.#paused.delete(connection.id);
     if (tcb.record >= 0) this.#host.setOwner(tcb, undefined);
@@ -378,16 +394,10 @@ export class HandlerServer implements Acceptor, Owner {
   suspended(tcb: Tcb): boolean {
     const connection = this.#awake.get(tcb);
     if (connection !== undefined) {
-      this.#leave(tcb, connection);
+      this.#awake.delete(tcb);
       connection.sleeps();
     }
     return false;
-  }
-
-  /** Whoever has kept the object may still ask for its name, when its peer's handle has become another's. */
-  #leave(tcb: Tcb, connection: Connection): void {
-    this.#awake.delete(tcb);
-    if (isIpv6Handle(tcb.remoteAddress)) void connection.id;
   }
 
   #recordOf(id: string): number {

@@ -27,8 +27,8 @@ export function freezeNumbers(tcb: Tcb, atMs: number, settled: boolean, into: Fl
   // Longer ago than this is idleness, however long (RFC 5681 section 4.1).
   const sentAgoMs = Math.max(0, Math.floor(atMs - tcb.lastSentMs));
   // CUBIC alone wants to know how long: its curve stands still meanwhile.
-  const idle = flightSize(tcb) === 0 && sentAgoMs > tcb.rtoMs * 2 ** tcb.backoff &&
-    tcb.cubicEpochMs === Infinity;
+  const timeoutMs = tcb.backoff === 0 ? tcb.rtoMs : tcb.rtoMs * 2 ** tcb.backoff; // a power takes a call
+  const idle = flightSize(tcb) === 0 && sentAgoMs > timeoutMs && tcb.cubicEpochMs === Infinity;
   into[0] = atMs;
   into[3] = tcb.localPort;
   into[4] = tcb.remotePort;

@@ -59,7 +59,7 @@ export function freezeQuiet(tcb: Tcb, nowMs: number, into: QuietTcb): boolean {
 
 function note({ rows, rowStarts, rowEnds }: QuietTcb, place: number): void {
   rowStarts[place] = rows.start;
-  rowEnds[place] = rows.length;
+  rowEnds[place] = rows.whole().length;
 }
 
 /** All that is no number of it is what it is of every connection. */

@@ -9,46 +9,69 @@ const CELLS = 256;
 
 /**
  * Rows as they are written, one behind the other, in memory that is used again: `begin` a row, `put` its numbers, and
- * `end` it. Zeros at a row's end are left out, since they are what is meant when nothing stands there.
+ * `end` it. Zeros at a row's end are left out, since they are what is meant when nothing stands there; most numbers of
+ * most rows are zeros, so they are only counted until something follows them.
  */
 export class RowWriter {
-  /** The rows; between `start` and `length` is the one that was begun last. */
+  /** The rows; between `start` and `length` is the one that was begun last, when it is `whole`. */
   cells: Float64Array<ArrayBuffer> = new Float64Array(CELLS);
   length = 0;
   start = 0;
+  #zeros = 0; // that were put last
 
   /** Forgets all rows. */
   clear(): this {
-    this.length = this.start = 0;
+    this.length = this.start = this.#zeros = 0;
     return this;
   }
 
   /** Begins a row behind those that are here. */
   begin(): this {
+    this.whole();
     this.start = this.length;
     return this;
   }
 
   put(value: number): void {
-    if (this.length === this.cells.length) {
-      const { cells } = this;
-      this.cells = new Float64Array(2 * cells.length);
-      this.cells.set(cells);
+    if (value === 0) {
+      this.#zeros++;
+      return;
     }
+    if (this.#zeros > 0) this.#fill();
+    if (this.length === this.cells.length) this.#grow();
     this.cells[this.length++] = value;
   }
 
   /** Leaves out the zeros at the row's end, but for its first `leastLength` numbers. */
   end(leastLength = 0): void {
-    const least = this.start + leastLength;
-    while (this.length > least && this.cells[this.length - 1] === 0) this.length--;
+    this.#zeros = Math.max(0, Math.min(this.#zeros, this.start + leastLength - this.length));
+  }
+
+  /** All that was put is in `cells`. */
+  whole(): this {
+    if (this.#zeros > 0) this.#fill();
+    return this;
   }
 
   /** The row that was written last, as a list. */
   toRow(): number[] {
+    this.whole();
     const row: number[] = [];
     for (let at = this.start; at < this.length; at++) row.push(this.cells[at]!);
     return row;
+  }
+
+  #fill(): void {
+    for (; this.#zeros > 0; this.#zeros--) {
+      if (this.length === this.cells.length) this.#grow();
+      this.cells[this.length++] = 0;
+    }
+  }
+
+  #grow(): void {
+    const { cells } = this;
+    this.cells = new Float64Array(2 * cells.length);
+    this.cells.set(cells);
   }
 }
 

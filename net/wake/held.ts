@@ -7,9 +7,11 @@ export const HELD_BYTES_MAX: number = 64 << 20;
 
 /** A copy of a whole IP packet, and where it came in: the firewall judges it again when it is delivered. */
 export interface HeldPacket {
-  readonly slab: Slab;
-  readonly interfaceIndex: number;
+  slab: Slab;
+  interfaceIndex: number;
 }
+
+const NO_PACKET = Slab.of(0);
 
 /** How much may be held for some connections, and how much is. */
 export class HeldShare {
@@ -28,24 +30,22 @@ export class HeldShare {
 /** A small packet and its headers fit into two: an object for each would take four times as much. */
 const BLOCK_BYTES = 128;
 const CHUNK_BLOCKS = 4_096;
-/** What is known of a block: the next one of its packet, and of a packet's first one also what follows. */
-const WORDS = 6;
+/**
+ * What is known of a block: the next one of its packet, of a packet's first one also what follows, and of a connection's
+ * first packet where its last one is, and how many they are.
+ */
+const WORDS = 8;
 const NEXT_BLOCK = 0;
 const NEXT_PACKET = 1;
 const LENGTH = 2;
 const INTERFACE = 3;
 const SEQUENCE = 4;
 const SHARE = 5;
+const LAST_PACKET = 6;
+const PACKETS = 7;
 const NONE = -1;
 /** Of packets up to this length one slab each is used again: most who wake are woken by a short one. */
 const SPARE_LENGTH_MAX = 2_048;
-
-/** One connection's packets. */
-interface Chain {
-  first: number;
-  last: number;
-  count: number;
-}
 
 /**
  * Packets for connections that are waking, in their order of arrival. They lie in blocks of one size, which are used
@@ -54,11 +54,12 @@ interface Chain {
 export class HeldPackets {
   /** Of connections that have no share of their own. */
   readonly share: HeldShare;
-  readonly #chains = new Map<number, Chain>(); // by record
+  readonly #chains = new Map<number, number>(); // by record: its first packet
   readonly #chunks: Slab[] = [];
   readonly #shares: HeldShare[] = [];
   #words = new Int32Array(0);
   readonly #spares = new Array<Slab | undefined>(SPARE_LENGTH_MAX + 1).fill(undefined); // by length
+  readonly #opened: HeldPacket = { slab: NO_PACKET, interfaceIndex: -1 };
   #free = NONE;
   #blocks = 0;
   #bytes = 0;
@@ -92,8 +93,9 @@ export class HeldPackets {
     const count = Math.ceil(length / BLOCK_BYTES);
     if ((this.#blocks + count) * BLOCK_BYTES > this.share.bytesMax) return false;
     if ((share.blocks + count) * BLOCK_BYTES > share.bytesMax) return false;
-    const chain = this.#chains.get(record);
-    if (chain !== undefined && chain.count >= share.packetsMax) return false;
+    const before = this.#chains.get(record) ?? NONE;
+    const packets = before === NONE ? 0 : this.#words[before * WORDS + PACKETS]!;
+    if (packets >= share.packetsMax) return false;
     let first = NONE;
     for (let at = (count - 1) * BLOCK_BYTES; at >= 0; at -= BLOCK_BYTES) {
       const block = this.#take();
@@ -108,13 +110,11 @@ export class HeldPackets {
     this.#words[word + INTERFACE] = interfaceIndex;
     this.#words[word + SEQUENCE] = sequence;
     this.#words[word + SHARE] = this.#numberOf(share);
-    if (chain === undefined) {
-      this.#chains.set(record, { first, last: first, count: 1 });
-    } else {
-      this.#words[chain.last * WORDS + NEXT_PACKET] = first;
-      chain.last = first;
-      chain.count++;
-    }
+    const chain = before === NONE ? first : before;
+    if (before === NONE) this.#chains.set(record, first);
+    else this.#words[this.#words[before * WORDS + LAST_PACKET]! * WORDS + NEXT_PACKET] = first;
+    this.#words[chain * WORDS + LAST_PACKET] = first;
+    this.#words[chain * WORDS + PACKETS] = packets + 1;
     this.#bytes += length;
     this.#blocks += count;
     if (share !== this.share) share.blocks += count;
@@ -129,7 +129,7 @@ export class HeldPackets {
   /** Whether a packet of this length whose segment begins there is held for `record`: it has been sent again. */
   has(record: number, sequence: number, length: number): boolean {
     const words = this.#words;
-    for (let packet = this.#chains.get(record)?.first ?? NONE; packet !== NONE;) {
+    for (let packet = this.#chains.get(record) ?? NONE; packet !== NONE;) {
       const word = packet * WORDS;
       if (words[word + SEQUENCE] === sequence && words[word + LENGTH] === length) return true;
       packet = words[word + NEXT_PACKET]!;
@@ -139,53 +139,60 @@ export class HeldPackets {
 
   /** The beginning of the first packet that is held for `record`, its IP header at least. */
   peek(record: number): HeldPacket | undefined {
-    const first = this.#chains.get(record)?.first;
+    const first = this.#chains.get(record);
     if (first === undefined) return undefined;
     const slab = Slab.of(Math.min(BLOCK_BYTES, this.#words[first * WORDS + LENGTH]!));
     copyWords(this.#chunkOf(first), offsetOf(first), slab, 0, slab.bytes.length);
     return { slab, interfaceIndex: this.#words[first * WORDS + INTERFACE]! };
   }
 
-  /** Takes back a slab that `take` gave, and that nobody refers to any more. */
-  giveBack({ slab }: HeldPacket): void {
+  /**
+   * Begins to hand out what is held for `record`, which is forgotten: each packet is `open`ed, which gives a copy, and
+   * `free`d, which says what comes next.
+   *
+   * @returns The first packet, or -1.
+   */
+  begin(record: number): number {
+    const first = this.#chains.get(record);
+    if (first === undefined) return NONE;
+    this.#chains.delete(record);
+    return first;
+  }
+
+  /** A copy of a packet. The object is valid until the next call. */
+  open(packet: number): Readonly<HeldPacket> {
+    const length = this.#words[packet * WORDS + LENGTH]!;
+    const slab = this.#spares[length] ?? Slab.of(length);
+    if (length <= SPARE_LENGTH_MAX) this.#spares[length] = undefined;
+    for (let block = packet, at = 0; block !== NONE; at += BLOCK_BYTES) {
+      copyWords(this.#chunkOf(block), offsetOf(block), slab, at, Math.min(BLOCK_BYTES, length - at));
+      block = this.#words[block * WORDS + NEXT_BLOCK]!;
+    }
+    this.#opened.slab = slab;
+    this.#opened.interfaceIndex = this.#words[packet * WORDS + INTERFACE]!;
+    return this.#opened;
+  }
+
+  /** Takes back a slab that `open` gave, and that nobody refers to any more. */
+  giveBack(slab: Slab): void {
     if (slab.bytes.length <= SPARE_LENGTH_MAX) this.#spares[slab.bytes.length] = slab;
   }
 
-  /** Hands out and forgets what is held for `record`. */
-  take(record: number): readonly HeldPacket[] {
-    const chain = this.#chains.get(record);
-    if (chain === undefined) return [];
-    this.#chains.delete(record);
-    const packets: HeldPacket[] = [];
-    for (let packet = chain.first; packet !== NONE;) {
-      const word = packet * WORDS;
-      const next = this.#words[word + NEXT_PACKET]!;
-      packets.push({ slab: this.#read(packet), interfaceIndex: this.#words[word + INTERFACE]! });
-      packet = next;
-    }
-    return packets;
-  }
-
-  /** Copies a packet out and frees its blocks. */
-  #read(packet: number): Slab {
-    const length = this.#words[packet * WORDS + LENGTH]!;
-    const share = this.#shares[this.#words[packet * WORDS + SHARE]!]!;
-    const slab = this.#spares[length] ?? Slab.of(length);
-    if (length <= SPARE_LENGTH_MAX) this.#spares[length] = undefined;
-    let at = 0;
+  /** Frees a packet's blocks. @returns The packet behind it, or -1. */
+  free(packet: number): number {
+    const words = this.#words;
+    const next = words[packet * WORDS + NEXT_PACKET]!;
+    const share = this.#shares[words[packet * WORDS + SHARE]!]!;
+    this.#bytes -= words[packet * WORDS + LENGTH]!;
     for (let block = packet; block !== NONE;) {
-      const some = Math.min(BLOCK_BYTES, length - at);
-      copyWords(this.#chunkOf(block), offsetOf(block), slab, at, some);
-      at += some;
-      const next = this.#words[block * WORDS + NEXT_BLOCK]!;
-      this.#words[block * WORDS + NEXT_BLOCK] = this.#free;
+      const behind = words[block * WORDS + NEXT_BLOCK]!;
+      words[block * WORDS + NEXT_BLOCK] = this.#free;
       this.#free = block;
       this.#blocks--;
       if (share !== this.share) share.blocks--;
-      block = next;
+      block = behind;
     }
-    this.#bytes -= length;
-    return slab;
+    return next;
   }
 
   /** A block that nobody uses; there is room, as the limit has been looked at. */

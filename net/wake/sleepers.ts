@@ -594,9 +594,18 @@ export class Sleepers {
   }
 
   #release(record: number, nowMs: number): void {
-    for (const packet of this.held.take(record)) {
-      this.#stack.receiveHeld(packet.interfaceIndex, packet.slab, nowMs);
-      this.held.giveBack(packet);
+    const { connections, sleepers: { held } } = this.#stack;
+    for (let packet = held.begin(record); packet >= 0;) {
+      const { slab, interfaceIndex } = held.open(packet);
+      packet = held.free(packet);
+      try {
+        connections.expect(record);
+        this.#stack.receiveHeld(interfaceIndex, slab, nowMs);
+        held.giveBack(slab);
+      } catch (error) {
+        while (packet >= 0) packet = held.free(packet);
+        throw error;
+      }
     }
   }
 }

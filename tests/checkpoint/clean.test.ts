@@ -99,14 +99,15 @@ test("a connection whose image moves while it is being saved, or while it waits 
   await world.clock.advance(10);
   expect(process.host.counts.asleep).toBe(1);
   // It waits to wake, since the disk refuses, and is moved meanwhile.
-  const read = store.readKept.bind(store);
-  store.readKept = () => {
-    throw new StoreError("EIO", {}, { cause: new Error("EIO") });
+  const refusal = new StoreError("EIO", {}, { cause: new Error("EIO") });
+  store.readKept = store.readBare = () => {
+    throw refusal;
   };
   conn.write(text("q"));
   await world.clock.advance(20);
   expect(process.host.counts.waking).toBe(1);
-  store.readKept = read;
+  store.readKept = FileStore.prototype.readKept;
+  store.readBare = FileStore.prototype.readBare;
   expect(moveAll(store)).toBeGreaterThan(0);
   const answer = answers(conn, 1);
   await world.clock.advance(2_000);

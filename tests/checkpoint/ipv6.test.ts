@@ -1,5 +1,7 @@
 import { expect, test } from "vitest";
 import { readSocketImage } from "../../checkpoint/sockets/socket_image.ts";
+import { TRANSIENTS_MAX } from "../../net/ip/address_table.ts";
+import type { Connection } from "../../net/socket/connection.ts";
 import type { HandlerServer } from "../../net/socket/handlers.ts";
 import type { TcpConn } from "../../net/socket/types.ts";
 import { connect, only, say, serveCounter } from "./counter.ts";
@@ -48,6 +50,22 @@ test("an IPv6 connection sleeps without a word, wakes for data, and goes on in a
   expect(process.host.stack.connections.size).toBe(0);
   expect(held(process)).toBe(0);
   expect(process.errors).toEqual([]);
+});
+
+test("an object that was kept while its IPv6 connection fell asleep tells both ends, whoever has their handles by now", async () => {
+  const world = new SleepWorld();
+  const { host } = world.start();
+  let kept: Connection | undefined;
+  host.serve({ port: 7, hostname: "::", open: (connection) => void (kept = connection), data() {} });
+  const { localAddr: { port } } = await connect(world, SERVER);
+  await world.clock.advance(2_000);
+  expect(host.counts).toEqual({ awake: 0, asleep: 1, waking: 0 });
+  for (let last = 0; last < 2 * TRANSIENTS_MAX; last++) {
+    host.stack.addresses.intern(0x2001_0db8, 7, 7, last, 0);
+  }
+  expect(kept!.remoteAddr).toEqual({ transport: "tcp", hostname: "2001:db8::2", port });
+  expect(kept!.localAddr).toEqual({ transport: "tcp", hostname: SERVER, port: 7 });
+  expect(kept!.id).toBe(`[2001:db8::1]:7-[2001:db8::2]:${port}`);
 });
 
 test("the peer's silence over IPv6: with sleep the same packets flow as without, and a sleeper answers for itself", async () => {

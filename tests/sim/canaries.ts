@@ -135,8 +135,8 @@ export const CANARIES: readonly Canary[] = [
   {
     name: "timer-forgotten",
     what: "an image does not say when to send again",
-    file: "net/tcp/freeze.ts",
-    find: "  tcb.retransmitAtMs = deadlineMs(baseMs, retransmitIn);",
+    file: "net/tcp/thaw_quiet.ts",
+    find: "  tcb.retransmitAtMs = deadlineMs(baseMs, numbers[at + 51]!);",
     replace: "",
     runsMax: 300,
   },
@@ -256,7 +256,7 @@ export const CANARIES: readonly Canary[] = [
   {
     name: "fin-forgotten",
     what: "an image does not say that a FIN was sent or is to be sent",
-    file: "net/tcp/freeze.ts",
+    file: "net/tcp/thaw_quiet.ts",
     find: "  tcb.finQueued = (flags & FrozenFlag.finQueued) !== 0;",
     replace: "",
     runsMax: 3_000,
@@ -288,9 +288,9 @@ export const CANARIES: readonly Canary[] = [
   {
     name: "window-taken-back",
     what: "a restored connection forgets how much window it has promised",
-    file: "net/tcp/freeze.ts",
-    find: "  tcb.rcvAdv = (rcvNxt + rcvAdvOffset) | 0;",
-    replace: "  tcb.rcvAdv = rcvNxt | 0;\n  if (rcvAdvOffset > 0) tcb.receiveBufferBytes = 1_000;",
+    file: "net/tcp/thaw_quiet.ts",
+    find: "  tcb.rcvAdv = (rcvNxt + numbers[at + 18]!) | 0;",
+    replace: "  tcb.rcvAdv = rcvNxt;\n  if (numbers[at + 18]! > 0) tcb.receiveBufferBytes = 1_000;",
     runsMax: 700,
   },
   {

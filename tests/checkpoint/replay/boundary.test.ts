@@ -26,6 +26,7 @@ const READS = new Set([
   "sleepers.idOfFrozen",
   ...[
     "addresses.format",
+    "addresses.formatLasting",
     "addresses.isMulticast",
     "addresses.words",
     "addresses.freeze",

@@ -181,6 +181,22 @@ test("Records keep their number and their words over many chunks", () => {
   expect(map.byteLength).toBe(3 * 65_536 * 44 + 262_144 * 4 + 16); // 131,075 / 0.75 need 2^18 entries
 });
 
+test("What is expected is found, and nothing else is found in its place, however wrong the expectation", () => {
+  const prng = new Prng(4);
+  const map = new ConnectionMap({ seedHi: 1, seedLo: 2 });
+  const keys = Array.from({ length: 200 }, (_, at): Key => [0x0a070001, prng.below(1_000), 80, at]);
+  const records = keys.map((key) => map.insert(...key));
+  map.remove(records[7]!);
+  for (let run = 0; run < 2_000; run++) {
+    const expected = prng.pick([prng.below(200), 7]), asked = prng.chance(0.5) ? expected : prng.below(200);
+    map.expect(records[expected]!);
+    expect(map.find(...keys[asked]!)).toBe(asked === 7 ? -1 : records[asked]!);
+  }
+  map.expect(-1);
+  map.expect(1_000_000); // no record at all
+  expect(map.find(...keys[0]!)).toBe(records[0]!);
+});
+
 test("A full map refuses, and takes one again after a removal", () => {
   for (const recordsMax of [1, 2, 1_000]) {
     const map = new ConnectionMap({ seedHi: 0, seedLo: 0, recordsMax });

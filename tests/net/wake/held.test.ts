@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import { Prng } from "../../../base/random.ts";
 import { Slab } from "../../../base/slab.ts";
 import { HeldPackets, HeldShare } from "../../../net/wake/held.ts";
+import { takeHeld } from "./take_held.ts";
 import { SleepTimers } from "../../../net/wake/sleep_timers.ts";
 
 test("held packets are copies, in order, with the place where they came in", () => {
@@ -13,9 +14,8 @@ test("held packets are copies, in order, with the place where they came in", () 
   }
   slab.bytes.fill(0);
   expect(held.bytes).toBe(6);
-  const taken = held.take(7).map(({ slab: { bytes }, interfaceIndex }) => [interfaceIndex, [...bytes]]);
-  expect(taken).toEqual([[1, [1]], [2, [2, 2]], [3, [3, 3, 3]]]);
-  expect([held.bytes, held.take(7), held.take(8)]).toEqual([0, [], []]);
+  expect(takeHeld(held, 7)).toEqual([[1, [1]], [2, [2, 2]], [3, [3, 3, 3]]]);
+  expect([held.bytes, takeHeld(held, 7), takeHeld(held, 8)]).toEqual([0, [], []]);
 });
 
 test("64 packets per connection and 64 MiB for all are held, not more", () => {
@@ -24,12 +24,12 @@ test("64 packets per connection and 64 MiB for all are held, not more", () => {
   for (let at = 0; at < 64; at++) expect(held.hold(1, 0, small, 0, 1)).toBe(true);
   expect(held.hold(1, 0, small, 0, 1)).toBe(false);
   expect(held.hold(2, 0, small, 0, 1)).toBe(true);
-  held.take(1);
-  held.take(2);
+  takeHeld(held, 1);
+  takeHeld(held, 2);
   for (let record = 0; record < 64; record++) expect(held.hold(record, 0, large, 0, 1 << 20)).toBe(true);
   expect(held.bytes).toBe(64 << 20);
   expect(held.hold(99, 0, small, 0, 1)).toBe(false);
-  held.take(5);
+  takeHeld(held, 5);
   expect(held.hold(99, 0, small, 0, 1)).toBe(true);
 });
 
@@ -42,7 +42,7 @@ test("held packets of all lengths come back as they were, whoever takes in whate
   for (let step = 0; step < 6_000; step++) {
     const record = prng.below(200);
     if (prng.chance(0.4)) {
-      const taken = held.take(record).map(({ slab: { bytes }, interfaceIndex }) => [interfaceIndex, bytes]);
+      const taken = takeHeld(held, record);
       const expected = (known.get(record) ?? []).map(({ bytes, interfaceIndex }) => [interfaceIndex, bytes]);
       expect(taken.join(" ") === expected.join(" "), `step ${step}`).toBe(true);
       known.delete(record);
@@ -71,7 +71,7 @@ test("held packets of all lengths come back as they were, whoever takes in whate
     }
   }
   expect(refused).toBeGreaterThan(20);
-  for (const record of known.keys()) held.take(record);
+  for (const record of known.keys()) takeHeld(held, record);
   expect([held.bytes, share.blocks]).toEqual([0, 0]);
 });
 

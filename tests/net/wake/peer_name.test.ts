@@ -4,6 +4,7 @@ import { Slab } from "../../../base/slab.ts";
 import { Stack } from "../../../net/stack.ts";
 import { freezeTcb } from "../../../net/tcp/freeze.ts";
 import { type FrozenTcb, frozenTcbFields } from "../../../net/tcp/frozen_tcb.ts";
+import { takeHeld } from "./take_held.ts";
 import { SleepyPeer } from "./sleepy_peer.ts";
 
 test("an IPv6 sleeper is called by its peer's address, not by that of a router whose ICMP error is held for it", () => {
@@ -26,7 +27,7 @@ test("an IPv6 sleeper is called by its peer's address, not by that of a router w
   expect(stack.sleepers.peerOf(record)).toBe("::"); // nobody keeps its image here
   hold(router!);
   expect(stack.sleepers.peerOf(record)).toBe("::");
-  stack.sleepers.held.take(record);
+  takeHeld(stack.sleepers.held, record);
   hold(remote!);
   expect(stack.sleepers.peerOf(record)).toBe("2001:db8::2");
 });
