@@ -266,7 +266,7 @@ export class FileStore implements Store {
   readBare(location: Location): BareRecord | undefined {
     const segment = this.#holding(location);
     const start = offsetOf(location);
-    const length = segment.end(this.#found) - start;
+    const length = segment.bytes(this.#found);
     if (length > SHORT_BYTES) return undefined;
     const bytes = this.#short[length] ??= this.#shortest.subarray(0, length);
     const got = this.#readInto(segment, bytes, start);
@@ -297,7 +297,7 @@ export class FileStore implements Store {
   #read(location: Location): Uint8Array {
     const segment = this.#holding(location);
     const start = offsetOf(location);
-    const bytes = smallBytes(segment.end(this.#found) - start);
+    const bytes = smallBytes(segment.bytes(this.#found));
     const length = this.#readInto(segment, bytes, start);
     const reason = readEntry(bytes, 0, length, segment.salt, this.#entry);
     if (reason !== undefined || this.#entry.kind !== EntryKind.Put) {
@@ -368,7 +368,7 @@ export class FileStore implements Store {
       for (; index < count; index++) {
         if (!isNext(index)) continue;
         const start = segment.start(index);
-        const length = segment.end(index) - start;
+        const length = segment.bytes(index);
         const at = window.show(start, length);
         const limit = Math.min(at + length, window.length);
         const reason = readEntry(window.bytes, at, limit, segment.salt, entry);
@@ -407,7 +407,7 @@ export class FileStore implements Store {
     let bytes = 0;
     for (let index = oldest.nextLive(0); index >= 0 && bytes < bytesMax; index = oldest.nextLive(index + 1)) {
       const from = locationOf(oldest.number, oldest.start(index));
-      bytes += oldest.end(index) - oldest.start(index);
+      bytes += oldest.bytes(index);
       try {
         const record = this.read(from);
         const origin = this.#entry.origin < 0 ? from : this.#entry.origin;

@@ -1,3 +1,4 @@
+import { assert } from "../../base/assert.ts";
 import type { DiskFile } from "./disk.ts";
 import { getHash, hash64, HASH_BYTES, putHash } from "../image/hash.ts";
 import { writeHead } from "../image/cbor_head.ts";
@@ -5,10 +6,14 @@ import { SegmentIndex } from "./segment_index.ts";
 
 /** So often where an entry lies is guessed; from then on each step halves what is left. */
 const GUESSES = 4;
+/** Of a segment to which nothing is added any more it is known where each sixteenth entry starts, and how long each is. */
+const ANCHOR_BITS = 4;
+const ANCHOR_ENTRIES = 1 << ANCHOR_BITS;
 
 /**
  * What is known in memory of one segment file: where each entry starts and whether it is a live
- * record. Four bytes and a bit or two per entry, in typed arrays; records are found by binary search.
+ * record. Four bytes and two bits per entry, in typed arrays, and two and a quarter and a bit when nothing is added any
+ * more and no entry has more than 65,535; records are found by guessing, and by halves.
  */
 export class Segment {
   readonly number: number;
@@ -31,6 +36,8 @@ export class Segment {
   bytesLive = 0;
   count = 0;
   #offsets = new Uint32Array(16);
+  /** Once it is slim: bytes of each entry, and `#offsets` of each sixteenth only. */
+  #lengths: Uint16Array | undefined;
   #puts = new Uint8Array(2);
   #live = new Uint8Array(2);
   #removed = new Float64Array(4);
@@ -69,6 +76,7 @@ export class Segment {
 
   /** Adds an entry that starts at `offset`, behind all others. A record begins dead: see `revive`. */
   add(offset: number, isPut: boolean): void {
+    assert(this.#lengths === undefined, "Nothing is added to a segment that is slim");
     if (this.count === this.#offsets.length) {
       this.#offsets = grown(this.#offsets, 2 * this.count);
       this.#puts = grown(this.#puts, this.count >> 2);
@@ -135,6 +143,7 @@ export class Segment {
    * be guessed: of half a million, a guess or two leave some that lie together, where halves would each be a cache miss.
    */
   find(offset: number): number {
+    if (this.#lengths !== undefined) return this.#findSlim(this.#lengths, offset);
     const offsets = this.#offsets;
     let low = 0;
     let high = this.count - 1;
@@ -152,12 +161,48 @@ export class Segment {
     return -1;
   }
 
+  /** As `find`: the last anchor that is not behind it, and from there entry by entry. */
+  #findSlim(lengths: Uint16Array, offset: number): number {
+    const anchors = this.#offsets;
+    let low = 0;
+    let high = anchors.length - 1;
+    if (high < 0 || offset < anchors[0]!) return -1;
+    for (let step = 0; low < high; step++) {
+      const first = anchors[low]!, last = anchors[high]!;
+      if (offset >= last) low = high;
+      else {
+        const middle = step < GUESSES
+          ? low + Math.floor((offset - first) / (last - first) * (high - low))
+          : (low + high) >> 1;
+        if (anchors[middle]! > offset) high = middle;
+        else if (anchors[middle + 1]! > offset) low = high = middle;
+        else low = middle + 1;
+      }
+    }
+    const end = Math.min(this.count, (low + 1) << ANCHOR_BITS);
+    for (let at = anchors[low]!, index = low << ANCHOR_BITS; index < end && at <= offset; index++) {
+      if (at === offset) return index;
+      at += lengths[index]!;
+    }
+    return -1;
+  }
+
   start(index: number): number {
-    return this.#offsets[index]!;
+    const lengths = this.#lengths;
+    if (lengths === undefined) return this.#offsets[index]!;
+    let start = this.#offsets[index >>> ANCHOR_BITS]!;
+    for (let at = index & -ANCHOR_ENTRIES; at < index; at++) start += lengths[at]!;
+    return start;
   }
 
   end(index: number): number {
+    if (this.#lengths !== undefined) return this.start(index) + this.#lengths[index]!;
     return index + 1 < this.count ? this.#offsets[index + 1]! : this.size;
+  }
+
+  /** Bytes of an entry. */
+  bytes(index: number): number {
+    return this.#lengths !== undefined ? this.#lengths[index]! : this.end(index) - this.start(index);
   }
 
   isPut(index: number): boolean {
@@ -177,24 +222,41 @@ export class Segment {
   revive(index: number): void {
     this.#live[index >> 3]! |= 1 << (index & 7);
     this.recordsLive++;
-    this.bytesLive += this.end(index) - this.start(index);
+    this.bytesLive += this.bytes(index);
   }
 
   kill(index: number): void {
     this.#live[index >> 3]! &= ~(1 << (index & 7));
     this.recordsLive--;
-    this.bytesLive -= this.end(index) - this.start(index);
+    this.bytesLive -= this.bytes(index);
   }
 
   /** Keeps only what reading and removing need: nothing is appended any more, and its index has all of it. */
   slim(): void {
-    this.#offsets = this.#offsets.slice(0, this.count);
+    if (this.#lengths === undefined) this.#slimOffsets();
     this.#live = this.#live.slice(0, (this.count + 7) >> 3);
     this.#puts = new Uint8Array(0);
     this.#removed = new Float64Array(0);
     this.#removers = new Uint32Array(0);
     this.#removedCount = 0;
     this.index.stop();
+  }
+
+  #slimOffsets(): void {
+    const { count } = this;
+    const lengths = new Uint16Array(count);
+    const anchors = new Uint32Array(Math.ceil(count / ANCHOR_ENTRIES));
+    for (let index = 0; index < count; index++) {
+      const bytes = this.end(index) - this.start(index);
+      if (bytes > 0xffff) { // data that nobody had read, or a damaged stretch
+        this.#offsets = this.#offsets.slice(0, count);
+        return;
+      }
+      lengths[index] = bytes;
+      if (index % ANCHOR_ENTRIES === 0) anchors[index >>> ANCHOR_BITS] = this.start(index);
+    }
+    this.#offsets = anchors;
+    this.#lengths = lengths;
   }
 }
 

@@ -141,7 +141,7 @@ export class Segments {
       }
       segment.kill(index);
       this.stats.recordsLive--;
-      this.stats.bytesLive -= segment.end(index) - segment.start(index);
+      this.stats.bytesLive -= segment.bytes(index);
     }
   }
 
@@ -157,7 +157,7 @@ export class Segments {
   revive(segment: Segment, index: number): void {
     segment.revive(index);
     this.stats.recordsLive++;
-    this.stats.bytesLive += segment.end(index) - segment.start(index);
+    this.stats.bytesLive += segment.bytes(index);
   }
 
   grow(segment: Segment, bytes: number): void {
