@@ -172,6 +172,7 @@ export type { WakeReason } from "./checkpoint/wake_times.ts";
 export { Histogram } from "./base/histogram.ts";
 export type {
   AppendOptions,
+  BareRecord,
   BareRecords,
   Commit,
   Kept,

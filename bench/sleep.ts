@@ -147,7 +147,7 @@ function speedTable(asleep: readonly Case[], held: readonly Holder[]): Table {
     ],
     notes: [
       "Suspended: 1,000 at once, in batches of 256, until the last is durable (up to four batches share a sync).",
-      "Restored: 5,000 at a time, in batches of 256, from packets in to echoes out; the mean of four times.",
+      "Restored: 5,000 at a time, in batches of 256, from packets in to echoes out; the mean of twelve times.",
       "CPU: processor time of all threads for one of them, the peers', the garbage collector's and the compiler's included.",
       "One suspended: alone, until it is durable and gone, a sync of its own included.",
       "Answer: one connection at a time, from its packet in to the echo out, in one turn; of the others a round trip",

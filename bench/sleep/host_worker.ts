@@ -44,8 +44,8 @@ const SPOKEN_TO_MAX = 5_000;
 /** Connections suspended one after the other, each with a sync of its own. */
 const SUSPENDED_ALONE_MAX = 500;
 const ATTEMPTS_MAX = 10;
-/** How often as many are restored in batches: the first time V8 still compiles, and a garbage collection is one in some. */
-const ROUNDS = 4;
+/** How often as many are restored in batches: the first times V8 still compiles, and a garbage collection is one in some. */
+const ROUNDS = 12;
 
 const [folder, kind, ...counts] = process.argv.slice(2) as [string, PeerKind, ...string[]];
 const most = Math.max(...counts.map(Number));

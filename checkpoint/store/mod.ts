@@ -3,6 +3,7 @@ export { FileStore, type FileStoreOptions } from "./file_store.ts";
 export { MemoryStore, type MemoryStoreOptions } from "./memory_store.ts";
 export {
   type AppendOptions,
+  type BareRecord,
   type BareRecords,
   type Commit,
   type Kept,

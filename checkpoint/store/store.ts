@@ -86,8 +86,11 @@ export interface Kept {
 
 /** A bare record (bare.ts), `[start, end)` of bytes that are the store's. */
 export interface BareRecord {
+  /** What it lies in. */
   readonly bytes: Uint8Array;
+  /** Where it begins. */
   readonly start: number;
+  /** Where it ends. */
   readonly end: number;
 }
 

@@ -136,9 +136,9 @@ export class Owners {
   }
 
   tcpRestored(tcb: Tcb, record: number): void {
-    const owner = this.#sleeping.get(record);
-    this.#sleeping.delete(record);
-    if (this.#unclaimed.delete(record)) this.#untold.add(tcb);
+    const owner = this.#sleeping.size > 0 ? this.#sleeping.get(record) : undefined;
+    if (owner !== undefined) this.#sleeping.delete(record);
+    if (this.#unclaimed.size > 0 && this.#unclaimed.delete(record)) this.#untold.add(tcb);
     assert(this.#bySlot[tcb.slot] === undefined);
     if (owner !== undefined) {
       this.#bySlot[tcb.slot] = owner;
@@ -171,7 +171,7 @@ export class Owners {
   }
 
   #tellAwaited(record: number): void {
-    const waiting = this.#awaited.get(record);
+    const waiting = this.#awaited.size > 0 ? this.#awaited.get(record) : undefined;
     if (waiting === undefined) return;
     this.#awaited.delete(record);
     for (const then of waiting) then();

@@ -19,7 +19,7 @@ export class SleepingChallenges {
 
   /** `tcb` goes to sleep in `record`, which may have been another connection's. */
   add(record: number, tcb: Tcb, withinMs: number): void {
-    this.#atMs.delete(record);
+    if (this.#atMs.size > 0) this.#atMs.delete(record);
     if (tcb.challengeAtMs === -Infinity) return;
     this.#nowMs = Math.max(this.#nowMs, tcb.challengeAtMs);
     this.#forget(withinMs);
@@ -46,7 +46,7 @@ export class SleepingChallenges {
 
   /** Tells the thawed TCB when its last one left, and forgets it. */
   wake(record: number, tcb: Tcb): void {
-    const atMs = this.#atMs.get(record);
+    const atMs = this.#atMs.size > 0 ? this.#atMs.get(record) : undefined;
     if (atMs === undefined) return;
     this.#atMs.delete(record);
     tcb.challengeAtMs = atMs;

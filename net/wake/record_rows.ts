@@ -41,6 +41,7 @@ export class RecordRows {
 
   /** The record's row, or -1. */
   rowOf(record: number): number {
+    if (this.#index.size === 0) return -1; // as where nobody has a timer: whoever sleeps or wakes asks
     for (let row = this.#index.first(hashOf(record)); row >= 0; row = this.#index.next()) {
       if (this.recordOf(row) === record) return row;
     }

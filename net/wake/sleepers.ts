@@ -536,7 +536,7 @@ export class Sleepers {
     promiseWindow(tcb);
     this.#keepAlives.take(record, tcb);
     this.#challenges.wake(record, tcb);
-    this.#windows.delete(record);
+    if (this.#windows.size > 0) this.#windows.delete(record);
     packetTooBig(this.#stack.tcp, tcb, nowMs); // for the path may have become narrower in its sleep
     tcb.attachment = attachment;
     this.#stack.tcp.queueOutput(tcb);
@@ -578,7 +578,7 @@ export class Sleepers {
 
   /** Without a scale there may be more room than the window field, and so the record, can say. */
   #noteWindow(record: number, tcb: Tcb): void {
-    this.#windows.delete(record);
+    if (this.#windows.size > 0) this.#windows.delete(record);
     const bytes = receiveWindow(tcb);
     if (tcb.rcvShift <= 0 && bytes > peekWindow(tcb)) this.#windows.set(record, bytes);
   }
