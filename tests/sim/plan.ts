@@ -32,6 +32,8 @@ export interface ServerPlan {
   wake: WakeBudget;
   /** And of those that are served by handlers alone. */
   handlersWake?: WakePolicy;
+  /** Entries of a block of a segment's index: where it is few, indexes grow with their segments. */
+  blockEntries?: number;
   /** How long nobody says anything once all is calm. */
   quietMs?: number;
 }
@@ -160,6 +162,7 @@ export function drawPlan(seed: number): Plan {
     // Each with numbers of its own, so that other worlds stay what they were.
     wake: drawBudget(new Prng(seed ^ 0x7777)),
     ...drawHandlersWake(new Prng(seed ^ 0x7778)),
+    blockEntries: new Prng(seed ^ 0xb10c).pick([1, 4, 2_048]),
   };
   server.quietMs = drawQuietMs(new Prng(seed ^ 0x9e1), server.keepAliveMs);
   const steps = drawSteps(prng, troubles, clients.length);

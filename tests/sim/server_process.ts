@@ -63,6 +63,7 @@ export class ServerProcess {
     const recorder = this.#world.record(`server-${this.#life}`);
     this.store = await FileStore.open(this.disk, {
       segmentBytes: this.#plan.segmentBytes,
+      ...(this.#plan.blockEntries === undefined ? {} : { blockEntries: this.#plan.blockEntries }),
       entropy,
       onDamage: ({ file, offset, bytes, reason }) => {
         if (reason.endsWith("cut off as a torn write")) this.#machine.torn(file, offset, bytes);
