@@ -6,6 +6,7 @@ import { NftVerdict } from "../../net/firewall/nft/environment.ts";
 import { linkRules } from "../../net/firewall/nft/link.ts";
 import { listRules } from "../../net/firewall/nft/list.ts";
 import { NftPacket } from "../../net/firewall/nft/packet.ts";
+import { NftWalk } from "../../net/firewall/nft/walk.ts";
 import { printTextRules } from "../../net/firewall/nft/text/print.ts";
 import { readTextRules } from "../../net/firewall/nft/text/read.ts";
 import { datagramTo } from "./datagram.ts";
@@ -54,4 +55,39 @@ test("an element that ends leads to its object by name when it is listed", () =>
   expect(listed).toContain('10.9.0.1 timeout 1h expires 1h : "hits"');
   expect(listed).toContain("packets 3 bytes 120");
   linkRules(readTextRules(listed), []);
+});
+
+test("a rule may add what no packet has: who knocks at one port in time is let in at the next", () => {
+  const linked = linkRules(
+    readTextRules(`table inet t {
+      set waiting { type ipv4_addr . inet_service; flags timeout; }
+      chain c {
+        type filter hook input priority 0; policy drop;
+        udp dport 7001 add @waiting { ip saddr . 7002 timeout 5s }
+        ip saddr . udp dport @waiting accept
+      }
+    }`),
+    [],
+  );
+  const compiled = new NftCompiled(linked, {}, 0);
+  const walk = new NftWalk(linked, {}, 0);
+  const knock = (port: number, nowMs: number): boolean => {
+    const packets = [new NftPacket(), new NftPacket()];
+    for (const packet of packets) {
+      const slab = new Slab(datagramTo("10.0.0.2", port));
+      packet.moveTo(slab, 0, slab.bytes.length, nowMs);
+    }
+    const verdict = compiled.judge(packets[0]!, Hook.input);
+    expect(walk.judge(packets[1]!, Hook.input).verdict).toBe(verdict);
+    return verdict === NftVerdict.Accept;
+  };
+  expect([
+    knock(7_002, 0),
+    knock(7_001, 1_000),
+    knock(7_002, 2_000),
+    knock(7_003, 2_000),
+    knock(7_002, 7_000),
+  ])
+    .toEqual([false, false, true, false, false]);
+  expect(compiled.save(7_000)).toEqual(walk.save(7_000));
 });

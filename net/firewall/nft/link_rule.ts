@@ -1,6 +1,7 @@
 import { type Bounds, boundsOf } from "./constants.ts";
 import { CT_KNOWN, EXTENSIONS, HEADERS, META_KNOWN, TCP_OPTIONS, TYPE_BITS } from "./fields.ts";
 import { LinkError } from "./link_error.ts";
+import { statementPlace } from "./read/places.ts";
 import { cellSpec, type LinkContext, type TableScope } from "./link_scope.ts";
 import { type DataShape, linkVerdict, type Part, SetLinker, SIZE_DEFAULT } from "./link_set.ts";
 import type { CtName, LinkedNat, LinkedSet, MetaName, Op, OpKind, Value, ValueKind } from "./linked.ts";
@@ -55,6 +56,8 @@ export class RuleLinker {
   /** What the rule has asked for so far, or the table has. */
   #nfproto: number | undefined;
   #protocol: number | undefined;
+  /** What `ip protocol` must be. */
+  #saidProtocol: number | undefined;
 
   constructor(scope: TableScope, context: LinkContext, place: string, rule: Rule) {
     this.#scope = scope;
@@ -78,7 +81,8 @@ export class RuleLinker {
   }
 
   #fail(message: string): never {
-    throw new LinkError(this.#place, this.#rule.line, message);
+    const { expr, line } = this.#rule;
+    throw new LinkError(this.#place, line, message, { at: statementPlace(expr, this.#at) });
   }
 
   #push(op: OpKind, implied = false): void {
@@ -157,6 +161,9 @@ export class RuleLinker {
 
   /** What the rule now knows of its packets: nft adds no test for it any more. */
   #learn(value: Value, constant: number): void {
+    if (value.op === "payload" && value.base === "nh" && value.bit === 72 && value.bits === 8) {
+      if (this.#nfproto === Nfproto.Ipv4 && TRANSPORTS.has(constant)) this.#saidProtocol = constant;
+    }
     if (value.op !== "meta") return;
     if (value.key === "l4proto") this.#protocol = constant;
     else if (this.#scope.family !== "inet") return;
@@ -239,7 +246,7 @@ export class RuleLinker {
     reference: SetReference,
     data: Expression | object | undefined,
   ): void {
-    const { parts, values } = this.#parts(update.elem);
+    const { parts, values } = this.#parts(update.elem, this.#scope.sets.get(reference.slice(1)));
     const set = this.#setOf(reference, parts, undefined);
     if (set.named?.flags.includes("constant")) { // nft_dynset_init(): EBUSY
       this.#fail(`Rules cannot add to ${reference}: it is constant`);
@@ -392,10 +399,18 @@ export class RuleLinker {
     return set;
   }
 
-  /** The parts of a key: one, or those of a concatenation. */
-  #parts(expression: Expression): { parts: Part[]; values: Value[] } {
+  /**
+   * The parts of a key: one, or those of a concatenation.
+   * @param set Says what constants among them are.
+   */
+  #parts(expression: Expression, set?: LinkedSet): { parts: Part[]; values: Value[] } {
     const each = typeof expression === "object" && "concat" in expression ? expression.concat : [expression];
-    const typed = each.map((part) => this.#value(part));
+    const typed = each.map((part, at): Typed => {
+      const type = typeof part === "object" ? undefined : set?.named?.type[at];
+      const bits = set?.parts[at];
+      if (type === undefined || bits === undefined) return this.#value(part);
+      return { value: this.#valueFor(part, { type, bits }), type };
+    });
     return {
       parts: typed.map(({ value, type }) => ({ type, bits: value.bits })),
       values: typed.map(({ value }) => value),
@@ -541,6 +556,9 @@ export class RuleLinker {
   }
 
   #needProtocol(protocol: number): void {
+    if (this.#saidProtocol !== undefined && this.#saidProtocol !== protocol) {
+      this.#fail(`Conflicting protocols: ${this.#saidProtocol} and ${protocol}`);
+    }
     if (this.#protocol === protocol) return;
     if (this.#protocol !== undefined) {
       this.#fail(`Conflicting protocols: ${this.#protocol} and ${protocol}`);
@@ -566,6 +584,9 @@ export class RuleLinker {
     this.#push({ op: "lookup", parts: [value], set, negate: false }, true);
   }
 }
+
+/** Those that nft knows: ICMP, IGMP, TCP, UDP, DCCP, ESP, AH, ICMPv6, IPComp, SCTP and UDP-Lite. */
+const TRANSPORTS: ReadonlySet<number> = new Set([1, 2, 6, 17, 33, 50, 51, 58, 108, 132, 136]);
 
 function isProtocol(value: Value): boolean {
   return (value.op === "meta" && value.key === "l4proto") ||

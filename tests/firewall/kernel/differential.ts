@@ -40,7 +40,10 @@ const SENT = {
 /** What came of one drawn rule set. */
 export type Outcome =
   | { readonly kind: "same" }
-  /** Ports were drawn, by each another one, and rules saw it; or the kernel is too young to be asked. */
+  /**
+   * Ports were drawn, by each another one, and rules saw it; or the kernel is too young to be asked; or rules delete from a
+   * set so small that it may be full: what has been deleted has its place there until the kernel collects it.
+   */
   | { readonly kind: "drawn" }
   | { readonly kind: "refused"; readonly rules: string; readonly said: string }
   | { readonly kind: "different"; readonly rules: string; readonly differences: readonly string[] };
@@ -123,8 +126,26 @@ export async function compareRules(
     return `${place}: kernel ${theirCounts[place]}; ours ${ourCounts[place]}`;
   });
   if (ours instanceof OurStack) differences.push(...compareLeft(theyLeft, ours.left, fragmented));
-  if (differences.length > 0 && ours instanceof OurStack && ours.drew) return { kind: "drawn" };
+  if (differences.length > 0 && ((ours instanceof OurStack && ours.drew) || deletesFromFew(ruleset))) {
+    return { kind: "drawn" };
+  }
   return differences.length === 0 ? { kind: "same" } : { kind: "different", rules, differences };
+}
+
+/** So few elements packets have, so a set with room for fewer fills up. */
+const FEW = 5;
+
+function deletesFromFew({ tables }: Ruleset): boolean {
+  return tables.some(({ sets, chains }) =>
+    chains.some(({ rules }) =>
+      rules.some(({ expr }) =>
+        expr.some((statement) =>
+          "set" in statement && statement.set.op === "delete" &&
+          sets.some(({ name, size = FEW }) => `@${name}` === statement.set.set && size < FEW)
+        )
+      )
+    )
+  );
 }
 
 const FOLLOWING = readTextRules(`table inet following {

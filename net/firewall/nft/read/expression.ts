@@ -200,7 +200,11 @@ function readSet(
   overlaps: Overlaps,
   readData?: DataReader,
 ): AnonymousSet {
-  return { set: readElements(source, raw.items, types, overlaps, readData) };
+  const timed = raw.items.find(({ timeout }) => timeout !== undefined);
+  if (timed !== undefined) source.fail(timed.at, "Elements with timeouts stand in sets with names");
+  const set = readElements(source, raw.items, types, overlaps, readData);
+  if (set.length === 0) source.fail(raw.at, "A set without elements, expected one at least");
+  return { set };
 }
 
 /** Elements in their order. Sets among them, as variables bring them, are their elements. */

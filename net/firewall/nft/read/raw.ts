@@ -6,6 +6,8 @@ export type At = number | string;
 /** Whoever reads a document, and can say where in it something is wrong. */
 export interface Source {
   fail(at: At, message: string): never;
+  /** Remembers where the statements of a rule stand. */
+  note?(statements: readonly object[], at: readonly At[]): void;
 }
 
 export type BinaryOp = "&" | "|" | "^" | "<<" | ">>";

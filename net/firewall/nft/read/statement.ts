@@ -1,3 +1,5 @@
+import { parseIpv4 } from "../../../wire/address.ts";
+import { parseIpv6 } from "../../../wire/ipv6_address.ts";
 import type { Expression, Family, MapElement, Match, Nat, SetUpdate, Statement } from "../schema.ts";
 import { DATA_TYPES, symbolOf } from "../words/datatypes.ts";
 import { STATEMENTS_MAX } from "../words/limits.ts";
@@ -27,6 +29,7 @@ export function readStatements(
     source.fail(raws[STATEMENTS_MAX]!.at, `More than ${STATEMENTS_MAX} statements in a rule`);
   }
   const statements: Statement[] = [];
+  const places: At[] = [];
   for (const raw of raws) {
     const last = statements.at(-1);
     if (last !== undefined && endsRule(last)) source.fail(raw.at, "Nothing can stand behind a verdict");
@@ -35,7 +38,10 @@ export function readStatements(
     const { first, before } = impliedBy(source, family, statements, statement, raw.at);
     statements.unshift(...first);
     statements.push(...before, statement);
+    places.unshift(...first.map(() => raw.at));
+    places.push(...before.map(() => raw.at), raw.at);
   }
+  source.note?.(statements, places);
   return statements;
 }
 
@@ -293,10 +299,27 @@ function readTarget(
   return raw.kind === "concat" ? readRight(source, raw, both) : readRight(source, raw, types);
 }
 
+/** Something of the packet, and constants beside it, whose types the set says when rules are linked. */
+function readUpdated(source: Source, raw: Raw): Expression {
+  if (raw.kind === "concat" && raw.items.some(({ kind }) => kind === "number" || kind === "word")) {
+    return { concat: raw.items.map((item) => readUpdatedPart(source, item)) };
+  }
+  const key = readSelector(source, raw);
+  typesOfKey(source, key, raw.at);
+  return key;
+}
+
+function readUpdatedPart(source: Source, raw: Raw): Expression {
+  if (raw.kind === "number") return raw.value;
+  if (raw.kind !== "word") return readUpdated(source, raw);
+  const { text } = raw;
+  if (parseIpv4(text) !== undefined || parseIpv6(text) !== undefined) return text;
+  return source.fail(raw.at, `Found "${text}", expected a number, an address, or something of the packet`);
+}
+
 function readUpdate(source: Source, raw: Extract<RawStatement, { kind: "update" }>): Statement {
   const { op, name, element } = raw;
-  const elem = readSelector(source, element.key);
-  typesOfKey(source, elem, element.key.at);
+  const elem = readUpdated(source, element.key);
   const { timeout, comment, stmt, data } = element;
   const rest: Omit<SetUpdate, "set"> = {
     op,

@@ -17,6 +17,7 @@ import type { Cursor } from "./cursor.ts";
 import { parseStateful, STATEFUL } from "./stateful.ts";
 import type { Variables } from "./variables.ts";
 
+const HEX4 = /^[\da-f]{1,4}$/i;
 /** Operators by how tightly they bind, the loosest first. */
 const OPERATORS: readonly (readonly [BinaryOp, readonly string[]])[][] = [
   [["|", ["|", "or"]]],
@@ -59,6 +60,8 @@ const SELECTORS: ReadonlySet<string> = new Set([
 export class ExpressionParser {
   readonly cursor: Cursor;
   readonly variables: Variables;
+  /** What is read is compared with a `meta priority`, or written to one: its literals are like `1:ffff`. */
+  ofClasses = false;
 
   constructor(cursor: Cursor, variables: Variables) {
     this.cursor = cursor;
@@ -119,7 +122,13 @@ export class ExpressionParser {
 
   /** `{ ip saddr timeout 10s limit rate 5/second : meta mark }`, what a rule adds to a set. */
   updated(): RawElement {
-    const set = this.#elements(() => this.#element(() => this.selector()));
+    // A rule may add what no packet has: "add @knocked { ip saddr . 234 }".
+    const part = (): Raw =>
+      this.isSelector ? this.#binary(0, () => this.#selectorPrimary()) : this.#literal();
+    const key = (): Raw => {
+      return this.isSelector || this.cursor.peek().text === "." ? this.#concat(part) : this.selector();
+    };
+    const set = this.#elements(() => this.#element(key));
     const [element, more] = set.items;
     if (element === undefined || more !== undefined) {
       return this.cursor.source.fail(set.at, "Expected one element");
@@ -239,9 +248,24 @@ export class ExpressionParser {
     return { kind: "range", low, high: this.#literal(), at: from };
   }
 
+  /** `1:ffff`, two numbers to the base of sixteen with nothing between. */
+  #classid(): Raw | undefined {
+    const { cursor } = this;
+    const { text, at, end } = cursor.token;
+    const behind = cursor.peek(2);
+    const adjoins = cursor.peek().text === ":" && cursor.peek().at === end && behind.at === end + 1;
+    if (!adjoins || !HEX4.test(text) || !HEX4.test(behind.text)) return undefined;
+    for (let token = 0; token < 3; token++) cursor.next();
+    return { kind: "word", text: `${text}:${behind.text}`, quoted: false, at };
+  }
+
   #literal(): Raw {
     const { cursor } = this;
     const { kind, text, at, end } = cursor.token;
+    if (this.ofClasses) {
+      const classid = this.#classid();
+      if (classid !== undefined) return classid;
+    }
     switch (kind) {
       case "variable":
         cursor.next();
@@ -419,9 +443,10 @@ export class ExpressionParser {
         if (cursor.takeWord("option") !== undefined) return this.#tcpOption(at);
         break;
     }
+    const fieldAt = cursor.at;
     const field = key(`a field of ${word}`);
     return Object.hasOwn(PAYLOAD_FIELDS, word)
-      ? checkPayload(source, word as PayloadProtocol, field, at)
+      ? checkPayload(source, word as PayloadProtocol, field, fieldAt)
       : checkExthdr(source, word, field, at);
   }
 

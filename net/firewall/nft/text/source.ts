@@ -1,4 +1,5 @@
 import { FirewallError } from "../../rule.ts";
+import { notePlaces, type PlacedSource, type StatementPlace } from "../read/places.ts";
 import type { At, Source } from "../read/raw.ts";
 
 /** A mistake in a text. `line` and `column` count from 1; the message shows the line and marks the place. */
@@ -34,7 +35,7 @@ interface File {
 const SHOWN = 100;
 
 /** The files of a document: a place in any of them is one number. */
-export class TextSource implements Source {
+export class TextSource implements Source, PlacedSource {
   readonly #files: File[] = [];
 
   /** The place of the first character of another file. */
@@ -59,6 +60,15 @@ export class TextSource implements Source {
   describe(at: number): string {
     const { file, line, column } = this.#place(at);
     return file === this.#files[0] ? `${line}:${column}` : `${file.name}:${line}:${column}`;
+  }
+
+  note(statements: readonly object[], at: readonly At[]): void {
+    notePlaces(statements, this, at as readonly number[]);
+  }
+
+  placeOf(at: number): StatementPlace {
+    const { file, line, column } = this.#place(at);
+    return { file: file.name, line, column };
   }
 
   fail(at: At, message: string): never {

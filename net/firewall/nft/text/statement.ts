@@ -1,3 +1,4 @@
+import { readSelector, typesOfKey } from "../read/expression.ts";
 import { LOG_LEVELS, makeLog } from "../read/log.ts";
 import { makeNameMatch } from "../read/name_match.ts";
 import { checkName } from "../read/names.ts";
@@ -11,6 +12,7 @@ import {
   type RejectType,
 } from "../read/raw.ts";
 import type { LogFlag, NatFlag } from "../schema.ts";
+import { DATA_TYPES } from "../words/datatypes.ts";
 import type { Cursor } from "./cursor.ts";
 import type { ExpressionParser } from "./expression.ts";
 import { parseStateful } from "./stateful.ts";
@@ -85,8 +87,16 @@ function parseStatement(parser: ExpressionParser): RawStatement {
 }
 
 function parseMatch(parser: ExpressionParser, at: number): RawStatement {
-  const { cursor } = parser;
   const left = parser.selector();
+  parser.ofClasses = left.kind === "selector" && typeof left.expression === "object" &&
+    "meta" in left.expression && left.expression.meta.key === "priority";
+  const statement = parseComparison(parser, left, at);
+  parser.ofClasses = false;
+  return statement;
+}
+
+function parseComparison(parser: ExpressionParser, left: Raw, at: number): RawStatement {
+  const { cursor } = parser;
   if (cursor.takeWord("vmap") !== undefined) return { kind: "vmap", key: left, data: parser.mapData(), at };
   if (cursor.takeWord("set") !== undefined) return { kind: "mangle", key: left, value: parser.value(), at };
   const { kind, text } = cursor.token;
@@ -95,6 +105,18 @@ function parseMatch(parser: ExpressionParser, at: number): RawStatement {
   const right = parser.right();
   if (cursor.isMark("/") && (op === undefined || op === "==" || op === "!=")) {
     const from = cursor.next().at;
+    // Of flags what is behind it is a mask, of anything else the bits of a prefix.
+    const { type } = typesOfKey(cursor.source, readSelector(cursor.source, left), at)[0]!;
+    if (DATA_TYPES[type].flags !== true) {
+      const length = cursor.expectNumber("a length", 128);
+      return {
+        kind: "match",
+        ...op === undefined ? {} : { op },
+        left,
+        right: { kind: "prefix", address: right, length, at: right.at },
+        at,
+      };
+    }
     const masked: Raw = { kind: "binary", op: "&", left, right: parser.right(), at: from };
     return { kind: "match", op: op ?? "==", left: masked, right, at };
   }

@@ -12,7 +12,7 @@ export function wordsOf(value: Immediate, type: DataType): readonly string[] | I
   if (typeof value !== "number") return value;
   const { flags, print } = DATA_TYPES[type];
   if (flags === true) return flagWords(type, value) ?? value;
-  if (print === "classid") return [formatClassid(value)];
+  if (print === "classid") return [symbolOf(type, value) ?? formatClassid(value)];
   if (print === "hour") return value < 86_400 ? [formatHour(value)] : value;
   if (print === "date") return value <= DATE_MAX ? [formatDate(value)] : value;
   const symbol = NUMERIC.includes(type) ? undefined : symbolOf(type, value);
