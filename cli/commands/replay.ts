@@ -58,8 +58,9 @@ and numbers are translated to its own; nothing is compared:
 
 Exit codes: 0 all that was played is the same, 1 something differs, 2 the file
 cannot be read (the message names the byte) or the command line is wrong, 3 the
-condition never came true. A recording that was cut short, as by kill -9, is
-played as far as it goes, and a line on standard error says where it was cut.
+condition never came true. A recording or capture that was cut short, as by
+kill -9, is played as far as it goes, and a line on standard error says where
+it was cut.
 `;
 
 /** `torpor replay`. */

@@ -1,10 +1,10 @@
-import { closeSync, openSync, readFileSync, readSync, writeSync } from "node:fs";
+import { closeSync, openSync, readSync, writeSync } from "node:fs";
 import { type CaptureFed, feedCapture, hostsOf } from "../../checkpoint/replay/capture.ts";
 import { ReplayError } from "../../checkpoint/replay/event.ts";
 import { ReplayReader } from "../../checkpoint/replay/reader.ts";
 import { type OpenRecording, openRecording } from "../../checkpoint/replay/replay_file.ts";
-import { isPcap, isPcapng, readCapture } from "../../net/link/pcap_reader.ts";
-import { PcapngError } from "../../net/link/pcapng_reader.ts";
+import { isPcap, isPcapng } from "../../net/link/pcap_reader.ts";
+import { packetsIn } from "./capture_file.ts";
 import { InputError, type Terminal } from "../command.ts";
 import type { ReplayOptions } from "./options.ts";
 
@@ -26,7 +26,7 @@ export function openAny(options: ReplayOptions, terminal: Terminal): OpenRecordi
     }
     return openRecording(file);
   } catch (error) {
-    if (error instanceof ReplayError || error instanceof PcapngError) {
+    if (error instanceof ReplayError) {
       throw new InputError(`${file}: ${error.message}`);
     }
     throw error;
@@ -34,9 +34,9 @@ export function openAny(options: ReplayOptions, terminal: Terminal): OpenRecordi
 }
 
 function openCapture({ file, asHost, record, tcp }: ReplayOptions, terminal: Terminal): OpenRecording {
-  const bytes = new Uint8Array(readFileSync(file));
+  const packets = packetsIn(file, (what) => terminal.err(`torpor replay: ${what}\n`));
   if (asHost.length === 0) {
-    const hosts = hostsOf(readCapture(bytes)).slice(0, PROPOSED_MAX);
+    const hosts = hostsOf(packets).slice(0, PROPOSED_MAX);
     const proposal = hosts.length === 0 ? "there is no IP packet in it" : `try ${hosts.join(", or ")}`;
     throw new InputError(
       `${file}: a capture is fed to a stack in a host's place: which, with --as-host? ${proposal}`,
@@ -44,7 +44,7 @@ function openCapture({ file, asHost, record, tcp }: ReplayOptions, terminal: Ter
   }
   let fed: CaptureFed;
   try {
-    fed = feedCapture(readCapture(bytes), { host: asHost, tcp, about: { capture: file, host: [...asHost] } });
+    fed = feedCapture(packets, { host: asHost, tcp, about: { capture: file, host: [...asHost] } });
   } catch (error) {
     if (error instanceof TypeError) throw new InputError(`--as-host: ${error.message}`);
     throw error;

@@ -31,13 +31,14 @@ export function* readPcap(file: Uint8Array<ArrayBuffer>): Generator<CapturedPack
   const linkType = view.getUint32(20, little) & 0xffff;
   for (let at = HEADER_BYTES; at < file.length;) {
     if (file.length - at < RECORD_BYTES) {
-      throw new PcapngError(at, `${file.length - at} bytes are left, a packet's header has ${RECORD_BYTES}`);
+      const left = file.length - at;
+      throw new PcapngError(at, `${left} bytes are left, a packet's header has ${RECORD_BYTES}`, true);
     }
     const captured = view.getUint32(at + 8, little);
     if (captured > PACKET_BYTES_MAX) throw new PcapngError(at + 8, `its packet has ${captured} bytes`);
     const start = at + RECORD_BYTES;
     if (captured > file.length - start) {
-      throw new PcapngError(at, `its packet has ${captured} bytes, ${file.length - start} are left`);
+      throw new PcapngError(at, `its packet has ${captured} bytes, ${file.length - start} are left`, true);
     }
     const fraction = view.getUint32(at + 4, little) * (nanoseconds ? 1 : 1000);
     const timestampNs = BigInt(view.getUint32(at, little)) * 1_000_000_000n + BigInt(fraction);

@@ -26,10 +26,13 @@ export interface CapturedPacket {
 export class PcapngError extends Error {
   override name = "PcapngError";
   readonly offset: number;
+  /** The file ends within a packet or block; all before it is whole. */
+  readonly cutShort: boolean;
 
-  constructor(offset: number, message: string) {
+  constructor(offset: number, message: string, cutShort = false) {
     super(`Cannot read capture at byte ${offset}: ${message}`);
     this.offset = offset;
+    this.cutShort = cutShort;
   }
 }
 
@@ -57,7 +60,7 @@ export function* readPcapng(file: Uint8Array<ArrayBuffer>): Generator<CapturedPa
   let interfaces: Interface[] | undefined;
   for (let at = 0; at < file.length;) {
     if (file.length - at < 12) {
-      throw new PcapngError(at, `${file.length - at} bytes are left, a block has 12 or more`);
+      throw new PcapngError(at, `${file.length - at} bytes are left, a block has 12 or more`, at > 0);
     }
     const section = view.getUint32(at, true) === BlockType.SectionHeader; // a palindrome
     if (section) {
@@ -75,7 +78,7 @@ export function* readPcapng(file: Uint8Array<ArrayBuffer>): Generator<CapturedPa
       );
     }
     if (length > file.length - at) {
-      throw new PcapngError(at, `its block has ${length} bytes, ${file.length - at} are left`);
+      throw new PcapngError(at, `its block has ${length} bytes, ${file.length - at} are left`, at > 0);
     }
     const end = at + length - 4;
     if (view.getUint32(end, little) !== length) {

@@ -211,6 +211,21 @@ judge("tshark reads what --pcapng writes, comments and all", ["tshark"], async (
   expect(out).toContain("synReceived");
 });
 
+test("a capture that was cut short, as by killing tcpdump, is fed up to there, and the cut is named", async () => {
+  const whole = folder.file("whole.pcapng");
+  await torpor(["replay", server, "--pcapng", whole]);
+  const { err: proposal } = await torpor(["replay", whole]);
+  const [, address] = /try ([^,\s]+)/.exec(proposal)!;
+  const path = folder.file("cut.pcapng");
+  const bytes = readFileSync(whole);
+  writeFileSync(path, bytes.subarray(0, bytes.length - 5));
+  const { code, err } = await torpor(["replay", path, "--as-host", address!]);
+  expect(code).toBe(0);
+  expect(err).toMatch(/cut\.pcapng was cut short at byte \d+: read up to there\n.* packets fed/);
+  writeFileSync(path, bytes.subarray(0, 9));
+  expect(await torpor(["replay", path, "--as-host", address!])).toMatchObject({ code: 2 });
+});
+
 test("a recording that was cut short is played up to there, and the cut is named", async () => {
   const path = folder.file("cut.replay");
   writeFileSync(path, bytes.subarray(0, bytes.length - 5));

@@ -1,11 +1,10 @@
-import { readFileSync } from "node:fs";
 import { CapturedIp } from "../../../checkpoint/replay/captured_packet.ts";
 import { formatEvent } from "../../../net/firewall/nft/events.ts";
-import { PcapngError, readCapture } from "../../../net/link/pcap.ts";
 import { readArguments } from "../../arguments.ts";
-import { type Command, InputError, type Terminal, UsageError } from "../../command.ts";
+import { type Command, type Terminal, UsageError } from "../../command.ts";
 import { PacketJudge, type Way } from "../../firewall/judged.ts";
 import { linkFor, loadRules } from "../../firewall/rules_file.ts";
+import { packetsIn } from "../../replay/capture_file.ts";
 import { decidedBy, placeOf, textOf } from "../../firewall/story.ts";
 import { definesOf } from "./check.ts";
 import { wayOf } from "./explain.ts";
@@ -15,7 +14,9 @@ Lets the packets of a capture meet rules, connection tracking included: the
 verdict of each packet, and at the end what each rule has matched. Which way a
 packet goes is said by --local: to one of ours is input, from one of ours
 output, all else forward; without it by the capture where it knows (pcapng with
-directions), and what it does not know is input. Rules that translate addresses are told, not carried out.
+directions), and what it does not know is input. Rules that translate addresses
+are told, not carried out. A capture that was cut short is read as far as it
+goes, and a line on standard error says where.
 
   torpor firewall simulate FILE CAPTURE [options]
 
@@ -53,7 +54,7 @@ export const firewallSimulate: Command = {
       throw new UsageError("which file of rules, and which capture?");
     }
     const rules = loadRules(file, definesOf(values.define));
-    const packets = packetsOf(capture);
+    const packets = packetsOf(capture, terminal);
     const names = new Set(
       packets.map(({ interfaceName }) => interfaceName).filter((name) => name !== undefined),
     );
@@ -121,20 +122,15 @@ interface Numbered {
 }
 
 /** The IP packets of a capture that are whole. */
-function packetsOf(path: string): Numbered[] {
+function packetsOf(path: string, terminal: Terminal): Numbered[] {
   const packets: Numbered[] = [];
-  try {
-    let number = 0;
-    for (const captured of readCapture(new Uint8Array(readFileSync(path)))) {
-      number++;
-      const ip = CapturedIp.of(captured);
-      if (ip === undefined || ip.cut) continue;
-      const { timeMs, direction, interfaceName } = captured;
-      packets.push({ number, timeMs, ip, direction, interfaceName });
-    }
-  } catch (error) {
-    if (error instanceof PcapngError) throw new InputError(`${path}: ${error.message}`);
-    throw error;
+  let number = 0;
+  for (const captured of packetsIn(path, (what) => terminal.err(`torpor firewall simulate: ${what}\n`))) {
+    number++;
+    const ip = CapturedIp.of(captured);
+    if (ip === undefined || ip.cut) continue;
+    const { timeMs, direction, interfaceName } = captured;
+    packets.push({ number, timeMs, ip, direction, interfaceName });
   }
   return packets;
 }
