@@ -27,14 +27,42 @@ const FILES_ONCE = [
   ],
 ].map((file) => `tests/${file}.test.ts`);
 
+/**
+ * Tests of what has no I/O and leaves nothing behind that the next file could find: a process runs many of these files,
+ * one after the other. To load the same modules anew for each of them took longer than most of them take. What counts
+ * a process's buffers stays apart.
+ */
+const TOGETHER = [
+  "base/!(packet_memory|ring)",
+  "firewall/**/*",
+  "net/{connections,dhcp,firewall,ip,udp,wake,wire}/**/*",
+  "net/tcp/congestion/*",
+  "net/tcp/!(buffers|throughput|train)",
+].map((files) => `tests/${files}.test.ts`);
+
+/** What holds for both kinds; how many workers there are is for the run to say. */
+const EACH = {
+  exclude: ["node_modules/**", ...(otherRuntime ? [...ONCE, ...FILES_ONCE] : [])],
+  // Far above what any test takes: a busy machine must not fail a test.
+  testTimeout: 60_000,
+  hookTimeout: 60_000,
+  pool: "forks" as const,
+};
+
 export default defineConfig({
   test: {
-    include: ["tests/**/*.test.ts"],
-    exclude: ["node_modules/**", ...(otherRuntime ? [...ONCE, ...FILES_ONCE] : [])],
-    // Far above what any test takes: a busy machine must not fail a test.
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
-    pool: "forks",
+    ...EACH,
+    projects: [
+      {
+        test: {
+          ...EACH,
+          name: "apart",
+          include: ["tests/**/*.test.ts"],
+          exclude: [...EACH.exclude, ...TOGETHER],
+        },
+      },
+      { test: { ...EACH, name: "together", include: TOGETHER, isolate: false } },
+    ],
     // One more than there are cores: much of what tests do is to wait for timers and for other processes.
     maxWorkers: availableParallelism() + 1,
     coverage: {

@@ -15,16 +15,16 @@ const ELSEWHERE = [
   "tests/kernel/!(ct_count|docs|firewall|names|rules_of_tools|time_of_day|trace).test.ts",
 ];
 
-export default mergeConfig(
-  all,
-  defineConfig({
-    test: {
-      root: fileURLToPath(new URL("../..", import.meta.url)),
-      exclude: ELSEWHERE,
-      // Counting makes all of it slower: on a busy machine some tests are near their limit then.
-      testTimeout: 300_000,
-      hookTimeout: 300_000,
-      coverage: { reporter: ["json"], reportsDirectory: "coverage/run" },
-    },
-  }),
-);
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+const { projects = [], coverage = {}, ...rest } = all.test!;
+/** Counting makes all of it slower: on a busy machine some tests are near their limit then. */
+const SLOWER = { test: { root: ROOT, exclude: ELSEWHERE, testTimeout: 300_000, hookTimeout: 300_000 } };
+
+export default defineConfig({
+  test: {
+    ...rest,
+    root: ROOT,
+    projects: projects.map((project) => mergeConfig(project as object, SLOWER)),
+    coverage: { ...coverage, reporter: ["json"], reportsDirectory: "coverage/run" } as typeof coverage,
+  },
+});
