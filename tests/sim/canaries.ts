@@ -169,7 +169,7 @@ export const CANARIES: readonly Canary[] = [
   {
     name: "fin-ahead-forgotten",
     what: "a FIN ahead of a hole, which was reported, is forgotten asleep",
-    file: "net/tcp/freeze.ts",
+    file: "net/tcp/thaw_quiet.ts",
     find: "  tcb.finPending = (flags & FrozenFlag.finPending) !== 0;",
     replace: "",
     runsMax: 400,
