@@ -198,3 +198,39 @@ test("whatever a disk refuses once while segments are deleted, the next sync has
     expect((await deletions(failAt)).segments, `operation ${failAt} of ${operations}`).toBeLessThanOrEqual(2);
   }
 });
+
+test("a segment stays until what has moved out of it is durable: a sync that began before does not count", async () => {
+  const settle = async (): Promise<void> => {
+    for (let turn = 0; turn < 100; turn++) await undefined;
+  };
+  for (let seed = 1; seed <= 8; seed++) {
+    const churn = new Churn(new FaultyDisk(seed));
+    await churn.open();
+    for (let id = 0; id < 60; id++) await churn.append(id);
+    for (let id = 1; id < 59; id++) churn.remove(id);
+    await churn.store.sync();
+    await churn.store.idle();
+    const syncs: (() => void)[] = [];
+    churn.disk.syncDelay = (bytes) =>
+      bytes === undefined ? Promise.resolve() : new Promise((resolve) => void syncs.push(resolve));
+    churn.store.sync().catch(() => {});
+    await settle();
+    expect(syncs.length).toBe(1);
+    const before = churn.locations.get(0);
+    while (churn.store.clean(500));
+    expect(churn.locations.get(0)).not.toBe(before);
+    syncs[0]!();
+    await settle();
+    expect(syncs.length).toBeGreaterThan(1); // the next one is under way when the power fails
+    churn.disk.syncDelay = () => Promise.resolve();
+    churn.disk.off = true;
+    churn.disk.reboot(seed);
+    const store = await FileStore.open(churn.disk, { segmentBytes: SEGMENT_BYTES, entropy: new Prng(1) });
+    const ids: number[] = [];
+    for (const { bytes } of store.live()) {
+      ids.push(new DataView(bytes.buffer, bytes.byteOffset).getUint32(0));
+    }
+    expect(ids.sort(), `seed ${seed}`).toEqual([0, 59]);
+    await store.close();
+  }
+});
