@@ -54,7 +54,7 @@ export class PacketClasses {
   readonly #ports: Int32Array;
   readonly #addresses: Int32Array;
   /** Ports and addresses. */
-  readonly #fields: Int32Array;
+  readonly #fields: readonly Field[];
   readonly #tables: Int32Array;
   readonly #loaded: readonly { readonly at: number; readonly load: Load; readonly askedByAll: boolean }[];
   readonly #key = new Int32Array(4);
@@ -101,10 +101,10 @@ export class PacketClasses {
         );
       for (const entry of entries) tables.push(entry);
     });
+    this.#tables = Int32Array.from(tables);
     this.#ports = Int32Array.from(ports);
     this.#addresses = Int32Array.from(addresses);
-    this.#fields = Int32Array.from([...ports, ...addresses]);
-    this.#tables = Int32Array.from(tables);
+    this.#fields = [ports, addresses].flatMap((numbers) => fieldsOf(numbers, this.#tables));
     this.#loaded = loaded;
     const { kindRows, barren } = this.#tellKinds(
       kinds.slice(this.others).map(({ field }) => field),
@@ -204,21 +204,19 @@ export class PacketClasses {
     const { rows } = this;
     const { dataStart, dataEnd } = ip;
     const fields = this.#fields;
-    for (let field = 0; field < fields.length; field += FIELD) {
-      const offset = fields[field + AT.offset]!;
+    for (let at = 0; at < fields.length; at++) {
+      const { dimension, offset, barren, entries, base, shift, below, above } = fields[at]!;
       const isPort = offset < SOURCE;
       const from = dataStart + offset;
       let row = this.#classifier.absent;
       if (!isPort || from + 2 <= dataEnd) {
         const word = (isPort ? view.getUint16(from) : offset === SOURCE ? ip.source : ip.destination) | 0;
-        const place = ((word - fields[field + AT.base]!) | 0) >>> fields[field + AT.shift]!;
-        row = place < fields[field + AT.entries]!
-          ? this.#tables[fields[field + AT.table]! + place]!
-          : fields[field + (word >>> 0 < fields[field + AT.base]! >>> 0 ? AT.below : AT.above)]!;
-        if (row < 0) row = this.#classifier.rowFrom(fields[field]!, word, row);
+        const place = ((word - base) | 0) >>> shift;
+        row = place < entries.length ? entries[place]! : word >>> 0 < base >>> 0 ? below : above;
+        if (row < 0) row = this.#classifier.rowFrom(dimension, word, row);
       }
-      rows[fields[field]!] = row;
-      if (row === fields[field + AT.barren]) return false;
+      rows[dimension] = row;
+      if (row === barren) return false;
     }
     return true;
   }
@@ -262,6 +260,34 @@ export class PacketClasses {
     }
     return true;
   }
+}
+
+/** The numbers of fields as records: what is read of a header is found with fewer steps so. */
+interface Field {
+  readonly dimension: number;
+  readonly offset: number;
+  readonly barren: number;
+  readonly entries: Int32Array;
+  readonly base: number;
+  readonly shift: number;
+  readonly below: number;
+  readonly above: number;
+}
+
+function fieldsOf(numbers: readonly number[], tables: Int32Array): Field[] {
+  return Array.from({ length: numbers.length / FIELD }, (_, at): Field => {
+    const field = (number: number): number => numbers[at * FIELD + number]!;
+    return {
+      dimension: field(AT.dimension),
+      offset: field(AT.offset),
+      barren: field(AT.barren),
+      entries: tables.slice(field(AT.table), field(AT.table) + field(AT.entries)),
+      base: field(AT.base),
+      shift: field(AT.shift),
+      below: field(AT.below),
+      above: field(AT.above),
+    };
+  });
 }
 
 function isOfWay(value: Value): boolean {
