@@ -244,12 +244,14 @@ export class BareStacks implements Subject {
     }
     if ((events & TcpEvent.writable) !== 0 && this.#sending) this.#fill(tcb);
     if ((events & TcpEvent.closed) !== 0) {
+      tcb.given = true;
       this.#closed++;
       assert(tcb.error === TcpError.none || tcb.error === TcpError.aborted, "It ended in peace");
     }
   }
 
   #serverEvents(tcb: Tcb, events: number): void {
+    if ((events & TcpEvent.closed) !== 0) tcb.given = true;
     if ((events & TcpEvent.established) !== 0) this.#server.tcp.listeners.byId(tcb.listener)!.waiting--; // accepted
     if ((events & TcpEvent.readable) === 0 || tcb.state === TcpState.closed) return;
     const { tcp } = this.#server;

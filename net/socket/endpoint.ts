@@ -382,6 +382,7 @@ export class Endpoint implements Owner {
   }
 
   #ended(tcb: Tcb): void {
+    this.#give(tcb);
     this.#tcb = undefined;
     this.hold.close();
     this.#error = tcb.error;
@@ -395,6 +396,12 @@ export class Endpoint implements Owner {
     if (this.#closed) return;
     this.onReadable?.();
     this.onClosed?.(tcb.error === TcpError.none ? undefined : connectionError(tcb.error, "Connection lost"));
+  }
+
+  /** We let go of it. Others do not: who puts connections to sleep, and a recorder. */
+  #give(tcb: Tcb): void {
+    const { stack } = this.#host;
+    tcb.given = stack.sleepers.owner === undefined && !this.#host.recorded;
   }
 
   #tellOpened(error: TcpError | undefined): void {
@@ -464,6 +471,7 @@ export class Endpoint implements Owner {
       if (this.#offerer !== undefined || this.#shared !== undefined) this.#calls.offer(awake, undefined);
       this.#offerer = this.#shared = undefined;
       end(awake);
+      this.#give(awake);
       if (awake.record >= 0) this.#host.setOwner(awake, undefined);
       this.#tcb = undefined;
       this.#host.kick();

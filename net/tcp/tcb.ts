@@ -464,6 +464,8 @@ export class Tcb {
   readonly sent: SentQueue = new SentQueue();
   /** Where what comes next may go at once (offer.ts); only inside of a turn there is something in it. */
   offer: ReadOffer | undefined = undefined;
+  /** Its owner will not refer to it when it is over: the next connection may have it. */
+  given = false;
   /** In-order bytes not yet read; out-of-order bytes lie beyond its end. */
   readonly receiveQueue: ByteRing = new ByteRing();
 

@@ -241,6 +241,7 @@ export function resetUnfrozen(tcb: Tcb): void {
   tcb.attachment = undefined;
   tcb.drowsy = false;
   tcb.offer = undefined;
+  tcb.given = false;
   tcb.durable = undefined;
   tcb.memory = undefined;
 }

@@ -238,7 +238,12 @@ export class Tcp {
     tcb.record = -1;
     // Of a durable one its log may still speak, and who has let go of one, or heard that it is over, may keep its object.
     const left = tcb.state === TcpState.established && !tcb.orphan && tcb.durable === undefined;
-    if (!left || this.#left.length >= LEFT_MAX) return;
+    if (left) this.#keep(tcb);
+  }
+
+  /** For the next connection: nobody refers to it. */
+  #keep(tcb: Tcb): void {
+    if (this.#left.length >= LEFT_MAX) return;
     tcb.attachment = undefined;
     tcb.offer = undefined;
     this.#left.push(tcb);
@@ -387,6 +392,7 @@ export class Tcp {
         tcb.receiveQueue.clear();
         tcb.offer?.take(tcb); // its owner may not have cared
         this.#free(tcb);
+        if (tcb.given && !tcb.outputQueued && tcb.events === 0) this.#keep(tcb);
       }
     }
   };
