@@ -265,6 +265,22 @@ export const CANARIES: readonly Canary[] = [
     runsMax: 100,
   },
   {
+    name: "herd-of-a-listener",
+    what: "the budget of one listener's wakes in a second is not asked",
+    file: "checkpoint/wake_queue.ts",
+    find: "      if (!line.rate.has(nowMs)) {",
+    replace: "      if (!line.rate.has(nowMs) && nowMs < 0) {",
+    runsMax: 150,
+  },
+  {
+    name: "half-close-forgotten",
+    what: "an image does not say that the peer has ended",
+    file: "net/tcp/freeze.ts",
+    find: "  tcb.finReceived = (flags & FrozenFlag.finReceived) !== 0;",
+    replace: "",
+    runsMax: 600,
+  },
+  {
     name: "stale-image",
     what: "an image is not revoked when its connection wakes",
     file: "checkpoint/sleep/waking.ts",
