@@ -33,7 +33,15 @@ async function main(): Promise<void> {
   }
   console.error(formatEnvironment(environment()));
   if (options.plan !== undefined) {
-    return await livePlan(JSON.parse(readFileSync(options.plan, "utf8")), options);
+    let plan: Plan;
+    try {
+      plan = readPlan(options.plan);
+    } catch (error) {
+      console.error(`sim: ${(error as Error).message}`);
+      process.exitCode = 2;
+      return;
+    }
+    return await livePlan(plan, options);
   }
   if (options.attack > 0) return await attack(options);
   if (options.story) return await tellStories(options);
@@ -130,6 +138,18 @@ async function record(plan: Plan, folder: string): Promise<string[]> {
     writeFileSync(file, recorder.bytes());
     return file;
   });
+}
+
+/** @throws {Error} When the file cannot be read, or holds no plan. */
+function readPlan(path: string): Plan {
+  let plan: Partial<Plan> | null;
+  try {
+    plan = JSON.parse(readFileSync(path, "utf8"));
+  } catch (error) {
+    throw new Error(`Cannot read plan "${path}": ${(error as Error).message}`, { cause: error });
+  }
+  if (typeof plan?.seed === "number" && Array.isArray(plan.steps)) return plan as Plan;
+  throw new Error(`Cannot read plan "${path}": it is none: it has no seed and steps`);
 }
 
 async function livePlan(plan: Plan, options: SimOptions): Promise<void> {

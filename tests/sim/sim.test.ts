@@ -61,6 +61,15 @@ test.runIf(ON_NODE)("a world is the same on Node, Deno and Bun", async () => {
   expect(lines[2]).toEqual(lines[0]);
 }, 120_000);
 
+test.runIf(ON_NODE)("a plan that is none is refused in a line: exit code 2", async () => {
+  const [program, ...args] = RUN_ON.node;
+  for (const file of ["no such plan.json", "package.json"]) {
+    const run = promisify(execFile)(program!, [...args, MAIN, "--plan", file], { cwd: ROOT });
+    const refused = { code: 2, stderr: expect.stringMatching(/\nsim: Cannot read plan .*\n$/) };
+    await expect(run, file).rejects.toMatchObject(refused);
+  }
+});
+
 test("every canary has its place in the code", () => {
   for (const canary of CANARIES) {
     const source = readFileSync(join(ROOT, canary.file), "utf8");
