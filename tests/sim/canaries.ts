@@ -275,7 +275,7 @@ export const CANARIES: readonly Canary[] = [
   {
     name: "half-close-forgotten",
     what: "an image does not say that the peer has ended",
-    file: "net/tcp/freeze.ts",
+    file: "net/tcp/thaw_quiet.ts",
     find: "  tcb.finReceived = (flags & FrozenFlag.finReceived) !== 0;",
     replace: "",
     runsMax: 600,
