@@ -172,7 +172,7 @@ export const CANARIES: readonly Canary[] = [
     file: "net/tcp/thaw_quiet.ts",
     find: "  tcb.finPending = (flags & FrozenFlag.finPending) !== 0;",
     replace: "",
-    runsMax: 400,
+    runsMax: 2_000,
   },
   {
     name: "fin-sent-forgotten",
