@@ -82,8 +82,9 @@ test("nobody outside writes into a connection, listener or socket of a stack", (
     const { code } = scan(readFileSync(new URL(path, ROOT), "utf8"));
     for (const [, what, field] of code.matchAll(assignment)) written.push(`${path}: ${what}.${field}`);
   }
-  // The application's own, and whether it is one that is awake: no packet depends on that.
-  expect(written.filter((each) => !/\.(attachment|drowsy)$/.test(each))).toEqual([]);
+  // The application's own, whether it is one that is awake, and whether its memory may be used again: no packet depends on
+  // that.
+  expect(written.filter((each) => !/\.(attachment|drowsy|given)$/.test(each))).toEqual([]);
 });
 
 test("the boundary names methods that there are, each code once, and all of what is asked of connections", () => {

@@ -13,6 +13,7 @@ export const NOT_FROZEN = [
   "firewallGeneration firewallRule firewallInterface pathGeneration", // caches
   "sentStampMs", // the latest of the times in `sent`
   "drowsy", // who wakes for more says so
+  "given", // who lets go of it says so
   "attachment", // in the image, beside the tuple
   "challengeAtMs", // a sleeper's, while it matters, in net/wake/challenges.ts
 ].join(" ").split(" ");
