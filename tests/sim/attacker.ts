@@ -91,7 +91,7 @@ export function forge(
     case "FIN outside the window":
       return segment("F.", next + far, victim.isn + victim.end);
     case "reset before the window": // but behind a FIN it may be the one that follows it
-      return other.fin === undefined ? segment("R", other.isn + victim.acked - 1, 0) : undefined;
+      return victim.acked - 1 === victim.heardFin ? undefined : segment("R", other.isn + victim.acked - 1, 0);
     case "resets inside the window, many at once":
       return segment("R", next + inside, 0);
     case "SYNs inside the window, many at once":

@@ -17,6 +17,8 @@ export interface HalfFlow {
   end: number;
   /** Where its FIN stands. */
   fin: number | undefined;
+  /** Where it has heard the other's FIN, if it has. */
+  heardFin: number | undefined;
   /** The largest acknowledgment that it has sent, of the other's bytes. */
   acked: number;
   /** The right edge that has reached it: how far it may send. */
@@ -55,6 +57,7 @@ function half(): HalfFlow {
     scale: undefined,
     end: 1,
     fin: undefined,
+    heardFin: undefined,
     acked: 1,
     granted: 1,
     tsVal: undefined,
@@ -244,6 +247,8 @@ export class Judge {
     if (toServer) learnId(flow, start + syn - 1, segment.data); // peers without a tap
     const end = start + syn + segment.data.length + (segment.flags.includes("F") ? 1 : 0);
     if (end > start) mine.arrived.add(start, end);
+    // One that nobody forged: those lie far outside.
+    if (segment.flags.includes("F") && end - mine.arrived.endOf(1) < 0x1000_0000) mine.heardFin = end - 1;
     if (segment.flags.includes(".") && mine.isn !== undefined) {
       const shift = syn === 0 && mine.scale !== undefined && theirs.scale !== undefined ? theirs.scale : 0;
       const edge = ((segment.acknowledgment - mine.isn) | 0) + segment.window * 2 ** shift;

@@ -64,7 +64,9 @@ export class Account {
    * Its server has died, and this is what the next one knows of a durable connection: less than the dead one had done,
    * perhaps, but nothing less than anybody has seen of that; of one that may break, whatever it is.
    */
-  restart(known: { got: number; said: number; pushed: number; notes: number; ended: boolean }): void {
+  restart(
+    known: { named: boolean; got: number; said: number; pushed: number; notes: number; ended: boolean },
+  ): void {
     if (this.mayBreak === undefined) this.#judgeRestart(known);
     this.got = known.got;
     this.said = known.said;
@@ -74,9 +76,13 @@ export class Account {
     this.serverSawEnd = known.ended || this.lingers && this.serverSawEnd; // it need not be told twice
   }
 
-  #judgeRestart(known: { got: number; said: number; ended: boolean }): void {
+  #judgeRestart(known: { named: boolean; got: number; said: number; ended: boolean }): void {
     const { id, got, said, heard, clientSawEnd } = this;
-    must(known.got <= got, () => `Connection ${id} has got ${known.got}, of ${got} that came`);
+    // What comes before its number is known is nobody's yet.
+    must(
+      known.got <= got || !known.named,
+      () => `Connection ${id} has got ${known.got}, of ${got} that came`,
+    );
     must(known.said <= said, () => `Connection ${id} has said ${known.said}, of ${said}`);
     must(known.said >= heard, () => `Connection ${id} forgets: ${known.said} said, and ${heard} were heard`);
     must(known.ended || !clientSawEnd, () => `Connection ${id} forgets its end, which its client has seen`);

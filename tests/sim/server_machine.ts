@@ -137,7 +137,7 @@ export class ServerMachine {
       // Of a durable one that is awake only its process knows where its log lies, and what of it is removed.
       behind: [...this.#world.accounts()].filter(({ service, tuple }) => {
         const where = tuple === undefined ? -1 : process.locationOf(tuple);
-        return where > location || where < 0 && service === "durable";
+        return where >= location || where < 0 && service === "durable";
       }),
     }));
   }

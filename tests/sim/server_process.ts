@@ -138,9 +138,9 @@ export class ServerProcess {
       );
       if (record < 0) return;
       const { tcb, attachment } = this.imageAt(locationOfRecord(this.host.stack.connections, record));
-      const { got, said, pushed, notes } = (attachment ?? NEW) as Memory;
+      const { id, got, said, pushed, notes } = (attachment ?? NEW) as Memory;
       const ended = (tcb[6] & FrozenFlag.finQueued) !== 0;
-      account.restart({ got, said, pushed, notes, ended });
+      account.restart({ named: id !== 0, got, said, pushed, notes, ended });
     } catch (error) {
       if (!excused) throw error; // it may have rotted
     } finally {

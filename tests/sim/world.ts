@@ -31,6 +31,8 @@ export interface WorldStats {
 const START_MS = 1_700_000_000_000;
 /** Steps of the clock in one world: what needs more goes round in circles. */
 const TICKS_MAX = 2_000_000;
+/** Who cannot sleep is looked at every ten seconds: of weeks of that so many moments are enough. */
+const QUIET_TICKS_MAX = 200_000;
 /** Rounds of promises that a process may take to open its store. */
 const START_TURNS_MAX = 100_000;
 /** How long nothing at all may happen, once the faults are off, where something has to: TCP's longest pauses. */
@@ -408,7 +410,8 @@ export class World {
   async #quiet(): Promise<void> {
     const { quietMs = 0 } = this.#plan.server;
     if (quietMs === 0) return;
-    await this.#run(() => false, this.clock.nowMs() + quietMs);
+    const ticks = this.#ticks + QUIET_TICKS_MAX;
+    await this.#run(() => this.#ticks > ticks, this.clock.nowMs() + quietMs);
     for (const talk of this.#talks.values()) talk.say(5);
     await this.#deliver();
   }
